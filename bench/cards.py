@@ -1,0 +1,223 @@
+"""Cards: what a model or a data set is, as data that is validated on load.
+
+A card is one TOML file. Unknown keys, wrong types and missing entries are errors that name the file and
+the key. `bench.catalogue` finds cards; this module says what may stand in one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bench.errors import BadInput
+from bench.presets import ClusteringPreset
+
+Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]{0,79}$")]
+"""A card's id: lower case, safe as a folder name on every system."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Architecture(_Entry):
+    """The shape of a network (spec §1)."""
+
+    backbone: Literal["resnet18", "resnet50"]
+    width: Annotated[int, Field(ge=4, le=256)] = 64
+    """Channels of the first stage; 64 is the standard network."""
+    decoder_width: Annotated[int, Field(ge=4, le=1024)] = 256
+    """Channels inside the DeepLabV3 head."""
+    embedding: Annotated[int, Field(ge=2, le=1024)] = 32
+    """Dimensions of a pixel embedding."""
+
+
+class RandomWeights(_Entry):
+    """Weights drawn from a seed: the floor that every figure must beat.
+
+    The saliency head of a random network is calibrated, or nothing would be salient: its weights are
+    `saliency_scale * u + saliency_shift` with u standard normal.
+    """
+
+    source: Literal["random"]
+    seed: int = 0
+    saliency_scale: float
+    saliency_shift: float
+
+
+class FileWeights(_Entry):
+    """Weights in a file: beside the card (`file`), or to be fetched by the user."""
+
+    source: Literal["file", "google-drive", "url"]
+    file: str
+    """The file's name; for `source = "file"` its path, relative to the card."""
+    id: str | None = None
+    """Google Drive's id."""
+    url: str | None = None
+    bytes: int | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Left out where the publisher gave none."""
+    licence: str
+    """The terms of the weights, in the publisher's words or an SPDX id."""
+
+    @model_validator(mode="after")
+    def _source_is_complete(self) -> FileWeights:
+        needs = {"google-drive": self.id, "url": self.url, "file": self.file}[self.source]
+        if not needs:
+            raise ValueError(f"source = '{self.source}' needs its {'id' if self.source != 'url' else 'url'}")
+        return self
+
+    @property
+    def address(self) -> str | None:
+        """Where a person can fetch the file with a browser."""
+        if self.source == "google-drive":
+            return f"https://drive.google.com/file/d/{self.id}/view"
+        return self.url
+
+
+class Training(_Entry):
+    """How the weights came to be, and above all which labels they have seen."""
+
+    initialisation: str
+    prior: str
+    """The pixel-grouping prior: where the object masks came from."""
+    supervision: str
+    """Every label that had a part in the weights, directly or through initialisation and prior."""
+
+
+class Paper(_Entry):
+    """A reference."""
+
+    title: str
+    arxiv: str | None = None
+    date: str | None = None
+    venue: str | None = None
+
+
+class ModelCard(_Entry):
+    """One checkpoint."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    id: Id
+    title: str
+    description: str = ""
+    architecture: Architecture
+    weights: Annotated[RandomWeights | FileWeights, Field(discriminator="source")]
+    training: Training
+    paper: Paper | None = None
+    path: Path | None = Field(default=None, exclude=True)
+    """The file this card was read from; set by `load_card`, not written in it."""
+
+
+class SplitFiles(_Entry):
+    """Where one split's files lie below the data root. `{id}` stands for a line of the list file."""
+
+    list: str
+    image: str
+    label: str | None = None
+
+    @field_validator("image", "label")
+    @classmethod
+    def _has_id(cls, pattern: str | None) -> str | None:
+        if pattern is not None and "{id}" not in pattern:
+            raise ValueError("the pattern must contain {id}")
+        return pattern
+
+
+class Layout(_Entry):
+    """One way in which the data set lies on disk."""
+
+    name: str
+    prefixes: tuple[str, ...] = ("",)
+    """Folders below the data root in which the tree may start; the first that has the list file wins."""
+    splits: dict[str, SplitFiles]
+
+
+class Split(_Entry):
+    """What the publisher says of a split."""
+
+    images: Annotated[int, Field(ge=1)] | None = None
+    """Its official size; a run on fewer images is marked as limited."""
+    note: str = ""
+
+
+class Labels(_Entry):
+    """How a label file is decoded to class indices."""
+
+    encoding: Literal["index"] = "index"
+    """`index`: an 8-bit palette or greyscale PNG whose values are the class indices."""
+    ignore: Annotated[int, Field(ge=0, le=255)] = 255
+
+
+class Protocols(_Entry):
+    """The preset of each protocol on this data set."""
+
+    clustering: ClusteringPreset | None = None
+
+
+class DatasetCard(_Entry):
+    """One data set."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    id: Id
+    title: str
+    description: str = ""
+    homepage: str | None = None
+    licence: str
+    root: str | None = None
+    """Where the data lie, relative to the card; `--data-root` goes before it."""
+    generator: Literal["shapes"] | None = None
+    """A built-in data set: written to the cache on first use."""
+    default_split: str = "val"
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=4096)]
+    palette: Literal["voc"] | tuple[tuple[int, int, int], ...] = "voc"
+    labels: Labels = Labels()
+    splits: dict[str, Split]
+    layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
+    protocols: Protocols
+    path: Path | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> DatasetCard:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: two have the same name")
+        if self.labels.ignore < len(self.classes):
+            raise ValueError(f"labels.ignore: {self.labels.ignore} is also a class index")
+        if self.default_split not in self.splits:
+            raise ValueError(f"default_split: '{self.default_split}' is none of the splits")
+        for layout in self.layouts:
+            if unknown := set(layout.splits) - set(self.splits):
+                raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is none of the splits")
+        return self
+
+
+CardType = TypeVar("CardType", ModelCard, DatasetCard)
+
+
+def load_card(path: Path, kind: type[CardType]) -> CardType:
+    """Read and validate one card. Raises BadInput naming the file and the offending key."""
+    try:
+        entries: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"no card at {path}", "Give the path of a .toml card, or a card's id.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is not a TOML file: {error}") from error
+    if "path" in entries:
+        raise BadInput(f"{path}: path: unknown key", "Remove it.")
+    try:
+        return kind.model_validate(entries | {"path": path})
+    except ValidationError as error:
+        raise BadInput(f"{path}: {_first_problem(error)}", "Correct the card; README.md shows a whole one.") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    """`key: what is wrong with it` of the first problem, and how many more there are."""
+    problems = error.errors()
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{key + ': ' if key else ''}{message}{more}"

@@ -1,0 +1,84 @@
+"""The catalogue: where cards and published figures lie, and how a name becomes a card."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from bench.cards import CardType, DatasetCard, ModelCard, load_card
+from bench.errors import BadInput, unknown_name
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def checkout() -> Path | None:
+    """The checkout's root when `bench` runs from one (setup.cfg lies beside it), else None."""
+    root = _PACKAGE.parent
+    return root if (root / "setup.cfg").is_file() and (root / "models").is_dir() else None
+
+
+def folder(name: str) -> Path:
+    """The catalogue's folder `models`, `datasets` or `results`: the checkout's, else the wheel's."""
+    return (checkout() or _PACKAGE) / name
+
+
+def default_results() -> Path:
+    """Where records go: the checkout's `results/`, else `./results`."""
+    root = checkout()
+    return root / "results" if root else Path("results")
+
+
+def load_all(where: Path, kind: type[CardType]) -> dict[str, CardType]:
+    """All cards in a folder by id, in the order of their ids. Two cards of one id are an error."""
+    found: dict[str, CardType] = {}
+    for path in sorted(where.glob("*.toml")):
+        card = load_card(path, kind)
+        if card.id in found:
+            raise BadInput(f"{path}: id: '{card.id}' is already taken by {found[card.id].path}", "Rename one.")
+        found[card.id] = card
+    return dict(sorted(found.items()))
+
+
+@cache
+def models() -> dict[str, ModelCard]:
+    """The built-in model cards by id."""
+    return load_all(folder("models"), ModelCard)
+
+
+@cache
+def datasets() -> dict[str, DatasetCard]:
+    """The built-in data-set cards by id."""
+    return load_all(folder("datasets"), DatasetCard)
+
+
+def dataset(name: str) -> DatasetCard:
+    """The data-set card of an id or a path. Raises WrongName for an unknown id."""
+    return _resolve(name, datasets(), DatasetCard, "data set", "bench list datasets")
+
+
+def model(name: str) -> ModelCard:
+    """The model card of an id or a path to a card. Raises WrongName for an unknown id."""
+    return _resolve(name, models(), ModelCard, "model", "bench list models")
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a `--model` or `--dataset` value means a file rather than an id."""
+    return "/" in name or "\\" in name or name.endswith(".toml")
+
+
+def _resolve(name: str, known: dict[str, CardType], kind: type[CardType], word: str, listing: str) -> CardType:
+    if name in known:
+        return known[name]
+    if not looks_like_path(name):
+        raise unknown_name(word, name, known, listing)
+    path = Path(name).expanduser()
+    card = load_card(path, kind)
+    twin = known.get(card.id)
+    if twin is None or twin.path is None:
+        return card
+    if twin.path.resolve() == path.resolve():
+        return twin
+    raise BadInput(
+        f"{path}: id: '{card.id}' is already taken by the built-in card",
+        "Give your card another id, so that its records cannot pass for the built-in one's.",
+    )

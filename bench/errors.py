@@ -1,0 +1,53 @@
+"""What can go wrong, as the user is told it: one line that names the thing, one that names the remedy.
+
+Every foreseen failure is a `BenchError`; its `exit_code` is what `bench` returns to the shell:
+2 a wrong name or flag, 3 bad input, 4 the environment, 70 a bug of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+
+Warn = Callable[[str], None]
+"""Takes what a user should know although nothing failed; it also goes into the record."""
+
+
+class BenchError(Exception):
+    """A failure with a remedy. `str()` gives both, on separate lines."""
+
+    exit_code = 70
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  {self.remedy}" if self.remedy else self.problem
+
+
+class WrongName(BenchError):
+    """An unknown model, data set, protocol or preset entry, or a flag that does not fit."""
+
+    exit_code = 2
+
+
+class BadInput(BenchError):
+    """Data or weights that cannot give a figure: missing, damaged, out of range, not finite."""
+
+    exit_code = 3
+
+
+class BadEnvironment(BenchError):
+    """Disk, permissions, memory, a missing extra, the network."""
+
+    exit_code = 4
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> WrongName:
+    """The error for an unknown `name`, with the nearest known ones and the command that lists all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.4)
+    guess = f"Did you mean {' or '.join(near)}? " if near else ""
+    return WrongName(f"unknown {kind} '{name}'", f"{guess}`{listing}` shows all {len(names)}.")

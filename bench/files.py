@@ -1,0 +1,84 @@
+"""Files: hashes, atomic writes, and where the cache lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from bench.errors import BadEnvironment
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal, read in chunks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`; on success it replaces `path`, on any failure it vanishes.
+
+    A reader sees the old file or the new one, never half of one, and two writers at once cannot mix.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    """The process's umask: mkstemp makes private files, but results are meant to be shared."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_with(path: Path, writer: Callable[[IO[bytes]], Any]) -> None:
+    """Write `path` atomically by calling `writer` with an open binary stream."""
+    with atomic_write(path) as stream:
+        writer(stream)
+
+
+def require_writable(folder: Path, what: str, flag: str) -> None:
+    """Fail now, not after an hour of work, when `folder` cannot take a file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe."):
+            pass
+    except OSError as error:
+        raise BadEnvironment(
+            f"cannot write the {what} to {folder}: {error.strerror or error}",
+            f"Give another folder with {flag}, or mend its permissions.",
+        ) from error
+
+
+def cache_folder(explicit: Path | None = None) -> Path:
+    """The cache: `--cache`, else $BENCH_CACHE, else the platform's cache folder for `bench`."""
+    if explicit is not None:
+        return explicit.expanduser()
+    if os.environ.get("BENCH_CACHE"):
+        return Path(os.environ["BENCH_CACHE"]).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("bench", appauthor=False))
+
+
+def display(path: Path) -> str:
+    """A path as a reader wants it: relative where it lies below the current folder."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

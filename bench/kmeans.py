@@ -1,0 +1,92 @@
+"""K-means solvers: faiss on CPU or GPU, and the authors' scikit-learn MiniBatchKMeans (spec §3, step 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import BadInput
+
+Points = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
+
+
+def cluster(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = False) -> Labels:
+    """Cluster ids 0..K-1 of N×D points. `preset` is a resolved clustering preset.
+
+    Raises BadInput for fewer points than clusters or values that are not finite.
+    """
+    clusters = preset["clusters"]
+    if len(points) < clusters:
+        raise BadInput(f"{len(points)} images cannot form {clusters} clusters",
+                       "Use more images, or fewer clusters with --clusters N.")
+    if not np.isfinite(points).all():
+        raise BadInput("the prototypes hold NaN or infinity", "The network's weights are damaged.")
+    solver = _minibatch if preset["solver"] == "minibatch" else _faiss
+    return solver(np.ascontiguousarray(points, np.float32), preset, seed, gpu)
+
+
+def _faiss(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labels:
+    """Lloyd's iterations; of `restarts` starts the one with the lowest objective."""
+    import faiss
+
+    starts = {"k-means++": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
+              "random": faiss.ClusteringInitMethod_RANDOM}
+    solver = faiss.Kmeans(
+        points.shape[1], preset["clusters"], niter=preset["iterations"], nredo=preset["restarts"], seed=seed,
+        init_method=starts[preset["init"]], gpu=gpu,
+        # faiss would otherwise train on a silent subsample, and warn on stderr about small sets
+        max_points_per_centroid=len(points), min_points_per_centroid=1,
+    )
+    # With the few points of these protocols one thread is as fast, and the sums have one order only.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1 if points.shape[0] < 100_000 else threads)
+    try:
+        solver.train(points)
+        _, nearest = solver.index.search(points, 1)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    return nearest[:, 0].astype(np.int32)
+
+
+def _minibatch(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labels:
+    """The authors' solver."""
+    import warnings
+
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    solver = MiniBatchKMeans(
+        n_clusters=preset["clusters"], init=preset["init"], max_iter=preset["iterations"],
+        n_init=preset["restarts"], batch_size=preset["batch"], random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # empty clusters show in the record
+        return solver.fit(points).labels_.astype(np.int32)
+
+
+def use_gpu(device: str) -> bool:
+    """Whether faiss can and should run on the GPU: asked for CUDA, and faiss sees one.
+
+    faiss itself falls back to the CPU without a word; here the answer goes into the record.
+    """
+    if not device.startswith("cuda"):
+        return False
+    import faiss
+
+    return hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0
+
+
+def describe(preset: dict[str, Any], gpu: bool) -> dict[str, Any]:
+    """What ran, for the record: library, version, device, threads."""
+    if preset["solver"] == "minibatch":
+        import sklearn
+
+        return {"library": "scikit-learn", "version": sklearn.__version__, "device": "cpu",
+                "algorithm": "MiniBatchKMeans"}
+    import faiss
+
+    return {"library": "faiss", "version": faiss.__version__, "device": "cuda" if gpu else "cpu",
+            "algorithm": "Lloyd", "threads": 1}

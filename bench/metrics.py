@@ -1,0 +1,72 @@
+"""Metrics, all from count tables. Percentages are 0…100."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.rows import Confusion
+
+Float = npt.NDArray[np.float64]
+
+
+def class_iou(hit: Float, predicted: Float, labelled: Float) -> Float:
+    """IoU in percent per class (last axis): TP / (TP + FP + FN); NaN for a class that occurs nowhere."""
+    union = predicted + labelled - hit
+    return 100 * np.divide(hit, union, out=np.full(np.shape(union), np.nan), where=union > 0)
+
+
+def mean_iou(iou: Float, absent: str) -> Float:
+    """Mean over the classes (last axis); an absent class counts as 0 (`zero`) or not at all (`skip`)."""
+    if absent == "zero":
+        return np.nan_to_num(iou, nan=0.0).mean(axis=-1)
+    present = ~np.isnan(iou)
+    total = np.nan_to_num(iou, nan=0.0).sum(axis=-1)
+    return np.asarray(total / np.maximum(present.sum(axis=-1), 1))
+
+
+def from_sums(sums: Float, absent: str) -> dict[str, Float]:
+    """Metrics of ...×3C sums (true positives, predicted, labelled per class), as `ConfusionRows` makes them."""
+    hit, predicted, labelled = np.split(np.asarray(sums, np.float64), 3, axis=-1)
+    recall = 100 * np.divide(hit, labelled, out=np.full(hit.shape, np.nan), where=labelled > 0)
+    pixels = labelled.sum(axis=-1)
+    return {
+        "mIoU": mean_iou(class_iou(hit, predicted, labelled), absent),
+        "pixel_accuracy": np.asarray(100 * hit.sum(axis=-1) / np.maximum(pixels, 1)),
+        "mean_class_accuracy": mean_iou(recall, "skip"),
+    }
+
+
+def confusion_sums(confusion: Confusion) -> Float:
+    """3C sums of a (C+1)×C confusion matrix."""
+    square = confusion[:-1]
+    return np.concatenate([np.diag(square), square.sum(axis=1), confusion.sum(axis=0)]).astype(np.float64)
+
+
+def entropy(counts: Float) -> float:
+    """Shannon entropy, in nats, of a distribution given as counts."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log(share)).sum())
+
+
+def nmi(table: npt.NDArray[np.int64]) -> float:
+    """Normalised mutual information, 0…100, of a contingency table; normalised by the mean entropy."""
+    counts = table.astype(np.float64)
+    rows, columns = entropy(counts.sum(axis=1)), entropy(counts.sum(axis=0))
+    if rows == 0 and columns == 0:
+        return 100.0
+    return max(0.0, 100 * 2 * (rows + columns - entropy(counts.reshape(-1))) / (rows + columns))
+
+
+def ari(table: npt.NDArray[np.int64]) -> float:
+    """Adjusted Rand index, in percent, of a contingency table; 0 for chance."""
+    counts = table.astype(np.float64)
+
+    def pairs(values: Float) -> float:
+        return float((values * (values - 1) / 2).sum())
+
+    together, rows, columns = pairs(counts), pairs(counts.sum(axis=1)), pairs(counts.sum(axis=0))
+    total = pairs(np.asarray(counts.sum()))
+    expected = rows * columns / total if total else 0.0
+    highest = (rows + columns) / 2
+    return 100.0 if highest == expected else 100 * (together - expected) / (highest - expected)

@@ -1,0 +1,137 @@
+"""Presets: a protocol's parameters, and the fingerprint of those that define the figure.
+
+The defaults are the paper's values on PASCAL VOC (spec §§2-3); a data-set card overrides what differs
+there, and `--set KEY=VALUE` overrides both. Unknown keys are errors, so a typo never runs the default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.errors import WrongName
+
+Positive = Annotated[int, Field(ge=1)]
+Unit = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Preset(BaseModel):
+    """Entries that every protocol on images shares: how an image becomes the network's input."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: tuple[Positive, Positive] = (512, 512)
+    """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""
+    interpolation: Literal["cubic", "linear", "area"] = "cubic"
+    """OpenCV interpolation of the image. Labels and masks are always resized with nearest."""
+    mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
+    """Subtracted from RGB in 0..1."""
+    std: tuple[Unit, Unit, Unit] = (0.229, 0.224, 0.225)
+    """Divides what `mean` left."""
+    saliency_threshold: Unit = 0.5
+    """A pixel is salient where the saliency *logit* exceeds this (no sigmoid)."""
+    seeds: Positive = 5
+    """How many seeds are run, counting up from the first. Not part of the fingerprint."""
+
+    def resolved(self) -> dict[str, Any]:
+        """The entries that define the figure, as plain JSON values."""
+        return self.model_dump(mode="json", exclude={"seeds"})
+
+
+class ClusteringPreset(Preset):
+    """K-means on one prototype per image, matched to the classes (spec §3)."""
+
+    whiten: Annotated[int, Field(ge=0)] = 32
+    """PCA with whitening to this many components (fewer where the rank is lower); 0 leaves it out."""
+    clusters: Annotated[int, Field(ge=2, le=32766)] = 20
+    """K. Each image's salient pixels get one of K cluster ids; the rest is id 0, background."""
+    solver: Literal["faiss", "minibatch"] = "faiss"
+    """faiss Lloyd iterations, or the authors' scikit-learn MiniBatchKMeans."""
+    init: Literal["k-means++", "random"] = "k-means++"
+    """Starting centres."""
+    iterations: Positive = 100
+    """At most this many Lloyd iterations (faiss) or passes over the data (minibatch)."""
+    restarts: Positive | None = None
+    """Restarts, the best objective kept. Unset: 20 with faiss, 3 with minibatch as the authors ran it."""
+    batch: Positive = 1000
+    """Mini-batch size; `minibatch` only."""
+    matching: Literal["iou", "pixels"] = "iou"
+    """What the one-to-one Hungarian matching maximises: summed IoU, or matched pixels."""
+    grid: Literal["label", "input"] = "label"
+    """Where pixels are counted: at the label's own size, or at the input size."""
+    absent: Literal["zero", "skip"] = "zero"
+    """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ClusteringPreset:
+        if not all(s > 0 and math.isfinite(s) for s in self.std):
+            raise ValueError("std must be positive")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """As `Preset.resolved`, with `restarts` settled and entries of the other solver left out."""
+        entries = super().resolved()
+        if entries["restarts"] is None:
+            entries["restarts"] = 20 if self.solver == "faiss" else 3
+        if self.solver == "faiss":
+            del entries["batch"]
+        return entries
+
+
+PRESETS: dict[str, type[Preset]] = {"clustering": ClusteringPreset}
+"""Protocol id → the type of its preset."""
+
+
+def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
+    """SHA-256, hexadecimal, of what defines a figure: the protocol and its resolved preset.
+
+    Seeds, batch size, workers, device and library versions are not covered; they are in the record.
+    """
+    text = json.dumps([protocol, resolved], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def override(preset: Preset, entries: dict[str, str]) -> Preset:
+    """`preset` with `--set KEY=VALUE` entries applied; values are read as JSON, else as text.
+
+    Raises WrongName for an unknown key or a value of the wrong type.
+    """
+    known = type(preset).model_fields
+    values: dict[str, Any] = preset.model_dump()
+    for key, text in entries.items():
+        if key not in known:
+            from bench.errors import unknown_name
+
+            raise unknown_name("preset entry", key, known, "bench list protocols")
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    try:
+        return type(preset).model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "preset"
+        raise WrongName(f"--set {where}: {first['msg'].removeprefix('Value error, ')}",
+                        f"`{where}` takes: {describe(type(preset), str(first['loc'][0]) if first['loc'] else '')}"
+                        ) from error
+
+
+def describe(kind: type[Preset], key: str) -> str:
+    """The type and default of a preset entry, as a reader wants it."""
+    field = kind.model_fields.get(key)
+    if field is None:
+        return "see `bench list protocols`"
+    return f"{_type_name(field.annotation)} (default {json.dumps(field.default)})"
+
+
+def _type_name(annotation: Any) -> str:
+    text = str(annotation).replace("typing.", "")
+    for token in ("Literal", "Annotated"):
+        text = text.replace(token, "")
+    names = {"<class 'float'>": "a number", "<class 'int'>": "a whole number"}
+    return names.get(text, text)

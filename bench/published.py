@@ -1,0 +1,141 @@
+"""Published figures: what a record answers to, and whether it reproduces it."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bench.catalogue import folder
+from bench.errors import BadInput
+from bench.record import Record
+
+Status = Literal["reproduced", "below", "above", "not run", "not comparable"]
+
+ROUNDING = 0.05
+"""Published figures have one decimal: the true value lies within half a unit of it."""
+PAPER_SEEDS = 5
+"""The published figure is itself a mean over this many seeds."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One line of results/published.csv."""
+
+    dataset: str
+    split: str
+    protocol: str
+    metric: str
+    value: float
+    card: tuple[str, ...]
+    """Ids of the model cards that answer to this figure; none where no checkpoint is known."""
+    comparable: bool
+    note: str
+    model: str
+    backbone: str
+    init: str
+    prior: str
+    supervision: str
+    paper: str
+    arxiv: str
+    date: str
+    seed_table: bool
+    """Whether it stands in the table that this project set out to reproduce."""
+    source: str
+
+
+def load(path: Path) -> tuple[Published, ...]:
+    """Read and validate a CSV of published figures. Raises BadInput naming file, line and column."""
+    names = [field.name for field in fields(Published)]
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if reader.fieldnames != names:
+                raise BadInput(f"{path}: the columns are {reader.fieldnames}", f"Expected are {names}.")
+            return tuple(_entry(row, f"{path}:{reader.line_num}") for row in reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{path} cannot be read: {error}", "Restore it from the repository.") from error
+
+
+def _entry(row: dict[str, Any], where: str) -> Published:
+    if None in row or None in row.values():
+        raise BadInput(f"{where}: wrong number of columns")
+    for column in ("comparable", "seed_table"):
+        if row[column] not in ("yes", "no"):
+            raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no")
+    for column in ("dataset", "split", "protocol", "metric", "model", "source"):
+        if not row[column].strip():
+            raise BadInput(f"{where}: {column} is empty")
+    if row["comparable"] == "no" and not row["note"]:
+        raise BadInput(f"{where}: note is empty, but a figure that is not comparable needs its reason")
+    if row["date"] and not re.fullmatch(r"\d{4}-\d{2}(-\d{2})?", row["date"]):
+        raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD")
+    try:
+        value = float(row["value"])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100")
+    return Published(**row | {
+        "value": value, "card": tuple(row["card"].split()),
+        "comparable": row["comparable"] == "yes", "seed_table": row["seed_table"] == "yes",
+    })
+
+
+@cache
+def figures() -> tuple[Published, ...]:
+    """The catalogue's published figures."""
+    return load(folder("results") / "published.csv")
+
+
+def answers_to(record: Record) -> dict[str, Published]:
+    """Metric → the published figure that a record's model, data set, split and protocol answer to."""
+    dataset, protocol = record["dataset"], record["protocol"]["id"]
+    return {figure.metric: figure for figure in figures()
+            if record["model"]["id"] in figure.card and figure.protocol == protocol
+            and (figure.dataset, figure.split) == (dataset["id"], dataset["split"])}
+
+
+def tolerance(per_seed: Sequence[float], solver_gap: float) -> float:
+    """How far from the published figure a faithful run may land, in points.
+
+    Rounding of the table + twice the standard error of the difference of two means over seeds (ours over n,
+    the paper's over 5) + the measured distance between our solver and the authors' on the same observations.
+    """
+    spread = float(np.std(per_seed, ddof=1))
+    return ROUNDING + 2 * spread * math.sqrt(1 / len(per_seed) + 1 / PAPER_SEEDS) + solver_gap
+
+
+def incomparable(record: Record, figure: Published) -> str | None:
+    """Why a record cannot be held against a figure; None if it can."""
+    if not figure.comparable:
+        return figure.note
+    if record["dataset"]["limited"]:
+        return f"run on {record['dataset']['images']} images, not the whole split"
+    if not record["protocol"].get("published_recipe", False):
+        return "the recipe was modified"
+    if len(record.get("seeds", [])) < PAPER_SEEDS:
+        return f"run with {len(record.get('seeds', []))} seeds; a spread needs {PAPER_SEEDS}"
+    if record.get("solver_gap") is None:
+        return "the distance to the authors' solver was not measured"
+    return None
+
+
+def compare(record: Record, figure: Published) -> dict[str, Any]:
+    """The entry `published.<metric>` of a record: value, difference, tolerance, status and reason."""
+    measured = record["metrics"][figure.metric]
+    difference = measured["value"] - figure.value
+    entry: dict[str, Any] = {"value": figure.value, "difference": difference, "tolerance": None, "source": figure.source}
+    reason = incomparable(record, figure)
+    if reason:
+        return entry | {"status": "not comparable", "reason": reason}
+    allowed = tolerance(measured["per_seed"], record["solver_gap"])
+    status: Status = "reproduced" if abs(difference) <= allowed else "below" if difference < 0 else "above"
+    return entry | {"tolerance": allowed, "status": status}

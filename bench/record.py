@@ -1,0 +1,217 @@
+"""Records: one JSON file per run, with everything needed to trust or to repeat its figures.
+
+Beside each lies `<same name>.rows.npz`, whose hash the record holds. The rows are written first and the
+record last, both atomically, so a record always has its rows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench._version import __version__
+from bench.bootstrap import intervals
+from bench.catalogue import checkout
+from bench.errors import BadInput
+from bench.files import sha256_file, write_with
+from bench.metrics import class_iou, confusion_sums, from_sums
+from bench.protocols.clustering import Scored
+from bench.rows import ConfusionRows
+
+SCHEMA = 1
+Record = dict[str, Any]
+
+_PACKAGES = ("torch", "torchvision", "faiss-gpu", "faiss-cpu", "scikit-learn", "scipy", "numpy", "pandas",
+             "opencv-python-headless", "pillow")
+
+
+def metrics_of(scored: Scored, absent: str) -> dict[str, dict[str, Any]]:
+    """Every metric with its mean over the seeds, their standard deviation (n − 1), values and interval."""
+    per_seed = [from_sums(confusion_sums(scored.rows.confusion(i)), absent) for i in range(len(scored.rows.seeds))]
+    series = {name: [float(values[name]) for values in per_seed] for name in per_seed[0]} | scored.extra
+    bounds = intervals(scored.rows, absent)
+    result: dict[str, dict[str, Any]] = {}
+    for name, values in series.items():
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        result[name] = {"value": float(np.mean(values)), "std": spread, "per_seed": values}
+        if name in bounds:
+            result[name]["ci95"] = list(bounds[name])
+    return result
+
+
+def per_class(rows: ConfusionRows, classes: Sequence[str]) -> dict[str, float | None]:
+    """Mean over the seeds of each class's IoU, percent; None for a class that occurs nowhere."""
+    values = [class_iou(*np.split(confusion_sums(rows.confusion(i)), 3)) for i in range(len(rows.seeds))]
+    present = ~np.isnan(values)
+    mean = np.nan_to_num(values, nan=0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
+    return {name: float(mean[i]) if present[:, i].any() else None for i, name in enumerate(classes)}
+
+
+def environment() -> dict[str, Any]:
+    """Python, packages, processor, and the state of the checkout, if it is one."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"bench": __version__, "python": platform.python_version(), "platform": platform.platform(terse=True),
+            "processor": platform.machine(), "cores": os.cpu_count(), "packages": versions, "git": _git_state()}
+
+
+def _git_state() -> dict[str, Any] | None:
+    root = checkout()
+    if root is None or not (root / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True,
+                              check=True, timeout=10).stdout.strip()
+
+    try:
+        # records of earlier runs do not make the program another one
+        changed = git("status", "--porcelain", "--", ":!results")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def peak_memory_mb() -> float:
+    """The largest resident size of this process so far, in MB (10^6 bytes)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset / 1e6)
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / 1e6 if sys.platform == "darwin" else size * 1024 / 1e6
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def file_name(record: Record) -> str:
+    """`<protocol>.json` for the data set's own recipe on the full split; a name of its own for the rest."""
+    protocol = record["protocol"]
+    if not protocol["modified"] and not record["dataset"]["limited"]:
+        return f"{protocol['id']}.json"
+    marks = [f"{protocol['id']}@{protocol['fingerprint'][:8]}", *protocol["variations"]]
+    if record["dataset"]["limited"]:
+        marks.append(f"limit{record['dataset']['images']}")
+    return "-".join(marks) + ".json"
+
+
+def write(record: Record, rows: ConfusionRows, results: Path) -> Path:
+    """Write rows and record below `results`; returns the record's path.
+
+    A file of another fingerprint is never replaced: then the name with the fingerprint in it is used.
+    """
+    model, dataset = record["model"]["id"], record["dataset"]
+    folder = results / model / f"{dataset['id']}-{dataset['split']}"
+    path = folder / file_name(record)
+    if path.exists() and _fingerprint_of(path) not in (None, record["protocol"]["fingerprint"]):
+        path = folder / f"{record['protocol']['id']}@{record['protocol']['fingerprint'][:8]}.json"
+    rows_path = path.with_name(path.name.removesuffix(".json") + ".rows.npz")
+    rows.write(rows_path)
+    complete = record | {"rows": {"file": rows_path.name, "sha256": sha256_file(rows_path)}}
+    write_with(path, lambda stream: stream.write(dumps(complete).encode()))
+    record.update(complete)
+    return path
+
+
+def dumps(value: Any) -> str:
+    """JSON as records and `--json` have it. A NaN is a bug and raises ValueError."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _fingerprint_of(path: Path) -> str | None:
+    try:
+        return str(read(path)["protocol"]["fingerprint"])
+    except BadInput:
+        return None
+
+
+def read(path: Path) -> Record:
+    """Read and validate a record. Raises BadInput for a file that is damaged or no record."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is damaged: {error}", "Remove it, or run the evaluation again.") from error
+    problem = _problem(record)
+    if problem:
+        raise BadInput(f"{path} is not a record of this program: {problem}", "Remove it from the results folder.")
+    return dict(record)
+
+
+_SHAPE: dict[str, tuple[str, ...]] = {
+    "model": ("id", "weights_sha256", "supervision"),
+    "dataset": ("id", "split", "images", "manifest", "limited"),
+    "protocol": ("id", "fingerprint", "preset"),
+}
+
+
+def _problem(record: Any) -> str | None:
+    """What keeps a JSON value from being a record; None if nothing does."""
+    if not isinstance(record, dict):
+        return "it is no JSON object"
+    if record.get("schema") != SCHEMA:
+        return f"schema {record.get('schema')!r} instead of {SCHEMA}"
+    for key, inner in _SHAPE.items():
+        entry = record.get(key)
+        if not isinstance(entry, dict):
+            return f"'{key}' is missing"
+        if missing := [name for name in inner if name not in entry]:
+            return f"'{key}.{missing[0]}' is missing"
+    metrics = record.get("metrics")
+    if not isinstance(metrics, dict) or not metrics:
+        return "'metrics' is missing"
+    for name, entry in metrics.items():
+        value = entry.get("value") if isinstance(entry, dict) else None
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+            return f"'metrics.{name}.value' is not a finite number"
+    return None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record and where it lies."""
+
+    path: Path
+    record: Record
+
+
+def read_all(results: Path) -> tuple[list[Stored], list[str]]:
+    """All records below a folder, and a line for each JSON file that could not be read as one."""
+    found, problems = [], []
+    for path in sorted(results.rglob("*.json")):
+        try:
+            found.append(Stored(path, read(path)))
+        except BadInput as error:
+            problems.append(error.problem)
+    return found, problems
+
+
+def check_rows(stored: Stored) -> str | None:
+    """What is wrong with a record's rows file; None if it is there and fits its hash."""
+    rows = stored.record.get("rows")
+    if not isinstance(rows, dict) or "file" not in rows:
+        return "the record names no rows file"
+    path = stored.path.parent / Path(str(rows["file"])).name
+    if not path.is_file():
+        return f"{path.name} is missing"
+    return None if sha256_file(path) == rows.get("sha256") else f"{path.name} does not fit the record's hash"

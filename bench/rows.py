@@ -1,0 +1,83 @@
+"""Confusion rows: what every protocol ends in, and what every metric, interval and comparison reads.
+
+A row says: in this image (and under this seed) so many pixels of class `true` were predicted as `predicted`.
+Rows are sparse; an image has a handful.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bench.errors import BadInput
+from bench.files import write_with
+
+Confusion = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SeedRows:
+    """The rows of one seed, as parallel arrays."""
+
+    image: npt.NDArray[np.int32]
+    predicted: npt.NDArray[np.int32]
+    """Class index; `num_classes` stands for a prediction that no class was matched to."""
+    true: npt.NDArray[np.int32]
+    count: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ConfusionRows:
+    """Per-image confusion rows of a run, one `SeedRows` per seed."""
+
+    ids: tuple[str, ...]
+    num_classes: int
+    seeds: tuple[SeedRows, ...]
+    labels: npt.NDArray[np.int32]
+    """Seeds × images: the cluster of each image, or seeds × 0 where a protocol has none."""
+
+    def confusion(self, seed: int) -> Confusion:
+        """(C+1)×C pixel counts of one seed, predicted × true; the last row is what stayed unmatched."""
+        rows = self.seeds[seed]
+        table = np.zeros((self.num_classes + 1, self.num_classes), np.int64)
+        np.add.at(table, (rows.predicted, rows.true), rows.count)
+        return table
+
+    def class_sums(self, seed: int) -> sparse.csr_array:
+        """N×3C per image: true positives, predicted pixels and labelled pixels of every class."""
+        rows, classes = self.seeds[seed], self.num_classes
+        hit = rows.predicted == rows.true
+        matched = rows.predicted < classes
+        image = np.concatenate([rows.image[hit], rows.image[matched], rows.image])
+        column = np.concatenate([rows.true[hit], rows.predicted[matched] + classes, rows.true + 2 * classes])
+        count = np.concatenate([rows.count[hit], rows.count[matched], rows.count])
+        return sparse.coo_array((count, (image, column)), shape=(len(self.ids), 3 * classes)).tocsr()
+
+    def write(self, path: Path) -> None:
+        """Write to an .npz file, atomically."""
+        flat = {name: np.concatenate([getattr(rows, name) for rows in self.seeds]) for name in SeedRows.__annotations__}
+        lengths = np.array([len(rows.image) for rows in self.seeds], np.int64)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "ids": np.array(self.ids, dtype=np.str_), "num_classes": np.array(self.num_classes),
+            "lengths": lengths, "labels": self.labels, **flat,
+        }
+        write_with(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, path: Path) -> ConfusionRows:
+        """Read what `write` wrote. Raises BadInput for a missing or damaged file."""
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+                ends = np.cumsum(archive["lengths"])[:-1]
+                parts = {name: np.split(archive[name], ends) for name in SeedRows.__annotations__}
+                seeds = tuple(SeedRows(**{n: parts[n][i] for n in parts}) for i in range(len(archive["lengths"])))
+                return cls(tuple(archive["ids"].tolist()), int(archive["num_classes"]), seeds, archive["labels"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BadInput(f"{path} is missing or damaged: {error}", "Run the evaluation again.") from error

@@ -1,0 +1,198 @@
+"""Samples: the images and labels of one split, found on disk as the data-set card says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.cards import DatasetCard, Layout, SplitFiles
+from bench.errors import BadInput, WrongName, unknown_name
+
+Image8 = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its label file, not yet opened."""
+
+    id: str
+    image: Path
+    label: Path | None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of one split, in the order of its list file."""
+
+    card: DatasetCard
+    split: str
+    root: Path
+    layout: str
+    entries: tuple[Sample, ...]
+    keys: tuple[bytes, ...]
+    """Per sample a hash of its id and of its files' paths, sizes and times of change: the cache's key."""
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.entries)
+
+    @property
+    def limited(self) -> bool:
+        """Whether this is fewer images than the publisher's split holds."""
+        official = self.card.splits[self.split].images
+        return official is not None and len(self) < official
+
+    def first(self, limit: int | None) -> Samples:
+        """The first `limit` samples."""
+        if limit is None or limit >= len(self):
+            return self
+        return Samples(self.card, self.split, self.root, self.layout, self.entries[:limit], self.keys[:limit])
+
+
+def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
+    """Find a split's files below `root`.
+
+    Raises WrongName for an unknown split; BadInput for a root that is no such tree, an empty or repeating
+    list, or missing files (the first is named, all are counted).
+    """
+    if split not in card.splits:
+        raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
+    layout, files, base = _find_layout(card, split, root)
+    listing = base / files.list
+    ids = _read_ids(listing)
+    entries = tuple(
+        Sample(i, base / files.image.format(id=i), base / files.label.format(id=i) if files.label else None)
+        for i in ids
+    )
+    with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
+        keys = tuple(pool.map(_key, entries))
+    missing = [sample for sample, key in zip(entries, keys, strict=True) if not key]
+    if missing:
+        sample = missing[0]
+        path = sample.label if sample.image.is_file() and sample.label else sample.image
+        raise BadInput(
+            f"{path} is missing ({len(missing)} of {len(entries)} samples of {listing.name} lack a file)",
+            f"Complete the data, or take the ids out of {listing}.",
+        )
+    return Samples(card, split, root, layout.name, entries, keys)
+
+
+def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, SplitFiles, Path]:
+    if not root.is_dir():
+        raise BadInput(f"no data root at {root}", f"Give the folder that holds {card.title} with --data-root.")
+    tried: list[str] = []
+    for layout in card.layouts:
+        files = layout.splits.get(split)
+        for prefix in layout.prefixes if files else ():
+            assert files is not None
+            if (root / prefix / files.list).is_file():
+                return layout, files, root / prefix
+            tried.append(str(PurePosixPath(prefix) / files.list))
+    if not tried:
+        raise WrongName(f"no layout of {card.id} has the split '{split}'", f"See `bench show {card.id}`.")
+    raise BadInput(f"{root} does not hold {card.title} ({split}): none of {', '.join(tried)} is there",
+                   "Point --data-root at the folder that contains them.")
+
+
+def _read_ids(listing: Path) -> list[str]:
+    """The ids of a list file: the first word of every line that has one."""
+    try:
+        ids = [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{listing} is not a text file", "It should hold one image id per line.") from error
+    if not ids:
+        raise BadInput(f"{listing} is empty", "It should hold one image id per line.")
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            raise BadInput(f"{listing} lists '{name}' twice", "Every image counts once; remove the repetition.")
+        if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
+            raise BadInput(f"{listing}: '{name}' leads out of the data root", "Ids are names, not paths.")
+        seen.add(name)
+    return ids
+
+
+def _key(sample: Sample) -> bytes:
+    """The sample's cache key; empty where a file is missing."""
+    digest = hashlib.sha256(sample.id.encode())
+    for path in (sample.image, sample.label):
+        if path is None:
+            continue
+        try:
+            status = path.stat()
+        except OSError:
+            return b""
+        digest.update(f"|{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode())
+    return digest.digest()[:16]
+
+
+def read_image(path: Path) -> tuple[Image8, bytes]:
+    """Decode an image to RGB uint8, H×W×3, and hash its file. Raises BadInput naming the file."""
+    from PIL import Image
+
+    data, picture = _open(path)
+    try:
+        with picture:
+            if picture.mode.startswith(("I", "F")):
+                raise BadInput(f"{path} has {picture.mode} pixels; 8-bit images are expected", "Convert it.")
+            array = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
+    return array, hashlib.sha256(data).digest()
+
+
+def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
+    """Decode a label file to class indices, H×W uint8, and hash the file.
+
+    Raises BadInput for a damaged file, pixels that are not 8-bit indices, or a value that is neither a
+    class nor the ignore id.
+    """
+    data, picture = _open(path)
+    try:
+        with picture:
+            if picture.mode not in ("P", "L", "1"):
+                raise BadInput(f"{path} has {picture.mode} pixels; a palette or greyscale PNG of class ids is expected",
+                               "Convert it to 8-bit class indices.")
+            label = np.asarray(picture).astype(np.uint8, copy=False)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
+    present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
+    strange = present[(present >= len(card.classes)) & (present != card.labels.ignore)]
+    if strange.size:
+        raise BadInput(f"{path} holds the label {strange[0]}, but {card.id} has the classes 0..{len(card.classes) - 1} "
+                       f"and {card.labels.ignore} for ignored pixels", "Correct the file or the card.")
+    return label, hashlib.sha256(data).digest()
+
+
+def _open(path: Path) -> tuple[bytes, Any]:
+    """A file's bytes and the picture in them, opened but not decoded."""
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        data = path.read_bytes()
+        return data, Image.open(io.BytesIO(data))
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} is missing", "Complete the data.") from error
+    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise BadInput(f"{path} is not an image ({error.__class__.__name__})", "Fetch this file again.") from error
+
+
+def check_sizes(sample: Sample, image: Image8, label: Image8) -> None:
+    """Raises BadInput unless image and label have the same height and width."""
+    if image.shape[:2] != label.shape:
+        raise BadInput(
+            f"{sample.label} is {label.shape[1]}×{label.shape[0]} pixels, its image {image.shape[1]}×{image.shape[0]}",
+            "Image and label must have the same size.",
+        )

@@ -1,0 +1,204 @@
+"""Weights: reading checkpoints of strangers safely, recognising them, loading them strictly (spec §1)."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.cards import Architecture, RandomWeights
+from bench.errors import BadInput
+from bench.files import sha256_file
+from bench.network import MaskContrastNetwork
+
+State = dict[str, Tensor]
+
+QUERY = "module.model_q."
+LEFTOVERS = re.compile(r"^module\.(model_k\.|queue$|queue_ptr$)")
+"""The momentum network and the queue: expected in a training file, of no use here."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The state of a network and where it came from."""
+
+    state: State
+    sha256: str
+    """Of the file's bytes; for generated weights, of their values."""
+    source: str
+
+
+def read_checkpoint(path: Path) -> Weights:
+    """Read the query network's tensors from a checkpoint file, whatever its wrapping.
+
+    Accepted: the authors' training file, the same dict without its outer `model`, an unprefixed dict, and
+    safetensors. Nothing in the file is ever executed. Raises BadInput for anything else.
+    """
+    if not path.is_file():
+        raise BadInput(f"no checkpoint at {path}", "Give the path of a .pth, .pth.tar, .pt or .safetensors file.")
+    _refuse_web_page(path)
+    state = _query_network(_unwrap(_read_tensors(path), path), path)
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise BadInput(f"{path}: NaN or infinity in '{key}'", "The training diverged or the file is damaged.")
+    state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    return Weights(state, sha256_file(path), path.name)
+
+
+def _refuse_web_page(path: Path) -> None:
+    with path.open("rb") as stream:
+        start = stream.read(512).lstrip().lower()
+    if not start:
+        raise BadInput(f"{path} is empty", "Download it again.")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise BadInput(
+            f"{path} is a web page, not a checkpoint",
+            "Google Drive answers so when it wants a confirmation or its quota is spent: "
+            "open the link in a browser and save the file itself.",
+        )
+
+
+def _read_tensors(path: Path) -> Any:
+    """The file's content through torch's or safetensors' safe reader."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise BadInput(f"{path} is not a whole safetensors file: {error}", "Download it again.") from error
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error)
+        refused = re.search(r"(?:GLOBAL|Unsupported (?:class|operand)|global) ([\w.]+)", reason)
+        if refused and "weights_only" in reason.lower().replace(" ", "_"):
+            raise BadInput(
+                f"{path} wants to run code when it is opened ({refused[1]}); refused",
+                "Ask its maker for a plain state dict or a .safetensors file.",
+            ) from error
+        raise _damaged(path) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, AttributeError, OSError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> BadInput:
+    size = path.stat().st_size
+    return BadInput(f"{path} is truncated or not a checkpoint ({size:,} bytes)", "Download it again.")
+
+
+def _unwrap(content: Any, path: Path) -> State:
+    """The dict of tensors inside `model`, `state_dict` or nothing at all."""
+    for key in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} holds a {type(content).__name__}, not a dict of tensors", "Save `model.state_dict()`.")
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise BadInput(f"{path} holds no tensors", "Save `model.state_dict()`.")
+    return tensors
+
+
+def _query_network(state: State, path: Path) -> State:
+    """The query network's tensors under bare keys; expected leftovers are dropped, nothing else."""
+    if not any(key.startswith(QUERY) for key in state):
+        if any(LEFTOVERS.match(key) for key in state):
+            raise BadInput(f"{path} has no '{QUERY}*' keys, only the momentum network", "It is not a whole file.")
+        return state
+    return {key.removeprefix(QUERY): tensor for key, tensor in state.items() if not LEFTOVERS.match(key)}
+
+
+def recognise(state: State, path: Path) -> Architecture:
+    """The architecture that a checkpoint's keys and shapes show. Raises BadInput if it is none of ours."""
+    needed = ("backbone.conv1.weight", "decoder.1.weight", "head.weight")
+    missing = [key for key in needed if key not in state]
+    if missing and "decoder.4.weight" in state:
+        raise BadInput(f"{path} is a linear classifier's file: it has no embedding head",
+                       "Clustering needs the pre-trained file, not the linear-finetuned one.")
+    if missing:
+        raise BadInput(
+            f"{path} is not a MaskContrast network: it lacks '{missing[0]}' (its keys begin with '{min(state)}')",
+            "Expected are `backbone.*`, `decoder.*`, `head.*` and `classification_head.*`, "
+            "bare or prefixed `module.model_q.`.",
+        )
+    try:
+        return Architecture(
+            backbone="resnet50" if "backbone.layer1.0.conv3.weight" in state else "resnet18",
+            width=state["backbone.conv1.weight"].shape[0],
+            decoder_width=state["decoder.1.weight"].shape[0],
+            embedding=state["head.weight"].shape[0],
+        )
+    except (ValueError, IndexError) as error:
+        raise BadInput(f"{path}: the shapes of its tensors fit no network of ours: {error}") from error
+
+
+def build(architecture: Architecture, weights: Weights) -> MaskContrastNetwork:
+    """A network in eval mode with these weights. Raises BadInput unless every key and shape fits."""
+    with torch.device("meta"):
+        network = MaskContrastNetwork(architecture)
+    expected = network.state_dict()
+    state = weights.state
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    wrong = [f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+             for key, value in expected.items() if key in state and state[key].shape != value.shape]
+    complaints = [f"{len(keys)} {word} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+                  for word, keys in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", wrong))
+                  if keys]
+    if complaints:
+        raise BadInput(
+            f"{weights.source} does not fit {architecture.backbone} (width {architecture.width}, decoder "
+            f"{architecture.decoder_width}, embedding {architecture.embedding}): {'; '.join(complaints)}",
+            "Is it the file of this card? Give the path alone (`--model FILE`) to have it recognised.",
+        )
+    network.load_state_dict(state, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def draw_random(architecture: Architecture, random: RandomWeights) -> Weights:
+    """Seeded weights: He-normal, zero-sum filters, batch norms at rest, a calibrated saliency head.
+
+    numpy draws each tensor from a generator of its own, seeded by the key's name, so the values depend
+    neither on torch's version nor on the order of modules.
+    """
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in MaskContrastNetwork(architecture).state_dict().items()}
+    state = {key: torch.from_numpy(_draw(key, tuple(shape), random)) for key, shape in shapes.items()}
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode() + state[key].numpy().tobytes())
+    return Weights(state, digest.hexdigest(), f"generated from seed {random.seed}")
+
+
+def _draw(key: str, shape: tuple[int, ...], random: RandomWeights) -> np.ndarray[Any, Any]:
+    if key.endswith("num_batches_tracked"):
+        return np.zeros(shape, np.int64)
+    if len(shape) == 1:
+        ones = key.endswith(("running_var", ".weight"))
+        return np.full(shape, 1.0 if ones else 0.0, np.float32)
+    words = np.frombuffer(hashlib.sha256(f"{random.seed}|{key}".encode()).digest(), np.uint32)
+    values = np.random.Generator(np.random.PCG64(words.tolist())).standard_normal(shape)
+    if key.startswith("classification_head"):
+        return (random.saliency_scale * values + random.saliency_shift).astype(np.float32)
+    values *= np.sqrt(2.0 / np.prod(shape[1:]))
+    # Without a common mode the saliency map varies over the image instead of following its brightness.
+    values -= values.mean(axis=(1, 2, 3), keepdims=True)
+    return values.astype(np.float32)
+
+
+def hash_module(module: nn.Module) -> str:
+    """SHA-256 of a module's state, for a network that is only in memory."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(key.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
