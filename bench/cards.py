@@ -172,6 +172,8 @@ class DatasetCard(_Entry):
     generator: Literal["shapes"] | None = None
     """A built-in data set: written to the cache on first use."""
     default_split: str = "val"
+    default_models: tuple[str, ...] = ()
+    """The models that `bench run` takes on this data set when none is named."""
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=4096)]
     palette: Literal["voc"] | tuple[tuple[int, int, int], ...] = "voc"
     labels: Labels = Labels()

@@ -22,7 +22,7 @@ Unit = Annotated[float, Field(allow_inf_nan=False)]
 class Preset(BaseModel):
     """Entries that every protocol on images shares: how an image becomes the network's input."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     input: tuple[Positive, Positive] = (512, 512)
     """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""

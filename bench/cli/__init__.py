@@ -1,0 +1,86 @@
+"""The command line. Modules here import nothing heavy, so that `bench --help` answers at once.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 fine, 1 a check failed, 2 a wrong name or flag,
+3 bad input, 4 the environment, 70 a bug of ours, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any, NoReturn
+
+import click
+
+from bench._version import __version__
+from bench.cli.check import check
+from bench.cli.listing import list_, show
+from bench.cli.report import report
+from bench.cli.run import run
+from bench.errors import BenchError
+
+EPILOG = """\b
+Examples:
+  bench run                                     the built-in data set, no download
+  bench run --dataset pascal-voc --data-root ~/VOCdevkit --weights FILE --model maskcontrast-sup
+  bench run --model ./checkpoint.pth.tar        any checkpoint of this architecture
+  bench report --format pwc                     the paper's table beside what was measured
+"""
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Measure models of unsupervised semantic segmentation, each figure with its recipe."""
+    from bench.cli.settings import default_map
+
+    context.default_map = default_map({name: command for name, command in cli.commands.items()})
+
+
+for _command in (run, report, check, list_, show):
+    cli.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit. No traceback reaches a user without `--debug`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        outcome = cli.main([a for a in arguments if a != "--debug"], prog_name="bench", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(outcome if isinstance(outcome, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what was observed so far is kept, the same command goes on from there", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - the edge of the program
+        sys.exit(_explain(error, debug))
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    """Print an error as the user should see it; returns the exit code."""
+    if debug:
+        traceback.print_exc()
+    if isinstance(error, BenchError):
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        click.echo("error: out of memory\n  A smaller --batch-size needs less.", err=True)
+        return 4
+    if isinstance(error, OSError):
+        name: Any = error.filename or ""
+        where = f" ({name})" if name else ""
+        click.echo(f"error: {error.strerror or error}{where}\n  Check disk space and permissions.", err=True)
+        return 4
+    click.echo(f"error: a bug in bench: {type(error).__name__}: {error}\n"
+               "  Run again with --debug and report what it shows.", err=True)
+    return 70

@@ -1,0 +1,199 @@
+"""`bench run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.settings import data_roots, results_folder, results_option
+
+if TYPE_CHECKING:
+    from bench.record import Record
+    from bench.run import Settings
+
+_EPILOG = """\b
+Examples:
+  bench run
+  bench run --dataset pascal-voc --data-root ~/VOCdevkit --model maskcontrast-sup --weights FILE
+  bench run --solver minibatch --set restarts=1 --num-seeds 10
+  bench run --clusters 100 --json
+"""
+
+
+def _entries(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    entries = {}
+    for text in values:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE")
+        entries[key.strip()] = value.strip()
+    return entries
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--model", "models", multiple=True, metavar="ID|CARD|FILE",
+              help="A card's id, a card, or a checkpoint file. Repeatable. [default: the data set's own]")
+@click.option("--dataset", "datasets", multiple=True, default=("shapes",), show_default=True, metavar="ID|CARD",
+              help="A data set's id or a card. Repeatable.")
+@click.option("--protocol", "protocols", multiple=True, default=("clustering",), show_default=True,
+              help="A protocol, or `all`. Repeatable.")
+@click.option("--split", help="Split to evaluate on. [default: the data set's own]")
+@click.option("--data-root", multiple=True, metavar="[ID=]PATH", envvar="BENCH_DATA_ROOT",
+              help="Where the data lie. Repeatable with ID=.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]")
+@click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+@click.option("--seed", "first_seed", type=click.IntRange(0, 2**31 - 1), default=1234, show_default=True,
+              help="The first seed.")
+@click.option("--num-seeds", type=click.IntRange(1, 10_000), help="Seeds, counting up. [default: the preset's]")
+@click.option("--solver", type=click.Choice(["faiss", "minibatch"]), help="K-means solver; minibatch is the authors'.")
+@click.option("--clusters", type=click.IntRange(2), help="K.")
+@click.option("--set", "entries", multiple=True, metavar="KEY=VALUE", callback=_entries,
+              help="Any entry of the preset (see `bench list protocols`). Repeatable.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
+@results_option
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE",
+              help="Cache folder.")
+@click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
+@click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def run(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple[str, ...], split: str | None,
+        data_root: tuple[str, ...], weights: Path | None, first_seed: int, solver: str | None, clusters: int | None,
+        entries: dict[str, str], results: Path | None, dry_run: bool, as_json: bool, **engine: Any) -> int:
+    """Evaluate models on data sets and write a record of each run.
+
+    Without options: the built-in data set, nothing to download, a figure in under a minute.
+    """
+    from bench.presets import PRESETS
+
+    entries = entries | ({"solver": solver} if solver else {}) | ({"clusters": str(clusters)} if clusters else {})
+    names = tuple(PRESETS) if "all" in protocols else protocols
+    jobs = [(model, dataset, protocol) for dataset in datasets for model in _models_for(dataset, models)
+            for protocol in names]
+    if weights is not None and len({model for model, _, _ in jobs}) > 1:
+        raise click.UsageError("--weights fits one model; name it with --model")
+    roots = data_roots(data_root)
+    folder = results_folder(results)
+    made: list[Record] = []
+    failures: list[tuple[str, Exception]] = []
+    for model, dataset, protocol in jobs:
+        settings = _settings(split, roots, dataset, weights, first_seed, entries, engine)
+        try:
+            if dry_run:
+                _print_plan(model, dataset, protocol, settings, folder)
+            else:
+                made.append(_run_one(model, dataset, protocol, settings, folder, quiet=as_json))
+        except Exception as error:
+            if len(jobs) == 1:
+                raise
+            failures.append((f"{model} on {dataset}, {protocol}", error))
+    if as_json and made:
+        from bench.record import dumps
+
+        click.echo(dumps(made if len(jobs) > 1 else made[0]), nl=False)
+    return _report_failures(failures)
+
+
+def _report_failures(failures: list[tuple[str, Exception]]) -> int:
+    """Of several runs, those that failed: all said at the end, none hides another. Returns the exit code."""
+    from bench.cli import _explain
+
+    code = 0
+    for what, error in failures:
+        click.echo(f"{what} failed:", err=True)
+        code = _explain(error, debug=False)
+    return code
+
+
+def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
+    if models:
+        return models
+    from bench import catalogue
+    from bench.errors import WrongName
+
+    card = catalogue.dataset(dataset)
+    if not card.default_models:
+        raise WrongName(f"{card.id} names no default model", "Give one with --model; `bench list models` shows them.")
+    return card.default_models
+
+
+def _settings(split: str | None, roots: dict[str, Path], dataset: str, weights: Path | None, first_seed: int,
+              entries: dict[str, str], engine: dict[str, Any]) -> Settings:
+    from bench.run import Settings
+
+    return Settings(
+        split=split, data_root=roots.get(dataset, roots.get("")), weights=weights, first_seed=first_seed,
+        entries=entries, **engine, warn=lambda message: click.echo(f"warning: {message}", err=True),
+    )
+
+
+def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder: Path, *, quiet: bool) -> Record:
+    from dataclasses import replace
+
+    from bench.cli.progress import progress_bar
+    from bench.files import display
+    from bench.record import file_name
+    from bench.run import evaluate
+
+    with progress_bar() as progress:
+        record = evaluate(model, dataset, protocol, results=folder, **vars(replace(settings, progress=progress)))
+    if not quiet:
+        place = folder / record["model"]["id"] / f"{record['dataset']['id']}-{record['dataset']['split']}"
+        written = place / record["rows"]["file"].replace(".rows.npz", ".json")
+        assert written.name == file_name(record) or "@" in written.name
+        _print_record(record, display(written))
+    return record
+
+
+_NAMES = {"mIoU": "mIoU", "pixel_accuracy": "pixel accuracy", "mean_class_accuracy": "mean class accuracy",
+          "nmi": "NMI", "ari": "ARI"}
+
+
+def _print_record(record: Record, path: str) -> None:
+    """A run's figures as a person reads them."""
+    dataset, protocol = record["dataset"], record["protocol"]
+    images = f"{dataset['images']} images" + (
+        f" of {dataset['official_images']}" if dataset["limited"] and dataset["official_images"] else "")
+    click.echo(f"{record['model']['id']} on {dataset['id']} {dataset['split']} ({images}), {protocol['id']}"
+               + (", modified recipe" if protocol["modified"] else ""))
+    for metric, measured in record["metrics"].items():
+        line = f"  {_NAMES.get(metric, metric):<20}{measured['value']:6.2f}"
+        if "ci95" in measured:
+            line += "   95 % interval {:.2f} to {:.2f}".format(*measured["ci95"])
+        if measured["std"] is not None:
+            line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
+        click.echo(line)
+    for metric, answer in record["published"].items():
+        reason = answer.get("reason")
+        click.echo(f"  published {_NAMES.get(metric, metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
+                   + answer["status"] + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})"))
+    click.echo(f"  labels seen: {record['model']['supervision']}")
+    click.echo(f"  record: {path}")
+
+
+def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, folder: Path) -> None:
+    """What `--dry-run` says."""
+    import json
+
+    from bench.files import cache_folder, display
+    from bench.observations import ObservationStore
+    from bench.observe import observation_recipe
+    from bench.run import make_plan
+
+    plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
+    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, plan.preset, settings.precision)
+    store = ObservationStore.for_recipe(cache_folder(settings.cache), recipe)
+    click.echo(f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})")
+    click.echo(f"data set     {plan.card.id} {plan.samples.split}, {len(plan.samples)} images at {display(plan.samples.root)}")
+    click.echo(f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}"
+               + (", modified" if plan.modified else ""))
+    click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
+    click.echo(f"seeds        {', '.join(map(str, plan.seeds))}")
+    click.echo(f"observed     {len(store.known(plan.samples.keys))} of {len(plan.samples)} images are cached")
+    click.echo(f"results      {display(folder)}")
+    sys.stdout.flush()

@@ -1,0 +1,77 @@
+"""Settings shared by commands: flag > environment > bench.toml > card."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def results_option(command: Command) -> Command:
+    """`--results`, the folder of records."""
+    return click.option(
+        "--results", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_RESULTS",
+        help="Folder of records [default: the checkout's results/, else ./results].",
+    )(command)
+
+
+def results_folder(given: Path | None) -> Path:
+    """The folder of records to use."""
+    from bench.catalogue import default_results
+
+    return given.expanduser() if given else default_results()
+
+
+def read_config() -> dict[str, Any]:
+    """The content of ./bench.toml (or $BENCH_CONFIG); empty where there is none."""
+    import tomllib
+
+    named = os.environ.get("BENCH_CONFIG")
+    path = Path(named or "bench.toml").expanduser()
+    if not path.is_file():
+        if named:
+            raise click.UsageError(f"$BENCH_CONFIG names {path}, which is not there")
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is not a TOML file: {error}") from error
+
+
+def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
+    """bench.toml as click's defaults: `results` and `cache` for all commands, `[run]` and so on for one."""
+    config = read_config()
+    shared = {key: config.pop(key) for key in ("results", "cache") if key in config}
+    config.pop("data_roots", None)
+    for name, table in config.items():
+        if name not in commands or not isinstance(table, dict):
+            raise click.UsageError(f"bench.toml: unknown key '{name}' (known: results, cache, data_roots, "
+                                   f"{', '.join(f'[{c}]' for c in commands)})")
+        known = {parameter.name for parameter in commands[name].params}
+        for key in table:
+            if key.replace("-", "_") not in known:
+                raise click.UsageError(f"bench.toml: [{name}] has no option '{key}'")
+    return {name: shared | {key.replace("-", "_"): value for key, value in config.get(name, {}).items()}
+            for name in commands}
+
+
+def data_roots(given: tuple[str, ...]) -> dict[str, Path]:
+    """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''."""
+    roots = {str(key): Path(str(value)) for key, value in read_config().get("data_roots", {}).items()}
+    for text in given:
+        name, separator, path = text.partition("=")
+        roots[name if separator else ""] = Path(path if separator else text)
+    return roots
+
+
+def echo_table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows in aligned columns, the last one unpadded."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
+        click.echo("  ".join([*cells, row[-1]]).rstrip())

@@ -1,0 +1,54 @@
+"""Copy figures and generated inputs of the reference implementation: `python tests/tools/import_goldens.py PARITY`.
+
+PARITY is the folder with `inputs/` and `golden/`. The figures were measured once on the reference
+implementation; this only selects what the tests read, so running it again changes nothing.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent.parent / "golden"
+SPLITS = ("train", "val")
+MASKED_IMAGES = {"resnet18": 40, "resnet50": 4}
+
+
+def copy_images(parity: Path) -> None:
+    source, target = parity / "inputs" / "VOCSegmentation", HERE / "VOCSegmentation"
+    for folder in ("sets", "images", "SegmentationClass"):
+        (target / folder).mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        shutil.copyfile(source / "sets" / f"{split}.txt", target / "sets" / f"{split}.txt")
+        for name in (source / "sets" / f"{split}.txt").read_text().split():
+            for path in (f"images/{name}.jpg", f"SegmentationClass/{name}.png"):
+                shutil.copyfile(source / path, target / path)
+
+
+def select_clustering(parity: Path, backbone: str) -> None:
+    arrays = np.load(parity / "golden" / f"a_kmeans_{backbone}.npz")
+    figures = json.loads((parity / "golden" / f"a_kmeans_{backbone}.json").read_text())
+    count = MASKED_IMAGES[backbone]
+    masks = np.unpackbits(arrays["sal_mask_packed"]).reshape(len(arrays["proto"]), -1)[:count]
+    seeds = figures["seeds"]
+    np.savez_compressed(
+        HERE / f"clustering_{backbone}.npz", names=arrays["names"], prototypes=arrays["proto"],
+        whitened=arrays["white"], areas=arrays["sal_area"], near=arrays["sal_near"],
+        masks=np.packbits(masks, axis=1),
+    )
+    kept = [{key: seed[key] for key in ("seed", "mIoU", "iou", "match", "labels")} for seed in seeds]
+    summary = {"seeds": kept, "mIoU": figures["average_mIoU"], "versions": figures["versions"]}
+    (HERE / f"clustering_{backbone}.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def main(parity: Path) -> None:
+    copy_images(parity)
+    for backbone in MASKED_IMAGES:
+        select_clustering(parity, backbone)
+    shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
