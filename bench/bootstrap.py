@@ -45,5 +45,7 @@ def resampled_metrics(
 def intervals(rows: ConfusionRows, absent: str, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:
     """Metric → 95 % percentile interval, percent."""
     values = resampled_metrics(rows, absent, resamples)
-    return {name: (float(low), float(high))
-            for name, (low, high) in ((n, np.percentile(v, [2.5, 97.5])) for n, v in values.items())}
+    return {
+        name: (float(low), float(high))
+        for name, (low, high) in ((n, np.percentile(v, [2.5, 97.5])) for n, v in values.items())
+    }

@@ -27,6 +27,9 @@ class Outcome:
     """Where a figure moved: the classes whose IoU changed most."""
 
 
+ORDER = ("damaged", "below", "above", "reproduced", "not run", "not comparable")
+"""How outcomes are listed: what needs eyes first."""
+
 MOVED = 6
 """How many classes to show when a figure moved."""
 
@@ -43,9 +46,12 @@ def against_published(figures: Sequence[Published], stored: Sequence[Stored], re
     outcomes = [_published_outcome(row, required) for _, row in joined(figures, stored).iterrows()]
     measured = {entry.record["model"]["id"] for entry in stored}
     carded = {card for figure in figures for card in figure.card}
-    outcomes += [Outcome("not run", name, "required, but there is no record of it", True)
-                 for name in required if name not in measured and name not in carded]
-    return outcomes
+    outcomes += [
+        Outcome("not run", name, "required, but there is no record of it", True)
+        for name in required
+        if name not in measured and name not in carded
+    ]
+    return sorted(outcomes, key=lambda outcome: ORDER.index(outcome.status))
 
 
 def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
@@ -59,10 +65,17 @@ def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
     if status in ("not run", "not comparable"):
         shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
         return Outcome(status, what, f"{shown}; {row['reason']}", wanted)
-    detail = (f"{row['value']:g} published, {row['measured']:.2f} measured, difference {row['difference']:+.2f}, "
-              f"tolerance {row['tolerance']:.2f}")
-    return Outcome(status, what, detail, status != "reproduced",
-                   _weakest(answer.record) if answer and status != "reproduced" else ())
+    detail = (
+        f"{row['value']:g} published, {row['measured']:.2f} measured, difference {row['difference']:+.2f}, "
+        f"tolerance {row['tolerance']:.2f}"
+    )
+    return Outcome(
+        status,
+        what,
+        detail,
+        status != "reproduced",
+        _weakest(answer.record) if answer and status != "reproduced" else (),
+    )
 
 
 def _weakest(record: Record) -> tuple[str, ...]:
@@ -91,8 +104,14 @@ def against_records(earlier: Sequence[Stored], stored: Sequence[Stored], require
 
 def _identity(record: Record) -> tuple[str, str, str, str, str, int]:
     dataset, protocol = record["dataset"], record["protocol"]
-    return (record["model"]["id"], dataset["id"], dataset["split"], protocol["id"], protocol["fingerprint"],
-            dataset["images"])
+    return (
+        record["model"]["id"],
+        dataset["id"],
+        dataset["split"],
+        protocol["id"],
+        protocol["fingerprint"],
+        dataset["images"],
+    )
 
 
 def _moved(what: str, metric: str, old: Record, new: Record) -> Outcome:
@@ -105,8 +124,10 @@ def _moved(what: str, metric: str, old: Record, new: Record) -> Outcome:
     allowed = ROUNDING + 2 * spread * math.sqrt(sum(1 / n for n in sizes))
     difference = after["value"] - before["value"]
     status = "reproduced" if abs(difference) <= allowed else "below" if difference < 0 else "above"
-    detail = (f"{before['value']:.2f} earlier, {after['value']:.2f} now, difference {difference:+.2f}, "
-              f"tolerance {allowed:.2f}")
+    detail = (
+        f"{before['value']:.2f} earlier, {after['value']:.2f} now, difference {difference:+.2f}, "
+        f"tolerance {allowed:.2f}"
+    )
     moved = () if status == "reproduced" else (*_class_movement(old, new), *_map_movement(old, new))
     return Outcome(status, what, detail, status != "reproduced", moved)
 
@@ -115,7 +136,9 @@ def _class_movement(old: Record, new: Record) -> list[str]:
     before, after = old.get("per_class", {}), new.get("per_class", {})
     changes = [((after.get(name) or 0.0) - (value or 0.0), name) for name, value in before.items()]
     changes.sort(key=lambda change: -abs(change[0]))
-    return [f"{name} {before[name] or 0.0:.1f} → {after.get(name) or 0.0:.1f}" for change, name in changes[:MOVED] if change]
+    return [
+        f"{name} {before[name] or 0.0:.1f} → {after.get(name) or 0.0:.1f}" for change, name in changes[:MOVED] if change
+    ]
 
 
 def _map_movement(old: Record, new: Record) -> list[str]:
@@ -129,8 +152,7 @@ def verdict(outcomes: Sequence[Outcome], required: Sequence[str]) -> tuple[bool,
     """(passed, one line). A check in which nothing was compared does not pass."""
     compared = sum(outcome.status in ("reproduced", "below", "above") for outcome in outcomes)
     failed = sum(outcome.fails for outcome in outcomes)
-    counts = {status: sum(o.status == status for o in outcomes)
-              for status in ("reproduced", "below", "above", "damaged", "not run", "not comparable")}
+    counts = {status: sum(o.status == status for o in outcomes) for status in ORDER}
     line = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     if not compared:
         return False, f"nothing was compared ({line or 'no figures'})"

@@ -11,8 +11,27 @@ import pandas as pd
 from bench.published import Published, compare
 from bench.record import Record, Stored
 
-_RECORD_COLUMNS = ["dataset", "split", "protocol", "metric", "model", "title", "supervision", "value", "std", "low",
-                   "high", "seeds", "images", "limited", "modified", "solver", "fingerprint", "created", "path"]
+_RECORD_COLUMNS = [
+    "dataset",
+    "split",
+    "protocol",
+    "metric",
+    "model",
+    "title",
+    "supervision",
+    "value",
+    "std",
+    "low",
+    "high",
+    "seeds",
+    "images",
+    "limited",
+    "modified",
+    "solver",
+    "fingerprint",
+    "created",
+    "path",
+]
 
 
 def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
@@ -23,14 +42,29 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
         protocol = record["protocol"]
         for metric, measured in record["metrics"].items():
             low, high = measured.get("ci95") or (None, None)
-            lines.append((
-                record["dataset"]["id"], record["dataset"]["split"], protocol["id"], metric, record["model"]["id"],
-                record["model"].get("title", record["model"]["id"]), record["model"]["supervision"],
-                measured["value"], measured.get("std"), low, high, len(record.get("seeds", [])),
-                record["dataset"]["images"], record["dataset"]["limited"], protocol.get("modified", False),
-                protocol["preset"].get("solver"), protocol["fingerprint"], record.get("created"),
-                entry.path.relative_to(results).as_posix(),
-            ))
+            lines.append(
+                (
+                    record["dataset"]["id"],
+                    record["dataset"]["split"],
+                    protocol["id"],
+                    metric,
+                    record["model"]["id"],
+                    record["model"].get("title", record["model"]["id"]),
+                    record["model"]["supervision"],
+                    measured["value"],
+                    measured.get("std"),
+                    low,
+                    high,
+                    len(record.get("seeds", [])),
+                    record["dataset"]["images"],
+                    record["dataset"]["limited"],
+                    protocol.get("modified", False),
+                    protocol["preset"].get("solver"),
+                    protocol["fingerprint"],
+                    record.get("created"),
+                    entry.path.relative_to(results).as_posix(),
+                )
+            )
     return pd.DataFrame(lines, columns=_RECORD_COLUMNS)
 
 
@@ -47,15 +81,22 @@ def best_answer(figure: Published, stored: Sequence[Stored]) -> Stored | None:
 
 def _answers(record: Record, figure: Published) -> bool:
     dataset = record["dataset"]
-    return (record["model"]["id"] in figure.card and record["protocol"]["id"] == figure.protocol
-            and (dataset["id"], dataset["split"]) == (figure.dataset, figure.split)
-            and figure.metric in record["metrics"])
+    return (
+        record["model"]["id"] in figure.card
+        and record["protocol"]["id"] == figure.protocol
+        and (dataset["id"], dataset["split"]) == (figure.dataset, figure.split)
+        and figure.metric in record["metrics"]
+    )
 
 
 def _standing(record: Record) -> tuple[bool, bool, bool, str]:
     protocol = record["protocol"]
-    return (not record["dataset"]["limited"], bool(protocol.get("published_recipe")),
-            not protocol.get("modified", True), str(record.get("created", "")))
+    return (
+        not record["dataset"]["limited"],
+        bool(protocol.get("published_recipe")),
+        not protocol.get("modified", True),
+        str(record.get("created", "")),
+    )
 
 
 def joined(figures: Sequence[Published], stored: Sequence[Stored]) -> pd.DataFrame:
@@ -78,9 +119,16 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
     measured = answer.record["metrics"][figure.metric]
     low, high = measured.get("ci95") or (None, None)
     entry = compare(answer.record, figure)
-    return {"measured": measured["value"], "low": low, "high": high, "difference": entry["difference"],
-            "tolerance": entry["tolerance"], "status": entry["status"], "reason": entry.get("reason", ""),
-            "record": answer}
+    return {
+        "measured": measured["value"],
+        "low": low,
+        "high": high,
+        "difference": entry["difference"],
+        "tolerance": entry["tolerance"],
+        "status": entry["status"],
+        "reason": entry.get("reason", ""),
+        "record": answer,
+    }
 
 
 def command(figure: Published) -> str:

@@ -20,8 +20,10 @@ def cluster(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = Fa
     """
     clusters = preset["clusters"]
     if len(points) < clusters:
-        raise BadInput(f"{len(points)} images cannot form {clusters} clusters",
-                       "Use more images, or fewer clusters with --clusters N.")
+        raise BadInput(
+            f"{len(points)} images cannot form {clusters} clusters",
+            "Use more images, or fewer clusters with --clusters N.",
+        )
     if not np.isfinite(points).all():
         raise BadInput("the prototypes hold NaN or infinity", "The network's weights are damaged.")
     solver = _minibatch if preset["solver"] == "minibatch" else _faiss
@@ -32,23 +34,34 @@ def _faiss(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labe
     """Lloyd's iterations; of `restarts` starts the one with the lowest objective."""
     import faiss
 
-    starts = {"k-means++": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
-              "random": faiss.ClusteringInitMethod_RANDOM}
+    starts = {"k-means++": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS, "random": faiss.ClusteringInitMethod_RANDOM}
     solver = faiss.Kmeans(
-        points.shape[1], preset["clusters"], niter=preset["iterations"], nredo=preset["restarts"], seed=seed,
-        init_method=starts[preset["init"]], gpu=gpu,
+        points.shape[1],
+        preset["clusters"],
+        niter=preset["iterations"],
+        nredo=preset["restarts"],
+        seed=seed,
+        init_method=starts[preset["init"]],
+        gpu=gpu,
         # faiss would otherwise train on a silent subsample, and warn on stderr about small sets
-        max_points_per_centroid=len(points), min_points_per_centroid=1,
+        max_points_per_centroid=len(points),
+        min_points_per_centroid=1,
     )
-    # With the few points of these protocols one thread is as fast, and the sums have one order only.
     threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1 if points.shape[0] < 100_000 else threads)
+    faiss.omp_set_num_threads(_threads(len(points)))
     try:
         solver.train(points)
         _, nearest = solver.index.search(points, 1)
     finally:
         faiss.omp_set_num_threads(threads)
     return nearest[:, 0].astype(np.int32)
+
+
+def _threads(points: int) -> int:
+    """One thread where it is as fast, since then sums have one order and results repeat bit by bit."""
+    import faiss
+
+    return 1 if points < 100_000 else int(faiss.omp_get_max_threads())
 
 
 def _minibatch(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labels:
@@ -59,8 +72,12 @@ def _minibatch(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> 
     from sklearn.exceptions import ConvergenceWarning
 
     solver = MiniBatchKMeans(
-        n_clusters=preset["clusters"], init=preset["init"], max_iter=preset["iterations"],
-        n_init=preset["restarts"], batch_size=preset["batch"], random_state=seed,
+        n_clusters=preset["clusters"],
+        init=preset["init"],
+        max_iter=preset["iterations"],
+        n_init=preset["restarts"],
+        batch_size=preset["batch"],
+        random_state=seed,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # empty clusters show in the record
@@ -79,14 +96,23 @@ def use_gpu(device: str) -> bool:
     return hasattr(faiss, "get_num_gpus") and faiss.get_num_gpus() > 0
 
 
-def describe(preset: dict[str, Any], gpu: bool) -> dict[str, Any]:
+def describe(preset: dict[str, Any], points: int, gpu: bool) -> dict[str, Any]:
     """What ran, for the record: library, version, device, threads."""
     if preset["solver"] == "minibatch":
         import sklearn
 
-        return {"library": "scikit-learn", "version": sklearn.__version__, "device": "cpu",
-                "algorithm": "MiniBatchKMeans"}
+        return {
+            "library": "scikit-learn",
+            "version": sklearn.__version__,
+            "device": "cpu",
+            "algorithm": "MiniBatchKMeans",
+        }
     import faiss
 
-    return {"library": "faiss", "version": faiss.__version__, "device": "cuda" if gpu else "cpu",
-            "algorithm": "Lloyd", "threads": 1}
+    return {
+        "library": "faiss",
+        "version": faiss.__version__,
+        "device": "cuda" if gpu else "cpu",
+        "algorithm": "Lloyd",
+        "threads": _threads(points),
+    }

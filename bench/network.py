@@ -55,7 +55,12 @@ class DilatedResNet(nn.Module):
 
 def _stage(
     block: type[BasicBlock] | type[Bottleneck],
-    channels: int, planes: int, depth: int, stride: int, first: int, rest: int,
+    channels: int,
+    planes: int,
+    depth: int,
+    stride: int,
+    first: int,
+    rest: int,
 ) -> nn.Sequential:
     """One ResNet stage; its first 3×3 convolution has dilation `first`, all others `rest`."""
     out = planes * block.expansion

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from bench.files import write_with
+from bench.files import load_npz, save_npz, write_with
 
 OBSERVER_VERSION = 1
 """Raised whenever the observer would give other numbers: old caches are then not met again."""
@@ -131,7 +130,7 @@ class ObservationStore:
         path, masks = self._paths(shard)
         if not masks.is_file():
             return {}
-        rows = _load_npz(path)
+        rows = load_npz(path)
         if not rows:
             return {}
         found = {}
@@ -140,15 +139,20 @@ class ObservationStore:
         for i, key in enumerate(rows["keys"]):
             span = slice(int(starts[i]), int(starts[i + 1]))
             found[key.tobytes()] = Observation(
-                rows["prototypes"][i], int(rows["areas"][i]), int(rows["near"][i]),
+                rows["prototypes"][i],
+                int(rows["areas"][i]),
+                int(rows["near"][i]),
                 (int(rows["sizes"][i, 0]), int(rows["sizes"][i, 1])),
-                rows["classes"][span], rows["counts"][span], rows["digests"][i].tobytes(), no_mask,
+                rows["classes"][span],
+                rows["counts"][span],
+                rows["digests"][i].tobytes(),
+                no_mask,
             )
         return found
 
     def masks(self, shard: int) -> dict[bytes, npt.NDArray[np.uint8]]:
         """The packed masks of one shard by sample key."""
-        rows = _load_npz(self._paths(shard)[1])
+        rows = load_npz(self._paths(shard)[1])
         return {key.tobytes(): mask for key, mask in zip(rows["keys"], rows["masks"], strict=True)} if rows else {}
 
     def save(self, shard: int, fresh: dict[bytes, Observation]) -> None:
@@ -158,13 +162,11 @@ class ObservationStore:
         rows = {key: o for key, o in self.load(shard).items() if key in masks} | fresh
         masks = {key: masks[key] for key in rows}
         keys = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
-        _save_npz(masks_path, keys=keys, masks=np.stack(list(masks.values())))
+        save_npz(masks_path, {"keys": keys, "masks": np.stack(list(masks.values()))})
         stacked = stack([""] * len(rows), list(rows.values()), {})
-        _save_npz(
-            path, keys=keys, prototypes=stacked.prototypes, areas=stacked.areas, near=stacked.near,
-            sizes=stacked.sizes, offsets=stacked.offsets, classes=stacked.classes, counts=stacked.counts,
-            digests=np.frombuffer(b"".join(o.digest for o in rows.values()), np.uint8).reshape(len(rows), -1),
-        )
+        names = ("prototypes", "areas", "near", "sizes", "offsets", "classes", "counts")
+        digests = np.frombuffer(b"".join(o.digest for o in rows.values()), np.uint8).reshape(len(rows), -1)
+        save_npz(path, {"keys": keys, "digests": digests} | {name: getattr(stacked, name) for name in names})
 
     def known(self, keys: Sequence[bytes]) -> dict[bytes, Observation]:
         """All cached observations among `keys`."""
@@ -190,16 +192,3 @@ class ObservationStore:
 def shards(keys: Sequence[bytes]) -> Iterable[tuple[int, Sequence[bytes]]]:
     """Shard numbers with the sample keys that belong in each."""
     return ((start // SHARD, keys[start : start + SHARD]) for start in range(0, len(keys), SHARD))
-
-
-def _save_npz(path: Path, **arrays: npt.NDArray[Any]) -> None:
-    write_with(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
-
-
-def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of a file; empty where it is absent or damaged, for then it is simply made anew."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return {}

@@ -74,29 +74,45 @@ def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, pr
     """All that decides what an observation of a sample is, but the sample itself."""
     entries = preset.resolved()
     shared = {key: entries[key] for key in Preset.model_fields if key in entries}
-    return {"weights": weights_sha256, "dataset": samples.card.id, "split": samples.split,
-            "classes": len(samples.card.classes), "ignore": samples.card.labels.ignore,
-            "precision": precision, **shared}
+    return {
+        "weights": weights_sha256,
+        "dataset": samples.card.id,
+        "split": samples.split,
+        "classes": len(samples.card.classes),
+        "ignore": samples.card.labels.ignore,
+        "precision": precision,
+        **shared,
+    }
 
 
 def observe(
-    network: Callable[[], nn.Module], samples: Samples, preset: Preset, store: ObservationStore,
-    engine: Engine, *, fresh: bool = False,
+    network: Callable[[], nn.Module],
+    samples: Samples,
+    preset: Preset,
+    store: ObservationStore,
+    engine: Engine,
+    *,
+    fresh: bool = False,
 ) -> Observations:
     """The observations of all samples; only those that `store` lacks are computed.
 
     `network` is called only when something is left to observe. It must return (embedding B×D×h×w, saliency
     logit B×h×w). What was observed before an error or an interruption stays in the store.
     """
-    found = {} if fresh else store.known(samples.keys)
+    found: dict[bytes, Observation] = {} if fresh else store.known(samples.keys)
     todo = [i for i, key in enumerate(samples.keys) if key not in found]
     meta = store.read_meta()
     if todo:
         started = time.perf_counter()
         found.update(_observe_missing(network(), samples, todo, preset, store, engine, len(found)))
         seconds = time.perf_counter() - started
-        meta = {"device": str(engine.device), "precision": engine.precision, "seconds": seconds,
-                "images_per_second": len(todo) / seconds, "observed": len(todo)}
+        meta = {
+            "device": str(engine.device),
+            "precision": engine.precision,
+            "seconds": seconds,
+            "images_per_second": len(todo) / seconds,
+            "observed": len(todo),
+        }
         store.write_meta(meta)
     observations = stack([s.id for s in samples], [found[key] for key in samples.keys], meta | {"fresh": len(todo)})
     _check_saliency(observations, preset, engine.warn)
@@ -115,8 +131,13 @@ def _check_saliency(observations: Observations, preset: Preset, warn: Warn) -> N
 
 
 def _observe_missing(
-    network: nn.Module, samples: Samples, todo: Sequence[int], preset: Preset, store: ObservationStore,
-    engine: Engine, already: int,
+    network: nn.Module,
+    samples: Samples,
+    todo: Sequence[int],
+    preset: Preset,
+    store: ObservationStore,
+    engine: Engine,
+    already: int,
 ) -> dict[bytes, Observation]:
     """Observe the samples at `todo`, saving shard by shard, and what there is on any way out."""
     found: dict[bytes, Observation] = {}
@@ -174,8 +195,10 @@ def _forward_pass(
                 seen = _run(network, [item for _, item in batch], preset, engine)
                 for (sample, item), (prototype, mask, near) in zip(batch, seen, strict=True):
                     if not np.isfinite(prototype).all():
-                        raise BadInput(f"the network gives NaN or infinity on {sample.image}",
-                                       "Its weights are damaged, or --precision is too low for them.")
+                        raise BadInput(
+                            f"the network gives NaN or infinity on {sample.image}",
+                            "Its weights are damaged, or --precision is too low for them.",
+                        )
                     waiting.append(pool.submit(_count, item, prototype, mask, near, card.labels.ignore))
                 while len(waiting) > engine.batch_size:
                     yield waiting.popleft().result()
@@ -216,10 +239,12 @@ def _run(network: nn.Module, batch: Sequence[Loaded], preset: Preset, engine: En
     """Prototype, mask and near-threshold count of each image; a batch too large for memory is halved."""
     try:
         return _run_batch(network, batch, preset, engine)
-    except torch.OutOfMemoryError as error:
+    except (torch.OutOfMemoryError, MemoryError) as error:
         if len(batch) == 1:
-            raise BadEnvironment(f"out of memory on {engine.device} with a single image",
-                                 "Use --device cpu, or --set input='[…, …]' for a smaller input.") from error
+            raise BadEnvironment(
+                f"out of memory on {engine.device} with a single image",
+                "Use --device cpu, or --set input='[…, …]' for a smaller input.",
+            ) from error
     torch.cuda.empty_cache()
     engine.batch_size = max(1, len(batch) // 2)
     engine.warn(f"out of memory: going on with batches of {engine.batch_size}")
@@ -230,11 +255,25 @@ def _run(network: nn.Module, batch: Sequence[Loaded], preset: Preset, engine: En
 def _run_batch(network: nn.Module, batch: Sequence[Loaded], preset: Preset, engine: Engine) -> list[Seen]:
     images = torch.from_numpy(np.stack([item.image for item in batch])).to(engine.device, non_blocking=True)
     with torch.inference_mode(), _arithmetic(engine):
-        output = network(normalise(images, preset))
-        embedding, logit = check_output(output, len(batch))
+        embedding, logit = check_output(_call(network, normalise(images, preset)), len(batch))
     with torch.inference_mode():
         prototypes, masks, near = summarise(embedding.float(), logit.float(), preset.input, preset.saliency_threshold)
         return list(zip(prototypes.cpu().numpy(), masks.cpu().numpy(), near.tolist(), strict=True))
+
+
+def _call(network: nn.Module, images: Tensor) -> Any:
+    """The network's output. Raises MemoryError where memory ran out, BadInput for its other failures."""
+    try:
+        return network(images)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        if "allocate memory" in str(error):  # the CPU allocator has no exception of its own
+            raise MemoryError(str(error)) from error
+        raise BadInput(
+            f"the network fails on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}",
+            "It must take B×3×H×W float32 images at the preset's input size.",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -258,10 +297,11 @@ def check_output(output: Any, images: int) -> tuple[Tensor, Tensor]:
                 logit = logit[:, 0]
             if embedding.ndim == 4 and logit.ndim == 3 and len(embedding) == len(logit) == images:
                 return embedding, logit
-    shapes = [tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
-              for o in (output if isinstance(output, (tuple, list)) else [output])]
-    raise BadInput(f"the network returned {shapes}",
-                   "Expected are (embedding B×D×h×w, saliency logit B×h×w).")
+    shapes = [
+        tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
+        for o in (output if isinstance(output, (tuple, list)) else [output])
+    ]
+    raise BadInput(f"the network returned {shapes}", "Expected are (embedding B×D×h×w, saliency logit B×h×w).")
 
 
 def summarise(
@@ -273,8 +313,11 @@ def summarise(
     linear, <up(E), S> = <E, upᵀ(S)>, so the one-channel S is brought down instead of the D-channel E up:
     the same sum without a D×H×W tensor per image.
     """
-    full = logit if logit.shape[-2:] == size else F.interpolate(
-        logit[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    full = (
+        logit
+        if logit.shape[-2:] == size
+        else F.interpolate(logit[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    )
     masks = full > threshold
     weight = full * masks
     height, width = embedding.shape[-2:]
@@ -305,8 +348,9 @@ def _count(
         columns[ignore] = 0
         classes = np.flatnonzero(columns.any(axis=1)).astype(np.uint16)
         counts = columns[classes].astype(np.int32)
-    return Observation(prototype, int(small.sum()), near, item.size, classes, counts,
-                       _short(item.digest), np.packbits(mask))
+    return Observation(
+        prototype, int(small.sum()), near, item.size, classes, counts, _short(item.digest), np.packbits(mask)
+    )
 
 
 def _inside_outside(label: Image8, mask: Image8) -> npt.NDArray[np.int64]:

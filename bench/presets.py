@@ -116,9 +116,10 @@ def override(preset: Preset, entries: dict[str, str]) -> Preset:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "preset"
-        raise WrongName(f"--set {where}: {first['msg'].removeprefix('Value error, ')}",
-                        f"`{where}` takes: {describe(type(preset), str(first['loc'][0]) if first['loc'] else '')}"
-                        ) from error
+        raise WrongName(
+            f"--set {where}: {first['msg'].removeprefix('Value error, ')}",
+            f"`{where}` takes: {describe(type(preset), str(first['loc'][0]) if first['loc'] else '')}",
+        ) from error
 
 
 def describe(kind: type[Preset], key: str) -> str:

@@ -83,10 +83,15 @@ def _entry(row: dict[str, Any], where: str) -> Published:
         value = math.nan
     if not 0 <= value <= 100:
         raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100")
-    return Published(**row | {
-        "value": value, "card": tuple(row["card"].split()),
-        "comparable": row["comparable"] == "yes", "seed_table": row["seed_table"] == "yes",
-    })
+    return Published(
+        **row
+        | {
+            "value": value,
+            "card": tuple(row["card"].split()),
+            "comparable": row["comparable"] == "yes",
+            "seed_table": row["seed_table"] == "yes",
+        }
+    )
 
 
 @cache
@@ -98,9 +103,13 @@ def figures() -> tuple[Published, ...]:
 def answers_to(record: Record) -> dict[str, Published]:
     """Metric → the published figure that a record's model, data set, split and protocol answer to."""
     dataset, protocol = record["dataset"], record["protocol"]["id"]
-    return {figure.metric: figure for figure in figures()
-            if record["model"]["id"] in figure.card and figure.protocol == protocol
-            and (figure.dataset, figure.split) == (dataset["id"], dataset["split"])}
+    return {
+        figure.metric: figure
+        for figure in figures()
+        if record["model"]["id"] in figure.card
+        and figure.protocol == protocol
+        and (figure.dataset, figure.split) == (dataset["id"], dataset["split"])
+    }
 
 
 def tolerance(per_seed: Sequence[float], solver_gap: float) -> float:
@@ -132,7 +141,12 @@ def compare(record: Record, figure: Published) -> dict[str, Any]:
     """The entry `published.<metric>` of a record: value, difference, tolerance, status and reason."""
     measured = record["metrics"][figure.metric]
     difference = measured["value"] - figure.value
-    entry: dict[str, Any] = {"value": figure.value, "difference": difference, "tolerance": None, "source": figure.source}
+    entry: dict[str, Any] = {
+        "value": figure.value,
+        "difference": difference,
+        "tolerance": None,
+        "source": figure.source,
+    }
     reason = incomparable(record, figure)
     if reason:
         return entry | {"status": "not comparable", "reason": reason}

@@ -33,8 +33,18 @@ from bench.rows import ConfusionRows
 SCHEMA = 1
 Record = dict[str, Any]
 
-_PACKAGES = ("torch", "torchvision", "faiss-gpu", "faiss-cpu", "scikit-learn", "scipy", "numpy", "pandas",
-             "opencv-python-headless", "pillow")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "faiss-gpu",
+    "faiss-cpu",
+    "scikit-learn",
+    "scipy",
+    "numpy",
+    "pandas",
+    "opencv-python-headless",
+    "pillow",
+)
 
 
 def metrics_of(scored: Scored, absent: str) -> dict[str, dict[str, Any]]:
@@ -67,8 +77,15 @@ def environment() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {"bench": __version__, "python": platform.python_version(), "platform": platform.platform(terse=True),
-            "processor": platform.machine(), "cores": os.cpu_count(), "packages": versions, "git": _git_state()}
+    return {
+        "bench": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "packages": versions,
+        "git": _git_state(),
+    }
 
 
 def _git_state() -> dict[str, Any] | None:
@@ -77,8 +94,9 @@ def _git_state() -> dict[str, Any] | None:
         return None
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True,
-                              check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
 
     try:
         # records of earlier runs do not make the program another one

@@ -65,8 +65,12 @@ def _render(name: str, **context: Any) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("bench", "templates"), undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, autoescape=False, keep_trailing_newline=True,
+        loader=PackageLoader("bench", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+        keep_trailing_newline=True,
     )
     environment.filters["cell"] = markdown_cell
     environment.filters["points"] = lambda value: "–" if value is None else f"{value:.2f}"
@@ -98,5 +102,7 @@ def as_pwc(figures: Sequence[Published], stored: Sequence[Stored], results: Path
 
 
 FORMATS: dict[str, Callable[[Sequence[Published], Sequence[Stored], Path], str]] = {
-    "md": as_markdown, "json": as_json, "pwc": as_pwc,
+    "md": as_markdown,
+    "json": as_json,
+    "pwc": as_pwc,
 }

@@ -6,8 +6,6 @@ Rows are sparse; an image has a handful.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bench.errors import BadInput
-from bench.files import write_with
+from bench.files import load_npz, save_npz
 
 Confusion = npt.NDArray[np.int64]
 
@@ -65,19 +63,24 @@ class ConfusionRows:
         flat = {name: np.concatenate([getattr(rows, name) for rows in self.seeds]) for name in SeedRows.__annotations__}
         lengths = np.array([len(rows.image) for rows in self.seeds], np.int64)
         arrays: dict[str, npt.NDArray[Any]] = {
-            "ids": np.array(self.ids, dtype=np.str_), "num_classes": np.array(self.num_classes),
-            "lengths": lengths, "labels": self.labels, **flat,
+            "ids": np.array(self.ids, dtype=np.str_),
+            "num_classes": np.array(self.num_classes),
+            "lengths": lengths,
+            "labels": self.labels,
+            **flat,
         }
-        write_with(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+        save_npz(path, arrays)
 
     @classmethod
     def read(cls, path: Path) -> ConfusionRows:
         """Read what `write` wrote. Raises BadInput for a missing or damaged file."""
+        arrays = load_npz(path)
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-                ends = np.cumsum(archive["lengths"])[:-1]
-                parts = {name: np.split(archive[name], ends) for name in SeedRows.__annotations__}
-                seeds = tuple(SeedRows(**{n: parts[n][i] for n in parts}) for i in range(len(archive["lengths"])))
-                return cls(tuple(archive["ids"].tolist()), int(archive["num_classes"]), seeds, archive["labels"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BadInput(f"{path} is missing or damaged: {error}", "Run the evaluation again.") from error
+            if arrays is None:
+                raise KeyError("no .npz archive")
+            ends = np.cumsum(arrays["lengths"])[:-1]
+            parts = {name: np.split(arrays[name], ends) for name in SeedRows.__annotations__}
+            seeds = tuple(SeedRows(**{n: parts[n][i] for n in parts}) for i in range(len(arrays["lengths"])))
+            return cls(tuple(arrays["ids"].tolist()), int(arrays["num_classes"]), seeds, arrays["labels"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error

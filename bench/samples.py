@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +20,9 @@ from bench.cards import DatasetCard, Layout, SplitFiles
 from bench.errors import BadInput, WrongName, unknown_name
 
 Image8 = npt.NDArray[np.uint8]
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+"""What Pillow raises on a damaged file, format by format."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Samples:
     entries: tuple[Sample, ...]
     keys: tuple[bytes, ...]
     """Per sample a hash of its id and of its files' paths, sizes and times of change: the cache's key."""
+    cut: bool = False
+    """Whether `first` left samples out."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -48,15 +56,15 @@ class Samples:
 
     @property
     def limited(self) -> bool:
-        """Whether this is fewer images than the publisher's split holds."""
+        """Whether this is fewer images than the split has, by its list or by its publisher's count."""
         official = self.card.splits[self.split].images
-        return official is not None and len(self) < official
+        return self.cut or (official is not None and len(self) < official)
 
     def first(self, limit: int | None) -> Samples:
         """The first `limit` samples."""
         if limit is None or limit >= len(self):
             return self
-        return Samples(self.card, self.split, self.root, self.layout, self.entries[:limit], self.keys[:limit])
+        return replace(self, entries=self.entries[:limit], keys=self.keys[:limit], cut=True)
 
 
 def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
@@ -71,7 +79,7 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     listing = base / files.list
     ids = _read_ids(listing)
     entries = tuple(
-        Sample(i, base / files.image.format(id=i), base / files.label.format(id=i) if files.label else None)
+        Sample(i, base / files.image.replace("{id}", i), base / files.label.replace("{id}", i) if files.label else None)
         for i in ids
     )
     with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
@@ -100,8 +108,10 @@ def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spl
             tried.append(str(PurePosixPath(prefix) / files.list))
     if not tried:
         raise WrongName(f"no layout of {card.id} has the split '{split}'", f"See `bench show {card.id}`.")
-    raise BadInput(f"{root} does not hold {card.title} ({split}): none of {', '.join(tried)} is there",
-                   "Point --data-root at the folder that contains them.")
+    raise BadInput(
+        f"{root} does not hold {card.title} ({split}): none of {', '.join(tried)} is there",
+        "Point --data-root at the folder that contains them.",
+    )
 
 
 def _read_ids(listing: Path) -> list[str]:
@@ -146,7 +156,7 @@ def read_image(path: Path) -> tuple[Image8, bytes]:
             if picture.mode.startswith(("I", "F")):
                 raise BadInput(f"{path} has {picture.mode} pixels; 8-bit images are expected", "Convert it.")
             array = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
     return array, hashlib.sha256(data).digest()
 
@@ -161,23 +171,26 @@ def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
     try:
         with picture:
             if picture.mode not in ("P", "L", "1"):
-                raise BadInput(f"{path} has {picture.mode} pixels; a palette or greyscale PNG of class ids is expected",
-                               "Convert it to 8-bit class indices.")
+                raise BadInput(
+                    f"{path} has {picture.mode} pixels; a palette or greyscale PNG of class ids is expected",
+                    "Convert it to 8-bit class indices.",
+                )
             label = np.asarray(picture).astype(np.uint8, copy=False)
-    except (OSError, SyntaxError, ValueError) as error:
+    except _DAMAGE as error:
         raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
     present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
     strange = present[(present >= len(card.classes)) & (present != card.labels.ignore)]
     if strange.size:
-        raise BadInput(f"{path} holds the label {strange[0]}, but {card.id} has the classes 0..{len(card.classes) - 1} "
-                       f"and {card.labels.ignore} for ignored pixels", "Correct the file or the card.")
+        raise BadInput(
+            f"{path} holds the label {strange[0]}, but {card.id} has the classes 0..{len(card.classes) - 1} "
+            f"and {card.labels.ignore} for ignored pixels",
+            "Correct the file or the card.",
+        )
     return label, hashlib.sha256(data).digest()
 
 
 def _open(path: Path) -> tuple[bytes, Any]:
     """A file's bytes and the picture in them, opened but not decoded."""
-    import io
-
     from PIL import Image, UnidentifiedImageError
 
     try:

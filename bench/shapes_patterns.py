@@ -87,9 +87,7 @@ def _crescent() -> Points:
 def _eye() -> Points:
     """Lens (120 x 2), twice as wide as high."""
     half = math.degrees(math.asin(0.8))
-    return np.concatenate(
-        [_arc(0, 0.75, 1.25, 270 - half, 270 + half), _arc(0, -0.75, 1.25, 90 - half, 90 + half)]
-    )
+    return np.concatenate([_arc(0, 0.75, 1.25, 270 - half, 270 + half), _arc(0, -0.75, 1.25, 90 - half, 90 + half)])
 
 
 def _cross(arm: float = 0.4) -> Points:

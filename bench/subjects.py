@@ -37,6 +37,8 @@ class Subject:
     card: ModelCard | None
     network: Callable[[torch.device], nn.Module]
     """Builds the network on a device, prepared for inference."""
+    cacheable: bool = True
+    """False for a module in memory: its weights' hash does not tell what its `forward` does."""
 
 
 def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn) -> Subject:
@@ -51,7 +53,9 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
     card = catalogue.model(name)
     if isinstance(card.weights, RandomWeights):
         if weights is not None:
-            raise WrongName(f"{card.id} draws its weights from a seed", "Leave --weights out, or give the file as --model.")
+            raise WrongName(
+                f"{card.id} draws its weights from a seed", "Leave --weights out, or give the file as --model."
+            )
         return _from_card(card, draw_random(card.architecture, card.weights))
     return _from_card(card, read_checkpoint(_weights_file(card, card.weights, weights, cache)), warn)
 
@@ -60,14 +64,24 @@ def _from_card(card: ModelCard, weights: Weights, warn: Warn | None = None) -> S
     if isinstance(card.weights, FileWeights):
         expected = card.weights.sha256
         if expected and weights.sha256 != expected:
-            raise BadInput(f"{weights.source} is not the file of {card.id}: SHA-256 {weights.sha256[:12]}… instead of "
-                           f"{expected[:12]}…", "Download it again, or give your own file as --model FILE.")
+            raise BadInput(
+                f"{weights.source} is not the file of {card.id}: SHA-256 {weights.sha256[:12]}… instead of "
+                f"{expected[:12]}…",
+                "Download it again, or give your own file as --model FILE.",
+            )
         if not expected and warn:
             warn(f"no checksum was published for {card.id}; the record keeps that of the file used")
     training = card.training
     return Subject(
-        card.id, card.title, weights.sha256, weights.source, training.initialisation, training.prior,
-        training.supervision, card, lambda device: _prepare(build(card.architecture, weights), device),
+        card.id,
+        card.title,
+        weights.sha256,
+        weights.source,
+        training.initialisation,
+        training.prior,
+        training.supervision,
+        card,
+        lambda device: _prepare(build(card.architecture, weights), device),
     )
 
 
@@ -76,21 +90,38 @@ def _from_checkpoint(path: Path) -> Subject:
     architecture = recognise(weights.state, path)
     stem = re.sub(r"[^a-z0-9._+-]+", "-", path.name.lower().split(".pth")[0].removesuffix(".safetensors")).strip("-.")
     return Subject(
-        f"{stem[:60] or 'checkpoint'}-{weights.sha256[:8]}", path.name, weights.sha256, path.name, UNKNOWN, UNKNOWN,
-        UNKNOWN, None, lambda device: _prepare(build(architecture, weights), device),
+        f"{stem[:60] or 'checkpoint'}-{weights.sha256[:8]}",
+        path.name,
+        weights.sha256,
+        path.name,
+        UNKNOWN,
+        UNKNOWN,
+        UNKNOWN,
+        None,
+        lambda device: _prepare(build(architecture, weights), device),
     )
 
 
 def _from_module(module: nn.Module) -> Subject:
     digest = hash_module(module)
     name = re.sub(r"[^a-z0-9]+", "-", type(module).__name__.lower()).strip("-") or "module"
-    return Subject(f"{name}-{digest[:8]}", type(module).__name__, digest, "in memory", UNKNOWN, UNKNOWN, UNKNOWN, None,
-                   lambda device: module.to(device).eval())
+    return Subject(
+        f"{name}-{digest[:8]}",
+        type(module).__name__,
+        digest,
+        "in memory",
+        UNKNOWN,
+        UNKNOWN,
+        UNKNOWN,
+        None,
+        lambda device: module.to(device).eval(),
+        cacheable=False,
+    )
 
 
 def _prepare(network: nn.Module, device: torch.device) -> nn.Module:
     """Fold batch norms and keep channels last in memory: the same function, in about half the time on a CPU."""
-    return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
 
 
 def _weights_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path) -> Path:
@@ -102,10 +133,14 @@ def _weights_file(card: ModelCard, entry: FileWeights, given: Path | None, cache
         if path.is_file():
             return path
     if entry.source == "file":
-        raise BadInput(f"the weights of {card.id} are not at {beside}", "Correct `weights.file` in the card, or give --weights FILE.")
+        raise BadInput(
+            f"the weights of {card.id} are not at {beside}",
+            "Correct `weights.file` in the card, or give --weights FILE.",
+        )
     raise BadInput(
         f"the weights of {card.id} are not on this machine",
-        f"Fetch {entry.address} with a browser (licence: {entry.licence}) and give --weights FILE, or save it as {cached}",
+        f"Fetch {entry.address} with a browser (licence: {entry.licence}) and give --weights FILE, "
+        f"or save it as {cached}",
     )
 
 
@@ -118,8 +153,10 @@ def find_samples(
     if root is None and card.root is not None and card.path is not None:
         root = card.path.parent / card.root
     if root is None:
-        raise BadInput(f"no data root for {card.id}: {card.title} is not on this machine, as far as bench knows",
-                       f"Give its folder with --data-root, or in bench.toml: [data_roots] {card.id} = \"/path\"")
+        raise BadInput(
+            f"no data root for {card.id}: {card.title} is not on this machine, as far as bench knows",
+            f'Give its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
+        )
     return open_split(card, split, root.expanduser())
 
 

@@ -79,9 +79,8 @@ def _read_tensors(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error)
-        refused = re.search(r"(?:GLOBAL|Unsupported (?:class|operand)|global) ([\w.]+)", reason)
-        if refused and "weights_only" in reason.lower().replace(" ", "_"):
+        refused = re.search(r"GLOBAL (\S+) w", str(error))
+        if refused:
             raise BadInput(
                 f"{path} wants to run code when it is opened ({refused[1]}); refused",
                 "Ask its maker for a plain state dict or a .safetensors file.",
@@ -123,8 +122,10 @@ def recognise(state: State, path: Path) -> Architecture:
     needed = ("backbone.conv1.weight", "decoder.1.weight", "head.weight")
     missing = [key for key in needed if key not in state]
     if missing and "decoder.4.weight" in state:
-        raise BadInput(f"{path} is a linear classifier's file: it has no embedding head",
-                       "Clustering needs the pre-trained file, not the linear-finetuned one.")
+        raise BadInput(
+            f"{path} is a linear classifier's file: it has no embedding head",
+            "Clustering needs the pre-trained file, not the linear-finetuned one.",
+        )
     if missing:
         raise BadInput(
             f"{path} is not a MaskContrast network: it lacks '{missing[0]}' (its keys begin with '{min(state)}')",
@@ -150,11 +151,16 @@ def build(architecture: Architecture, weights: Weights) -> MaskContrastNetwork:
     state = weights.state
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
-    wrong = [f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
-             for key, value in expected.items() if key in state and state[key].shape != value.shape]
-    complaints = [f"{len(keys)} {word} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
-                  for word, keys in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", wrong))
-                  if keys]
+    wrong = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    complaints = [
+        f"{len(keys)} {word} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for word, keys in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", wrong))
+        if keys
+    ]
     if complaints:
         raise BadInput(
             f"{weights.source} does not fit {architecture.backbone} (width {architecture.width}, decoder "

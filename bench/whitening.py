@@ -21,8 +21,10 @@ def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.
     rank = int((singular > singular[0] * max(points.shape) * np.finfo(np.float32).eps).sum())
     kept = min(components, rank)
     if kept == 0:
-        raise BadInput(f"all {len(points)} prototypes are alike: there is nothing to cluster",
-                       "The network gives the same embedding for every image; are its weights loaded?")
+        raise BadInput(
+            f"all {len(points)} prototypes are alike: there is nothing to cluster",
+            "The network gives the same embedding for every image; are its weights loaded?",
+        )
     if kept < components:
         warn(f"whitening to {kept} components, not {components}: the {len(points)} prototypes span no more")
     return (left[:, :kept] * np.sqrt(len(points) - 1)).astype(np.float32)

@@ -81,6 +81,8 @@ def _explain(error: Exception, debug: bool) -> int:
         where = f" ({name})" if name else ""
         click.echo(f"error: {error.strerror or error}{where}\n  Check disk space and permissions.", err=True)
         return 4
-    click.echo(f"error: a bug in bench: {type(error).__name__}: {error}\n"
-               "  Run again with --debug and report what it shows.", err=True)
+    click.echo(
+        f"error: a bug in bench: {type(error).__name__}: {error}\n  Run again with --debug and report what it shows.",
+        err=True,
+    )
     return 70

@@ -17,8 +17,12 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.option("--require", "required", multiple=True, metavar="ID", help="A model whose figures must have been run.")
-@click.option("--against", type=click.Path(path_type=Path, exists=True, file_okay=False), metavar="RECORDS",
-              help="Compare with earlier records instead of published figures.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="RECORDS",
+    help="Compare with earlier records instead of published figures.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcomes as JSON.")
 @results_option
 def check(required: tuple[str, ...], against: Path | None, as_json: bool, results: Path | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,14 @@ _KINDS = ("models", "datasets", "protocols", "published", "results")
 @results_option
 def list_(kind: str, as_json: bool, results: Path | None) -> int:
     """List models, datasets, protocols, published figures or results."""
-    head, rows = {"models": _models, "datasets": _datasets, "protocols": _protocols,
-                  "published": _published, "results": lambda: _results(results_folder(results))}[kind]()
+    tables: dict[str, Callable[[], Table]] = {
+        "models": _models,
+        "datasets": _datasets,
+        "protocols": _protocols,
+        "published": _published,
+        "results": lambda: _results(results_folder(results)),
+    }
+    head, rows = tables[kind]()
     if as_json:
         from bench.record import dumps
 
@@ -34,7 +41,7 @@ def list_(kind: str, as_json: bool, results: Path | None) -> int:
     return 0
 
 
-Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+Table = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 
 
 def _models() -> Table:
@@ -42,15 +49,22 @@ def _models() -> Table:
 
     return ("id", "backbone", "weights", "labels seen"), [
         (card.id, card.architecture.backbone, card.weights.source, card.training.supervision)
-        for card in models().values()]
+        for card in models().values()
+    ]
 
 
 def _datasets() -> Table:
     from bench.catalogue import datasets
 
     return ("id", "classes", "splits", "title"), [
-        (card.id, str(len(card.classes)), " ".join(f"{name}:{s.images or '?'}" for name, s in card.splits.items()),
-         card.title) for card in datasets().values()]
+        (
+            card.id,
+            str(len(card.classes)),
+            " ".join(f"{name}:{s.images or '?'}" for name, s in card.splits.items()),
+            card.title,
+        )
+        for card in datasets().values()
+    ]
 
 
 def _protocols() -> Table:
@@ -67,8 +81,18 @@ def _published() -> Table:
     from bench.published import figures
 
     return ("dataset", "split", "protocol", "metric", "value", "comparable", "card", "model"), [
-        (f.dataset, f.split, f.protocol, f.metric, f"{f.value:g}", "yes" if f.comparable else "no",
-         " ".join(f.card) or "-", f.model) for f in figures()]
+        (
+            f.dataset,
+            f.split,
+            f.protocol,
+            f.metric,
+            f"{f.value:g}",
+            "yes" if f.comparable else "no",
+            " ".join(f.card) or "-",
+            f.model,
+        )
+        for f in figures()
+    ]
 
 
 def _results(folder: Path) -> Table:
@@ -81,16 +105,22 @@ def _results(folder: Path) -> Table:
     for entry in stored:
         record = entry.record
         for metric, measured in record["metrics"].items():
-            rows.append((record["model"]["id"], f"{record['dataset']['id']}-{record['dataset']['split']}",
-                         record["protocol"]["id"], metric, f"{measured['value']:.2f}",
-                         entry.path.relative_to(folder).as_posix()))
+            rows.append(
+                (
+                    record["model"]["id"],
+                    f"{record['dataset']['id']}-{record['dataset']['split']}",
+                    record["protocol"]["id"],
+                    metric,
+                    f"{measured['value']:.2f}",
+                    entry.path.relative_to(folder).as_posix(),
+                )
+            )
     return ("model", "dataset", "protocol", "metric", "value", "record"), rows
 
 
 @click.command()
 @click.argument("name", metavar="ID|CARD")
-@click.option("--data-root", multiple=True, metavar="[ID=]PATH", envvar="BENCH_DATA_ROOT",
-              help="Where the data lie.")
+@click.option("--data-root", multiple=True, metavar="[ID=]PATH", envvar="BENCH_DATA_ROOT", help="Where the data lie.")
 @click.option("--split", help="Split to open samples of. [default: the data set's own]")
 @click.option("--samples", type=click.IntRange(0, 100), default=5, show_default=True, help="Samples to open.")
 def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int) -> int:
@@ -140,22 +170,34 @@ def _show_model(card: ModelCard) -> None:
     rows += [(key.replace("supervision", "labels seen"), value) for key, value in card.training.model_dump().items()]
     rows += [(f"weights {key}", str(value)) for key, value in card.weights.model_dump().items() if value is not None]
     if address := getattr(card.weights, "address", None):
-        rows += [("weights from", address),
-                 ("weights cached", str(cache_folder() / "weights" / card.id / getattr(card.weights, "file", "")))]
+        rows += [
+            ("weights from", address),
+            ("weights cached", str(cache_folder() / "weights" / card.id / getattr(card.weights, "file", ""))),
+        ]
     if card.paper:
         rows += [("paper", f"{card.paper.title} ({card.paper.venue or card.paper.date}), arXiv {card.paper.arxiv}")]
-    rows += [("published", f"{f.dataset} {f.split} {f.protocol} {f.metric} {f.value:g}")
-             for f in figures() if card.id in f.card]
+    rows += [
+        ("published", f"{f.dataset} {f.split} {f.protocol} {f.metric} {f.value:g}")
+        for f in figures()
+        if card.id in f.card
+    ]
     echo_table(rows)
 
 
 def _show_dataset(card: DatasetCard, name: str, data_root: tuple[str, ...], split: str | None, count: int) -> None:
     rows = [("id", card.id), ("title", card.title), ("about", card.description), ("licence", card.licence)]
-    rows += [("split", f"{key}: {entry.images or 'any number of'} images{' - ' + entry.note if entry.note else ''}")
-             for key, entry in card.splits.items()]
-    rows += [("layout", f"{layout.name}: {', '.join(files.list for files in layout.splits.values())}")
-             for layout in card.layouts]
-    rows += [("classes", ", ".join(f"{i} {c}" for i, c in enumerate(card.classes))), ("ignored", str(card.labels.ignore))]
+    rows += [
+        ("split", f"{key}: {entry.images or 'any number of'} images{' - ' + entry.note if entry.note else ''}")
+        for key, entry in card.splits.items()
+    ]
+    rows += [
+        ("layout", f"{layout.name}: {', '.join(files.list for files in layout.splits.values())}")
+        for layout in card.layouts
+    ]
+    rows += [
+        ("classes", ", ".join(f"{i} {c}" for i, c in enumerate(card.classes))),
+        ("ignored", str(card.labels.ignore)),
+    ]
     echo_table(rows)
     if count:
         _show_samples(card, name, data_root, split, count)
@@ -175,7 +217,9 @@ def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
     try:
         with progress_bar() as progress:
             step = (lambda done, total: progress("writing shapes", done, total)) if progress else None
-            samples = find_samples(card, split or card.default_split, roots.get(name, roots.get("")), cache_folder(), step)
+            samples = find_samples(
+                card, split or card.default_split, roots.get(name, roots.get("")), cache_folder(), step
+            )
     except BadInput as error:
         if data_root:
             raise
@@ -191,6 +235,8 @@ def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
             check_sizes(sample, image, label)
             values, counts = np.unique(label, return_counts=True)
             names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
-            shares = ", ".join(f"{names[int(v)]} {100 * n / label.size:.0f} %" for v, n in zip(values, counts, strict=True))
+            shares = ", ".join(
+                f"{names[int(v)]} {100 * n / label.size:.0f} %" for v, n in zip(values, counts, strict=True)
+            )
         table.append((sample.id, f"{image.shape[1]}×{image.shape[0]}", shares))
     echo_table(table)

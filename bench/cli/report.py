@@ -10,8 +10,14 @@ from bench.cli.settings import results_folder, results_option
 
 
 @click.command()
-@click.option("--format", "form", type=click.Choice(["md", "json", "pwc"]), default="md", show_default=True,
-              help="md: leaderboard for a README; json: the same as data; pwc: the paper's table as it was given.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["md", "json", "pwc"]),
+    default="md",
+    show_default=True,
+    help="md: leaderboard for a README; json: the same as data; pwc: the paper's table as it was given.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead of stdout.")
 @results_option
 def report(form: str, out: Path | None, results: Path | None) -> int:

@@ -34,37 +34,79 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--model", "models", multiple=True, metavar="ID|CARD|FILE",
-              help="A card's id, a card, or a checkpoint file. Repeatable. [default: the data set's own]")
-@click.option("--dataset", "datasets", multiple=True, default=("shapes",), show_default=True, metavar="ID|CARD",
-              help="A data set's id or a card. Repeatable.")
-@click.option("--protocol", "protocols", multiple=True, default=("clustering",), show_default=True,
-              help="A protocol, or `all`. Repeatable.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="ID|CARD|FILE",
+    help="A card's id, a card, or a checkpoint file. Repeatable. [default: the data set's own]",
+)
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    default=("shapes",),
+    show_default=True,
+    metavar="ID|CARD",
+    help="A data set's id or a card. Repeatable.",
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    default=("clustering",),
+    show_default=True,
+    help="A protocol, or `all`. Repeatable.",
+)
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
-@click.option("--data-root", multiple=True, metavar="[ID=]PATH", envvar="BENCH_DATA_ROOT",
-              help="Where the data lie. Repeatable with ID=.")
+@click.option(
+    "--data-root",
+    multiple=True,
+    metavar="[ID=]PATH",
+    envvar="BENCH_DATA_ROOT",
+    help="Where the data lie. Repeatable with ID=.",
+)
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]")
 @click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option("--seed", "first_seed", type=click.IntRange(0, 2**31 - 1), default=1234, show_default=True,
-              help="The first seed.")
+@click.option(
+    "--seed", "first_seed", type=click.IntRange(0, 2**31 - 1), default=1234, show_default=True, help="The first seed."
+)
 @click.option("--num-seeds", type=click.IntRange(1, 10_000), help="Seeds, counting up. [default: the preset's]")
 @click.option("--solver", type=click.Choice(["faiss", "minibatch"]), help="K-means solver; minibatch is the authors'.")
 @click.option("--clusters", type=click.IntRange(2), help="K.")
-@click.option("--set", "entries", multiple=True, metavar="KEY=VALUE", callback=_entries,
-              help="Any entry of the preset (see `bench list protocols`). Repeatable.")
+@click.option(
+    "--set",
+    "entries",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_entries,
+    help="Any entry of the preset (see `bench list protocols`). Repeatable.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
 @results_option
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE",
-              help="Cache folder.")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
 @click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
-def run(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple[str, ...], split: str | None,
-        data_root: tuple[str, ...], weights: Path | None, first_seed: int, solver: str | None, clusters: int | None,
-        entries: dict[str, str], results: Path | None, dry_run: bool, as_json: bool, **engine: Any) -> int:
+def run(
+    models: tuple[str, ...],
+    datasets: tuple[str, ...],
+    protocols: tuple[str, ...],
+    split: str | None,
+    data_root: tuple[str, ...],
+    weights: Path | None,
+    first_seed: int,
+    solver: str | None,
+    clusters: int | None,
+    entries: dict[str, str],
+    results: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **engine: Any,
+) -> int:
     """Evaluate models on data sets and write a record of each run.
 
     Without options: the built-in data set, nothing to download, a figure in under a minute.
@@ -73,8 +115,12 @@ def run(models: tuple[str, ...], datasets: tuple[str, ...], protocols: tuple[str
 
     entries = entries | ({"solver": solver} if solver else {}) | ({"clusters": str(clusters)} if clusters else {})
     names = tuple(PRESETS) if "all" in protocols else protocols
-    jobs = [(model, dataset, protocol) for dataset in datasets for model in _models_for(dataset, models)
-            for protocol in names]
+    jobs = [
+        (model, dataset, protocol)
+        for dataset in datasets
+        for model in _models_for(dataset, models)
+        for protocol in names
+    ]
     if weights is not None and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--weights fits one model; name it with --model")
     roots = data_roots(data_root)
@@ -122,13 +168,25 @@ def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
     return card.default_models
 
 
-def _settings(split: str | None, roots: dict[str, Path], dataset: str, weights: Path | None, first_seed: int,
-              entries: dict[str, str], engine: dict[str, Any]) -> Settings:
+def _settings(
+    split: str | None,
+    roots: dict[str, Path],
+    dataset: str,
+    weights: Path | None,
+    first_seed: int,
+    entries: dict[str, str],
+    engine: dict[str, Any],
+) -> Settings:
     from bench.run import Settings
 
     return Settings(
-        split=split, data_root=roots.get(dataset, roots.get("")), weights=weights, first_seed=first_seed,
-        entries=entries, **engine, warn=lambda message: click.echo(f"warning: {message}", err=True),
+        split=split,
+        data_root=roots.get(dataset, roots.get("")),
+        weights=weights,
+        first_seed=first_seed,
+        entries=entries,
+        **engine,
+        warn=lambda message: click.echo(f"warning: {message}", err=True),
     )
 
 
@@ -137,30 +195,34 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
 
     from bench.cli.progress import progress_bar
     from bench.files import display
-    from bench.record import file_name
-    from bench.run import evaluate
+    from bench.run import perform
 
     with progress_bar() as progress:
-        record = evaluate(model, dataset, protocol, results=folder, **vars(replace(settings, progress=progress)))
+        stored = perform(model, dataset, protocol, folder, vars(replace(settings, progress=progress)))
     if not quiet:
-        place = folder / record["model"]["id"] / f"{record['dataset']['id']}-{record['dataset']['split']}"
-        written = place / record["rows"]["file"].replace(".rows.npz", ".json")
-        assert written.name == file_name(record) or "@" in written.name
-        _print_record(record, display(written))
-    return record
+        _print_record(stored.record, display(stored.path))
+    return stored.record
 
 
-_NAMES = {"mIoU": "mIoU", "pixel_accuracy": "pixel accuracy", "mean_class_accuracy": "mean class accuracy",
-          "nmi": "NMI", "ari": "ARI"}
+_NAMES = {
+    "mIoU": "mIoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_class_accuracy": "mean class accuracy",
+    "nmi": "NMI",
+    "ari": "ARI",
+}
 
 
 def _print_record(record: Record, path: str) -> None:
     """A run's figures as a person reads them."""
     dataset, protocol = record["dataset"], record["protocol"]
     images = f"{dataset['images']} images" + (
-        f" of {dataset['official_images']}" if dataset["limited"] and dataset["official_images"] else "")
-    click.echo(f"{record['model']['id']} on {dataset['id']} {dataset['split']} ({images}), {protocol['id']}"
-               + (", modified recipe" if protocol["modified"] else ""))
+        f" of {dataset['official_images']}" if dataset["limited"] and dataset["official_images"] else ""
+    )
+    click.echo(
+        f"{record['model']['id']} on {dataset['id']} {dataset['split']} ({images}), {protocol['id']}"
+        + (", modified recipe" if protocol["modified"] else "")
+    )
     for metric, measured in record["metrics"].items():
         line = f"  {_NAMES.get(metric, metric):<20}{measured['value']:6.2f}"
         if "ci95" in measured:
@@ -170,8 +232,11 @@ def _print_record(record: Record, path: str) -> None:
         click.echo(line)
     for metric, answer in record["published"].items():
         reason = answer.get("reason")
-        click.echo(f"  published {_NAMES.get(metric, metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
-                   + answer["status"] + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})"))
+        click.echo(
+            f"  published {_NAMES.get(metric, metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
+            + answer["status"]
+            + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
+        )
     click.echo(f"  labels seen: {record['model']['supervision']}")
     click.echo(f"  record: {path}")
 
@@ -188,10 +253,15 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
     recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, plan.preset, settings.precision)
     store = ObservationStore.for_recipe(cache_folder(settings.cache), recipe)
-    click.echo(f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})")
-    click.echo(f"data set     {plan.card.id} {plan.samples.split}, {len(plan.samples)} images at {display(plan.samples.root)}")
-    click.echo(f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}"
-               + (", modified" if plan.modified else ""))
+    click.echo(
+        f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
+    )
+    click.echo(
+        f"data set     {plan.card.id} {plan.samples.split}, {len(plan.samples)} images at {display(plan.samples.root)}"
+    )
+    click.echo(
+        f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}" + (", modified" if plan.modified else "")
+    )
     click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
     click.echo(f"seeds        {', '.join(map(str, plan.seeds))}")
     click.echo(f"observed     {len(store.known(plan.samples.keys))} of {len(plan.samples)} images are cached")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def results_option(command: Command) -> Command:
     """`--results`, the folder of records."""
     return click.option(
-        "--results", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_RESULTS",
+        "--results",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="BENCH_RESULTS",
         help="Folder of records [default: the checkout's results/, else ./results].",
     )(command)
 
@@ -50,14 +52,18 @@ def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
     config.pop("data_roots", None)
     for name, table in config.items():
         if name not in commands or not isinstance(table, dict):
-            raise click.UsageError(f"bench.toml: unknown key '{name}' (known: results, cache, data_roots, "
-                                   f"{', '.join(f'[{c}]' for c in commands)})")
+            raise click.UsageError(
+                f"bench.toml: unknown key '{name}' (known: results, cache, data_roots, "
+                f"{', '.join(f'[{c}]' for c in commands)})"
+            )
         known = {parameter.name for parameter in commands[name].params}
         for key in table:
             if key.replace("-", "_") not in known:
                 raise click.UsageError(f"bench.toml: [{name}] has no option '{key}'")
-    return {name: shared | {key.replace("-", "_"): value for key, value in config.get(name, {}).items()}
-            for name in commands}
+    return {
+        name: shared | {key.replace("-", "_"): value for key, value in config.get(name, {}).items()}
+        for name in commands
+    }
 
 
 def data_roots(given: tuple[str, ...]) -> dict[str, Path]:
@@ -69,7 +75,7 @@ def data_roots(given: tuple[str, ...]) -> dict[str, Path]:
     return roots
 
 
-def echo_table(rows: list[tuple[str, ...]]) -> None:
+def echo_table(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows in aligned columns, the last one unpadded."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     for row in rows:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.errors import Warn
 from bench.kmeans import cluster
 from bench.matching import UNMATCHED, Mapping, Table, match
 from bench.metrics import ari, nmi
 from bench.observations import Observations
-from bench.errors import Warn
 from bench.rows import ConfusionRows, SeedRows
 from bench.whitening import whiten
 
@@ -32,8 +32,13 @@ class Scored:
 
 
 def score(
-    observations: Observations, preset: dict[str, Any], seeds: Sequence[int], num_classes: int,
-    *, gpu: bool = False, warn: Warn = lambda message: None,
+    observations: Observations,
+    preset: dict[str, Any],
+    seeds: Sequence[int],
+    num_classes: int,
+    *,
+    gpu: bool = False,
+    warn: Warn = lambda message: None,
 ) -> Scored:
     """Cluster the prototypes once per seed and count. `preset` is a resolved clustering preset."""
     points = whiten(observations.prototypes, preset["whiten"], warn)
@@ -62,8 +67,9 @@ def pixel_table(inside: Any, outside: Any, labels: Labels, clusters: int) -> Tab
     """(K+1)×C pixels of every predicted id in every class; inside and outside are sparse N×C counts."""
     from scipy import sparse
 
-    members = sparse.csr_array((np.ones(len(labels), np.int64), (labels, np.arange(len(labels)))),
-                               shape=(clusters, len(labels)))
+    members = sparse.csr_array(
+        (np.ones(len(labels), np.int64), (labels, np.arange(len(labels)))), shape=(clusters, len(labels))
+    )
     return np.vstack([np.asarray(outside.sum(axis=0))[None], (members @ inside).toarray()]).astype(np.int64)
 
 

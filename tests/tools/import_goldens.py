@@ -34,8 +34,12 @@ def select_clustering(parity: Path, backbone: str) -> None:
     masks = np.unpackbits(arrays["sal_mask_packed"]).reshape(len(arrays["proto"]), -1)[:count]
     seeds = figures["seeds"]
     np.savez_compressed(
-        HERE / f"clustering_{backbone}.npz", names=arrays["names"], prototypes=arrays["proto"],
-        whitened=arrays["white"], areas=arrays["sal_area"], near=arrays["sal_near"],
+        HERE / f"clustering_{backbone}.npz",
+        names=arrays["names"],
+        prototypes=arrays["proto"],
+        whitened=arrays["white"],
+        areas=arrays["sal_area"],
+        near=arrays["sal_near"],
         masks=np.packbits(masks, axis=1),
     )
     kept = [{key: seed[key] for key in ("seed", "mIoU", "iou", "match", "labels")} for seed in seeds]

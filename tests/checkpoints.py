@@ -1,0 +1,106 @@
+"""Checkpoints in the authors' training format, every value drawn by numpy from its key's name.
+
+`values` reproduces the ones that the golden figures were measured with; their hashes are in test_weights.py.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench import catalogue
+from bench.cards import Architecture
+from bench.network import MaskContrastNetwork
+from bench.weights import draw_random
+
+QUERY, KEY = "module.model_q.", "module.model_k."
+SALIENCY = {"resnet18": (201, -0.01413, 0.004631), "resnet50": (162, 0.002645, 0.005488)}
+"""Candidate, scale and shift of the saliency head, chosen so that about 40 % of the pixels are salient."""
+
+
+def generator(name: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"0|{name}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(np.frombuffer(digest, "<u4").tolist()))
+
+
+def is_norm(key: str) -> bool:
+    """Whether a one-dimensional tensor belongs to a batch norm (the only other one is the head's bias)."""
+    return not key.startswith("head")
+
+
+def value(key: str, shape: tuple[int, ...], backbone: str) -> np.ndarray:
+    if key.endswith("num_batches_tracked"):
+        return np.array(1000, np.int64)
+    noise = generator(key).standard_normal(shape)
+    if key == "classification_head.weight":
+        candidate, scale, shift = SALIENCY[backbone]
+        drawn = scale * generator(f"{key}/cand{candidate}").standard_normal(shape) + shift
+    elif len(shape) == 4:
+        drawn = noise * np.sqrt(2.0 / np.prod(shape[1:]))
+        drawn = drawn - drawn.mean(axis=(1, 2, 3), keepdims=True)
+    elif key.endswith("running_mean") or key == "head.bias":
+        drawn = 0.05 * noise
+    elif key.endswith("running_var"):
+        drawn = np.exp(0.1 * noise)
+    elif key.endswith("bias"):
+        drawn = 0.2 * noise
+    elif ends_block(key, backbone):
+        drawn = 0.6 + 0.06 * noise
+    else:
+        drawn = 1.0 + 0.1 * noise
+    return drawn.astype(np.float32)
+
+
+def ends_block(key: str, backbone: str) -> bool:
+    last = "bn2" if backbone == "resnet18" else "bn3"
+    return key.startswith("backbone.layer") and key.endswith(f"{last}.weight")
+
+
+def momentum_value(key: str, query: np.ndarray) -> np.ndarray:
+    """The momentum network differs from the query network on purpose."""
+    if query.dtype != np.float32:
+        return query.copy()
+    noise = generator("model_k/" + key).standard_normal(query.shape).astype(np.float32)
+    moved = (query + np.float32(0.01) * noise * np.float32(query.std() + 1e-3)).astype(np.float32)
+    return np.maximum(moved, np.float32(0.05)) if key.endswith("running_var") else moved
+
+
+def values(backbone: str, queue: int = 256) -> dict[str, np.ndarray]:
+    """All entries of the file's `model`."""
+    with torch.device("meta"):
+        state = MaskContrastNetwork(Architecture(backbone=backbone)).state_dict()
+    columns = generator("queue").standard_normal((32, queue))
+    columns /= np.sqrt((columns * columns).sum(0, keepdims=True))
+    query = {key: value(key, tuple(tensor.shape), backbone) for key, tensor in state.items()}
+    return (
+        {"module.queue": columns.astype(np.float32), "module.queue_ptr": np.array([0], np.int64)}
+        | {QUERY + key: array for key, array in query.items()}
+        | {KEY + key: momentum_value(key, array) for key, array in query.items()}
+    )
+
+
+def value_hash(entries: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(entries):
+        digest.update(key.encode() + np.ascontiguousarray(entries[key]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_checkpoint(path: Path, backbone: str) -> Path:
+    model = {key: torch.from_numpy(np.array(array)) for key, array in values(backbone).items()}
+    torch.save({"model": model, "optimizer": {"state": {}, "param_groups": [{"lr": 0.004}]}, "epoch": 40}, path)
+    return path
+
+
+def small_state() -> dict[str, torch.Tensor]:
+    card = catalogue.model("random-shapes")
+    return draw_random(card.architecture, card.weights).state
+
+
+def write_small_checkpoint(path: Path) -> Path:
+    state = small_state()
+    model = {QUERY + k: v for k, v in state.items()} | {KEY + k: v for k, v in state.items()}
+    model |= {"module.queue": torch.zeros(32, 8), "module.queue_ptr": torch.zeros(1, dtype=torch.long)}
+    torch.save({"model": model, "optimizer": {}, "epoch": 1}, path)
+    return path

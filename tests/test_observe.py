@@ -1,0 +1,278 @@
+import hashlib
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bench import catalogue
+from bench.errors import BadInput
+from bench.network import fold_batch_norm
+from bench.observations import ObservationStore
+from bench.observe import Engine, observation_recipe, observe, summarise
+from bench.preprocess import normalise, resize_image
+from bench.presets import ClusteringPreset
+from bench.samples import open_split, read_image
+from bench.weights import build, read_checkpoint, recognise
+from tests.checkpoints import write_checkpoint
+
+CPU = torch.device("cpu")
+SMALL = ClusteringPreset(input=(64, 48))
+
+
+def network_of(path):
+    weights = read_checkpoint(path)
+    return fold_batch_norm(build(recognise(weights.state, path), weights)).to(memory_format=torch.channels_last)
+
+
+def run(path, samples, preset, folder, **options):
+    fresh = options.pop("fresh", False)
+    recipe = observation_recipe("weights", samples, preset, "float32")
+    store = ObservationStore.for_recipe(folder, recipe)
+    return observe(lambda: network_of(path), samples, preset, store, Engine(CPU, **options), fresh=fresh), store
+
+
+def val(golden, limit=None):
+    return open_split(catalogue.dataset("pascal-voc"), "val", golden / "VOCSegmentation").first(limit)
+
+
+def test_preprocessing_equals_the_reference_bit_by_bit(golden):
+    for entry in json.loads((golden / "preprocessing.json").read_text())["images"]:
+        image, _ = read_image(golden / "VOCSegmentation" / "images" / f"{entry['name']}.jpg")
+        assert hashlib.sha1(image.tobytes()).hexdigest() == entry["decoded_sha1"]
+        resized = resize_image(image, (512, 512))
+        assert hashlib.sha1(resized.tobytes()).hexdigest() == entry["resized_u8_sha1"]
+        tensor = normalise(torch.from_numpy(resized)[None], ClusteringPreset())[0].contiguous().numpy()
+        assert tensor.sum(dtype=np.float64) == pytest.approx(entry["tensor_sum"], abs=1e-2)
+        assert hashlib.sha1(tensor.tobytes()).hexdigest() == entry["tensor_sha1"]
+
+
+@pytest.mark.parametrize(("backbone", "images"), [("resnet18", 12), ("resnet50", 3)])
+def test_masks_and_prototypes_equal_the_reference(golden, tmp_path, backbone, images):
+    path = write_checkpoint(tmp_path / "file.pth.tar", backbone)
+    reference = np.load(golden / f"clustering_{backbone}.npz")
+    samples = val(golden, images)
+    seen, store = run(path, samples, ClusteringPreset(), tmp_path, batch_size=3)
+    assert list(seen.ids) == reference["names"][:images].tolist()
+    assert np.abs(seen.prototypes - reference["prototypes"][:images]).max() < 5e-5
+    allowed = 1 + reference["near"][:images]
+    assert (np.abs(seen.areas - reference["areas"][:images]) <= allowed).all()
+    masks = store.masks(0)
+    ours = np.unpackbits(np.stack([masks[key] for key in samples.keys]), axis=1)
+    theirs = np.unpackbits(reference["masks"][:images], axis=1)
+    assert ((ours != theirs).sum(axis=1) <= allowed).all()
+
+
+def test_the_prototype_is_the_sum_that_the_paper_defines():
+    generator = torch.Generator().manual_seed(0)
+    embedding = torch.randn(2, 5, 7, 6, generator=generator)
+    logit = torch.randn(2, 7, 6, generator=generator)
+    size = (52, 45)
+    prototypes, masks, _ = summarise(embedding, logit, size, 0.5)
+    up_embedding = F.interpolate(embedding, size=size, mode="bilinear", align_corners=False)
+    up_logit = F.interpolate(logit[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    salient = up_logit > 0.5
+    expected = F.normalize((up_embedding * (up_logit * salient)[:, None]).sum((2, 3)), dim=1)
+    assert torch.equal(masks, salient)
+    torch.testing.assert_close(prototypes, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_results_do_not_depend_on_batches_workers_or_shards(golden, tmp_path, small_file, monkeypatch):
+    samples = val(golden)
+    reference, _ = run(small_file, samples, SMALL, tmp_path / "a", batch_size=1, workers=1)
+    monkeypatch.setattr("bench.observations.SHARD", 7)
+    monkeypatch.setattr("bench.observe.SHARD", 7)
+    other, _ = run(small_file, samples, SMALL, tmp_path / "b", batch_size=16, workers=4)
+    assert other.ids == reference.ids and other.manifest == reference.manifest
+    assert np.abs(other.prototypes - reference.prototypes).max() < 1e-5
+    assert (np.abs(other.areas - reference.areas) <= 1 + reference.near).all()
+
+
+def test_counts_are_label_histograms_inside_and_outside_the_mask(golden, tmp_path, small_file):
+    samples = val(golden, 6)
+    seen, store = run(small_file, samples, SMALL, tmp_path)
+    masks = store.masks(0)
+    for grid in ("label", "input"):
+        inside, outside = (h.toarray() for h in seen.histograms(grid, 21))
+        for i, sample in enumerate(samples):
+            label = cv2.imread(str(sample.label), cv2.IMREAD_UNCHANGED)
+            label = np.asarray(__import__("PIL.Image").Image.open(sample.label))
+            mask = np.unpackbits(masks[samples.keys[i]])[: 64 * 48].reshape(64, 48)
+            if grid == "label":
+                mask = cv2.resize(mask, label.shape[::-1], interpolation=cv2.INTER_NEAREST)
+            else:
+                label = cv2.resize(label, (48, 64), interpolation=cv2.INTER_NEAREST)
+            for c in range(21):
+                assert inside[i, c] == ((label == c) & (mask == 1)).sum()
+                assert outside[i, c] == ((label == c) & (mask == 0)).sum()
+
+
+class Dies(nn.Module):
+    """Lets some images through and then fails."""
+
+    def __init__(self, inner, after):
+        super().__init__()
+        self.inner, self.left = inner, after
+
+    def forward(self, images):
+        self.left -= len(images)
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return self.inner(images)
+
+
+def test_an_interrupted_pass_is_resumed_where_it_stopped(golden, tmp_path, small_file):
+    samples = val(golden)
+    store = ObservationStore(tmp_path / "store")
+    with pytest.raises(KeyboardInterrupt):
+        observe(lambda: Dies(network_of(small_file), 20), samples, SMALL, store, Engine(CPU, batch_size=4))
+    kept = len(store.known(samples.keys))
+    assert 12 <= kept <= 20
+    counted = []
+    resumed = observe(
+        lambda: network_of(small_file),
+        samples,
+        SMALL,
+        store,
+        Engine(CPU, batch_size=4, progress=lambda done, total: counted.append(done)),
+    )
+    assert counted == list(range(kept + 1, len(samples) + 1))
+    whole, _ = run(small_file, samples, SMALL, tmp_path / "whole", batch_size=4)
+    assert np.abs(resumed.prototypes - whole.prototypes).max() < 1e-5
+    assert resumed.manifest == whole.manifest
+
+
+def never():
+    raise AssertionError("nothing should be observed")
+
+
+def test_a_second_pass_computes_nothing_and_fresh_computes_all(golden, tmp_path, small_file):
+    samples = val(golden, 10)
+    first, store = run(small_file, samples, SMALL, tmp_path)
+    again = observe(never, samples, SMALL, store, Engine(CPU))
+    assert np.array_equal(first.prototypes, again.prototypes) and first.manifest == again.manifest
+    assert again.meta["fresh"] == 0
+    fresh, _ = run(small_file, samples, SMALL, tmp_path, fresh=True)
+    assert fresh.meta["fresh"] == 10
+
+
+def test_a_limited_run_and_a_full_one_share_their_images(golden, tmp_path, small_file):
+    _, store = run(small_file, val(golden, 10), SMALL, tmp_path)
+    full, _ = run(small_file, val(golden), SMALL, tmp_path)
+    assert full.meta["fresh"] == 30
+    observe(never, val(golden, 10), SMALL, store, Engine(CPU))
+
+
+def test_a_changed_image_is_observed_again_and_changes_the_manifest(golden, tmp_path, small_file):
+    root = tmp_path / "data"
+    shutil.copytree(golden / "VOCSegmentation", root)
+    card = catalogue.dataset("pascal-voc")
+    before, _ = run(small_file, open_split(card, "val", root), SMALL, tmp_path)
+    sample = open_split(card, "val", root).entries[3]
+    image = cv2.imread(str(sample.image))
+    cv2.imwrite(str(sample.image), 255 - image)
+    after, _ = run(small_file, open_split(card, "val", root), SMALL, tmp_path)
+    assert after.meta["fresh"] == 1
+    assert after.manifest != before.manifest
+    assert not np.allclose(after.prototypes[3], before.prototypes[3])
+
+
+@pytest.mark.parametrize("change", [{"input": (64, 64)}, {"saliency_threshold": 0.4}, {"interpolation": "linear"}])
+def test_another_recipe_never_meets_this_cache(golden, change):
+    samples = val(golden, 3)
+    other = SMALL.model_copy(update=change)
+    assert observation_recipe("w", samples, SMALL, "float32") != observation_recipe("w", samples, other, "float32")
+    assert observation_recipe("w", samples, SMALL, "float32") != observation_recipe("v", samples, SMALL, "float32")
+    assert observation_recipe("w", samples, SMALL, "float32") != observation_recipe("w", samples, SMALL, "bfloat16")
+
+
+def test_a_damaged_shard_is_made_anew(golden, tmp_path, small_file):
+    samples = val(golden, 5)
+    first, store = run(small_file, samples, SMALL, tmp_path)
+    for path in store.folder.glob("*.npz"):
+        path.write_bytes(path.read_bytes()[:100])
+    again, _ = run(small_file, samples, SMALL, tmp_path)
+    assert again.meta["fresh"] == 5
+    assert np.abs(again.prototypes - first.prototypes).max() < 1e-6
+
+
+class Constant(nn.Module):
+    """The same embedding everywhere; salient where the image's mean is above `bar`."""
+
+    def __init__(self, bar, value=1.0):
+        super().__init__()
+        self.bar, self.value = bar, value
+
+    def forward(self, images):
+        level = images.mean((1, 2, 3))
+        logit = torch.where(level > self.bar, 1.0, 0.0)[:, None, None].expand(-1, 4, 4)
+        return torch.full((len(images), 3, 4, 4), self.value), logit.clone()
+
+
+def test_images_without_a_salient_pixel_stay_in_and_are_warned_of(golden, tmp_path):
+    samples, said = val(golden, 12), []
+    levels = [
+        normalise(torch.from_numpy(resize_image(read_image(s.image)[0], (64, 48)))[None], SMALL).mean() for s in samples
+    ]
+    bar = float(np.median(levels))
+    seen = observe(lambda: Constant(bar), samples, SMALL, ObservationStore(tmp_path), Engine(CPU, warn=said.append))
+    assert len(seen) == 12 and (seen.areas == 0).sum() == 6
+    assert not seen.prototypes[seen.areas == 0].any()
+    assert said == ["6 of 12 images have no salient pixel; they stay in, with a zero prototype"]
+
+
+def test_nothing_salient_anywhere_is_an_error(golden, tmp_path):
+    with pytest.raises(BadInput, match="nothing is salient in any of the 4 images"):
+        observe(lambda: Constant(1e9), val(golden, 4), SMALL, ObservationStore(tmp_path), Engine(CPU))
+
+
+def test_a_network_that_gives_nan_is_an_error_that_names_the_image(golden, tmp_path):
+    with pytest.raises(BadInput, match=r"NaN or infinity on .*2007_000324\.jpg"):
+        observe(lambda: Constant(-1e9, float("nan")), val(golden, 4), SMALL, ObservationStore(tmp_path), Engine(CPU))
+
+
+class Wrong(nn.Module):
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self, images):
+        return self.output if not callable(self.output) else self.output(images)
+
+
+@pytest.mark.parametrize("output", [torch.zeros(2, 3), (torch.zeros(1, 3, 4, 4),), "text"])
+def test_a_network_of_another_kind_is_told_what_is_expected(golden, tmp_path, output):
+    with pytest.raises(BadInput, match="the network returned"):
+        observe(lambda: Wrong(output), val(golden, 2), SMALL, ObservationStore(tmp_path), Engine(CPU))
+
+
+def test_a_network_that_raises_is_bad_input_not_a_bug(golden, tmp_path):
+    def fail(images):
+        raise RuntimeError("size mismatch")
+
+    with pytest.raises(BadInput, match="size mismatch"):
+        observe(lambda: Wrong(fail), val(golden, 2), SMALL, ObservationStore(tmp_path), Engine(CPU))
+
+
+def test_a_batch_that_does_not_fit_is_halved(golden, tmp_path, small_file):
+    inner, said = network_of(small_file), []
+
+    def greedy(images):
+        if len(images) > 3:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        return inner(images)
+
+    seen = observe(
+        lambda: Wrong(greedy),
+        val(golden, 12),
+        SMALL,
+        ObservationStore(tmp_path),
+        Engine(CPU, batch_size=8, warn=said.append),
+    )
+    whole, _ = run(small_file, val(golden, 12), SMALL, tmp_path / "b")
+    assert np.abs(seen.prototypes - whole.prototypes).max() < 1e-5
+    assert any("batches of 2" in message for message in said)

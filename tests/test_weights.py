@@ -1,0 +1,183 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bench import catalogue
+from bench.errors import BadInput
+from bench.network import MaskContrastNetwork, fold_batch_norm
+from bench.weights import build, draw_random, read_checkpoint, recognise
+from tests.checkpoints import QUERY, small_state, value_hash, values
+
+
+@pytest.mark.parametrize(("backbone", "expected"), [("resnet18", "b5a69be5b48b550e"), ("resnet50", "181b195266aeb4c8")])
+def test_the_generated_checkpoint_is_the_one_the_goldens_were_measured_with(backbone, expected):
+    assert value_hash(values(backbone)) == expected
+
+
+def test_the_query_network_is_taken_and_the_leftovers_dropped(small_file):
+    state = read_checkpoint(small_file).state
+    assert state.keys() == small_state().keys()
+    assert all(torch.equal(state[k], v) for k, v in small_state().items())
+
+
+@pytest.mark.parametrize("wrap", ["no outer dict", "unprefixed", "state_dict", "safetensors", "half precision"])
+def test_every_documented_wrapping_gives_the_same_network(tmp_path, small_file, wrap):
+    state = small_state()
+    path = tmp_path / ("file.safetensors" if wrap == "safetensors" else "file.pth")
+    if wrap == "safetensors":
+        save_file(state, path)
+    elif wrap == "unprefixed":
+        torch.save(state, path)
+    elif wrap == "state_dict":
+        torch.save({"state_dict": state, "epoch": 3}, path)
+    elif wrap == "half precision":
+        torch.save({k: v.half() if v.is_floating_point() else v for k, v in state.items()}, path)
+    else:
+        torch.save({QUERY + k: v for k, v in state.items()}, path)
+    weights = read_checkpoint(path)
+    architecture = recognise(weights.state, path)
+    assert (architecture.backbone, architecture.width, architecture.decoder_width) == ("resnet18", 16, 64)
+    network = build(architecture, weights)
+    tolerance = 1e-3 if wrap == "half precision" else 0
+    for key, tensor in network.state_dict().items():
+        assert torch.allclose(tensor.double(), state[key].double(), rtol=tolerance, atol=tolerance), key
+    assert not network.training
+
+
+def test_a_resnet50_file_is_recognised_by_its_keys(tmp_path):
+    card = catalogue.model("random-resnet50")
+    torch.save(draw_random(card.architecture, card.weights).state, tmp_path / "r50.pth")
+    weights = read_checkpoint(tmp_path / "r50.pth")
+    assert recognise(weights.state, tmp_path / "r50.pth") == card.architecture
+
+
+def save(tmp_path, state):
+    path = tmp_path / "file.pth"
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("missing", "1 missing (head.bias)"),
+        ("unexpected", "1 unexpected (extra)"),
+        ("shape", "1 of the wrong shape (decoder.2.weight (3,) instead of (64,))"),
+    ],
+)
+def test_loading_is_strict_and_lists_the_keys(tmp_path, damage, words):
+    state = small_state()
+    if damage == "missing":
+        del state["head.bias"]
+    elif damage == "unexpected":
+        state["extra"] = torch.zeros(2)
+    else:
+        state["decoder.2.weight"] = torch.zeros(3)
+    weights = read_checkpoint(save(tmp_path, state))
+    with pytest.raises(BadInput) as caught:
+        build(catalogue.model("random-shapes").architecture, weights)
+    assert words in str(caught.value)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, capsys):
+    path = tmp_path / "bomb.pth"
+    torch.save({"model": {"head.weight": torch.zeros(1)}, "payload": Bomb()}, path)
+    with pytest.raises(BadInput, match="wants to run code"):
+        read_checkpoint(path)
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(BadInput):
+        read_checkpoint(path)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html>Google Drive - Virus scan warning", "web page"),
+        (b"", "is empty"),
+        (b"PK\x03\x04 half an archive", "truncated or not a checkpoint"),
+        (b"\x80\x02garbage", "truncated or not a checkpoint"),
+    ],
+)
+def test_files_that_are_no_checkpoint_are_named_as_what_they_are(tmp_path, content, words):
+    for name in ("file.pth.tar", "file.safetensors"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(BadInput) as caught:
+            read_checkpoint(path)
+        assert str(path) in str(caught.value)
+        assert words in str(caught.value) or (name.endswith("safetensors") and "safetensors file" in str(caught.value))
+
+
+def test_a_truncated_checkpoint_is_an_error(tmp_path, small_file):
+    path = tmp_path / "half.pth.tar"
+    path.write_bytes(small_file.read_bytes()[:-5000])
+    with pytest.raises(BadInput, match="truncated"):
+        read_checkpoint(path)
+
+
+def test_nan_in_the_weights_is_named(tmp_path):
+    state = small_state()
+    state["head.bias"][3] = float("nan")
+    with pytest.raises(BadInput, match=r"NaN or infinity in 'head\.bias'"):
+        read_checkpoint(save(tmp_path, state))
+
+
+def test_other_networks_and_linear_classifiers_are_told_apart(tmp_path):
+    path = save(tmp_path, {"fc.weight": torch.zeros(2, 2)})
+    with pytest.raises(BadInput, match="not a MaskContrast network"):
+        recognise(read_checkpoint(path).state, path)
+    state = small_state()
+    linear = {k: v for k, v in state.items() if not k.startswith(("head", "classification"))}
+    linear |= {"decoder.4.weight": torch.zeros(21, 64, 1, 1), "decoder.4.bias": torch.zeros(21)}
+    path = save(tmp_path, linear)
+    with pytest.raises(BadInput, match="linear classifier"):
+        recognise(read_checkpoint(path).state, path)
+    with pytest.raises(BadInput, match="holds no tensors"):
+        read_checkpoint(save(tmp_path, {"epoch": 3}))
+
+
+def test_random_cards_draw_the_same_weights_every_time():
+    for name in ("random-shapes", "random-resnet18"):
+        card = catalogue.model(name)
+        assert (
+            draw_random(card.architecture, card.weights).sha256 == draw_random(card.architecture, card.weights).sha256
+        )
+
+
+def test_folding_batch_norms_keeps_the_function():
+    card = catalogue.model("random-shapes")
+    network = build(card.architecture, draw_random(card.architecture, card.weights))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            generator = torch.Generator().manual_seed(1)
+            module.running_mean = torch.randn(module.num_features, generator=generator) * 0.1
+            module.running_var = torch.rand(module.num_features, generator=generator) + 0.5
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 80, 64), np.float32))
+    with torch.inference_mode():
+        before = network(images)
+        after = fold_batch_norm(network)(images)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
+    for old, new in zip(before, after, strict=True):
+        torch.testing.assert_close(new, old, rtol=1e-4, atol=1e-4)
+
+
+def test_the_resnet50_backbone_is_torchvisions():
+    from torchvision.models import resnet50
+
+    theirs = resnet50(replace_stride_with_dilation=[False, True, True]).eval()
+    ours = MaskContrastNetwork(catalogue.model("random-resnet50").architecture).backbone.eval()
+    state = {k: v for k, v in theirs.state_dict().items() if not k.startswith("fc.")}
+    ours.load_state_dict(state)
+    theirs.avgpool = theirs.fc = torch.nn.Identity()
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(images).flatten(1), theirs(images))
