@@ -191,15 +191,16 @@ def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
 
 def _open(path: Path) -> tuple[bytes, Any]:
     """A file's bytes and the picture in them, opened but not decoded."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         data = path.read_bytes()
-        return data, Image.open(io.BytesIO(data))
     except FileNotFoundError as error:
         raise BadInput(f"{path} is missing", "Complete the data.") from error
-    except (UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise BadInput(f"{path} is not an image ({error.__class__.__name__})", "Fetch this file again.") from error
+    try:
+        return data, Image.open(io.BytesIO(data))
+    except (*_DAMAGE, Image.DecompressionBombError) as error:
+        raise BadInput(f"{path} is damaged or not an image", "Fetch this file again.") from error
 
 
 def check_sizes(sample: Sample, image: Image8, label: Image8) -> None:

@@ -1,0 +1,244 @@
+"""Cards and presets: what ships, what is refused, and what a fingerprint covers."""
+
+import re
+import shutil
+
+import pytest
+
+from bench import catalogue
+from bench.cards import DatasetCard, ModelCard, load_card
+from bench.errors import BadInput, WrongName
+from bench.presets import ClusteringPreset, fingerprint, override
+
+MODEL = catalogue.folder("models") / "maskcontrast-sup.toml"
+DATASET = catalogue.folder("datasets") / "pascal-voc.toml"
+
+
+@pytest.mark.parametrize("kind, where", [(ModelCard, "models"), (DatasetCard, "datasets")])
+def test_every_shipped_card_loads_and_is_named_after_its_id(kind, where):
+    paths = sorted(catalogue.folder(where).glob("*.toml"))
+    assert paths
+    for path in paths:
+        assert load_card(path, kind).id == path.stem
+
+
+def test_the_data_sets_default_models_exist():
+    for card in catalogue.datasets().values():
+        assert set(card.default_models) <= set(catalogue.models())
+
+
+def test_pascal_voc_s_preset_is_the_paper_s():
+    card = catalogue.dataset("pascal-voc")
+    assert card.protocols.clustering == ClusteringPreset()
+    assert len(card.classes) == 21
+    assert {name: split.images for name, split in card.splits.items()} == {
+        "val": 1449,
+        "train": 1464,
+        "trainaug": 10582,
+    }
+
+
+def test_every_model_card_says_which_labels_it_has_seen():
+    assert all(card.training.supervision for card in catalogue.models().values())
+
+
+def edited(tmp_path, source, old, new):
+    text = source.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "source, old, new, key",
+    [
+        (MODEL, "[architecture]", "colour = 1\n[architecture]", "colour"),
+        (MODEL, 'backbone = "resnet50"', 'backbone = "resnet50"\nheads = 2', "architecture.heads"),
+        (MODEL, 'backbone = "resnet50"', 'backbone = "vgg"', "architecture.backbone"),
+        (MODEL, "width = 64", 'width = "wide"', "architecture.width"),
+        (MODEL, "width = 64", "width = 0", "architecture.width"),
+        (MODEL, 'source = "google-drive"', 'source = "ftp"', "weights"),
+        (MODEL, 'licence = "CC BY-NC 4.0"', "", "licence"),
+        (MODEL, 'licence = "CC BY-NC 4.0"', 'licence = "MIT"\nsha256 = "123"', "sha256"),
+        (MODEL, 'supervision = "ImageNet labels and saliency labels"', "", "training.supervision"),
+        (MODEL, 'id = "1UkzAZMBG1U8kTqO3yhO2nTtoRNtEvyRq"', "", "google-drive"),
+        (MODEL, 'id = "maskcontrast-sup"', 'id = "../escape"', "id"),
+        (MODEL, 'id = "maskcontrast-sup"', 'id = "Mask Contrast"', "id"),
+        (MODEL, "schema = 1", "schema = 2", "schema"),
+        (MODEL, "schema = 1", "", "schema"),
+        (MODEL, "schema = 1", 'schema = 1\npath = "elsewhere"', "path"),
+        (DATASET, "ignore = 255", "ignore = 7", "labels.ignore"),
+        (DATASET, "ignore = 255", "ignore = 256", "labels.ignore"),
+        (DATASET, "images = 1449", 'images = "many"', "splits.val.images"),
+        (DATASET, '"aeroplane", "bicycle"', '"aeroplane", "aeroplane"', "classes"),
+        (DATASET, 'default_split = "val"', 'default_split = "test"', "default_split"),
+        (DATASET, "[splits.trainaug]", "[splits.other]", "splits"),
+        (DATASET, 'image = "images/{id}.jpg"', 'image = "images/one.jpg"', "{id}"),
+        (DATASET, "clusters = 20", "cluster = 20", "protocols.clustering.cluster"),
+        (DATASET, "clusters = 20", "clusters = 1", "protocols.clustering.clusters"),
+        (DATASET, "saliency_threshold = 0.5", "saliency_threshold = nan", "protocols.clustering.saliency_threshold"),
+        (DATASET, "[protocols.clustering]", "[protocols.clusterin]", "protocols.clusterin"),
+    ],
+)  # fmt: skip
+def test_a_faulty_card_is_bad_input_that_names_file_and_key(tmp_path, source, old, new, key):
+    path = edited(tmp_path, source, old, new)
+    with pytest.raises(BadInput) as caught:
+        load_card(path, ModelCard if source is MODEL else DatasetCard)
+    assert caught.value.problem.startswith(f"{path}: ")
+    assert key in caught.value.problem.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("content", [b"schema = ", b"\xff\xfe", b"<html>"])
+def test_what_is_no_toml_is_bad_input(tmp_path, content):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"mine\.toml is not a TOML file"):
+        load_card(path, ModelCard)
+
+
+def test_a_missing_card_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="no card at"):
+        catalogue.model(str(tmp_path / "none.toml"))
+
+
+def test_a_folder_instead_of_a_card_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match=re.escape(str(tmp_path))):
+        catalogue.dataset(str(tmp_path))
+
+
+def test_two_cards_of_one_id_are_bad_input(tmp_path):
+    for name in ("a.toml", "b.toml"):
+        shutil.copy(MODEL, tmp_path / name)
+    with pytest.raises(BadInput, match=r"b\.toml: id: 'maskcontrast-sup' is already taken by .*a\.toml"):
+        catalogue.load_all(tmp_path, ModelCard)
+
+
+def test_a_card_cannot_pass_for_a_built_in_one(tmp_path):
+    path = shutil.copy(MODEL, tmp_path / "mine.toml")
+    with pytest.raises(BadInput, match=r"mine\.toml: id: 'maskcontrast-sup'"):
+        catalogue.model(str(path))
+
+
+def test_a_built_in_card_may_be_given_by_its_path():
+    assert catalogue.model(str(MODEL)) is catalogue.model("maskcontrast-sup")
+
+
+def test_a_card_of_one_s_own_is_given_by_its_path(tmp_path):
+    path = edited(tmp_path, MODEL, 'id = "maskcontrast-sup"', 'id = "mine"')
+    assert catalogue.model(str(path)).id == "mine"
+
+
+@pytest.mark.parametrize(
+    "find, name, nearest",
+    [
+        (catalogue.model, "maskcontrast-unsupp", "maskcontrast-unsup"),
+        (catalogue.model, "MaskContrast-Sup", "maskcontrast-sup"),
+        (catalogue.dataset, "pascal", "pascal-voc"),
+        (catalogue.dataset, "shape", "shapes"),
+    ],
+)
+def test_an_unknown_name_suggests_the_nearest(find, name, nearest):
+    with pytest.raises(WrongName, match=f"'{name}'") as caught:
+        find(name)
+    assert nearest in caught.value.remedy
+    assert caught.value.exit_code == 2
+
+
+def test_a_name_like_nothing_is_told_where_to_look():
+    with pytest.raises(WrongName) as caught:
+        catalogue.dataset("qqqqqqq")
+    assert "Did you mean" not in caught.value.remedy
+    assert "bench list datasets" in caught.value.remedy
+
+
+def test_an_override_is_read_as_json_else_as_text():
+    changed = override(
+        ClusteringPreset(), {"clusters": "50", "solver": "minibatch", "input": "[320, 200]", "init": '"random"'}
+    )
+    assert (changed.clusters, changed.solver, changed.input, changed.init) == (50, "minibatch", (320, 200), "random")
+
+
+def test_an_unknown_entry_is_a_wrong_name_with_the_nearest():
+    with pytest.raises(WrongName, match="'cluster'") as caught:
+        override(ClusteringPreset(), {"cluster": "50"})
+    assert "clusters" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "key, text",
+    [
+        ("clusters", "many"),
+        ("clusters", "1"),
+        ("clusters", "2.5"),
+        ("clusters", "NaN"),
+        ("clusters", "null"),
+        ("input", "512"),
+        ("input", "[512]"),
+        ("input", "[512, 0]"),
+        ("solver", "magic"),
+        ("saliency_threshold", "NaN"),
+        ("saliency_threshold", "Infinity"),
+        ("restarts", "0"),
+        ("absent", "ignore"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_a_wrong_name_that_names_the_entry(key, text):
+    with pytest.raises(WrongName, match=f"--set {key}") as caught:
+        override(ClusteringPreset(), {key: text})
+    assert key in caught.value.remedy
+
+
+def test_a_deviation_of_zero_is_a_wrong_name():
+    with pytest.raises(WrongName, match="std"):
+        override(ClusteringPreset(), {"std": "[0, 1, 1]"})
+
+
+OTHER = {
+    "input": (256, 512),
+    "interpolation": "linear",
+    "mean": (0.5, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.5),
+    "saliency_threshold": 0.6,
+    "whiten": 16,
+    "clusters": 21,
+    "solver": "minibatch",
+    "init": "random",
+    "iterations": 50,
+    "restarts": 5,
+    "matching": "pixels",
+    "grid": "input",
+    "absent": "skip",
+    "batch": 500,
+}
+
+
+def print_of(**changes):
+    return fingerprint("clustering", ClusteringPreset(**changes).resolved())
+
+
+def test_the_fingerprint_covers_every_entry_but_the_seeds():
+    assert set(OTHER) == set(ClusteringPreset.model_fields) - {"seeds"}
+    theirs = {"solver": "minibatch"}  # the batch counts for this solver only
+    prints = {key: print_of(**(theirs if key == "batch" else {}), **{key: value}) for key, value in OTHER.items()}
+    assert len({print_of(), *prints.values()}) == 1 + len(OTHER)
+
+
+def test_the_fingerprint_does_not_cover_seeds_or_what_the_solver_does_not_read():
+    assert print_of(seeds=20) == print_of()
+    assert print_of(batch=500) == print_of()
+
+
+def test_leaving_restarts_unset_is_the_same_as_naming_the_default():
+    assert print_of(restarts=20) == print_of()
+    assert print_of(solver="minibatch", restarts=3) == print_of(solver="minibatch")
+
+
+def test_a_whole_number_for_a_fraction_makes_no_other_recipe():
+    one, other = (override(ClusteringPreset(), {"saliency_threshold": text}) for text in ("1", "1.0"))
+    assert fingerprint("clustering", one.resolved()) == fingerprint("clustering", other.resolved())
+
+
+def test_the_fingerprint_depends_on_the_protocol():
+    resolved = ClusteringPreset().resolved()
+    assert fingerprint("clustering", resolved) != fingerprint("linear", resolved)

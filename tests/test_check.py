@@ -1,0 +1,230 @@
+"""The regression check: every outcome, and that nothing passes unseen."""
+
+import pytest
+
+from bench.check import against_published, against_records, verdict
+from bench.errors import WrongName
+from bench.published import figures
+from tests.synthetic import keep, make_record, random_rows
+
+SUP = "maskcontrast-sup"
+FIGURE = f"{SUP} pascal-voc val clustering mIoU"
+
+
+def published(stored, required=()):
+    """The outcome of the figure 44.2, and the verdict."""
+    outcomes = against_published(figures(), stored, required)
+    (found,) = [outcome for outcome in outcomes if outcome.what == FIGURE]
+    return found, verdict(outcomes, required)
+
+
+def compared(earlier, now, required=()):
+    outcomes = against_records(earlier, now, required)
+    return outcomes[0], verdict(outcomes, required)
+
+
+def spoil(stored):
+    stored.path.with_name(stored.record["rows"]["file"]).write_bytes(b"spoilt")
+    return stored
+
+
+@pytest.fixture
+def before(tmp_path):
+    return tmp_path / "before"
+
+
+@pytest.fixture
+def after(tmp_path):
+    return tmp_path / "after"
+
+
+def test_every_published_figure_has_one_outcome(tmp_path):
+    outcomes = against_published(figures(), [keep(tmp_path, make_record())], ())
+    assert len(outcomes) == len(figures())
+    assert {"reproduced", "not run", "not comparable"} == {outcome.status for outcome in outcomes}
+
+
+def test_a_reproduced_figure_passes(tmp_path):
+    outcome, (passed, line) = published([keep(tmp_path, make_record(value=44.4))])
+    assert (outcome.status, outcome.fails, passed) == ("reproduced", False, True)
+    assert "44.2 published, 44.40 measured, difference +0.20, tolerance 0.45" in outcome.detail
+    assert "1 reproduced" in line
+
+
+@pytest.mark.parametrize("value, status", [(40.0, "below"), (48.0, "above")])
+def test_a_figure_out_of_tolerance_fails_and_says_which_classes(tmp_path, value, status):
+    outcome, (passed, line) = published([keep(tmp_path, make_record(value=value))])
+    assert (outcome.status, outcome.fails, passed) == (status, True, False)
+    assert f"1 {status}" in line
+    assert outcome.movement[0] == "cow 0.1"
+    assert len(outcome.movement) == 3
+
+
+def test_without_records_nothing_is_compared_and_nothing_passes():
+    outcome, (passed, line) = published([])
+    assert (outcome.status, outcome.fails) == ("not run", False)
+    assert f"bench run --model {SUP} --dataset pascal-voc --protocol clustering" in outcome.detail
+    assert not passed
+    assert "nothing was compared" in line
+
+
+def test_no_figures_at_all_do_not_pass():
+    assert verdict(against_published([], [], ()), ()) == (False, "nothing was compared (no figures)")
+
+
+def test_a_required_figure_that_was_not_run_fails(tmp_path):
+    stored = [keep(tmp_path, make_record(model="maskcontrast-unsup", value=35.0))]
+    assert published(stored)[1][0]
+    outcome, (passed, _) = published(stored, [SUP])
+    assert (outcome.status, outcome.fails, passed) == ("not run", True, False)
+
+
+def test_an_unknown_required_id_is_a_wrong_name_with_the_nearest(tmp_path):
+    with pytest.raises(WrongName, match="maskcontrast-supp") as caught:
+        published([keep(tmp_path, make_record())], ["maskcontrast-supp"])
+    assert SUP in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"dataset": {"limited": True, "images": 40}}, "40 images"),
+        ({"protocol": {"published_recipe": False, "modified": True}}, "modified"),
+        ({"seeds": 2}, "2 seeds"),
+    ],
+)
+def test_a_run_that_is_not_comparable_neither_passes_nor_satisfies_a_requirement(tmp_path, changes, reason):
+    stored = [keep(tmp_path, make_record(**changes))]
+    outcome, (passed, _) = published(stored)
+    assert (outcome.status, outcome.fails, passed) == ("not comparable", False, False)
+    assert reason in outcome.detail
+    assert "44.20 measured" in outcome.detail
+    assert published(stored, [SUP])[0].fails
+
+
+def test_a_whole_run_speaks_before_a_newer_limited_one(tmp_path):
+    whole = keep(tmp_path, make_record(created="2030-01-01"))
+    limited = keep(tmp_path, make_record(created="2031-01-01", value=9.0, dataset={"limited": True, "images": 40}))
+    for stored in ([whole, limited], [limited, whole]):
+        assert published(stored)[0].status == "reproduced"
+
+
+def test_the_newest_of_equal_runs_speaks(tmp_path):
+    old = keep(tmp_path / "a", make_record(created="2030-01-01", value=9.0))
+    new = keep(tmp_path / "b", make_record(created="2031-01-01"))
+    for stored in ([old, new], [new, old]):
+        assert published(stored)[0].status == "reproduced"
+
+
+def test_damaged_rows_fail(tmp_path):
+    outcome, (passed, line) = published([spoil(keep(tmp_path, make_record()))])
+    assert (outcome.status, outcome.fails, passed) == ("damaged", True, False)
+    assert "rows.npz" in outcome.detail
+    assert "1 damaged" in line
+
+
+def test_what_needs_eyes_first_is_listed_first(tmp_path):
+    stored = [
+        keep(tmp_path, make_record(value=30.0)),
+        keep(tmp_path, make_record(model="maskcontrast-unsup", value=35.0)),
+    ]
+    outcomes = against_published(figures(), stored, ())
+    assert [outcome.status for outcome in outcomes[:3]] == ["below", "reproduced", "not run"]
+
+
+def test_equal_records_are_reproduced(before, after):
+    outcome, (passed, _) = compared([keep(before, make_record())], [keep(after, make_record(created="2031"))])
+    assert (outcome.status, outcome.fails, outcome.movement, passed) == ("reproduced", False, (), True)
+    assert outcome.what == FIGURE
+
+
+@pytest.mark.parametrize("change, status", [(-2.0, "below"), (2.0, "above")])
+def test_a_moved_record_fails_and_shows_where(before, after, change, status):
+    old = make_record(per_class={"background": 88.0, "cat": 46.0, "cow": 1.0}, cluster_to_class=[[0, 1, 2]])
+    new = make_record(
+        value=44.2 + change,
+        per_class={"background": 88.0, "cat": 46.0 + 20 * change, "cow": 0.5},
+        cluster_to_class=[[0, 2, 1]],
+    )
+    outcome, (passed, _) = compared([keep(before, old)], [keep(after, new)])
+    assert (outcome.status, outcome.fails, passed) == (status, True, False)
+    assert outcome.movement == (
+        f"cat 46.0 → {46 + 20 * change:.1f}",
+        "cow 1.0 → 0.5",
+        "2 of 3 clusters stand for another class",
+    )
+
+
+def test_a_move_within_the_seeds_spread_is_no_regression(before, after):
+    # the tolerance is 0.05 + 2·√0.1·√(1/5 + 1/5) = 0.45
+    assert compared([keep(before, make_record())], [keep(after, make_record(value=44.63))])[0].status == "reproduced"
+    assert compared([keep(before, make_record())], [keep(after, make_record(value=44.67))])[0].status == "above"
+
+
+def test_a_record_that_is_gone_is_not_run(before, after):
+    old = [keep(before, make_record()), keep(before, make_record(model="other"))]
+    new = [keep(after, make_record(model="other"))]
+    outcome, (passed, _) = compared(old, new)
+    assert (outcome.status, outcome.fails, passed) == ("not run", False, True)
+    outcome, (passed, _) = compared(old, new, [SUP])
+    assert (outcome.fails, passed) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"fingerprint": "e" * 64}, {"dataset": {"limited": True, "images": 40}}, {"dataset": {"split": "train"}}],
+)
+def test_another_run_does_not_stand_in(before, after, changes):
+    outcome, (passed, line) = compared([keep(before, make_record())], [keep(after, make_record(**changes))])
+    assert (outcome.status, passed) == ("not run", False)
+    assert "nothing was compared" in line
+
+
+@pytest.mark.parametrize("value", [44.2, 30.0])
+def test_a_run_with_other_seeds_does_not_stand_in_for_the_whole_one(before, after, value):
+    other = {"modified": True, "variations": ["seeds7x3"]}
+    new = [keep(after, make_record(value=value)), keep(after, make_record(value=74.2 - value, seeds=3, protocol=other))]
+    for stored in (new, new[::-1]):
+        outcome, _ = compared([keep(before, make_record())], stored)
+        assert outcome.status == ("reproduced" if value == 44.2 else "below")
+
+
+def test_other_images_are_not_comparable(before, after):
+    new = [keep(after, make_record(dataset={"manifest": "b" * 64}))]
+    outcome, (passed, _) = compared([keep(before, make_record())], new)
+    assert (outcome.status, outcome.fails, passed) == ("not comparable", False, False)
+    assert "different images" in outcome.detail
+
+
+def test_other_images_do_not_satisfy_a_requirement(before, after):
+    old = [keep(before, make_record()), keep(before, make_record(model="other"))]
+    new = [keep(after, make_record(dataset={"manifest": "b" * 64})), keep(after, make_record(model="other"))]
+    assert compared(old, new)[1][0]
+    assert not compared(old, new, [SUP])[1][0]
+
+
+def test_damaged_rows_fail_against_records_too(before, after):
+    outcome, (passed, _) = compared([keep(before, make_record())], [spoil(keep(after, make_record()))])
+    assert (outcome.status, outcome.fails, passed) == ("damaged", True, False)
+
+
+def test_no_earlier_records_do_not_pass(after):
+    assert not verdict(against_records([], [keep(after, make_record())], ()), ())[0]
+
+
+def test_an_unknown_required_id_is_a_wrong_name_against_records_too(before, after):
+    with pytest.raises(WrongName, match="maskcontrast-supp"):
+        compared([keep(before, make_record())], [keep(after, make_record())], ["maskcontrast-supp"])
+
+
+def test_a_required_model_without_an_earlier_record_does_not_pass(before, after):
+    now = [keep(after, make_record()), keep(after, make_record(model="other"))]
+    assert not verdict(against_records([keep(before, make_record())], now, ["other"]), ["other"])[0]
+
+
+def test_rows_belong_to_their_record(tmp_path):
+    first = keep(tmp_path / "a", make_record(), random_rows(1, 3))
+    second = keep(tmp_path / "b", make_record(), random_rows(2, 3))
+    name = first.record["rows"]["file"]
+    (first.path.parent / name).write_bytes((second.path.parent / name).read_bytes())
+    assert published([first])[0].status == "damaged"

@@ -1,0 +1,451 @@
+"""The command line: what a user types, sees and gets back."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench import __version__
+from bench.cli import main
+from tests.checkpoints import small_state
+from tests.conftest import ROOT
+
+INPUT = ("--set", "input=[64,64]")
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One cache for these tests, so that `shapes` is written once."""
+    return tmp_path_factory.mktemp("cli-cache")
+
+
+@pytest.fixture
+def bench(cache, tmp_path, monkeypatch, capfd):
+    """Run `bench` in an empty folder, in this process: its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_CACHE", str(cache))
+
+    def call(*arguments, **extra):
+        for name, value in extra.items():
+            monkeypatch.setenv(name, value)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        for name in extra:
+            monkeypatch.delenv(name)
+        return Done(left.value.code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """The environment of a process of its own, with a new cache."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("BENCH_")}
+    return clean | {"BENCH_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def voc(golden, tmp_path):
+    """A writable copy of the generated data in the authors' layout."""
+    shutil.copytree(golden / "VOCSegmentation", tmp_path / "voc")
+    return tmp_path / "voc"
+
+
+@pytest.fixture
+def run_voc(bench, voc, small_file, tmp_path):
+    def call(*arguments):
+        return bench(
+            "run",
+            "--dataset",
+            "pascal-voc",
+            "--data-root",
+            voc,
+            "--model",
+            small_file,
+            *INPUT,
+            "--results",
+            tmp_path / "results",
+            *arguments,
+        )
+
+    return call
+
+
+def said(process, code, *words):
+    """The process ended with `code`, a clear line on stderr, no traceback."""
+    assert process.returncode == code, process.stderr
+    assert "Traceback" not in process.stderr
+    for word in words:
+        assert word in process.stderr, process.stderr
+
+
+def test_without_options_a_figure_its_interval_and_the_record(bench, tmp_path):
+    done = bench("run", "--results", "records")
+    assert done.returncode == 0, done.stderr
+    assert "mIoU" in done.stdout and "95 % interval" in done.stdout
+    path = tmp_path / "records" / done.stdout.split("record: records/")[1].strip()
+    record = json.loads(path.read_text())
+    assert record["dataset"]["images"] == 400 and not record["dataset"]["limited"]
+    assert path.with_name(record["rows"]["file"]).is_file()
+
+
+def test_twice_gives_the_same_figures_to_the_last_digit(bench):
+    arguments = ("run", "--json", "--results", "r", "--limit", "60", "--model", "random-shapes")
+    first, cached, fresh = (json.loads(bench(*arguments, *extra).stdout) for extra in ((), (), ("--fresh",)))
+    for key in ("metrics", "per_class", "confusion", "cluster_to_class", "rows"):
+        assert first[key] == cached[key] == fresh[key]
+
+
+def test_json_on_stdout_is_clean_and_has_the_documented_shape(bench):
+    done = bench("run", "--json", "--limit", "40", "--results", "r", "--model", "random-shapes")
+    record = json.loads(done.stdout)
+    assert record["schema"] == 1
+    assert record["model"].keys() >= {"id", "weights_sha256", "supervision"}
+    assert record["dataset"].items() >= {"id": "shapes", "split": "val", "images": 40, "limited": True}.items()
+    assert record["protocol"]["preset"].items() >= {"input": [80, 80], "clusters": 20, "solver": "faiss"}.items()
+    assert record["seeds"] == [1234, 1235, 1236, 1237, 1238]
+    assert record["metrics"]["mIoU"].keys() >= {"value", "std", "ci95", "per_seed"}
+    assert record["cost"].keys() >= {"seconds", "images_per_second", "peak_memory_mb"}
+    assert len(record["per_class"]) == 21 and record["environment"]["packages"]["torch"]
+
+
+def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):
+    done = bench(
+        "run",
+        "--json",
+        "--limit",
+        "40",
+        "--results",
+        "r",
+        "--model",
+        "random-shapes",
+        "--model",
+        "nope",
+        "--model",
+        "random-resnet18",
+    )
+    said(done, 2, "unknown model 'nope'")
+    assert [r["model"]["id"] for r in json.loads(done.stdout)] == ["random-shapes", "random-resnet18"]
+
+
+def test_the_same_data_in_both_layouts_gives_the_same_figures(run_voc, bench, voc, small_file, tmp_path):
+    first = json.loads(run_voc("--json").stdout)
+    stock = tmp_path / "stock/VOC2012"
+    stock.mkdir(parents=True)
+    (voc / "images").rename(stock / "JPEGImages")
+    (voc / "SegmentationClass").rename(stock / "SegmentationClass")
+    (stock / "ImageSets").mkdir()
+    (voc / "sets").rename(stock / "ImageSets/Segmentation")
+    done = bench(
+        "run",
+        "--dataset",
+        "pascal-voc",
+        "--data-root",
+        stock.parent,
+        "--model",
+        small_file,
+        *INPUT,
+        "--results",
+        "r",
+        "--json",
+    )
+    second = json.loads(done.stdout)
+    assert first["dataset"]["manifest"] == second["dataset"]["manifest"]
+    assert first["metrics"] == second["metrics"]
+
+
+def test_limited_and_modified_runs_leave_the_full_record_alone(bench, tmp_path):
+    bench("run", "--model", "random-shapes", "--results", "r")
+    full = tmp_path / "r/random-shapes/shapes-val/clustering.json"
+    before = full.read_bytes()
+    for extra in (
+        ("--limit", "50"),
+        ("--num-seeds", "2"),
+        ("--seed", "7"),
+        ("--solver", "minibatch"),
+        ("--set", "whiten=8"),
+        ("--clusters", "30"),
+        ("--precision", "bfloat16"),
+    ):
+        done = bench("run", "--model", "random-shapes", "--results", "r", *extra)
+        assert done.returncode == 0, done.stderr
+    assert full.read_bytes() == before
+    names = sorted(path.name for path in full.parent.glob("*.json"))
+    assert len(names) == 8 and "overclustering-30.json" in names
+    assert sum("limit50" in name for name in names) == 1
+
+
+def test_two_processes_at_once_harm_neither_cache_nor_records(environment, tmp_path):
+    command = [sys.executable, "-m", "bench", "run", "--model", "random-shapes", "--results", "r", "--json"]
+    pair = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    records = [json.loads(process.communicate(timeout=120)[0]) for process in pair]
+    assert records[0]["metrics"] == records[1]["metrics"]
+    check = subprocess.run(
+        [sys.executable, "-m", "bench", "check", "--results", "r", "--against", "r"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(environment, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "--model",
+        "random-resnet50",
+        "--results",
+        "r",
+        "--batch-size",
+        "2",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "cache/datasets/shapes-v1/sets/val.txt").exists() and time.monotonic() < deadline:
+        os.sched_yield()
+    start = time.monotonic()
+    while time.monotonic() - start < 4:  # into the pass over 400 images, which takes much longer
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, stderr
+    assert "interrupted" in stderr and "Traceback" not in stderr
+    assert not list(tmp_path.rglob("*.tmp")) and not list((tmp_path / "r").rglob("*.json"))
+    plan = subprocess.run(
+        [*command, "--dry-run"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    kept = int(plan.stdout.split("observed     ")[1].split(" of 400")[0])
+    assert 0 < kept < 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "--model", "random-shape"), ("unknown model", "random-shapes")),
+        (("run", "--dataset", "pascalvoc"), ("unknown data set", "pascal-voc")),
+        (("run", "--protocol", "clusterng"), ("unknown protocol", "clustering")),
+        (("run", "--split", "vall"), ("unknown split", "val")),
+        (("run", "--set", "restart=1"), ("unknown preset entry", "restarts")),
+        (("run", "--set", "restarts=many"), ("restarts",)),
+        (("run", "--set", "restarts"), ("KEY=VALUE",)),
+        (("run", "--clusters", "0"), ("--clusters",)),
+        (("run", "--weights", "x.pth"), ("random-shapes",)),
+        (("rum",), ("rum",)),
+        (("run", "--limt", "3"), ("--limt",)),
+        (("show", "pascal"), ("pascal-voc",)),
+        (("check", "--require", "maskcontrast"), ("maskcontrast-sup",)),
+    ],
+)
+def test_wrong_names_and_flags_exit_2_and_say_what_is_meant(bench, arguments, words):
+    said(bench(*arguments), 2, *words)
+
+
+def test_missing_weights_say_where_to_get_them(bench, voc):
+    done = bench("run", "--dataset", "pascal-voc", "--data-root", voc, "--model", "maskcontrast-sup")
+    said(done, 3, "maskcontrast-sup are not on this machine", "1UkzAZMBG1U8kTqO3yhO2nTtoRNtEvyRq", "--weights")
+
+
+def test_missing_data_say_how_to_name_them(bench, small_file):
+    said(bench("run", "--dataset", "pascal-voc", "--model", small_file), 3, "no data root", "--data-root")
+    said(bench("run", "--dataset", "pascal-voc", "--model", small_file, "--data-root", "gone"), 3, "no data root at")
+
+
+def damage(voc, kind):
+    """Damage the data in one way; returns words that the message must have."""
+    image, label = sorted((voc / "images").iterdir())[-3], sorted((voc / "SegmentationClass").iterdir())[-3]
+    if kind == "image missing":
+        image.unlink()
+        return image.name, "is missing"
+    if kind == "label missing":
+        label.unlink()
+        return label.name, "is missing"
+    if kind == "image truncated":
+        image.write_bytes(image.read_bytes()[:3000])
+        return image.name, "damaged"
+    if kind == "label truncated":
+        label.write_bytes(label.read_bytes()[:300])
+        return label.name, "damaged"
+    array = np.asarray(Image.open(label)).copy()
+    if kind == "sizes differ":
+        Image.fromarray(array[:-1]).save(label)
+        return label.name, "same size"
+    if kind == "label out of range":
+        array[0, 0] = 77
+        Image.fromarray(array).save(label)
+        return label.name, "label 77"
+    assert kind == "empty split file"
+    (voc / "sets/val.txt").write_text("")
+    return "val.txt", "is empty"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "image missing",
+        "label missing",
+        "image truncated",
+        "label truncated",
+        "sizes differ",
+        "label out of range",
+        "empty split file",
+    ],
+)
+def test_damaged_data_exit_3_and_name_the_file(run_voc, voc, kind):
+    words = damage(voc, kind)
+    said(run_voc(), 3, *words)
+
+
+def test_work_done_before_a_bad_file_is_kept(run_voc, voc, golden):
+    damage(voc, "image truncated")
+    said(run_voc("--batch-size", "4"), 3)
+    broken = sorted((voc / "images").iterdir())[-3]
+    shutil.copy(golden / "VOCSegmentation/images" / broken.name, broken)
+    record = json.loads(run_voc("--json").stdout)
+    assert record["observed"]["from_cache"] >= 32
+
+
+def bad_checkpoint(path, kind, small_file):
+    state = small_state()
+    if kind == "web page":
+        path.write_bytes(b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title>")
+        return "web page"
+    if kind == "truncated":
+        path.write_bytes(small_file.read_bytes()[:9000])
+        return "truncated"
+    if kind == "another architecture":
+        torch.save({"conv1.weight": torch.zeros(2)}, path)
+        return "not a MaskContrast network"
+    if kind == "code":
+
+        class Bomb:
+            def __reduce__(self):
+                return (os.system, ("touch executed",))
+
+        torch.save({"model": Bomb()}, path)
+        return "wants to run code"
+    assert kind == "NaN"
+    state["head.weight"][0] = float("nan")
+    torch.save(state, path)
+    return "NaN or infinity in 'head.weight'"
+
+
+@pytest.mark.parametrize("kind", ["web page", "truncated", "another architecture", "code", "NaN"])
+def test_bad_checkpoints_exit_3_and_say_what_they_are(bench, voc, tmp_path, small_file, kind):
+    words = bad_checkpoint(tmp_path / "bad.pth", kind, small_file)
+    said(bench("run", "--model", "./bad.pth"), 3, "bad.pth", words)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_fewer_images_than_clusters_and_nothing_salient(run_voc):
+    said(run_voc("--limit", "7"), 3, "7 images cannot form 20 clusters")
+    said(run_voc("--set", "saliency_threshold=1e9"), 3, "nothing is salient in any of the 40 images")
+
+
+def test_an_unwritable_results_folder_is_found_before_the_work(bench, tmp_path):
+    (tmp_path / "file").write_text("")
+    said(bench("run", "--results", "file/below", "--fresh"), 4, "cannot write the record", "--results")
+    said(bench("run", "--cache", "file/below"), 4, "cannot write the cache", "--cache")
+
+
+def test_a_damaged_record_is_reported_and_skipped(bench, tmp_path):
+    bench("run", "--model", "random-shapes", "--limit", "30", "--results", "r")
+    (tmp_path / "r/broken.json").write_text('{"schema": 1, "metrics": ')
+    (tmp_path / "r/foreign.json").write_text('{"name": "package"}')
+    for command in (("report",), ("report", "--format", "json"), ("list", "results"), ("check",)):
+        done = bench(*command, "--results", "r")
+        assert "broken.json is damaged" in done.stderr and "foreign.json is not a record" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert json.loads(bench("report", "--format", "json", "--results", "r").stdout)["measured"]
+
+
+def test_a_check_that_compared_nothing_fails(bench):
+    done = bench("check", "--results", "none")
+    assert done.returncode == 1 and "nothing was compared" in done.stdout
+
+
+def test_reports_go_to_stdout_or_to_a_file(bench, tmp_path):
+    done = bench("report", "--format", "pwc", "--results", "none")
+    assert done.returncode == 0 and done.stdout.count("MaskContrast") == 24
+    assert bench("report", "--out", "out/board.md", "--results", "none").returncode == 0
+    assert "# Leaderboard" in (tmp_path / "out/board.md").read_text()
+
+
+def test_settings_go_flag_then_environment_then_file(bench, tmp_path):
+    (tmp_path / "bench.toml").write_text('results = "from-file"\n[run]\nlimit = 30\nnum-seeds = 1\n')
+    record = json.loads(bench("run", "--json", "--model", "random-shapes").stdout)
+    assert record["dataset"]["images"] == 30 and (tmp_path / "from-file").is_dir()
+    bench("run", "--model", "random-shapes", BENCH_RESULTS="from-environment")
+    assert (tmp_path / "from-environment").is_dir()
+    record = json.loads(bench("run", "--json", "--limit", "40", "--results", "from-flag").stdout)
+    assert record["dataset"]["images"] == 40 and (tmp_path / "from-flag").is_dir()
+    (tmp_path / "bench.toml").write_text("[run]\nlimt = 3\n")
+    said(bench("run"), 2, "bench.toml", "limt")
+
+
+def test_list_and_show(bench, voc):
+    for kind in ("models", "datasets", "protocols", "published"):
+        assert bench("list", kind).returncode == 0
+        assert json.loads(bench("list", kind, "--json").stdout)
+    shown = bench("show", "pascal-voc", "--data-root", voc).stdout
+    assert "2007_000324" in shown and "tvmonitor" in shown and "291×234" in shown
+    assert "MoCo v2" in bench("show", "maskcontrast-unsup").stdout
+    assert "saliency_threshold" in bench("show", "clustering").stdout
+
+
+def test_a_model_and_a_data_set_of_ones_own_by_path(bench, tmp_path, golden, small_file):
+    shutil.copytree(golden / "VOCSegmentation", tmp_path / "mine/data")
+    shutil.copy(small_file, tmp_path / "mine/weights.pth.tar")
+    model = (ROOT / "models/random-shapes.toml").read_text().replace('id = "random-shapes"', 'id = "my-model"')
+    head, tail = model.split("[weights]")
+    tail = "[training]" + tail.split("[training]")[1]
+    weights = '[weights]\nsource = "file"\nfile = "weights.pth.tar"\nlicence = "mine"\n'
+    (tmp_path / "mine/model.toml").write_text(head + weights + tail)
+    card = (ROOT / "datasets/pascal-voc.toml").read_text().replace('id = "pascal-voc"', 'id = "my-data"')
+    card = card.replace('title = "PASCAL VOC 2012"', 'title = "Mine"\nroot = "data"').replace("[512, 512]", "[64, 64]")
+    (tmp_path / "mine/data.toml").write_text(card)
+    done = bench("run", "--model", "mine/model.toml", "--dataset", "mine/data.toml", "--json", "--results", "r")
+    record = json.loads(done.stdout)
+    assert (record["model"]["id"], record["dataset"]["id"]) == ("my-model", "my-data")
+    assert "my-model" in bench("show", "mine/model.toml").stdout
+
+
+def test_version_and_help_import_nothing_heavy(bench, environment):
+    assert __version__ in bench("--version").stdout
+    for command in ((), ("run",), ("report",), ("check",), ("list",), ("show",)):
+        assert bench(*command, "--help").returncode == 0
+    code = (
+        "import sys; from bench.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'pandas', 'numpy', 'rich', 'pydantic'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, cwd=ROOT)
+
+
+def test_debug_shows_the_traceback(bench):
+    done = bench("run", "--model", "nope", "--debug")
+    assert done.returncode == 2 and "Traceback" in done.stderr

@@ -1,0 +1,186 @@
+"""Published figures: the shipped table, damaged ones, and when a record reproduces a figure."""
+
+import csv
+import math
+from dataclasses import replace
+
+import pytest
+
+from bench.catalogue import folder
+from bench.errors import BadInput
+from bench.published import answers_to, compare, figures, load, tolerance
+from tests.synthetic import make_record
+
+
+@pytest.fixture
+def figure():
+    """The clustering figure that maskcontrast-sup answers to: 44.2."""
+    return answers_to(make_record())["mIoU"]
+
+
+def damaged(tmp_path, change):
+    """The shipped table with a change to its rows, the header being row 0."""
+    with (folder("results") / "published.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.reader(stream))
+    change(rows)
+    path = tmp_path / "table.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    return path
+
+
+def put(column, value):
+    """Set a column in the third line."""
+
+    def change(rows):
+        rows[2][rows[0].index(column)] = value
+
+    return change
+
+
+def test_the_shipped_table_loads():
+    assert len(figures()) == 58
+    assert sum(figure.seed_table for figure in figures()) == 8
+
+
+def test_every_figure_that_cannot_be_compared_says_why():
+    assert all(figure.note for figure in figures() if not figure.comparable)
+
+
+def test_no_two_figures_answer_to_the_same_run():
+    runs = [(f.dataset, f.split, f.protocol, f.metric, card) for f in figures() for card in f.card]
+    assert len(runs) == len(set(runs))
+
+
+def test_an_untouched_copy_loads(tmp_path):
+    assert load(damaged(tmp_path, lambda rows: None)) == figures()
+
+
+@pytest.mark.parametrize(
+    "column, value",
+    [
+        ("value", "nan"),
+        ("value", "inf"),
+        ("value", "thirty-five"),
+        ("value", ""),
+        ("value", "-1"),
+        ("value", "100.1"),
+        ("comparable", "maybe"),
+        ("comparable", ""),
+        ("seed_table", "True"),
+        ("date", "February 2021"),
+        ("date", "2021"),
+        ("date", "2021-13"),
+        ("date", "2021-02-30"),
+        ("dataset", ""),
+        ("split", " "),
+        ("protocol", ""),
+        ("metric", ""),
+        ("model", ""),
+        ("source", ""),
+    ],
+)
+def test_a_wrong_value_is_bad_input_that_names_file_line_and_column(tmp_path, column, value):
+    path = damaged(tmp_path, put(column, value))
+    with pytest.raises(BadInput) as caught:
+        load(path)
+    assert caught.value.problem.startswith(f"{path}:3: {column} is ")
+
+
+def test_a_figure_that_is_not_comparable_needs_a_note(tmp_path):
+    path = damaged(tmp_path, put("comparable", "no"))
+    with pytest.raises(BadInput) as caught:
+        load(path)
+    assert caught.value.problem.startswith(f"{path}:3: note is empty")
+
+
+@pytest.mark.parametrize("change", [lambda rows: rows[2].append("more"), lambda rows: rows[2].pop()])
+def test_a_line_of_another_length_is_bad_input(tmp_path, change):
+    path = damaged(tmp_path, change)
+    with pytest.raises(BadInput) as caught:
+        load(path)
+    assert f"{path}:3: wrong number of columns" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda rows: rows[0].reverse(), lambda rows: rows[0].append("new"), lambda rows: rows.clear()],
+    ids=["order", "one more", "empty"],
+)
+def test_other_columns_are_bad_input(tmp_path, change):
+    path = damaged(tmp_path, change)
+    with pytest.raises(BadInput, match="columns") as caught:
+        load(path)
+    assert str(path) in caught.value.problem
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None], ids=["no text", "missing"])
+def test_what_cannot_be_read_is_bad_input(tmp_path, content):
+    path = tmp_path / "table.csv"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"table\.csv cannot be read"):
+        load(path)
+
+
+def test_the_tolerance_is_rounding_and_twice_the_standard_error_and_the_solvers_distance():
+    values = [34.0, 35.0, 36.0, 35.0, 35.0]
+    spread = math.sqrt(0.5)
+    assert tolerance(values, 0.3) == pytest.approx(0.05 + 2 * spread * math.sqrt(1 / 5 + 1 / 5) + 0.3)
+    assert tolerance(values * 4, 0.0) == pytest.approx(0.05 + 2 * math.sqrt(8 / 19) * math.sqrt(1 / 20 + 1 / 5))
+    assert tolerance([35.0] * 5, 0.0) == pytest.approx(0.05)
+
+
+def test_a_record_answers_to_the_figure_of_its_model_data_split_and_protocol(figure):
+    assert (figure.value, figure.metric, figure.card) == (44.2, "mIoU", ("maskcontrast-sup",))
+    assert answers_to(make_record(model="maskcontrast-unsup"))["mIoU"].value == 35.0
+    for record in (
+        make_record(model="random-shapes"),
+        make_record(dataset={"split": "train"}),
+        make_record(dataset={"id": "shapes"}),
+        make_record(protocol={"id": "overclustering-50"}),
+    ):
+        assert answers_to(record) == {}
+
+
+@pytest.mark.parametrize(
+    "value, gap, status",
+    [
+        (44.2, 0.0, "reproduced"),
+        (44.64, 0.0, "reproduced"),
+        (43.76, 0.0, "reproduced"),
+        (44.66, 0.0, "above"),
+        (43.74, 0.0, "below"),
+        (43.74, 0.5, "reproduced"),
+        (0.0, 0.5, "below"),
+    ],
+)
+def test_a_figure_is_reproduced_within_its_tolerance(figure, value, gap, status):
+    entry = compare(make_record(value=value, solver_gap=gap), figure)
+    assert entry["status"] == status
+    assert entry["value"] == 44.2
+    assert entry["difference"] == pytest.approx(value - 44.2)
+    assert entry["tolerance"] == pytest.approx(0.45 + gap)
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"dataset": {"limited": True, "images": 40}}, "40 images"),
+        ({"protocol": {"published_recipe": False}}, "modified"),
+        ({"seeds": 4}, "4 seeds"),
+        ({"seeds": 1}, "1 seeds"),
+        ({"solver_gap": None}, "solver"),
+    ],
+)
+def test_other_runs_are_not_comparable_and_have_no_tolerance(figure, changes, reason):
+    entry = compare(make_record(**changes), figure)
+    assert entry["status"] == "not comparable"
+    assert reason in entry["reason"]
+    assert entry["tolerance"] is None
+    assert entry["difference"] == pytest.approx(0)
+
+
+def test_a_figure_that_cannot_be_compared_passes_its_reason_on(figure):
+    entry = compare(make_record(), replace(figure, comparable=False, note="protocol unknown"))
+    assert (entry["status"], entry["reason"]) == ("not comparable", "protocol unknown")

@@ -1,0 +1,164 @@
+"""Reports: the given table, the leaderboard, and names that try to break out of it."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from bench.published import figures
+from bench.record import Stored
+from bench.report import FORMATS, as_json, as_markdown, as_pwc, markdown_cell
+from tests.synthetic import keep, make_record
+
+GIVEN = [
+    ("COCO-Stuff-81", "Pixel Accuracy", "8.8", "MaskContrast (ResNet-50)"),
+    ("COCO-Stuff-81", "mIoU", "3.7", "MaskContrast (ResNet-50)"),
+    ("ImageNet-S-50", "mIoU (test)", "24.2", "MaskContrast (+Saliency map)"),
+    ("ImageNet-S-50", "mIoU (val)", "24.6", "MaskContrast (+Saliency map)"),
+    ("PASCAL VOC 2012 val", "Clustering [mIoU]", "44.2", "MaskContrast (Saliency)"),
+    ("PASCAL VOC 2012 val", "Linear Classifier [mIoU]", "63.9", "MaskContrast (Saliency)"),
+    ("PASCAL VOC 2012 val", "Clustering [mIoU]", "35", "MaskContrast"),
+    ("PASCAL VOC 2012 val", "Linear Classifier [mIoU]", "58.4", "MaskContrast"),
+]
+TASKS = ["Semantic Segmentation", "Unsupervised Semantic Segmentation", "10-shot image generation"]
+
+
+def tables(text):
+    """Every Markdown table as its rows of cells; the line below the header is left out."""
+    found, rows = [], []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif rows:
+            found.append([rows[0], *rows[2:]])
+            rows = []
+    return found
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return [keep(tmp_path, make_record(value=44.3))]
+
+
+def test_the_given_table_stands_line_by_line_in_its_order(tmp_path):
+    (table,) = tables(as_pwc(figures(), [], tmp_path))
+    assert [tuple(row[:5]) for row in table[1:]] == [(task, *line) for task in TASKS for line in GIVEN]
+    assert len(table) == 1 + 24
+
+
+def test_a_reproduced_figure_stands_beside_each_of_its_lines(stored, tmp_path):
+    (table,) = tables(as_pwc(figures(), stored, tmp_path))
+    mine = [row for row in table[1:] if row[3] == "44.2"]
+    assert [row[5:] for row in mine] == [["44.30", "+0.10", "reproduced"]] * 3
+    assert all(row[5:7] == ["–", "–"] for row in table[1:] if row[3] != "44.2")
+
+
+def test_what_was_not_run_says_how_to_run_it(tmp_path):
+    (table,) = tables(as_pwc(figures(), [], tmp_path))
+    status = {row[3]: row[7] for row in table[1:]}
+    assert status["35"].startswith("not run: ")
+    assert "bench run --model maskcontrast-unsup --dataset pascal-voc --protocol clustering" in status["35"]
+    assert status["8.8"].startswith("not comparable: ")
+
+
+def test_a_run_out_of_tolerance_is_not_shown_as_reproduced(tmp_path):
+    stored = [keep(tmp_path, make_record(value=50.0))]
+    (table,) = tables(as_pwc(figures(), stored, tmp_path))
+    assert {tuple(row[5:]) for row in table[1:] if row[3] == "44.2"} == {("50.00", "+5.80", "above")}
+
+
+def test_a_limited_run_is_shown_and_marked(tmp_path):
+    stored = [keep(tmp_path, make_record(dataset={"limited": True, "images": 40}))]
+    (table,) = tables(as_pwc(figures(), stored, tmp_path))
+    (status,) = {row[7] for row in table[1:] if row[3] == "44.2"}
+    assert status.startswith("not comparable: run on 40 images")
+    assert "40 (limited)" in as_markdown(figures(), stored, tmp_path)
+
+
+def test_markdown_and_json_carry_the_same_figures(stored, tmp_path):
+    published, measured = tables(as_markdown(figures(), stored, tmp_path))
+    data = json.loads(as_json(figures(), stored, tmp_path))
+    assert len(published) - 1 == len(data["published"]) == 58
+    for row, line in zip(published[1:], data["published"], strict=True):
+        assert (float(row[6]), row[9]) == (line["value"], line["status"])
+        assert row[7] == ("–" if line["measured"] is None else f"{line['measured']:.2f}")
+        assert row[8] == ("–" if line["difference"] is None else f"{line['difference']:+.2f}")
+    assert len(measured) - 1 == len(data["measured"]) == 1
+    assert measured[1][6] == f"{data['measured'][0]['value']:.2f}" == "44.30"
+    assert measured[1][7] == "43.30 – 45.30"
+    assert sum(data["counts"].values()) == 58
+
+
+def test_json_keeps_full_precision(tmp_path):
+    stored = [keep(tmp_path, make_record(value=44.123456789))]
+    data = json.loads(as_json(figures(), stored, tmp_path))
+    assert data["measured"][0]["value"] == 44.123456789
+    (line,) = [line for line in data["published"] if line["measured"] is not None]
+    assert line["tolerance"] == pytest.approx(0.45)
+
+
+def test_a_single_seed_has_no_spread_and_breaks_nothing(tmp_path):
+    stored = [keep(tmp_path, make_record(seeds=1))]
+    _, measured = tables(as_markdown(figures(), stored, tmp_path))
+    assert measured[1][8] == "–"
+
+
+def test_a_row_says_which_labels_its_model_has_seen(stored, tmp_path):
+    published, measured = tables(as_markdown(figures(), stored, tmp_path))
+    assert published[0][5] == measured[0][5] == "labels seen"
+    assert measured[1][5] == "labels, of a kind"
+    assert all(row[5] for row in published)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_renders_without_any_record(form, tmp_path):
+    assert FORMATS[form](figures(), [], tmp_path)
+
+
+HOSTILE = "<script>alert(1)</script> | `x` \\| [a](javascript:b)\n| new | row |\r\n# **head** _"
+
+
+def hostile_record():
+    record = make_record(model=HOSTILE)
+    record["model"] |= {"title": HOSTILE, "supervision": HOSTILE}
+    record["dataset"] |= {"id": HOSTILE, "split": HOSTILE}
+    record["protocol"] |= {"id": HOSTILE, "fingerprint": HOSTILE}
+    record["metrics"] = {HOSTILE: record["metrics"]["mIoU"]}
+    return record
+
+
+def test_hostile_names_stay_in_their_cells(tmp_path):
+    texts = {name: HOSTILE for name in ("model", "supervision", "note", "dataset", "split", "protocol", "metric")}
+    table = [*figures(), replace(figures()[4], seed_table=False, **texts)]
+    stored = [Stored(tmp_path / "a | b <i>" / "x`.json", hostile_record())]
+    text = as_markdown(table, stored, tmp_path)
+    published, measured = tables(text)
+    assert {len(row) for row in published} == {11}
+    assert {len(row) for row in measured} == {11}
+    assert len(published) - 1 == len(table)
+    assert len(measured) - 1 == 1
+    assert "<script>" not in text
+    assert text.count("\n#") == text.count("\n## ") == 2
+
+
+def test_hostile_names_stay_in_the_given_table_s_cells(tmp_path):
+    table = [
+        replace(figure, model=HOSTILE, note=HOSTILE if figure.note else "") if figure.seed_table else figure
+        for figure in figures()
+    ]
+    text = as_pwc(table, [], tmp_path)
+    (rows,) = tables(text)
+    assert {len(row) for row in rows} == {8}
+    assert len(rows) == 25
+    assert "<script>" not in text
+
+
+def test_hostile_names_are_kept_whole_in_json(tmp_path):
+    stored = [Stored(tmp_path / "x.json", hostile_record())]
+    assert json.loads(as_json(figures(), stored, tmp_path))["measured"][0]["title"] == HOSTILE
+
+
+def test_a_cell_is_one_line_with_its_signs_escaped():
+    assert markdown_cell("a\n|b\r\n<c>") == "a \\|b \\<c\\>"
+    assert markdown_cell(3.5) == "3.5"

@@ -1,0 +1,115 @@
+"""Confusion rows: sums, and the file they lie in."""
+
+import numpy as np
+import pytest
+
+from bench.errors import BadInput
+from bench.metrics import confusion_sums
+from bench.rows import ConfusionRows, SeedRows
+from tests.synthetic import random_rows
+
+
+@pytest.fixture
+def rows():
+    return random_rows(11, images=9, classes=5, seeds=3)
+
+
+def test_what_was_written_is_read_back(rows, tmp_path):
+    path = tmp_path / "a" / "x.rows.npz"
+    rows.write(path)
+    again = ConfusionRows.read(path)
+    assert (again.ids, again.num_classes) == (rows.ids, rows.num_classes)
+    np.testing.assert_array_equal(again.labels, rows.labels)
+    for mine, theirs in zip(rows.seeds, again.seeds, strict=True):
+        for name in SeedRows.__annotations__:
+            np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name))
+            assert getattr(mine, name).dtype == getattr(theirs, name).dtype
+
+
+def test_equal_rows_make_equal_files(rows, tmp_path):
+    for name in ("a", "b"):
+        rows.write(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_seed_without_rows_survives(tmp_path):
+    none = np.empty(0, np.int32)
+    rows = ConfusionRows(("a",), 3, (SeedRows(none, none, none, none.astype(np.int64)),), np.zeros((1, 1), np.int32))
+    rows.write(tmp_path / "x")
+    assert not ConfusionRows.read(tmp_path / "x").confusion(0).any()
+
+
+def test_ids_may_be_in_any_script(tmp_path):
+    rows = random_rows(0, images=2)
+    ConfusionRows(("über/猫", "b c"), rows.num_classes, rows.seeds, rows.labels).write(tmp_path / "x")
+    assert ConfusionRows.read(tmp_path / "x").ids == ("über/猫", "b c")
+
+
+def test_confusion_and_class_sums_agree(rows):
+    for seed in range(len(rows.seeds)):
+        sums = rows.class_sums(seed)
+        assert sums.shape == (len(rows.ids), 3 * rows.num_classes)
+        np.testing.assert_array_equal(np.asarray(sums.sum(axis=0)), confusion_sums(rows.confusion(seed)))
+
+
+def test_the_last_row_of_the_confusion_is_what_stayed_unmatched():
+    one = SeedRows(*(np.array(v, np.int32) for v in ([0, 0, 1], [2, 0, 2], [1, 0, 1])), np.array([5, 7, 6]))
+    rows = ConfusionRows(("a", "b"), 2, (one,), np.zeros((1, 2), np.int32))
+    np.testing.assert_array_equal(rows.confusion(0), [[7, 0], [0, 0], [0, 11]])
+    np.testing.assert_array_equal(rows.class_sums(0).toarray(), [[7, 0, 7, 0, 7, 5], [0, 0, 0, 0, 0, 6]])
+
+
+def write_foreign(path):
+    with path.open("wb") as stream:
+        np.savez(stream, something=np.arange(3))
+
+
+def write_pickled(path):
+    with path.open("wb") as stream:
+        np.savez(stream, lengths=np.array([{"a": 1}], dtype=object))
+
+
+def write_plain_array(path):
+    with path.open("wb") as stream:
+        np.save(stream, np.arange(3))
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"<!DOCTYPE html>"),
+        lambda path: path.write_bytes(path.read_bytes()[:-40]),
+        lambda path: path.write_bytes(path.read_bytes()[:100]),
+        flip_a_byte,
+        write_foreign,
+        write_pickled,
+        write_plain_array,
+    ],
+    ids=["missing", "empty", "html", "cut", "mostly gone", "flipped", "foreign", "pickled", "plain array"],
+)
+def test_a_damaged_file_is_bad_input_that_names_it(rows, tmp_path, damage):
+    path = tmp_path / "x.rows.npz"
+    rows.write(path)
+    damage(path)
+    with pytest.raises(BadInput, match=r"x\.rows\.npz"):
+        ConfusionRows.read(path)
+
+
+def test_no_flipped_byte_escapes_as_another_error(tmp_path):
+    path = tmp_path / "x.rows.npz"
+    random_rows(0, images=2, classes=2, seeds=1).write(path)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            ConfusionRows.read(path)
+        except BadInput:
+            continue
