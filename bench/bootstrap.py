@@ -15,14 +15,16 @@ from bench.metrics import from_sums
 from bench.rows import ConfusionRows
 
 RESAMPLES = 2000
-_CHUNK = 250
+_CELLS = 1 << 20
+"""Draws held in memory at once: memory does not grow with images × resamples."""
 
 
 def resample_weights(images: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
     """Chunks of r×N: how often each image is drawn in each resample."""
     generator = np.random.default_rng(seed)
-    for start in range(0, resamples, _CHUNK):
-        rows = min(_CHUNK, resamples - start)
+    chunk = max(1, _CELLS // images)
+    for start in range(0, resamples, chunk):
+        rows = min(chunk, resamples - start)
         drawn = generator.integers(0, images, (rows, images))
         drawn += np.arange(rows)[:, None] * images
         yield np.bincount(drawn.reshape(-1), minlength=rows * images).reshape(rows, images).astype(np.float64)
