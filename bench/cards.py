@@ -205,6 +205,10 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
         entries: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BadInput(f"no card at {path}", "Give the path of a .toml card, or a card's id.") from error
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be read: {error.strerror}", "Give the path of a .toml card, or a card's id."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not a TOML file: {error}") from error
     if "path" in entries:

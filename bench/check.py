@@ -87,7 +87,16 @@ def _weakest(record: Record) -> tuple[str, ...]:
 def against_records(earlier: Sequence[Stored], stored: Sequence[Stored], required: Sequence[str]) -> list[Outcome]:
     """An outcome per metric of every earlier record, held against the record of the same run now."""
     now = {_identity(entry.record): entry for entry in stored}
-    outcomes = []
+    ids = {entry.record["model"]["id"] for entry in (*earlier, *stored)}
+    for name in required:
+        if name not in ids:
+            raise unknown_name("required model", name, ids, "bench list results")
+    compared = {entry.record["model"]["id"] for entry in earlier}
+    outcomes = [
+        Outcome("not run", name, "required, but there is no earlier record of it", True)
+        for name in required
+        if name not in compared
+    ]
     for old in earlier:
         new = now.get(_identity(old.record))
         for metric, before in old.record["metrics"].items():
@@ -98,11 +107,11 @@ def against_records(earlier: Sequence[Stored], stored: Sequence[Stored], require
             elif problem := check_rows(new):
                 outcomes.append(Outcome("damaged", what, problem, True))
             else:
-                outcomes.append(_moved(what, metric, old.record, new.record))
+                outcomes.append(_moved(what, metric, old.record, new.record, wanted))
     return outcomes
 
 
-def _identity(record: Record) -> tuple[str, str, str, str, str, int]:
+def _identity(record: Record) -> tuple[str, ...]:
     dataset, protocol = record["dataset"], record["protocol"]
     return (
         record["model"]["id"],
@@ -110,15 +119,16 @@ def _identity(record: Record) -> tuple[str, str, str, str, str, int]:
         dataset["split"],
         protocol["id"],
         protocol["fingerprint"],
-        dataset["images"],
+        str(dataset["images"]),
+        *protocol.get("variations", []),
     )
 
 
-def _moved(what: str, metric: str, old: Record, new: Record) -> Outcome:
+def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Outcome:
     """Two means over seeds differ by chance by about s·√(1/n + 1/m); beyond twice that, something changed."""
     before, after = old["metrics"][metric], new["metrics"][metric]
     if old["dataset"]["manifest"] != new["dataset"]["manifest"]:
-        return Outcome("not comparable", what, "the two runs saw different images or labels", False)
+        return Outcome("not comparable", what, "the two runs saw different images or labels", wanted)
     spread = max(before.get("std") or 0.0, after.get("std") or 0.0)
     sizes = [max(1, len(entry.get("per_seed") or [0])) for entry in (before, after)]
     allowed = ROUNDING + 2 * spread * math.sqrt(sum(1 / n for n in sizes))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -67,12 +69,19 @@ def save_npz(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
+# What zipfile and numpy raise on damaged bytes, a plain .npy (TypeError) or an odd zip flag (RuntimeError).
+_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, SyntaxError, RuntimeError, MemoryError, OverflowError,
+    struct.error, tokenize.TokenError, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+
+
 def load_npz(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     """All arrays of an .npz; None where it is absent or damaged. Nothing in it is executed."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
+    except _DAMAGE:
         return None
 
 

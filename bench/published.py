@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -75,7 +76,7 @@ def _entry(row: dict[str, Any], where: str) -> Published:
             raise BadInput(f"{where}: {column} is empty")
     if row["comparable"] == "no" and not row["note"]:
         raise BadInput(f"{where}: note is empty, but a figure that is not comparable needs its reason")
-    if row["date"] and not re.fullmatch(r"\d{4}-\d{2}(-\d{2})?", row["date"]):
+    if row["date"] and not _is_date(row["date"]):
         raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD")
     try:
         value = float(row["value"])
@@ -92,6 +93,16 @@ def _entry(row: dict[str, Any], where: str) -> Published:
             "seed_table": row["seed_table"] == "yes",
         }
     )
+
+
+def _is_date(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d{2}(-\d{2})?", text):
+        return False
+    try:
+        date.fromisoformat(text if len(text) > 7 else f"{text}-01")
+    except ValueError:
+        return False
+    return True
 
 
 @cache

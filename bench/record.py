@@ -141,9 +141,7 @@ def write(record: Record, rows: ConfusionRows, results: Path) -> Path:
     """
     model, dataset = record["model"]["id"], record["dataset"]
     folder = results / model / f"{dataset['id']}-{dataset['split']}"
-    path = folder / file_name(record)
-    if path.exists() and _fingerprint_of(path) not in (None, record["protocol"]["fingerprint"]):
-        path = folder / f"{record['protocol']['id']}@{record['protocol']['fingerprint'][:8]}.json"
+    path = _free_path(folder, record)
     rows_path = path.with_name(path.name.removesuffix(".json") + ".rows.npz")
     rows.write(rows_path)
     complete = record | {"rows": {"file": rows_path.name, "sha256": sha256_file(rows_path)}}
@@ -157,17 +155,31 @@ def dumps(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _fingerprint_of(path: Path) -> str | None:
+def _free_path(folder: Path, record: Record) -> Path:
+    """The first name for a record that no file of another fingerprint holds."""
+    mine = record["protocol"]["fingerprint"]
+    path = folder / file_name(record)
+    marks = path.name.removesuffix(".json").partition("@")[2][8:]
+    for length in (8, 16, len(mine)):
+        if _is_free(path, mine):
+            break
+        path = folder / f"{record['protocol']['id']}@{mine[:length]}{marks}.json"
+    return path
+
+
+def _is_free(path: Path, mine: str) -> bool:
+    """Whether a run of fingerprint `mine` may write here: nothing there, its own record, or no JSON object."""
     try:
-        return str(read(path)["protocol"]["fingerprint"])
-    except BadInput:
-        return None
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        return bool(entry["protocol"]["fingerprint"] == mine)
+    except (OSError, ValueError, LookupError, TypeError):
+        return True  # nothing that any version of this program wrote
 
 
 def read(path: Path) -> Record:
     """Read and validate a record. Raises BadInput for a file that is damaged or no record."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} is damaged: {error}", "Remove it, or run the evaluation again.") from error
     problem = _problem(record)
@@ -176,11 +188,16 @@ def read(path: Path) -> Record:
     return dict(record)
 
 
-_SHAPE: dict[str, tuple[str, ...]] = {
-    "model": ("id", "weights_sha256", "supervision"),
-    "dataset": ("id", "split", "images", "manifest", "limited"),
-    "protocol": ("id", "fingerprint", "preset"),
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+_SHAPE: dict[str, dict[str, type]] = {
+    "model": {"id": str, "weights_sha256": str, "supervision": str},
+    "dataset": {"id": str, "split": str, "images": int, "manifest": str, "limited": bool},
+    "protocol": {"id": str, "fingerprint": str, "preset": dict},
 }
+_OPTIONAL: dict[str, type] = {"seeds": list, "per_class": dict, "cluster_to_class": list}
 
 
 def _problem(record: Any) -> str | None:
@@ -195,14 +212,32 @@ def _problem(record: Any) -> str | None:
             return f"'{key}' is missing"
         if missing := [name for name in inner if name not in entry]:
             return f"'{key}.{missing[0]}' is missing"
+        if wrong := [name for name, kind in inner.items() if not isinstance(entry[name], kind)]:
+            return f"'{key}.{wrong[0]}' has the wrong type"
+    if wrong := [name for name, kind in _OPTIONAL.items() if not isinstance(record.get(name, kind()), kind)]:
+        return f"'{wrong[0]}' has the wrong type"
+    return _metrics_problem(record)
+
+
+def _metrics_problem(record: Record) -> str | None:
     metrics = record.get("metrics")
     if not isinstance(metrics, dict) or not metrics:
         return "'metrics' is missing"
     for name, entry in metrics.items():
-        value = entry.get("value") if isinstance(entry, dict) else None
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(entry, dict) or not _is_number(entry.get("value")):
             return f"'metrics.{name}.value' is not a finite number"
+        values, bounds, spread = entry.get("per_seed"), entry.get("ci95"), entry.get("std")
+        if not isinstance(values, list) or not values or not all(map(_is_number, values)):
+            return f"'metrics.{name}.per_seed' is no list of finite numbers"
+        if bounds is not None and not (isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_number, bounds))):
+            return f"'metrics.{name}.ci95' is not two finite numbers"
+        if spread is not None and not _is_number(spread):
+            return f"'metrics.{name}.std' is not a finite number"
     return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)

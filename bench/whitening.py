@@ -16,11 +16,14 @@ def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.
     """
     if components == 0:
         return points
+    if not np.isfinite(points).all():
+        raise BadInput("the prototypes hold NaN or infinity", "The network's weights are damaged.")
     centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
     left, singular, _ = np.linalg.svd(centred, full_matrices=False)
     rank = int((singular > singular[0] * max(points.shape) * np.finfo(np.float32).eps).sum())
     kept = min(components, rank)
-    if kept == 0:
+    # identical but for rounding: each entry is off by at most half a unit of float32, prototypes by a few
+    if kept == 0 or singular[0] <= 8 * np.finfo(np.float32).eps * np.linalg.norm(points.astype(np.float64)):
         raise BadInput(
             f"all {len(points)} prototypes are alike: there is nothing to cluster",
             "The network gives the same embedding for every image; are its weights loaded?",
