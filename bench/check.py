@@ -40,25 +40,38 @@ def against_published(figures: Sequence[Published], stored: Sequence[Stored], re
     Raises WrongName for a required id that no figure and no record has.
     """
     ids = {card for figure in figures for card in figure.card} | {entry.record["model"]["id"] for entry in stored}
-    for name in required:
-        if name not in ids:
-            raise unknown_name("required model", name, ids, "bench list published")
+    _check_required(required, ids, "bench list published")
     outcomes = [_published_outcome(row, required) for _, row in joined(figures, stored).iterrows()]
     measured = {entry.record["model"]["id"] for entry in stored}
     carded = {card for figure in figures for card in figure.card}
     outcomes += [
         Outcome("not run", name, "required, but there is no record of it", True)
         for name in required
-        if name not in measured and name not in carded
+        if _model_of(name) not in measured and _model_of(name) not in carded
     ]
     return sorted(outcomes, key=lambda outcome: ORDER.index(outcome.status))
+
+
+def _check_required(required: Sequence[str], ids: set[str], listing: str) -> None:
+    for name in required:
+        if _model_of(name) not in ids:
+            raise unknown_name("required model", _model_of(name), ids, listing)
+
+
+def _model_of(name: str) -> str:
+    """The model in `MODEL` or `MODEL/PROTOCOL`."""
+    return name.partition("/")[0]
+
+
+def _is_required(model: str, protocol: str, required: Sequence[str]) -> bool:
+    return bool({model, f"{model}/{protocol}"} & set(required))
 
 
 def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
     answer: Stored | None = row["record"]
     name = answer.record["model"]["id"] if answer else " or ".join(row["card"]) or row["model"]
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"
-    wanted = bool(set(row["card"]) & set(required))
+    wanted = any(_is_required(card, row["protocol"], required) for card in row["card"])
     status = row["status"]
     if answer and (problem := check_rows(answer)):
         return Outcome("damaged", what, problem, True)
@@ -88,20 +101,18 @@ def against_records(earlier: Sequence[Stored], stored: Sequence[Stored], require
     """An outcome per metric of every earlier record, held against the record of the same run now."""
     now = {_identity(entry.record): entry for entry in stored}
     ids = {entry.record["model"]["id"] for entry in (*earlier, *stored)}
-    for name in required:
-        if name not in ids:
-            raise unknown_name("required model", name, ids, "bench list results")
+    _check_required(required, ids, "bench list results")
     compared = {entry.record["model"]["id"] for entry in earlier}
     outcomes = [
         Outcome("not run", name, "required, but there is no earlier record of it", True)
         for name in required
-        if name not in compared
+        if _model_of(name) not in compared
     ]
     for old in earlier:
         new = now.get(_identity(old.record))
         for metric, before in old.record["metrics"].items():
             what = " ".join([*_identity(old.record)[:4], metric])
-            wanted = old.record["model"]["id"] in required
+            wanted = _is_required(old.record["model"]["id"], old.record["protocol"]["id"], required)
             if new is None or metric not in new.record["metrics"]:
                 outcomes.append(Outcome("not run", what, f"{before['value']:.2f} earlier", wanted))
             elif problem := check_rows(new):

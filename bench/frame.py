@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.presets import PRESETS
 from bench.published import Published, compare
 from bench.record import Record, Stored
 
@@ -114,7 +115,7 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
     if answer is None:
         if not figure.comparable:
             return empty | {"status": "not comparable", "reason": figure.note}
-        reason = command(figure) if figure.card else figure.note or "no checkpoint is known"
+        reason = _how_to_run(figure) if figure.card else figure.note or "no checkpoint is known"
         return empty | {"status": "not run", "reason": reason}
     measured = answer.record["metrics"][figure.metric]
     low, high = measured.get("ci95") or (None, None)
@@ -131,12 +132,15 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
     }
 
 
+def _how_to_run(figure: Published) -> str:
+    base = "clustering" if figure.protocol.startswith("overclustering-") else figure.protocol
+    return command(figure) if base in PRESETS else f"this version has no protocol {figure.protocol}"
+
+
 def command(figure: Published) -> str:
     """The command that would produce a figure's record."""
     protocol = figure.protocol
     extra = ""
     if protocol.startswith("overclustering-"):
         protocol, extra = "clustering", f" --clusters {protocol.rsplit('-', 1)[1]}"
-    elif protocol == "linear+crf":
-        protocol, extra = "linear", " --crf"
     return f"bench run --model {figure.card[0]} --dataset {figure.dataset} --protocol {protocol}{extra}"

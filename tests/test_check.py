@@ -228,3 +228,10 @@ def test_rows_belong_to_their_record(tmp_path):
     name = first.record["rows"]["file"]
     (first.path.parent / name).write_bytes((second.path.parent / name).read_bytes())
     assert published([first])[0].status == "damaged"
+
+
+def test_a_requirement_may_name_one_protocol(tmp_path):
+    stored = [keep(tmp_path, make_record(value=44.4))]
+    assert published(stored, (f"{SUP}/clustering",))[1][0]
+    assert not published(stored, (SUP,))[1][0]  # its linear figure was not run
+    assert not published(stored, (f"{SUP}/linear",))[1][0]

@@ -1,5 +1,6 @@
 """The command line: what a user types, sees and gets back."""
 
+import errno
 import json
 import os
 import shutil
@@ -371,6 +372,15 @@ def test_an_unwritable_results_folder_is_found_before_the_work(bench, tmp_path):
     (tmp_path / "file").write_text("")
     said(bench("run", "--results", "file/below", "--fresh"), 4, "cannot write the record", "--results")
     said(bench("run", "--cache", "file/below"), 4, "cannot write the cache", "--cache")
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_file(bench, tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bench.files.os.fsync", full)
+    said(bench("run", "--model", "random-shapes", "--limit", "30", "--results", "r"), 4, "No space left on device")
+    assert not list((tmp_path / "r").rglob("*.*"))
 
 
 def test_a_damaged_record_is_reported_and_skipped(bench, tmp_path):

@@ -10,13 +10,19 @@ from bench.cli.settings import results_folder, results_option
 
 _EPILOG = """\b
 Examples:
-  bench check --require maskcontrast-sup        fails unless its figures were run and reproduced
-  bench check --against ../earlier/results      have our own figures moved?
+  bench check --require maskcontrast-sup/clustering   fails unless it was run and reproduced
+  bench check --against ../earlier/results            have our own figures moved?
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--require", "required", multiple=True, metavar="ID", help="A model whose figures must have been run.")
+@click.option(
+    "--require",
+    "required",
+    multiple=True,
+    metavar="ID[/PROTOCOL]",
+    help="A model whose figures (of one protocol) must have been run.",
+)
 @click.option(
     "--against",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
