@@ -38,7 +38,7 @@ def resampled_metrics(
     chunks: dict[str, list[npt.NDArray[np.float64]]] = {}
     for weights in resample_weights(len(rows.ids), resamples, seed):
         transposed = np.ascontiguousarray(weights.T)
-        per_seed = [from_sums((one @ transposed).T, absent) for one in sums]
+        per_seed = [from_sums((one @ transposed).T, absent, rows.counted) for one in sums]
         for name in per_seed[0]:
             chunks.setdefault(name, []).append(np.mean([values[name] for values in per_seed], axis=0))
     return {name: np.concatenate(values) for name, values in chunks.items()}

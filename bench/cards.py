@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import BadInput
-from bench.presets import ClusteringPreset
+from bench.presets import ClusteringPreset, Preset, RetrievalPreset
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]{0,79}$")]
 """A card's id: lower case, safe as a folder name on every system."""
@@ -156,6 +156,13 @@ class Protocols(_Entry):
     """The preset of each protocol on this data set."""
 
     clustering: ClusteringPreset | None = None
+    retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
+    retrieval_7: RetrievalPreset | None = Field(default=None, alias="retrieval-7")
+
+    def preset(self, protocol: str) -> Preset | None:
+        """The preset of a protocol id; None where this data set has none."""
+        found: Preset | None = getattr(self, protocol.replace("-", "_"))
+        return found
 
 
 class DatasetCard(_Entry):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,15 +27,19 @@ def mean_iou(iou: Float, absent: str) -> Float:
     return np.asarray(total / np.maximum(present.sum(axis=-1), 1))
 
 
-def from_sums(sums: Float, absent: str) -> dict[str, Float]:
-    """Metrics of ...×3C sums (true positives, predicted, labelled per class), as `ConfusionRows` makes them."""
+def from_sums(sums: Float, absent: str, counted: Sequence[int] | None = None) -> dict[str, Float]:
+    """Metrics of ...×3C sums (true positives, predicted, labelled per class), as `ConfusionRows` makes them.
+
+    Means over classes take in the `counted` ones, all by default; pixel accuracy counts every pixel.
+    """
     hit, predicted, labelled = np.split(np.asarray(sums, np.float64), 3, axis=-1)
+    kept = slice(None) if counted is None else list(counted)
     recall = 100 * np.divide(hit, labelled, out=np.full(hit.shape, np.nan), where=labelled > 0)
     pixels = labelled.sum(axis=-1)
     return {
-        "mIoU": mean_iou(class_iou(hit, predicted, labelled), absent),
+        "mIoU": mean_iou(class_iou(hit, predicted, labelled)[..., kept], absent),
         "pixel_accuracy": np.asarray(100 * hit.sum(axis=-1) / np.maximum(pixels, 1)),
-        "mean_class_accuracy": mean_iou(recall, "skip"),
+        "mean_class_accuracy": mean_iou(recall[..., kept], "skip"),
     }
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bench.errors import BadEnvironment, BadInput, Warn
 from bench.observations import SHARD, Observation, Observations, ObservationStore, stack
 from bench.preprocess import normalise, resize_image, resize_nearest
-from bench.presets import Preset
+from bench.presets import INPUT_ENTRIES, Preset
 from bench.samples import Image8, Sample, Samples, check_sizes, read_image, read_label
 
 NEAR = 1e-4
@@ -73,7 +73,7 @@ def choose_device(name: str) -> torch.device:
 def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
     """All that decides what an observation of a sample is, but the sample itself."""
     entries = preset.resolved()
-    shared = {key: entries[key] for key in Preset.model_fields if key in entries}
+    shared = {key: entries[key] for key in INPUT_ENTRIES}
     return {
         "weights": weights_sha256,
         "dataset": samples.card.id,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,12 +33,22 @@ class Preset(BaseModel):
     """Divides what `mean` left."""
     saliency_threshold: Unit = 0.5
     """A pixel is salient where the saliency *logit* exceeds this (no sigmoid)."""
-    seeds: Positive = 5
-    """How many seeds are run, counting up from the first. Not part of the fingerprint."""
+    absent: Literal["zero", "skip"] = "zero"
+    """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
+
+    @model_validator(mode="after")
+    def _std_divides(self) -> Self:
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """The entries that define the figure, as plain JSON values."""
         return self.model_dump(mode="json", exclude={"seeds"})
+
+
+INPUT_ENTRIES = ("input", "interpolation", "mean", "std", "saliency_threshold")
+"""What of a preset decides how an image is observed; the rest only decides how it is scored."""
 
 
 class ClusteringPreset(Preset):
@@ -63,14 +72,8 @@ class ClusteringPreset(Preset):
     """What the one-to-one Hungarian matching maximises: summed IoU, or matched pixels."""
     grid: Literal["label", "input"] = "label"
     """Where pixels are counted: at the label's own size, or at the input size."""
-    absent: Literal["zero", "skip"] = "zero"
-    """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
-
-    @model_validator(mode="after")
-    def _check(self) -> ClusteringPreset:
-        if not all(s > 0 and math.isfinite(s) for s in self.std):
-            raise ValueError("std must be positive")
-        return self
+    seeds: Positive = 5
+    """How many seeds are run, counting up from the first. Not part of the fingerprint."""
 
     def resolved(self) -> dict[str, Any]:
         """As `Preset.resolved`, with `restarts` settled and entries of the other solver left out."""
@@ -82,8 +85,29 @@ class ClusteringPreset(Preset):
         return entries
 
 
-PRESETS: dict[str, type[Preset]] = {"clustering": ClusteringPreset}
+class RetrievalPreset(Preset):
+    """Each image takes the class of its nearest neighbour in a bank of prototypes (spec §5)."""
+
+    bank: str = "train"
+    """The split whose images fill the bank."""
+    void_classes: tuple[str, ...] = ()
+    """Classes that count as ignored, in the bank and in the evaluation."""
+    averaged: Literal["all", "objects"] = "all"
+    """The mean is over all classes that are not void, or leaves the background out as well."""
+
+
+PRESETS: dict[str, type[Preset]] = {
+    "clustering": ClusteringPreset,
+    "retrieval-21": RetrievalPreset,
+    "retrieval-7": RetrievalPreset,
+}
 """Protocol id → the type of its preset."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(PRESETS),
+    "retrieval": ("retrieval-21", "retrieval-7"),
+}
+"""A name that stands for several protocols, each with a record of its own."""
 
 
 def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:

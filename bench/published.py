@@ -127,8 +127,11 @@ def tolerance(per_seed: Sequence[float], solver_gap: float) -> float:
     """How far from the published figure a faithful run may land, in points.
 
     Rounding of the table + twice the standard error of the difference of two means over seeds (ours over n,
-    the paper's over 5) + the measured distance between our solver and the authors' on the same observations.
+    the paper's over 5; none where nothing is drawn at random) + the measured
+    distance between our solver and the authors' on the same observations.
     """
+    if len(per_seed) < 2:
+        return ROUNDING + solver_gap
     spread = float(np.std(per_seed, ddof=1))
     return ROUNDING + 2 * spread * math.sqrt(1 / len(per_seed) + 1 / PAPER_SEEDS) + solver_gap
 
@@ -141,7 +144,7 @@ def incomparable(record: Record, figure: Published) -> str | None:
         return f"run on {record['dataset']['images']} images, not the whole split"
     if not record["protocol"].get("published_recipe", False):
         return "the recipe was modified"
-    if len(record.get("seeds", [])) < PAPER_SEEDS:
+    if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:
         return f"run with {len(record.get('seeds', []))} seeds; a spread needs {PAPER_SEEDS}"
     if record.get("solver_gap") is None:
         return "the distance to the authors' solver was not measured"

@@ -27,7 +27,7 @@ from bench.catalogue import checkout
 from bench.errors import BadInput
 from bench.files import sha256_file, write_with
 from bench.metrics import class_iou, confusion_sums, from_sums
-from bench.protocols.clustering import Scored
+from bench.protocols import Scored
 from bench.rows import ConfusionRows
 
 SCHEMA = 1
@@ -47,10 +47,16 @@ _PACKAGES = (
 )
 
 
+def seed_metrics(rows: ConfusionRows, absent: str) -> list[dict[str, float]]:
+    """Every metric that rows give, one dict per seed."""
+    every = (from_sums(confusion_sums(rows.confusion(i)), absent, rows.counted) for i in range(len(rows.seeds)))
+    return [{name: float(value) for name, value in values.items()} for values in every]
+
+
 def metrics_of(scored: Scored, absent: str) -> dict[str, dict[str, Any]]:
     """Every metric with its mean over the seeds, their standard deviation (n − 1), values and interval."""
-    per_seed = [from_sums(confusion_sums(scored.rows.confusion(i)), absent) for i in range(len(scored.rows.seeds))]
-    series = {name: [float(values[name]) for values in per_seed] for name in per_seed[0]} | scored.extra
+    per_seed = seed_metrics(scored.rows, absent)
+    series = {name: [values[name] for values in per_seed] for name in per_seed[0]} | scored.extra
     bounds = intervals(scored.rows, absent)
     result: dict[str, dict[str, Any]] = {}
     for name, values in series.items():

@@ -40,6 +40,8 @@ class ConfusionRows:
     seeds: tuple[SeedRows, ...]
     labels: npt.NDArray[np.int32]
     """Seeds × images: the cluster of each image, or seeds × 0 where a protocol has none."""
+    counted: tuple[int, ...] | None = None
+    """The classes that a mean over classes takes in; None for all."""
 
     def confusion(self, seed: int) -> Confusion:
         """(C+1)×C pixel counts of one seed, predicted × true; the last row is what stayed unmatched."""
@@ -69,6 +71,8 @@ class ConfusionRows:
             "labels": self.labels,
             **flat,
         }
+        if self.counted is not None:
+            arrays["counted"] = np.array(self.counted, np.int32)
         save_npz(path, arrays)
 
     @classmethod
@@ -81,6 +85,7 @@ class ConfusionRows:
             ends = np.cumsum(arrays["lengths"])[:-1]
             parts = {name: np.split(arrays[name], ends) for name in SeedRows.__annotations__}
             seeds = tuple(SeedRows(**{n: parts[n][i] for n in parts}) for i in range(len(arrays["lengths"])))
-            return cls(tuple(arrays["ids"].tolist()), int(arrays["num_classes"]), seeds, arrays["labels"])
+            counted = tuple(arrays["counted"].tolist()) if "counted" in arrays else None
+            return cls(tuple(arrays["ids"].tolist()), int(arrays["num_classes"]), seeds, arrays["labels"], counted)
         except (KeyError, ValueError, TypeError) as error:
             raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error

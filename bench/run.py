@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench import catalogue, kmeans, published, record
 from bench.cards import DatasetCard
-from bench.errors import BadInput, WrongName, unknown_name
+from bench.errors import BadInput, Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable, write_with
 from bench.observations import Observations, ObservationStore
 from bench.observe import Engine, Precision, choose_device, default_workers, observation_recipe, observe
-from bench.presets import PRESETS, ClusteringPreset, fingerprint, override
-from bench.protocols import clustering
+from bench.presets import PRESETS, ClusteringPreset, Preset, RetrievalPreset, fingerprint, override
+from bench.protocols import Scored, clustering, retrieval
 from bench.record import Record, Stored
 from bench.samples import Samples
 from bench.subjects import Subject, find_model, find_samples, rename
@@ -61,8 +62,10 @@ class Plan:
     card: DatasetCard
     subject: Subject
     samples: Samples
+    bank: Samples | None
+    """A second split that the protocol draws on."""
     protocol: str
-    preset: ClusteringPreset
+    preset: Preset
     seeds: tuple[int, ...]
     fingerprint: str
     published_recipe: bool
@@ -120,57 +123,79 @@ def make_plan(
     if protocol not in PRESETS:
         raise unknown_name("protocol", protocol, PRESETS, "bench list protocols")
     card = catalogue.dataset(dataset)
-    default = card.protocols.clustering
+    default = card.protocols.preset(protocol)
     if default is None:
         raise WrongName(f"{card.id} has no preset for {protocol}", f"Add [protocols.{protocol}] to its card.")
     preset = override(default, settings.entries)
-    assert isinstance(preset, ClusteringPreset)
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
     split = settings.split or card.default_split
-    samples = find_samples(card, split, settings.data_root, cache, _stage(settings, "writing shapes"))
-    samples = samples.first(settings.limit)
-    if len(samples) < preset.clusters:
-        raise BadInput(
-            f"{len(samples)} images cannot form {preset.clusters} clusters",
-            "Use more images, or fewer clusters with --clusters N.",
-        )
-    if samples.limited and settings.limit is None:
-        warn(
-            f"{samples.root} holds {len(samples)} of the {card.splits[split].images} {split} images: "
-            "the run is marked as limited"
-        )
+    samples, bank = _find_data(card, split, preset, settings, cache, warn)
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
         subject = rename(subject, settings.name)
-    count = settings.num_seeds or preset.seeds
-    variations = _variations(settings, count, default.seeds)
+    seeds, variations = _seeds(preset, settings), _variations(settings)
+    if seeds != _seeds(default, Settings()):
+        variations = (f"seeds{seeds[0]}x{len(seeds)}", *variations)
+    name, comparable = protocol, default
+    if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, card):
+        name, comparable = f"overclustering-{preset.clusters}", default.model_copy(update={"clusters": preset.clusters})
     resolved = preset.resolved()
-    over = preset.clusters + 1 > len(card.classes) and preset.clusters != default.clusters
-    comparable = default.model_copy(update={"clusters": preset.clusters}) if over else default
-    theirs = comparable.model_copy(update={"solver": "minibatch"})
+    published_recipes = [comparable.resolved()]
+    if isinstance(comparable, ClusteringPreset):
+        published_recipes.append(comparable.model_copy(update={"solver": "minibatch"}).resolved())
     return Plan(
         card,
         subject,
         samples,
-        f"overclustering-{preset.clusters}" if over else protocol,
+        bank,
+        name,
         preset,
-        tuple(range(settings.first_seed, settings.first_seed + count)),
+        seeds,
         fingerprint(protocol, resolved),
-        published_recipe=resolved in (comparable.resolved(), theirs.resolved()),
+        published_recipe=resolved in published_recipes,
         variations=variations,
         modified=bool(variations) or resolved != comparable.resolved(),
     )
 
 
-def _variations(settings: Settings, count: int, default: int) -> tuple[str, ...]:
+def _find_data(
+    card: DatasetCard, split: str, preset: Preset, settings: Settings, cache: Path, warn: Warn
+) -> tuple[Samples, Samples | None]:
+    """The samples to evaluate on, and those of the bank if the protocol has one."""
+    writing = _stage(settings, "writing shapes")
+    samples = find_samples(card, split, settings.data_root, cache, writing).first(settings.limit)
+    bank = None
+    if isinstance(preset, RetrievalPreset):
+        bank = find_samples(card, preset.bank, settings.data_root, cache, writing)
+    elif isinstance(preset, ClusteringPreset) and len(samples) < preset.clusters:
+        raise BadInput(
+            f"{len(samples)} images cannot form {preset.clusters} clusters",
+            "Use more images, or fewer clusters with --clusters N.",
+        )
+    for part in (samples, bank):
+        if part is not None and part.limited and settings.limit is None:
+            warn(
+                f"{part.root} holds {len(part)} of the {card.splits[part.split].images} {part.split} images: "
+                "the run is marked as limited"
+            )
+    return samples, bank
+
+
+def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:
+    """The seeds to run; none for a protocol that draws nothing at random."""
+    if not isinstance(preset, ClusteringPreset):
+        return ()
+    return tuple(range(settings.first_seed, settings.first_seed + (settings.num_seeds or preset.seeds)))
+
+
+def _overclusters(preset: ClusteringPreset, default: Preset, card: DatasetCard) -> bool:
+    return preset.clusters + 1 > len(card.classes) and preset.clusters != getattr(default, "clusters", None)
+
+
+def _variations(settings: Settings) -> tuple[str, ...]:
     """Marks for the record's name of what the fingerprint leaves out but a full record must not be lost to."""
-    marks = []
-    if (settings.first_seed, count) != (FIRST_SEED, default):
-        marks.append(f"seeds{settings.first_seed}x{count}")
-    if settings.precision != "float32":
-        marks.append(settings.precision)
-    return tuple(marks)
+    return (settings.precision,) if settings.precision != "float32" else ()
 
 
 def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Any]:
@@ -185,43 +210,25 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
         _stage(settings, "observing"),
         warn,
     )
-    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, plan.preset, settings.precision)
-    store = ObservationStore.for_recipe(cache_folder(settings.cache), recipe)
-    observations = observe(
-        lambda: plan.subject.network(device),
-        plan.samples,
-        plan.preset,
-        store,
-        engine,
-        fresh=settings.fresh or not plan.subject.cacheable,
-    )
-    resolved = plan.preset.resolved()
+    observations = _look(plan, plan.samples, engine, settings)
+    bank = _look(plan, plan.bank, engine, settings) if plan.bank else None
     gpu = kmeans.use_gpu(device.type)
-    classes = len(plan.card.classes)
     scoring = time.perf_counter()
-    scored = clustering.score(observations, resolved, plan.seeds, classes, gpu=gpu, warn=warn)
+    scored = _score(plan, observations, bank, gpu, warn)
     metrics = record.metrics_of(scored, plan.preset.absent)
     scoring = time.perf_counter() - scoring
     made: Record = {
         "schema": record.SCHEMA,
         "model": _model_entry(plan.subject),
-        "dataset": {
-            "id": plan.card.id,
-            "title": plan.card.title,
-            "split": plan.samples.split,
-            "images": len(plan.samples),
-            "official_images": plan.card.splits[plan.samples.split].images,
-            "manifest": observations.manifest,
-            "limited": plan.samples.limited,
-            "layout": plan.samples.layout,
-        },
+        "dataset": _dataset_entry(plan, observations),
         "protocol": {
             "id": plan.protocol,
             "fingerprint": plan.fingerprint,
-            "preset": resolved,
+            "preset": plan.preset.resolved(),
             "modified": plan.modified,
             "variations": list(plan.variations),
             "published_recipe": plan.published_recipe,
+            "deterministic": not plan.seeds,
         },
         "seeds": list(plan.seeds),
         "metrics": metrics,
@@ -233,9 +240,10 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
         },
         "cluster_to_class": [mapping.tolist() for mapping in scored.mappings],
         "observed": _observed(observations),
-        "solver": kmeans.describe(resolved, len(observations), gpu),
+        "solver": _solver_entry(plan, len(observations), gpu),
+        **scored.detail,
     }
-    made["solver_gap"] = _solver_gap(made, plan, observations, store, gpu)
+    made["solver_gap"] = _solver_gap(made, plan, observations, settings, gpu)
     made["published"] = {
         metric: published.compare(made, figure)
         for metric, figure in published.answers_to(made).items()
@@ -255,6 +263,47 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
     made["environment"] = record.environment()
     made["created"] = record.now()
     return made, scored.rows
+
+
+def _store(plan: Plan, samples: Samples, settings: Settings) -> ObservationStore:
+    recipe = observation_recipe(plan.subject.weights_sha256, samples, plan.preset, settings.precision)
+    return ObservationStore.for_recipe(cache_folder(settings.cache), recipe)
+
+
+def _look(plan: Plan, samples: Samples, engine: Engine, settings: Settings) -> Observations:
+    """The observations of one split."""
+    fresh = settings.fresh or not plan.subject.cacheable
+    network = functools.partial(plan.subject.network, engine.device)
+    return observe(network, samples, plan.preset, _store(plan, samples, settings), engine, fresh=fresh)
+
+
+def _score(plan: Plan, observations: Observations, bank: Observations | None, gpu: bool, warn: Warn) -> Scored:
+    """What the plan's protocol makes of the observations."""
+    resolved = plan.preset.resolved()
+    if bank is not None:
+        return retrieval.score(bank, observations, resolved, plan.card.classes)
+    return clustering.score(observations, resolved, plan.seeds, len(plan.card.classes), gpu=gpu, warn=warn)
+
+
+def _solver_entry(plan: Plan, images: int, gpu: bool) -> dict[str, Any]:
+    if isinstance(plan.preset, ClusteringPreset):
+        return kmeans.describe(plan.preset.resolved(), images, gpu)
+    import faiss
+
+    return {"library": "faiss", "version": faiss.__version__, "device": "cpu", "algorithm": "exact inner product"}
+
+
+def _dataset_entry(plan: Plan, observations: Observations) -> dict[str, Any]:
+    return {
+        "id": plan.card.id,
+        "title": plan.card.title,
+        "split": plan.samples.split,
+        "images": len(plan.samples),
+        "official_images": plan.card.splits[plan.samples.split].images,
+        "manifest": observations.manifest,
+        "limited": plan.samples.limited or (plan.bank is not None and plan.bank.limited),
+        "layout": plan.samples.layout,
+    }
 
 
 def _model_entry(subject: Subject) -> dict[str, Any]:
@@ -292,20 +341,22 @@ def _mean_confusion(rows: Any) -> list[list[float]]:
     return [[round(value, 3) for value in row] for row in mean.tolist()]
 
 
-def _solver_gap(
-    made: Record, plan: Plan, observations: Observations, store: ObservationStore, gpu: bool
-) -> float | None:
+def _solver_gap(made: Record, plan: Plan, observations: Observations, settings: Settings, gpu: bool) -> float | None:
     """|mean mIoU of our solver − of the authors'| over 20 seeds on these observations, in points.
 
-    0 when the solver is theirs; measured only where there is a published figure to hold the run against.
+    0 when the solver is theirs or nothing is solved; measured only where there is a published figure to hold
+    the run against.
     """
-    if plan.preset.solver == "minibatch":
+    if not isinstance(plan.preset, ClusteringPreset) or plan.preset.solver == "minibatch":
         return 0.0
     figures = published.answers_to(made)
     if made["dataset"]["limited"] or not plan.published_recipe or not any(f.comparable for f in figures.values()):
         return None
     theirs = plan.preset.model_copy(update={"solver": "minibatch"})
-    known = store.folder / f"solver-gap-{_short_hash(plan.fingerprint, observations.manifest)}.json"
+    known = (
+        _store(plan, plan.samples, settings).folder
+        / f"solver-gap-{_short_hash(plan.fingerprint, observations.manifest)}.json"
+    )
     try:
         return float(json.loads(known.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -326,12 +377,8 @@ def _short_hash(*texts: str) -> str:
 def _mean_miou(
     observations: Observations, preset: dict[str, Any], seeds: Sequence[int], plan: Plan, gpu: bool
 ) -> float:
-    from bench.metrics import confusion_sums, from_sums
-
     scored = clustering.score(observations, preset, seeds, len(plan.card.classes), gpu=gpu)
-    values = [
-        float(from_sums(confusion_sums(scored.rows.confusion(i)), preset["absent"])["mIoU"]) for i in range(len(seeds))
-    ]
+    values = [metrics["mIoU"] for metrics in record.seed_metrics(scored.rows, preset["absent"])]
     return sum(values) / len(values)
 
 

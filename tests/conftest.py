@@ -1,9 +1,16 @@
 """Fixtures shared by all tests. Nothing here reaches the network or the user's own cache."""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from bench.catalogue import dataset
+from bench.observations import Observation, stack
+from bench.preprocess import resize_nearest
+from bench.samples import read_label
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -44,3 +51,31 @@ def small_file(tmp_path_factory) -> Path:
     from tests.checkpoints import write_small_checkpoint
 
     return write_small_checkpoint(tmp_path_factory.mktemp("weights") / "small.pth.tar")
+
+
+def histogram(label, where, ignore=255):
+    return np.bincount(label[where & (label != ignore)], minlength=21)
+
+
+@pytest.fixture(scope="session")
+def painted():
+    """The reference's masks, counted on the generated labels; its figures."""
+    card = dataset("pascal-voc")
+    found = []
+    with np.load(GOLDEN / "clustering_resnet18.npz") as arrays:
+        for name, packed, prototype in zip(arrays["names"], arrays["masks"], arrays["prototypes"], strict=True):
+            label, digest = read_label(GOLDEN / f"VOCSegmentation/SegmentationClass/{name}.png", card)
+            small = np.unpackbits(packed).reshape(512, 512)
+            at_label, at_input = resize_nearest(small, label.shape), resize_nearest(label, small.shape)
+            pairs = ((label, at_label), (at_input, small))
+            columns = [histogram(grid, mask == side) for grid, mask in pairs for side in (1, 0)]
+            counts = np.stack(columns, axis=1)
+            classes = np.flatnonzero(counts.any(axis=1))
+            found.append(
+                Observation(
+                    prototype, int(small.sum()), 0, label.shape, classes.astype(np.uint16),
+                    counts[classes].astype(np.int32), digest[:16], packed,
+                )
+            )  # fmt: skip
+        observations = stack(arrays["names"].tolist(), found, {})
+    return observations, json.loads((GOLDEN / "clustering_resnet18.json").read_text(encoding="utf-8"))

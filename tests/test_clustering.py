@@ -1,19 +1,14 @@
 """Clustering: against the reference implementation's figures, and at the edges."""
 
-import json
 
 import numpy as np
 import pytest
 
-from bench.catalogue import dataset
 from bench.errors import BadInput
 from bench.kmeans import cluster
 from bench.metrics import class_iou, confusion_sums, from_sums
-from bench.observations import Observation, stack
-from bench.preprocess import resize_nearest
 from bench.presets import ClusteringPreset
 from bench.protocols.clustering import score, score_labels
-from bench.samples import read_label
 from bench.whitening import whiten
 from tests.synthetic import observe_counts
 
@@ -29,42 +24,9 @@ def unexpected(message):
     raise AssertionError(f"warned: {message}")
 
 
-def histogram(label, where, ignore=255):
-    return np.bincount(label[where & (label != ignore)], minlength=CLASSES)
-
-
-@pytest.fixture(scope="module")
-def golden_folder(request):
-    return request.path.parent / "golden"
-
-
-@pytest.fixture(scope="module")
-def painted(golden_folder):
-    """The reference's masks, counted on the generated labels; its figures."""
-    card = dataset("pascal-voc")
-    found = []
-    with np.load(golden_folder / "clustering_resnet18.npz") as arrays:
-        for name, packed, prototype in zip(arrays["names"], arrays["masks"], arrays["prototypes"], strict=True):
-            label, digest = read_label(golden_folder / f"VOCSegmentation/SegmentationClass/{name}.png", card)
-            small = np.unpackbits(packed).reshape(512, 512)
-            at_label, at_input = resize_nearest(small, label.shape), resize_nearest(label, small.shape)
-            pairs = ((label, at_label), (at_input, small))
-            columns = [histogram(grid, mask == side) for grid, mask in pairs for side in (1, 0)]
-            counts = np.stack(columns, axis=1)
-            classes = np.flatnonzero(counts.any(axis=1))
-            found.append(
-                Observation(
-                    prototype, int(small.sum()), 0, label.shape, classes.astype(np.uint16),
-                    counts[classes].astype(np.int32), digest[:16], packed,
-                )
-            )  # fmt: skip
-        observations = stack(arrays["names"].tolist(), found, {})
-    return observations, json.loads((golden_folder / "clustering_resnet18.json").read_text(encoding="utf-8"))
-
-
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
-def test_whitening_agrees_with_the_reference_up_to_signs(golden_folder, backbone):
-    with np.load(golden_folder / f"clustering_{backbone}.npz") as arrays:
+def test_whitening_agrees_with_the_reference_up_to_signs(golden, backbone):
+    with np.load(golden / f"clustering_{backbone}.npz") as arrays:
         ours, theirs = whiten(arrays["prototypes"], 32, unexpected), arrays["whitened"]
     assert ours.shape == theirs.shape
     signs = np.sign((ours * theirs).sum(axis=0))

@@ -8,23 +8,57 @@ import torch
 from torch import nn
 
 import bench
+from bench import catalogue
+from bench.cards import Split
+from bench.cli import main
 from bench.errors import BadInput, WrongName
+from tests.checkpoints import write_checkpoint
+from tests.conftest import ROOT
 
 
-def test_the_authors_solver_gives_the_references_mean(golden, resnet18_file, tmp_path):
+def bank_ids(arrays):
+    """The reference's bank by id: its entries are in the order of train, some images left out."""
+    if len(arrays["bank_labels"]) == len(arrays["train_names"]):
+        return arrays["train_names"].tolist()
+    whole = np.load(ROOT / "tests/golden/retrieval_21.npz")
+    index = {entry.tobytes(): name for entry, name in zip(whole["bank_prototypes"], whole["train_names"], strict=True)}
+    return [index[entry.tobytes()] for entry in arrays["bank_prototypes"]]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """A cache in which the tests of this file share what they observe."""
+    return tmp_path_factory.mktemp("seen")
+
+
+def test_the_authors_solver_gives_the_references_mean(golden, resnet18_file, seen):
     reference = json.loads((golden / "clustering_resnet18.json").read_text())["mIoU"] * 100
     record = bench.evaluate(
         resnet18_file,
         "pascal-voc",
         data_root=golden / "VOCSegmentation",
-        cache=tmp_path,
+        cache=seen,
         entries={"solver": "minibatch", "restarts": "1"},
     )
     assert reference == pytest.approx(21.685, abs=1e-3)
     assert record["metrics"]["mIoU"]["value"] == pytest.approx(reference, abs=0.5)
-    again = bench.evaluate(resnet18_file, "pascal-voc", data_root=golden / "VOCSegmentation", cache=tmp_path)
+    again = bench.evaluate(resnet18_file, "pascal-voc", data_root=golden / "VOCSegmentation", cache=seen)
     assert again["observed"]["from_cache"] == 40
     assert again["metrics"]["mIoU"]["value"] == pytest.approx(22.08, abs=1.0)  # other solvers on these images
+
+
+@pytest.mark.parametrize("classes", [21, 7])
+def test_retrieval_gives_the_references_bank_neighbours_and_figure(golden, resnet18_file, seen, classes):
+    reference = json.loads((golden / f"retrieval_{classes}.json").read_text())
+    arrays = np.load(golden / f"retrieval_{classes}.npz")
+    record = bench.evaluate(
+        resnet18_file, "pascal-voc", f"retrieval-{classes}", data_root=golden / "VOCSegmentation", cache=seen
+    )
+    ids = bank_ids(arrays)
+    assert record["neighbours"] == [ids[i] for i in arrays["neighbours"]]
+    assert record["metrics"]["mIoU"]["value"] / 100 == pytest.approx(reference["mIoU"], abs=1e-4)
+    assert record["bank"]["entries"] == len(arrays["bank_labels"])
+    assert record["seeds"] == [] and len(record["metrics"]["mIoU"]["per_seed"]) == 1
 
 
 @pytest.mark.parametrize(("split", "images"), [("val", 48), ("trainaug", 96)])
@@ -101,3 +135,31 @@ def test_a_gpu_gives_what_the_cpu_gives(golden, resnet18_file, tmp_path):
     areas = [record["observed"]["salient_pixels"] for record in records]
     assert abs(areas[0] - areas[1]) <= 40 + records[0]["observed"]["pixels_near_threshold"]
     assert np.isclose(*[record["metrics"]["mIoU"]["value"] for record in records], atol=1.5)
+
+
+def test_a_whole_run_of_a_card_is_held_against_its_published_figure(golden, tmp_path, monkeypatch, capsys):
+    """The way from card to verdict, on the generated images standing in for the official split."""
+    card = catalogue.dataset("pascal-voc")
+    small = card.protocols.clustering.model_copy(update={"input": (96, 96)})
+    stand_in = card.model_copy(update={
+        "splits": card.splits | {"val": Split(images=40)},
+        "protocols": card.protocols.model_copy(update={"clustering": small}),
+    })  # fmt: skip
+    monkeypatch.setitem(catalogue.datasets(), "pascal-voc", stand_in)
+    weights = write_checkpoint(tmp_path / "file.pth.tar", "resnet50")
+    options = {"data_root": golden / "VOCSegmentation", "weights": weights, "cache": tmp_path / "c"}
+    record = bench.evaluate("maskcontrast-sup", "pascal-voc", results=tmp_path / "r", **options)
+    answer = record["published"]["mIoU"]
+    spread = record["metrics"]["mIoU"]["std"]
+    assert answer["value"] == 44.2 and answer["status"] == "below"
+    assert record["solver_gap"] > 0
+    assert answer["tolerance"] == pytest.approx(0.05 + 2 * spread * (2 / 5) ** 0.5 + record["solver_gap"])
+    assert any("no checksum was published" in warning for warning in record["warnings"])
+    theirs = bench.evaluate("maskcontrast-sup", "pascal-voc", entries={"solver": "minibatch"}, **options)
+    assert theirs["solver_gap"] == 0 and theirs["published"]["mIoU"]["status"] == "below"
+    with pytest.raises(SystemExit) as left:
+        main(["check", "--results", str(tmp_path / "r"), "--require", "maskcontrast-sup/clustering"])
+    assert left.value.code == 1
+    assert "below          maskcontrast-sup pascal-voc val clustering mIoU: 44.2 published" in capsys.readouterr().out
+    limited = bench.evaluate("maskcontrast-sup", "pascal-voc", limit=30, **options)
+    assert limited["published"]["mIoU"]["status"] == "not comparable"

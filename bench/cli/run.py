@@ -56,7 +56,7 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     multiple=True,
     default=("clustering",),
     show_default=True,
-    help="A protocol, or `all`. Repeatable.",
+    help="A protocol, `retrieval` for both of its kind, or `all`. Repeatable.",
 )
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
 @click.option(
@@ -111,10 +111,10 @@ def run(
 
     Without options: the built-in data set, nothing to download, a figure in under a minute.
     """
-    from bench.presets import PRESETS
+    from bench.presets import GROUPS
 
     entries = entries | ({"solver": solver} if solver else {}) | ({"clusters": str(clusters)} if clusters else {})
-    names = tuple(PRESETS) if "all" in protocols else protocols
+    names = dict.fromkeys(name for protocol in protocols for name in GROUPS.get(protocol, (protocol,)))
     jobs = [
         (model, dataset, protocol)
         for dataset in datasets

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,21 +13,11 @@ from bench.kmeans import cluster
 from bench.matching import UNMATCHED, Mapping, Table, match
 from bench.metrics import ari, nmi
 from bench.observations import Observations
+from bench.protocols import Scored
 from bench.rows import ConfusionRows, SeedRows
 from bench.whitening import whiten
 
 Labels = npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What a protocol hands over: rows, and what it wants to say beside them."""
-
-    rows: ConfusionRows
-    mappings: tuple[Mapping, ...]
-    """Per seed: predicted id (0 is background, cluster k is k + 1) → class, or −1."""
-    extra: dict[str, list[float]]
-    """Further metrics, a value per seed."""
 
 
 def score(

@@ -47,10 +47,20 @@ def select_clustering(parity: Path, backbone: str) -> None:
     (HERE / f"clustering_{backbone}.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
+def select_retrieval(parity: Path, classes: int) -> None:
+    arrays = np.load(parity / "golden" / f"c_retrieval{classes}_resnet18.npz")
+    figures = json.loads((parity / "golden" / f"c_retrieval{classes}_resnet18.json").read_text())
+    names = ("bank_labels", "bank_prototypes", "train_names", "val_names", "neighbours")
+    np.savez_compressed(HERE / f"retrieval_{classes}.npz", **{name: arrays[name] for name in names})
+    (HERE / f"retrieval_{classes}.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+
 def main(parity: Path) -> None:
     copy_images(parity)
     for backbone in MASKED_IMAGES:
         select_clustering(parity, backbone)
+    for classes in (21, 7):
+        select_retrieval(parity, classes)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
 
 
