@@ -148,15 +148,21 @@ def override(preset: Preset, entries: dict[str, str]) -> Preset:
 
 def describe(kind: type[Preset], key: str) -> str:
     """The type and default of a preset entry, as a reader wants it."""
-    field = kind.model_fields.get(key)
-    if field is None:
+    schema = kind.model_json_schema()["properties"].get(key)
+    if schema is None:
         return "see `bench list protocols`"
-    return f"{_type_name(field.annotation)} (default {json.dumps(field.default)})"
+    return f"{_type_name(schema)} (default {json.dumps(schema.get('default'))})"
 
 
-def _type_name(annotation: Any) -> str:
-    text = str(annotation).replace("typing.", "")
-    for token in ("Literal", "Annotated"):
-        text = text.replace(token, "")
-    names = {"<class 'float'>": "a number", "<class 'int'>": "a whole number"}
-    return names.get(text, text)
+def _type_name(schema: dict[str, Any]) -> str:
+    """A JSON schema in a few words: `cubic | linear`, `[number, number]`, `integer ≥ 1`."""
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return " | ".join(_type_name(choice) for choice in schema["anyOf"])
+    if "prefixItems" in schema:
+        return f"[{', '.join(_type_name(item) for item in schema['prefixItems'])}]"
+    if schema.get("type") == "array":
+        return f"[{_type_name(schema['items'])}, …]"
+    least = f" ≥ {schema['minimum']}" if "minimum" in schema else ""
+    return f"{schema.get('type', 'value')}{least}"

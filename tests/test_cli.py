@@ -146,6 +146,14 @@ def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):
     assert [r["model"]["id"] for r in json.loads(done.stdout)] == ["random-shapes", "random-resnet18"]
 
 
+def test_all_runs_every_protocol_that_the_data_set_has(run_voc, bench):
+    records = json.loads(run_voc("--protocol", "all", "--json").stdout)
+    assert [record["protocol"]["id"] for record in records] == ["clustering", "retrieval-21", "retrieval-7"]
+    assert [record["observed"]["from_cache"] for record in records[1:]] == [40, 40]
+    records = json.loads(run_voc("--protocol", "retrieval", "--json").stdout)
+    assert len({record["bank"]["entries"] for record in records}) == 2
+
+
 def test_the_same_data_in_both_layouts_gives_the_same_figures(run_voc, bench, voc, small_file, tmp_path):
     first = json.loads(run_voc("--json").stdout)
     stock = tmp_path / "stock/VOC2012"

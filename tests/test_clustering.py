@@ -1,6 +1,5 @@
 """Clustering: against the reference implementation's figures, and at the edges."""
 
-
 import numpy as np
 import pytest
 

@@ -56,7 +56,7 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     multiple=True,
     default=("clustering",),
     show_default=True,
-    help="A protocol, `retrieval` for both of its kind, or `all`. Repeatable.",
+    help="A protocol, `retrieval` for both of its kind, or `all` that the data set has. Repeatable.",
 )
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
 @click.option(
@@ -111,15 +111,12 @@ def run(
 
     Without options: the built-in data set, nothing to download, a figure in under a minute.
     """
-    from bench.presets import GROUPS
-
     entries = entries | ({"solver": solver} if solver else {}) | ({"clusters": str(clusters)} if clusters else {})
-    names = dict.fromkeys(name for protocol in protocols for name in GROUPS.get(protocol, (protocol,)))
     jobs = [
         (model, dataset, protocol)
         for dataset in datasets
         for model in _models_for(dataset, models)
-        for protocol in names
+        for protocol in _protocols_for(dataset, protocols)
     ]
     if weights is not None and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--weights fits one model; name it with --model")
@@ -166,6 +163,22 @@ def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
     if not card.default_models:
         raise WrongName(f"{card.id} names no default model", "Give one with --model; `bench list models` shows them.")
     return card.default_models
+
+
+def _protocols_for(dataset: str, names: tuple[str, ...]) -> list[str]:
+    """Protocol ids; a group's name stands for those of its members that the data set has a preset for."""
+    from bench import catalogue
+    from bench.presets import GROUPS
+
+    ids: dict[str, None] = {}
+    for name in names:
+        members = GROUPS.get(name)
+        if members is None:
+            ids[name] = None
+            continue
+        presets = catalogue.dataset(dataset).protocols
+        ids |= dict.fromkeys(member for member in members if presets.preset(member) is not None)
+    return list(ids)
 
 
 def _settings(
