@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bench.errors import BadInput
 from bench.presets import ClusteringPreset, Preset, RetrievalPreset
 
-Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]{0,79}$")]
+ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
 """A card's id: lower case, safe as a folder name on every system."""
 
 
@@ -118,6 +119,13 @@ class SplitFiles(_Entry):
     list: str
     image: str
     label: str | None = None
+
+    @field_validator("list", "image", "label")
+    @classmethod
+    def _stays_below(cls, pattern: str | None) -> str | None:
+        if pattern is not None and (pattern.startswith(("/", "\\")) or ".." in Path(pattern).parts):
+            raise ValueError("must be a path below the data root")
+        return pattern
 
     @field_validator("image", "label")
     @classmethod

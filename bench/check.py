@@ -42,14 +42,12 @@ def against_published(figures: Sequence[Published], stored: Sequence[Stored], re
     ids = {card for figure in figures for card in figure.card} | {entry.record["model"]["id"] for entry in stored}
     _check_required(required, ids, "bench list published")
     outcomes = [_published_outcome(row, required) for _, row in joined(figures, stored).iterrows()]
-    measured = {entry.record["model"]["id"] for entry in stored}
-    carded = {card for figure in figures for card in figure.card}
     outcomes += [
-        Outcome("not run", name, "required, but there is no record of it", True)
+        Outcome("not run", name, "required, but no published figure answers to it", True)
         for name in required
-        if _model_of(name) not in measured and _model_of(name) not in carded
+        if not any(_is_required(card, figure.protocol, (name,)) for figure in figures for card in figure.card)
     ]
-    return sorted(outcomes, key=lambda outcome: ORDER.index(outcome.status))
+    return sorted(outcomes, key=lambda outcome: (not outcome.fails, ORDER.index(outcome.status)))
 
 
 def _check_required(required: Sequence[str], ids: set[str], listing: str) -> None:

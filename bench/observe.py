@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import BadEnvironment, BadInput, Warn
+from bench.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.observations import SHARD, Observation, Observations, ObservationStore, stack
 from bench.preprocess import normalise, resize_image, resize_nearest
 from bench.presets import INPUT_ENTRIES, Preset
@@ -63,6 +63,9 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError as error:
+        raise WrongName(f"unknown device '{name}'", "Use auto, cpu, cuda or cuda:1.") from error
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -239,7 +242,9 @@ def _run(network: nn.Module, batch: Sequence[Loaded], preset: Preset, engine: En
     """Prototype, mask and near-threshold count of each image; a batch too large for memory is halved."""
     try:
         return _run_batch(network, batch, preset, engine)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
         if len(batch) == 1:
             raise BadEnvironment(
                 f"out of memory on {engine.device} with a single image",
@@ -261,15 +266,18 @@ def _run_batch(network: nn.Module, batch: Sequence[Loaded], preset: Preset, engi
         return list(zip(prototypes.cpu().numpy(), masks.cpu().numpy(), near.tolist(), strict=True))
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """The CPU allocator has no exception of its own, only a message."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+
+
 def _call(network: nn.Module, images: Tensor) -> Any:
-    """The network's output. Raises MemoryError where memory ran out, BadInput for its other failures."""
+    """The network's output. What it raises, except for lack of memory, becomes BadInput."""
     try:
         return network(images)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:
-        if "allocate memory" in str(error):  # the CPU allocator has no exception of its own
-            raise MemoryError(str(error)) from error
+        if _is_out_of_memory(error):
+            raise
         raise BadInput(
             f"the network fails on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}",
             "It must take B×3×H×W float32 images at the preset's input size.",

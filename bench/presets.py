@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.errors import WrongName
 
 Positive = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=8192)]
 Unit = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -23,7 +24,7 @@ class Preset(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    input: tuple[Positive, Positive] = (512, 512)
+    input: tuple[Side, Side] = (512, 512)
     """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""
     interpolation: Literal["cubic", "linear", "area"] = "cubic"
     """OpenCV interpolation of the image. Labels and masks are always resized with nearest."""
@@ -36,11 +37,12 @@ class Preset(BaseModel):
     absent: Literal["zero", "skip"] = "zero"
     """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
 
-    @model_validator(mode="after")
-    def _std_divides(self) -> Self:
-        if min(self.std) <= 0:
-            raise ValueError("std must be positive")
-        return self
+    @field_validator("std")
+    @classmethod
+    def _divides(cls, std: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(std) <= 0:
+            raise ValueError("must be positive")
+        return std
 
     def resolved(self) -> dict[str, Any]:
         """The entries that define the figure, as plain JSON values."""
@@ -119,8 +121,8 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def override(preset: Preset, entries: dict[str, str]) -> Preset:
-    """`preset` with `--set KEY=VALUE` entries applied; values are read as JSON, else as text.
+def override(preset: Preset, entries: dict[str, Any]) -> Preset:
+    """`preset` with `--set KEY=VALUE` entries applied; text is read as JSON where it is JSON.
 
     Raises WrongName for an unknown key or a value of the wrong type.
     """
@@ -132,7 +134,7 @@ def override(preset: Preset, entries: dict[str, str]) -> Preset:
 
             raise unknown_name("preset entry", key, known, "bench list protocols")
         try:
-            values[key] = json.loads(text)
+            values[key] = json.loads(text) if isinstance(text, str) else text
         except json.JSONDecodeError:
             values[key] = text
     try:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ import numpy as np
 
 from bench._version import __version__
 from bench.bootstrap import intervals
+from bench.cards import ID_PATTERN
 from bench.catalogue import checkout
 from bench.errors import BadInput
 from bench.files import sha256_file, write_with
@@ -220,6 +222,8 @@ def _problem(record: Any) -> str | None:
             return f"'{key}.{missing[0]}' is missing"
         if wrong := [name for name, kind in inner.items() if not isinstance(entry[name], kind)]:
             return f"'{key}.{wrong[0]}' has the wrong type"
+    if odd := [key for key in ("model", "dataset") if not re.fullmatch(ID_PATTERN, record[key]["id"])]:
+        return f"'{odd[0]}.id' is no id"
     if wrong := [name for name, kind in _OPTIONAL.items() if not isinstance(record.get(name, kind()), kind)]:
         return f"'{wrong[0]}' has the wrong type"
     return _metrics_problem(record)

@@ -46,7 +46,8 @@ class Settings:
     precision: Precision = "float32"
     first_seed: int = FIRST_SEED
     num_seeds: int | None = None
-    entries: dict[str, str] = field(default_factory=dict)
+    entries: dict[str, Any] = field(default_factory=dict)
+    """Preset entries to override: text as after `--set`, or values."""
     limit: int | None = None
     cache: Path | None = None
     fresh: bool = False
@@ -129,7 +130,7 @@ def make_plan(
     preset = override(default, settings.entries)
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
-    split = settings.split or card.default_split
+    split = card.default_split if settings.split is None else settings.split
     samples, bank = _find_data(card, split, preset, settings, cache, warn)
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
@@ -173,6 +174,9 @@ def _find_data(
             f"{len(samples)} images cannot form {preset.clusters} clusters",
             "Use more images, or fewer clusters with --clusters N.",
         )
+    official = card.splits[split].images
+    if official is not None and len(samples) > official:
+        warn(f"{samples.root} lists {len(samples)} {split} images, the card says {official}")
     for part in (samples, bank):
         if part is not None and part.limited and settings.limit is None:
             warn(
@@ -186,7 +190,10 @@ def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:
     """The seeds to run; none for a protocol that draws nothing at random."""
     if not isinstance(preset, ClusteringPreset):
         return ()
-    return tuple(range(settings.first_seed, settings.first_seed + (settings.num_seeds or preset.seeds)))
+    seeds = range(settings.first_seed, settings.first_seed + (settings.num_seeds or preset.seeds))
+    if not 0 <= seeds[0] <= seeds[-1] < 2**31:
+        raise WrongName(f"seeds {seeds[0]} to {seeds[-1]} are out of range", "Seeds are 0 to 2147483647.")
+    return tuple(seeds)
 
 
 def _overclusters(preset: ClusteringPreset, default: Preset, card: DatasetCard) -> bool:
@@ -211,6 +218,11 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
         warn,
     )
     observations = _look(plan, plan.samples, engine, settings)
+    if not observations.counts.any():
+        raise BadInput(
+            f"no labelled pixel in any of the {len(observations)} images: all are {plan.card.labels.ignore}",
+            "Without labels there is nothing to score against.",
+        )
     bank = _look(plan, plan.bank, engine, settings) if plan.bank else None
     gpu = kmeans.use_gpu(device.type)
     scoring = time.perf_counter()

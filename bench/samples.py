@@ -195,8 +195,8 @@ def _open(path: Path) -> tuple[bytes, Any]:
 
     try:
         data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise BadInput(f"{path} is missing", "Complete the data.") from error
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise BadInput(f"{path} is missing or a folder", "Complete the data.") from error
     try:
         return data, Image.open(io.BytesIO(data))
     except (*_DAMAGE, Image.DecompressionBombError) as error:

@@ -16,7 +16,12 @@ from bench.errors import BadInput, Warn, WrongName
 from bench.network import fold_batch_norm
 from bench.observe import Progress
 from bench.samples import Samples, open_split
-from bench.weights import Weights, build, draw_random, hash_module, read_checkpoint, recognise
+from bench.weights import Weights, build, check_fit, draw_random, hash_module, read_checkpoint, recognise
+
+
+class NoDataRoot(BadInput):
+    """Nobody said where a data set lies."""
+
 
 UNKNOWN = "not stated"
 SHAPES_VERSION = 1
@@ -45,6 +50,8 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
     """The subject of a card's id, a card's path, a checkpoint's path, or a module in memory."""
     if isinstance(model, nn.Module):
         return _from_module(model)
+    if not isinstance(model, (str, Path)):
+        raise WrongName(f"a {type(model).__name__} is no model", "Give a card's id, a path, or a torch.nn.Module.")
     name = str(model)
     if name not in catalogue.models() and not name.endswith(".toml"):
         path = Path(name).expanduser()
@@ -71,6 +78,8 @@ def _from_card(card: ModelCard, weights: Weights, warn: Warn | None = None) -> S
             )
         if not expected and warn:
             warn(f"no checksum was published for {card.id}; the record keeps that of the file used")
+    # now, not when the network is built: a cache that is warm must not let a wrong file through
+    check_fit(card.architecture, weights)
     training = card.training
     return Subject(
         card.id,
@@ -153,7 +162,7 @@ def find_samples(
     if root is None and card.root is not None and card.path is not None:
         root = card.path.parent / card.root
     if root is None:
-        raise BadInput(
+        raise NoDataRoot(
             f"no data root for {card.id}: {card.title} is not on this machine, as far as bench knows",
             f'Give its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
         )

@@ -145,9 +145,17 @@ def recognise(state: State, path: Path) -> Architecture:
 
 def build(architecture: Architecture, weights: Weights) -> MaskContrastNetwork:
     """A network in eval mode with these weights. Raises BadInput unless every key and shape fits."""
+    check_fit(architecture, weights)
     with torch.device("meta"):
         network = MaskContrastNetwork(architecture)
-    expected = network.state_dict()
+    network.load_state_dict(weights.state, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def check_fit(architecture: Architecture, weights: Weights) -> None:
+    """Raises BadInput unless the weights have every key and shape of the architecture, and no other key."""
+    with torch.device("meta"):
+        expected = MaskContrastNetwork(architecture).state_dict()
     state = weights.state
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
@@ -167,8 +175,6 @@ def build(architecture: Architecture, weights: Weights) -> MaskContrastNetwork:
             f"{architecture.decoder_width}, embedding {architecture.embedding}): {'; '.join(complaints)}",
             "Is it the file of this card? Give the path alone (`--model FILE`) to have it recognised.",
         )
-    network.load_state_dict(state, assign=True)
-    return network.eval().requires_grad_(False)
 
 
 def draw_random(architecture: Architecture, random: RandomWeights) -> Weights:

@@ -265,6 +265,12 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(environment
         (("run", "--set", "restarts"), ("KEY=VALUE",)),
         (("run", "--clusters", "0"), ("--clusters",)),
         (("run", "--weights", "x.pth"), ("random-shapes",)),
+        (("run", "--seed", "2147483647"), ("seeds 2147483647 to", "out of range")),
+        (("run", "--set", "std=[0,0,0]"), ("--set std", "must be positive")),
+        (("run", "--set", "input=[1000000,9]"), ("--set input",)),
+        (("run", "--device", "banana"), ("unknown device 'banana'",)),
+        (("run", "--split", ""), ("unknown split",)),
+        (("run", "--data-root", "nosuch=."), ("unknown data set 'nosuch'",)),
         (("rum",), ("rum",)),
         (("run", "--limt", "3"), ("--limt",)),
         (("show", "pascal"), ("pascal-voc",)),
@@ -467,3 +473,35 @@ def test_version_and_help_import_nothing_heavy(bench, environment):
 def test_debug_shows_the_traceback(bench):
     done = bench("run", "--model", "nope", "--debug")
     assert done.returncode == 2 and "Traceback" in done.stderr
+
+
+def test_a_warm_cache_does_not_let_a_file_pass_for_another_card(run_voc, bench, voc, small_file):
+    assert run_voc().returncode == 0
+    done = bench("run", "--dataset", "pascal-voc", "--data-root", voc, *INPUT, "--model", "maskcontrast-sup",
+                 "--weights", small_file, "--results", "r")  # fmt: skip
+    said(done, 3, "does not fit resnet50", "missing")
+
+
+@pytest.mark.parametrize("line", ["results = 3", "cache = 3", "data_roots = 3", "[data_roots]\nshapes = 3", "x = 1"])
+def test_settings_of_a_wrong_type_are_named(bench, tmp_path, line):
+    (tmp_path / "bench.toml").write_text(line + "\n")
+    said(bench("run"), 2, "bench.toml")
+
+
+def test_labels_that_are_all_ignored_give_no_figure(run_voc, voc):
+    for path in (voc / "SegmentationClass").iterdir():
+        with Image.open(path) as label:
+            Image.new("L", label.size, 255).save(path)
+    said(run_voc(), 3, "no labelled pixel in any of the 40 images")
+
+
+def test_show_fails_on_damaged_data_and_only_asks_for_a_root_that_is_unknown(bench, voc):
+    assert bench("show", "pascal-voc").returncode == 0
+    damage(voc, "label missing")
+    said(bench("show", "pascal-voc", "--data-root", voc), 3, "is missing")
+
+
+def test_a_requirement_that_nothing_answers_to_is_said(bench):
+    done = bench("check", "--require", "maskcontrast-sup/nosuch", "--results", "none")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0].endswith("no published figure answers to it  [fails]")

@@ -25,7 +25,7 @@ def test_its_table_is_what_the_program_prints_for_the_shipped_records():
 @pytest.mark.parametrize(("kind", "name"), [(ModelCard, "my-model"), (DatasetCard, "my-data")])
 def test_its_example_cards_are_whole(kind, name):
     (text,) = [block for block in re.findall(r"```toml\n(.*?)```", README, re.S) if f'id = "{name}"' in block]
-    entries = tomllib.loads(text.replace("…64 hexadecimal digits, optional…", "0" * 64))
+    entries = tomllib.loads(text)
     assert kind.model_validate(entries).id == name
 
 

@@ -104,12 +104,14 @@ def _results(folder: Path) -> Table:
     rows = []
     for entry in stored:
         record = entry.record
+        modified, limited = record["protocol"].get("modified"), record["dataset"]["limited"]
+        marks = (" (modified)" if modified else "") + (" (limited)" if limited else "")
         for metric, measured in record["metrics"].items():
             rows.append(
                 (
                     record["model"]["id"],
                     f"{record['dataset']['id']}-{record['dataset']['split']}",
-                    record["protocol"]["id"],
+                    record["protocol"]["id"] + marks,
                     metric,
                     f"{measured['value']:.2f}",
                     entry.path.relative_to(folder).as_posix(),
@@ -208,10 +210,9 @@ def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
     import numpy as np
 
     from bench.cli.progress import progress_bar
-    from bench.errors import BadInput
     from bench.files import cache_folder
     from bench.samples import check_sizes, read_image, read_label
-    from bench.subjects import find_samples
+    from bench.subjects import NoDataRoot, find_samples
 
     roots = data_roots(data_root)
     try:
@@ -220,9 +221,7 @@ def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
             samples = find_samples(
                 card, split or card.default_split, roots.get(name, roots.get("")), cache_folder(), step
             )
-    except BadInput as error:
-        if data_root:
-            raise
+    except NoDataRoot as error:
         click.echo(f"no samples shown: {error.problem}; give --data-root", err=True)
         return
     click.echo(f"\n{len(samples)} samples in {samples.split} at {samples.root} ({samples.layout})")

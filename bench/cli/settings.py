@@ -40,9 +40,16 @@ def read_config() -> dict[str, Any]:
             raise click.UsageError(f"$BENCH_CONFIG names {path}, which is not there")
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{path} is not a TOML file: {error}") from error
+    for key in ("results", "cache"):
+        if not isinstance(config.get(key, ""), str):
+            raise click.UsageError(f"{path}: {key} must be a path in quotes")
+    roots = config.get("data_roots", {})
+    if not isinstance(roots, dict) or not all(isinstance(value, str) for value in roots.values()):
+        raise click.UsageError(f'{path}: [data_roots] must hold lines of the form ID = "PATH"')
+    return config
 
 
 def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
@@ -71,6 +78,10 @@ def data_roots(given: tuple[str, ...]) -> dict[str, Path]:
     roots = {str(key): Path(str(value)) for key, value in read_config().get("data_roots", {}).items()}
     for text in given:
         name, separator, path = text.partition("=")
+        if separator:
+            from bench.catalogue import dataset
+
+            dataset(name)  # an unknown id is an error, not a root that nobody asks for
         roots[name if separator else ""] = Path(path if separator else text)
     return roots
 
