@@ -1,4 +1,4 @@
-"""Run: one model, one data set, one protocol, from cards to a record."""
+"""Run: carry a plan out, from observations to a record."""
 
 from __future__ import annotations
 
@@ -7,71 +7,26 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import catalogue, kmeans, published, record
-from bench.cards import DatasetCard
-from bench.errors import BadInput, Warn, WrongName, unknown_name
+from bench import kmeans, published, record
+from bench.errors import BadInput, Warn, unknown_name
 from bench.files import cache_folder, require_writable, write_with
 from bench.observations import Observations, ObservationStore
-from bench.observe import Engine, Precision, choose_device, default_workers, observation_recipe, observe
-from bench.presets import PRESETS, ClusteringPreset, Preset, RetrievalPreset, fingerprint, override
+from bench.observe import Engine, choose_device, default_workers, observation_recipe, observe
+from bench.plan import FIRST_SEED, Plan, Settings, make_plan, stage
+from bench.presets import ClusteringPreset
 from bench.protocols import Scored, clustering, retrieval
 from bench.record import Record, Stored
 from bench.samples import Samples
-from bench.subjects import Subject, find_model, find_samples, rename
+from bench.subjects import Subject
 
 if TYPE_CHECKING:
     from torch import nn
 
-FIRST_SEED = 1234
-"""The authors' first seed."""
 GAP_SEEDS = 20
 """Seeds over which our solver is held against the authors'."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to run; the defaults are those of the command line."""
-
-    split: str | None = None
-    data_root: Path | None = None
-    weights: Path | None = None
-    name: str | None = None
-    device: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    precision: Precision = "float32"
-    first_seed: int = FIRST_SEED
-    num_seeds: int | None = None
-    entries: dict[str, Any] = field(default_factory=dict)
-    """Preset entries to override: text as after `--set`, or values."""
-    limit: int | None = None
-    cache: Path | None = None
-    fresh: bool = False
-    progress: Callable[[str, int, int], None] | None = None
-    """Called with (what, images done, images in all)."""
-    warn: Callable[[str], None] | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that is settled before anything is computed; what `--dry-run` prints."""
-
-    card: DatasetCard
-    subject: Subject
-    samples: Samples
-    bank: Samples | None
-    """A second split that the protocol draws on."""
-    protocol: str
-    preset: Preset
-    seeds: tuple[int, ...]
-    fingerprint: str
-    published_recipe: bool
-    variations: tuple[str, ...]
-    modified: bool
 
 
 def evaluate(
@@ -97,7 +52,7 @@ def perform(
 ) -> Stored:
     """`evaluate`, and where the record was written (an empty path if nowhere)."""
     if unknown := set(settings) - set(Settings.__dataclass_fields__):
-        raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.run.Settings")
+        raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.plan.Settings")
     chosen = Settings(**settings)
     warnings: list[str] = []
 
@@ -117,94 +72,6 @@ def perform(
     return Stored(record.write(made, rows, Path(results)), made)
 
 
-def make_plan(
-    model: str | Path | nn.Module, dataset: str, protocol: str, settings: Settings, warn: Callable[[str], None]
-) -> Plan:
-    """Resolve names, files and recipe, and check all that can be checked before the work begins."""
-    if protocol not in PRESETS:
-        raise unknown_name("protocol", protocol, PRESETS, "bench list protocols")
-    card = catalogue.dataset(dataset)
-    default = card.protocols.preset(protocol)
-    if default is None:
-        raise WrongName(f"{card.id} has no preset for {protocol}", f"Add [protocols.{protocol}] to its card.")
-    preset = override(default, settings.entries)
-    cache = cache_folder(settings.cache)
-    require_writable(cache, "cache", "--cache")
-    split = card.default_split if settings.split is None else settings.split
-    samples, bank = _find_data(card, split, preset, settings, cache, warn)
-    subject = find_model(model, settings.weights, cache, warn)
-    if settings.name:
-        subject = rename(subject, settings.name)
-    seeds, variations = _seeds(preset, settings), _variations(settings)
-    if seeds != _seeds(default, Settings()):
-        variations = (f"seeds{seeds[0]}x{len(seeds)}", *variations)
-    name, comparable = protocol, default
-    if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, card):
-        name, comparable = f"overclustering-{preset.clusters}", default.model_copy(update={"clusters": preset.clusters})
-    resolved = preset.resolved()
-    published_recipes = [comparable.resolved()]
-    if isinstance(comparable, ClusteringPreset):
-        published_recipes.append(comparable.model_copy(update={"solver": "minibatch"}).resolved())
-    return Plan(
-        card,
-        subject,
-        samples,
-        bank,
-        name,
-        preset,
-        seeds,
-        fingerprint(protocol, resolved),
-        published_recipe=resolved in published_recipes,
-        variations=variations,
-        modified=bool(variations) or resolved != comparable.resolved(),
-    )
-
-
-def _find_data(
-    card: DatasetCard, split: str, preset: Preset, settings: Settings, cache: Path, warn: Warn
-) -> tuple[Samples, Samples | None]:
-    """The samples to evaluate on, and those of the bank if the protocol has one."""
-    writing = _stage(settings, "writing shapes")
-    samples = find_samples(card, split, settings.data_root, cache, writing).first(settings.limit)
-    bank = None
-    if isinstance(preset, RetrievalPreset):
-        bank = find_samples(card, preset.bank, settings.data_root, cache, writing)
-    elif isinstance(preset, ClusteringPreset) and len(samples) < preset.clusters:
-        raise BadInput(
-            f"{len(samples)} images cannot form {preset.clusters} clusters",
-            "Use more images, or fewer clusters with --clusters N.",
-        )
-    official = card.splits[split].images
-    if official is not None and len(samples) > official:
-        warn(f"{samples.root} lists {len(samples)} {split} images, the card says {official}")
-    for part in (samples, bank):
-        if part is not None and part.limited and settings.limit is None:
-            warn(
-                f"{part.root} holds {len(part)} of the {card.splits[part.split].images} {part.split} images: "
-                "the run is marked as limited"
-            )
-    return samples, bank
-
-
-def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:
-    """The seeds to run; none for a protocol that draws nothing at random."""
-    if not isinstance(preset, ClusteringPreset):
-        return ()
-    seeds = range(settings.first_seed, settings.first_seed + (settings.num_seeds or preset.seeds))
-    if not 0 <= seeds[0] <= seeds[-1] < 2**31:
-        raise WrongName(f"seeds {seeds[0]} to {seeds[-1]} are out of range", "Seeds are 0 to 2147483647.")
-    return tuple(seeds)
-
-
-def _overclusters(preset: ClusteringPreset, default: Preset, card: DatasetCard) -> bool:
-    return preset.clusters + 1 > len(card.classes) and preset.clusters != getattr(default, "clusters", None)
-
-
-def _variations(settings: Settings) -> tuple[str, ...]:
-    """Marks for the record's name of what the fingerprint leaves out but a full record must not be lost to."""
-    return (settings.precision,) if settings.precision != "float32" else ()
-
-
 def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Any]:
     """Observe, score, and put the record together. Returns the record and its rows."""
     started = time.perf_counter()
@@ -214,7 +81,7 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
         settings.precision,
         settings.batch_size or (32 if device.type == "cuda" else 4),
         settings.workers if settings.workers is not None else default_workers(),
-        _stage(settings, "observing"),
+        stage(settings, "observing"),
         warn,
     )
     observations = _look(plan, plan.samples, engine, settings)
@@ -229,7 +96,27 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
     scored = _score(plan, observations, bank, gpu, warn)
     metrics = record.metrics_of(scored, plan.preset.absent)
     scoring = time.perf_counter() - scoring
-    made: Record = {
+    made = _describe(plan, observations, scored, metrics, gpu)
+    made["solver_gap"] = _solver_gap(made, plan, observations, settings, gpu)
+    made["published"] = {
+        metric: published.compare(made, figure)
+        for metric, figure in published.answers_to(made).items()
+        if metric in metrics
+    }
+    made["cost"] = _cost(engine, observations) | {
+        "seconds": time.perf_counter() - started,
+        "scoring_seconds": scoring,
+    }
+    made["environment"] = record.environment()
+    made["created"] = record.now()
+    return made, scored.rows
+
+
+def _describe(
+    plan: Plan, observations: Observations, scored: Scored, metrics: dict[str, dict[str, Any]], gpu: bool
+) -> Record:
+    """The record of what was measured on what; how it compares and what it cost are added later."""
+    return {
         "schema": record.SCHEMA,
         "model": _model_entry(plan.subject),
         "dataset": _dataset_entry(plan, observations),
@@ -255,26 +142,18 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
         "solver": _solver_entry(plan, len(observations), gpu),
         **scored.detail,
     }
-    made["solver_gap"] = _solver_gap(made, plan, observations, settings, gpu)
-    made["published"] = {
-        metric: published.compare(made, figure)
-        for metric, figure in published.answers_to(made).items()
-        if metric in metrics
-    }
-    made["cost"] = {
-        "seconds": time.perf_counter() - started,
-        "scoring_seconds": scoring,
+
+
+def _cost(engine: Engine, observations: Observations) -> dict[str, Any]:
+    return {
         "images_per_second": observations.meta.get("images_per_second"),
         "peak_memory_mb": record.peak_memory_mb(),
-        "device": str(device),
+        "device": str(engine.device),
+        "device_name": _device_name(engine.device),
         "batch_size": engine.batch_size,
         "workers": engine.workers,
-        "precision": settings.precision,
-        "device_name": _device_name(device),
+        "precision": engine.precision,
     }
-    made["environment"] = record.environment()
-    made["created"] = record.now()
-    return made, scored.rows
 
 
 def _store(plan: Plan, samples: Samples, settings: Settings) -> ObservationStore:
@@ -392,13 +271,6 @@ def _mean_miou(
     scored = clustering.score(observations, preset, seeds, len(plan.card.classes), gpu=gpu)
     values = [metrics["mIoU"] for metrics in record.seed_metrics(scored.rows, preset["absent"])]
     return sum(values) / len(values)
-
-
-def _stage(settings: Settings, name: str) -> Callable[[int, int], None] | None:
-    if settings.progress is None:
-        return None
-    show = settings.progress
-    return lambda done, total: show(name, done, total)
 
 
 def _device_name(device: Any) -> str:

@@ -11,8 +11,8 @@ import click
 from bench.cli.settings import data_roots, results_folder, results_option
 
 if TYPE_CHECKING:
+    from bench.plan import Settings
     from bench.record import Record
-    from bench.run import Settings
 
 _EPILOG = """\b
 Examples:
@@ -190,7 +190,7 @@ def _settings(
     entries: dict[str, str],
     engine: dict[str, Any],
 ) -> Settings:
-    from bench.run import Settings
+    from bench.plan import Settings
 
     return Settings(
         split=split,
@@ -261,7 +261,7 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     from bench.files import cache_folder, display
     from bench.observations import ObservationStore
     from bench.observe import observation_recipe
-    from bench.run import make_plan
+    from bench.plan import make_plan
 
     plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
     recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, plan.preset, settings.precision)
