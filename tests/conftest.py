@@ -59,10 +59,15 @@ def histogram(label, where, ignore=255):
 
 @pytest.fixture(scope="session")
 def painted():
+    """`paint_golden` of the ResNet-18."""
+    return paint_golden("resnet18")
+
+
+def paint_golden(backbone: str):
     """The reference's masks, counted on the generated labels; its figures."""
     card = dataset("pascal-voc")
     found = []
-    with np.load(GOLDEN / "clustering_resnet18.npz") as arrays:
+    with np.load(GOLDEN / f"clustering_{backbone}.npz") as arrays:
         for name, packed, prototype in zip(arrays["names"], arrays["masks"], arrays["prototypes"], strict=True):
             label, digest = read_label(GOLDEN / f"VOCSegmentation/SegmentationClass/{name}.png", card)
             small = np.unpackbits(packed).reshape(512, 512)
@@ -78,4 +83,4 @@ def painted():
                 )
             )  # fmt: skip
         observations = stack(arrays["names"].tolist(), found, {})
-    return observations, json.loads((GOLDEN / "clustering_resnet18.json").read_text(encoding="utf-8"))
+    return observations, json.loads((GOLDEN / f"clustering_{backbone}.json").read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from bench.metrics import class_iou, confusion_sums, from_sums
 from bench.presets import ClusteringPreset
 from bench.protocols.clustering import score, score_labels
 from bench.whitening import whiten
+from tests.conftest import paint_golden
 from tests.synthetic import observe_counts
 
 CLASSES = 21
@@ -32,15 +33,17 @@ def test_whitening_agrees_with_the_reference_up_to_signs(golden, backbone):
     np.testing.assert_allclose(ours * signs, theirs, atol=1e-3)
 
 
-def test_matching_agrees_with_the_reference(painted):
-    observations, figures = painted
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_matching_agrees_with_the_reference(backbone):
+    observations, figures = paint_golden(backbone)
     scored = score_labels(observations, labels_of(figures), preset(), CLASSES)
     for mapping, theirs in zip(scored.mappings, figures["seeds"], strict=True):
         assert [[i, int(c)] for i, c in enumerate(mapping)] == sorted(theirs["match"])
 
 
-def test_iou_agrees_with_the_reference(painted):
-    observations, figures = painted
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_iou_agrees_with_the_reference(backbone):
+    observations, figures = paint_golden(backbone)
     scored = score_labels(observations, labels_of(figures), preset(), CLASSES)
     values = []
     for seed, theirs in enumerate(figures["seeds"]):

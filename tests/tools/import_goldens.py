@@ -13,7 +13,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent.parent / "golden"
 SPLITS = ("train", "val")
-MASKED_IMAGES = {"resnet18": 40, "resnet50": 4}
+BACKBONES = ("resnet18", "resnet50")
 
 
 def copy_images(parity: Path) -> None:
@@ -30,8 +30,7 @@ def copy_images(parity: Path) -> None:
 def select_clustering(parity: Path, backbone: str) -> None:
     arrays = np.load(parity / "golden" / f"a_kmeans_{backbone}.npz")
     figures = json.loads((parity / "golden" / f"a_kmeans_{backbone}.json").read_text())
-    count = MASKED_IMAGES[backbone]
-    masks = np.unpackbits(arrays["sal_mask_packed"]).reshape(len(arrays["proto"]), -1)[:count]
+    masks = np.unpackbits(arrays["sal_mask_packed"]).reshape(len(arrays["proto"]), -1)
     seeds = figures["seeds"]
     np.savez_compressed(
         HERE / f"clustering_{backbone}.npz",
@@ -57,7 +56,7 @@ def select_retrieval(parity: Path, classes: int) -> None:
 
 def main(parity: Path) -> None:
     copy_images(parity)
-    for backbone in MASKED_IMAGES:
+    for backbone in BACKBONES:
         select_clustering(parity, backbone)
     for classes in (21, 7):
         select_retrieval(parity, classes)
