@@ -167,7 +167,7 @@ def _map_movement(old: Record, new: Record) -> list[str]:
     return [f"{changed} of {len(maps[0][0])} clusters stand for another class"] if changed else []
 
 
-def verdict(outcomes: Sequence[Outcome], required: Sequence[str]) -> tuple[bool, str]:
+def verdict(outcomes: Sequence[Outcome]) -> tuple[bool, str]:
     """(passed, one line). A check in which nothing was compared does not pass."""
     compared = sum(outcome.status in ("reproduced", "below", "above") for outcome in outcomes)
     failed = sum(outcome.fails for outcome in outcomes)

@@ -69,11 +69,6 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=_RECORD_COLUMNS)
 
 
-def published_frame(figures: Sequence[Published]) -> pd.DataFrame:
-    """One line per published figure, with the columns of results/published.csv."""
-    return pd.DataFrame([asdict(figure) for figure in figures])
-
-
 def best_answer(figure: Published, stored: Sequence[Stored]) -> Stored | None:
     """The record that answers to a figure: a whole, unmodified run before others, then the newest."""
     candidates = [entry for entry in stored if _answers(entry.record, figure)]
@@ -103,7 +98,7 @@ def _standing(record: Record) -> tuple[bool, bool, bool, str]:
 def joined(figures: Sequence[Published], stored: Sequence[Stored]) -> pd.DataFrame:
     """Every published figure with what our records say of it.
 
-    Columns of `published_frame` and: `measured`, `low`, `high`, `difference`, `tolerance` (points, missing
+    The columns of results/published.csv and: `measured`, `low`, `high`, `difference`, `tolerance` (points, missing
     where not run), `status` and `reason`, and `record` (the `Stored` or None).
     """
     lines = [asdict(figure) | _outcome(figure, best_answer(figure, stored)) for figure in figures]

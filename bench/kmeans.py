@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BadInput
+from bench.whitening import require_finite
 
 Points = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
@@ -18,16 +19,19 @@ def cluster(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = Fa
 
     Raises BadInput for fewer points than clusters or values that are not finite.
     """
-    clusters = preset["clusters"]
-    if len(points) < clusters:
-        raise BadInput(
-            f"{len(points)} images cannot form {clusters} clusters",
-            "Use more images, or fewer clusters with --clusters N.",
-        )
-    if not np.isfinite(points).all():
-        raise BadInput("the prototypes hold NaN or infinity", "The network's weights are damaged.")
+    require_enough(len(points), preset["clusters"])
+    require_finite(points)
     solver = _minibatch if preset["solver"] == "minibatch" else _faiss
     return solver(np.ascontiguousarray(points, np.float32), preset, seed, gpu)
+
+
+def require_enough(images: int, clusters: int) -> None:
+    """Raises BadInput for fewer images than clusters."""
+    if images < clusters:
+        raise BadInput(
+            f"{images} images cannot form {clusters} clusters",
+            "Use more images, or fewer clusters with --clusters N.",
+        )
 
 
 def _faiss(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labels:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import cv2
@@ -169,8 +170,6 @@ def _observe_missing(
 
 
 def _without_mask(observation: Observation) -> Observation:
-    from dataclasses import replace
-
     return replace(observation, mask=np.empty(0, np.uint8))
 
 
@@ -368,8 +367,6 @@ def _inside_outside(label: Image8, mask: Image8) -> npt.NDArray[np.int64]:
 
 
 def _short(digest: bytes) -> bytes:
-    import hashlib
-
     return hashlib.sha256(digest).digest()[:16]
 
 

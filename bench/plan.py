@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from bench import catalogue
 from bench.cards import DatasetCard
-from bench.errors import BadInput, Warn, WrongName, unknown_name
+from bench.errors import Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable
+from bench.kmeans import require_enough
 from bench.observe import Precision
 from bench.presets import PRESETS, ClusteringPreset, Preset, RetrievalPreset, fingerprint, override
 from bench.samples import Samples
@@ -117,11 +118,8 @@ def _find_data(
     bank = None
     if isinstance(preset, RetrievalPreset):
         bank = find_samples(card, preset.bank, settings.data_root, cache, writing)
-    elif isinstance(preset, ClusteringPreset) and len(samples) < preset.clusters:
-        raise BadInput(
-            f"{len(samples)} images cannot form {preset.clusters} clusters",
-            "Use more images, or fewer clusters with --clusters N.",
-        )
+    elif isinstance(preset, ClusteringPreset):
+        require_enough(len(samples), preset.clusters)
     official = card.splits[split].images
     if official is not None and len(samples) > official:
         warn(f"{samples.root} lists {len(samples)} {split} images, the card says {official}")

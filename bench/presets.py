@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench.errors import WrongName
+from bench.errors import WrongName, unknown_name
 
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=1, le=8192)]
@@ -130,8 +130,6 @@ def override(preset: Preset, entries: dict[str, Any]) -> Preset:
     values: dict[str, Any] = preset.model_dump()
     for key, text in entries.items():
         if key not in known:
-            from bench.errors import unknown_name
-
             raise unknown_name("preset entry", key, known, "bench list protocols")
         try:
             values[key] = json.loads(text) if isinstance(text, str) else text

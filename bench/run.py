@@ -156,7 +156,8 @@ def _cost(engine: Engine, observations: Observations) -> dict[str, Any]:
     }
 
 
-def _store(plan: Plan, samples: Samples, settings: Settings) -> ObservationStore:
+def store_of(plan: Plan, samples: Samples, settings: Settings) -> ObservationStore:
+    """Where the observations of a split are cached under this plan."""
     recipe = observation_recipe(plan.subject.weights_sha256, samples, plan.preset, settings.precision)
     return ObservationStore.for_recipe(cache_folder(settings.cache), recipe)
 
@@ -165,7 +166,7 @@ def _look(plan: Plan, samples: Samples, engine: Engine, settings: Settings) -> O
     """The observations of one split."""
     fresh = settings.fresh or not plan.subject.cacheable
     network = functools.partial(plan.subject.network, engine.device)
-    return observe(network, samples, plan.preset, _store(plan, samples, settings), engine, fresh=fresh)
+    return observe(network, samples, plan.preset, store_of(plan, samples, settings), engine, fresh=fresh)
 
 
 def _score(plan: Plan, observations: Observations, bank: Observations | None, gpu: bool, warn: Warn) -> Scored:
@@ -245,7 +246,7 @@ def _solver_gap(made: Record, plan: Plan, observations: Observations, settings: 
         return None
     theirs = plan.preset.model_copy(update={"solver": "minibatch"})
     known = (
-        _store(plan, plan.samples, settings).folder
+        store_of(plan, plan.samples, settings).folder
         / f"solver-gap-{_short_hash(plan.fingerprint, observations.manifest)}.json"
     )
     try:

@@ -8,6 +8,12 @@ import numpy.typing as npt
 from bench.errors import BadInput, Warn
 
 
+def require_finite(points: npt.NDArray[np.float32]) -> None:
+    """Raises BadInput for NaN or infinity."""
+    if not np.isfinite(points).all():
+        raise BadInput("the prototypes hold NaN or infinity", "The network's weights are damaged.")
+
+
 def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.NDArray[np.float32]:
     """Rotate N×D points to their principal axes and scale each to unit variance (N − 1 in the divisor).
 
@@ -16,8 +22,7 @@ def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.
     """
     if components == 0:
         return points
-    if not np.isfinite(points).all():
-        raise BadInput("the prototypes hold NaN or infinity", "The network's weights are damaged.")
+    require_finite(points)
     centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
     left, singular, _ = np.linalg.svd(centred, full_matrices=False)
     rank = int((singular > singular[0] * max(points.shape) * np.finfo(np.float32).eps).sum())

@@ -15,12 +15,12 @@ def published(stored, required=()):
     """The outcome of the figure 44.2, and the verdict."""
     outcomes = against_published(figures(), stored, required)
     (found,) = [outcome for outcome in outcomes if outcome.what == FIGURE]
-    return found, verdict(outcomes, required)
+    return found, verdict(outcomes)
 
 
 def compared(earlier, now, required=()):
     outcomes = against_records(earlier, now, required)
-    return outcomes[0], verdict(outcomes, required)
+    return outcomes[0], verdict(outcomes)
 
 
 def spoil(stored):
@@ -69,7 +69,7 @@ def test_without_records_nothing_is_compared_and_nothing_passes():
 
 
 def test_no_figures_at_all_do_not_pass():
-    assert verdict(against_published([], [], ()), ()) == (False, "nothing was compared (no figures)")
+    assert verdict(against_published([], [], ())) == (False, "nothing was compared (no figures)")
 
 
 def test_a_required_figure_that_was_not_run_fails(tmp_path):
@@ -209,7 +209,7 @@ def test_damaged_rows_fail_against_records_too(before, after):
 
 
 def test_no_earlier_records_do_not_pass(after):
-    assert not verdict(against_records([], [keep(after, make_record())], ()), ())[0]
+    assert not verdict(against_records([], [keep(after, make_record())], ()))[0]
 
 
 def test_an_unknown_required_id_is_a_wrong_name_against_records_too(before, after):
@@ -219,7 +219,7 @@ def test_an_unknown_required_id_is_a_wrong_name_against_records_too(before, afte
 
 def test_a_required_model_without_an_earlier_record_does_not_pass(before, after):
     now = [keep(after, make_record()), keep(after, make_record(model="other"))]
-    assert not verdict(against_records([keep(before, make_record())], now, ["other"]), ["other"])[0]
+    assert not verdict(against_records([keep(before, make_record())], now, ["other"]))[0]
 
 
 def test_rows_belong_to_their_record(tmp_path):

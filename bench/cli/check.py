@@ -52,7 +52,7 @@ def check(required: tuple[str, ...], against: Path | None, as_json: bool, result
         for problem in more:
             click.echo(f"warning: skipped: {problem}", err=True)
         outcomes = against_records(earlier, stored, required)
-    passed, line = verdict(outcomes, required)
+    passed, line = verdict(outcomes)
     if as_json:
         click.echo(dumps({"passed": passed, "summary": line, "outcomes": [asdict(o) for o in outcomes]}), nl=False)
         return 0 if passed else 1

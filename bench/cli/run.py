@@ -258,14 +258,12 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     """What `--dry-run` says."""
     import json
 
-    from bench.files import cache_folder, display
-    from bench.observations import ObservationStore
-    from bench.observe import observation_recipe
+    from bench.files import display
     from bench.plan import make_plan
+    from bench.run import store_of
 
     plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
-    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, plan.preset, settings.precision)
-    store = ObservationStore.for_recipe(cache_folder(settings.cache), recipe)
+    store = store_of(plan, plan.samples, settings)
     click.echo(
         f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
     )
