@@ -167,17 +167,7 @@ def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
     Raises BadInput for a damaged file, pixels that are not 8-bit indices, or a value that is neither a
     class nor the ignore id.
     """
-    data, picture = _open(path)
-    try:
-        with picture:
-            if picture.mode not in ("P", "L", "1"):
-                raise BadInput(
-                    f"{path} has {picture.mode} pixels; a palette or greyscale PNG of class ids is expected",
-                    "Convert it to 8-bit class indices.",
-                )
-            label = np.asarray(picture).astype(np.uint8, copy=False)
-    except _DAMAGE as error:
-        raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
+    label, digest = _read_indices(path, "class ids")
     present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
     strange = present[(present >= len(card.classes)) & (present != card.labels.ignore)]
     if strange.size:
@@ -186,7 +176,31 @@ def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
             f"and {card.labels.ignore} for ignored pixels",
             "Correct the file or the card.",
         )
-    return label, hashlib.sha256(data).digest()
+    return label, digest
+
+
+def read_grey(path: Path) -> Image8:
+    """Decode a greyscale or palette PNG to its values, H×W uint8; those of a 1-bit one become 0 and 255.
+
+    Raises BadInput, naming the file, where it is missing, damaged or of another kind.
+    """
+    return _read_indices(path, "mask values", one=255)[0]
+
+
+def _read_indices(path: Path, what: str, one: int = 1) -> tuple[Image8, bytes]:
+    """An 8-bit file's values as they stand in it, H×W uint8, and its hash; `one` is what a 1-bit file's 1 becomes."""
+    data, picture = _open(path)
+    try:
+        with picture:
+            if picture.mode not in ("P", "L", "1"):
+                raise BadInput(
+                    f"{path} has {picture.mode} pixels; a palette or greyscale PNG of {what} is expected",
+                    f"Convert it to 8-bit {what}.",
+                )
+            values = np.asarray(picture)
+    except _DAMAGE as error:
+        raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
+    return (values * np.uint8(one) if values.dtype == bool else values), hashlib.sha256(data).digest()
 
 
 def _open(path: Path) -> tuple[bytes, Any]:
