@@ -18,6 +18,7 @@ from bench.cli.check import check
 from bench.cli.listing import list_, show
 from bench.cli.report import report
 from bench.cli.run import run
+from bench.cli.train import train
 from bench.errors import BenchError
 
 EPILOG = """\b
@@ -40,7 +41,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, report, check, list_, show):
+for _command in (run, report, check, list_, show, train):
     cli.add_command(_command)
 
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Show = Callable[[str, int, int], None]
+Show = Callable[..., None]
+"""Called with (what, done, total), and with how it stands where there is more to say."""
 
 
 @contextmanager
@@ -30,10 +31,11 @@ def progress_bar() -> Iterator[Show | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 
-        def show(what: str, done: int, total: int) -> None:
+        def show(what: str, done: int, total: int, state: str = "") -> None:
             if what not in tasks:
                 # what came from the cache took no time and must not count in the rate
                 tasks[what] = int(bar.add_task(what, total=total, completed=done - 1))
-            bar.update(tasks[what], completed=done)  # type: ignore[arg-type]
+            description = f"{what}  {state}" if state else what
+            bar.update(tasks[what], completed=done, description=description)  # type: ignore[arg-type]
 
         yield show

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_roots, results_folder, results_option
+from bench.cli.settings import data_roots, parse_entries, results_folder, results_option
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -21,16 +21,6 @@ Examples:
   bench run --solver minibatch --set restarts=1 --num-seeds 10
   bench run --clusters 100 --json
 """
-
-
-def _entries(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    entries = {}
-    for text in values:
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise click.BadParameter(f"'{text}' is not KEY=VALUE")
-        entries[key.strip()] = value.strip()
-    return entries
 
 
 @click.command(epilog=_EPILOG)
@@ -82,7 +72,7 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     "entries",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=_entries,
+    callback=parse_entries,
     help="Any entry of the preset (see `bench list protocols`). Repeatable.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
