@@ -39,6 +39,15 @@ def realdata() -> Path:
 
 
 @pytest.fixture(scope="session")
+def parity() -> Path:
+    """The reference's figures whole, where they are at hand: inputs that are too large to be kept here."""
+    folder = Path(os.environ.get("BENCH_TEST_PARITY", ROOT.parent / "shared" / "parity")) / "golden"
+    if not folder.is_dir():
+        pytest.skip(f"no golden inputs at {folder} (set BENCH_TEST_PARITY)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def resnet18_file(tmp_path_factory) -> Path:
     from tests.checkpoints import write_checkpoint
 

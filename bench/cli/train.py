@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ Examples:
     multiple=True,
     metavar="KEY=VALUE",
     callback=parse_entries,
-    help="Any entry of the recipe (see `bench show RECIPE`). Repeatable.",
+    help="Any entry of the recipe (see `bench list recipes`). Repeatable.",
 )
 @click.option(
     "--eval-every",
@@ -95,6 +96,8 @@ def train(
                 **settings,
             ),
         )
+    if int(os.environ.get("RANK", "0")):
+        return  # rank 0 speaks for all
     click.echo(f"trained on {outcome.images} images, {outcome.steps} steps")
     click.echo(f"  checkpoint: {display(outcome.checkpoint)}")
     click.echo(f"  network:    {display(outcome.network)}   (bench run --model {display(outcome.network)})")

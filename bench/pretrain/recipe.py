@@ -125,7 +125,7 @@ def override(recipe: Recipe, entries: Mapping[str, Any]) -> Recipe:
         settable = recipe.entries()
         known = [k for k in settable if k != "architecture"] + [f"architecture.{k}" for k in settable["architecture"]]
         if key not in known:
-            raise unknown_name("recipe entry", key, known, f"bench show {recipe.id}")
+            raise unknown_name("recipe entry", key, known, "bench list recipes")
         try:
             table[name] = json.loads(value) if isinstance(value, str) else value
         except json.JSONDecodeError:
@@ -133,4 +133,4 @@ def override(recipe: Recipe, entries: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise WrongName(f"--set {first_problem(error)}", f"`bench show {recipe.id}` shows every entry.") from error
+        raise WrongName(f"--set {first_problem(error)}", "`bench list recipes` shows every entry.") from error

@@ -125,7 +125,7 @@ class Trainer:
             losses = wrapped(*tensors)
         figures = ranks.mean(torch.stack([value.detach() for value in losses])).tolist()
         if not math.isfinite(figures[0]):
-            raise self._diverged(figures)
+            raise self._diverged(f"the loss is {figures[0]} at step {self.progress.step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
         self.optimizer.step()
@@ -135,13 +135,9 @@ class Trainer:
             done = self.progress.step * self.recipe.batch
             self.job.report(done, self.steps * self.recipe.batch, _describe(figures))
 
-    def _diverged(self, figures: list[float]) -> BadInput:
+    def _diverged(self, what: str) -> BadInput:
         kept = f"{self.path} holds the last good checkpoint" if self.path.is_file() else "there is no checkpoint yet"
-        return BadInput(
-            f"the loss is {figures[0]} at step {self.progress.step + 1} "
-            f"(contrastive {figures[1]:g}, saliency {figures[2]:g}); {kept}",
-            "Lower the learning rate (--set lr=…), or use --precision float32.",
-        )
+        return BadInput(f"{what}; {kept}", "Lower the learning rate (--set lr=…), or use --precision float32.")
 
     def _finish_epoch(self, log: Log | None) -> None:
         """Write the epoch's row, with the held-out figure where it is due; begin the next epoch's sums."""
@@ -164,7 +160,9 @@ class Trainer:
         self.progress.sums, self.progress.seconds = [0.0] * len(FIGURES), 0.0
 
     def save(self) -> None:
-        """Write the checkpoint; rank 0 does it for all."""
+        """Write the checkpoint; rank 0 does it for all. Raises BadInput where a weight is not finite."""
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.module.model_q.parameters()):
+            raise self._diverged(f"weights are not finite after step {self.progress.step}")
         if ranks.rank() == 0:
             entries = {"epoch": self.progress.step // self.job.pairs.steps_per_epoch, "identity": self.job.identity}
             checkpoint.save(self.path, self.module, self.optimizer, entries | vars(self.progress))
