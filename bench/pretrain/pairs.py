@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 
     query: Tensor
     key: Tensor
-    """B×3×S×S float32, channels last in memory."""
+    """B×3×S×S float32."""
     query_masks: Tensor
     key_masks: Tensor
     """B×S×S bool."""
@@ -164,6 +164,6 @@ def batches(pairs: Pairs, seed: int, first: int, last: int, rank: int, world: in
 
 
 def _collate(pairs: Sequence[tuple[View, View]]) -> Batch:
-    images = [torch.from_numpy(np.stack([pair[i].image for pair in pairs])).permute(0, 3, 1, 2) for i in (0, 1)]
+    images = [torch.from_numpy(np.stack([pair[i].image for pair in pairs])) for i in (0, 1)]
     masks = [torch.from_numpy(np.stack([pair[i].mask for pair in pairs])) for i in (0, 1)]
     return Batch(images[0], images[1], masks[0], masks[1])

@@ -48,8 +48,8 @@ class Recipe(Card):
     """Crops centred on the object instead, with so many view pixels per image pixel; `area` has then no part."""
     shift: Share = 0.1
     """Of an object-centred crop: how far its centre may lie from the object's, as a share of the crop."""
-    antialias: bool = True
-    """Shrink with a filter as wide as the step (Pillow), or by plain interpolation (OpenCV) as in evaluation."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    """Of an object-centred crop: how far it may be turned either way, in degrees."""
     jitter: tuple[NotNegative, NotNegative, NotNegative, Annotated[float, Field(ge=0, le=0.5)]] = (0.4, 0.4, 0.4, 0.1)
     """Largest change of brightness, contrast, saturation and hue."""
     jitter_share: Share = 0.8

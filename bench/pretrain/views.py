@@ -21,8 +21,8 @@ from bench.samples import Image8
 Random = np.random.Generator
 Pixels = npt.NDArray[np.float32]
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-STD = np.array([0.229, 0.224, 0.225], np.float32)
+MEAN = np.array([[0.485], [0.456], [0.406]], np.float32)
+STD = np.array([[0.229], [0.224], [0.225]], np.float32)
 """The network's normalisation of RGB in 0…1 (spec §2)."""
 CROP_ATTEMPTS = 10
 """Draws of area and aspect until a random resized crop fits into the image, as torchvision does it."""
@@ -32,80 +32,84 @@ class View(NamedTuple):
     """One view of one image."""
 
     image: Pixels
-    """S×S×3 float32, normalised."""
+    """3×S×S float32, normalised."""
     mask: Mask
     """S×S bool."""
 
 
-class Box(NamedTuple):
-    """A crop in whole pixels of the image."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
 def draw_view(image: Image8, mask: Mask, recipe: Recipe, random: Random) -> View:
     """One view of an image (H×W×3 uint8, RGB) and its mask (H×W bool)."""
-    size = mask.shape[0], mask.shape[1]
-    box = _random_resized(size, recipe, random) if recipe.zoom is None else _object_centred(mask, recipe, random)
-    pixels, inside = _cut(image, mask, box, recipe)
+    cut = _random_resized if recipe.zoom is None else _object_centred
+    pixels, inside = cut(image, mask, recipe, random)
     if random.random() < recipe.flip_share:
         pixels, inside = pixels[:, ::-1], inside[:, ::-1]
     if random.random() < recipe.jitter_share:
         pixels = _jittered(pixels, recipe, random)
     if random.random() < recipe.grey_share:
         pixels = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
-    if recipe.colour_matrix:
-        return View(_recoloured(pixels, recipe, random), inside)
-    scaled = ((pixels / np.float32(255) - MEAN) / STD).astype(np.float32)
-    return View(scaled, inside)
+    planes: Pixels = pixels.reshape(-1, 3).T.astype(np.float32, order="C")
+    planes = _recoloured(planes, recipe, random) if recipe.colour_matrix else _normalised(planes)
+    return View(planes.reshape(3, recipe.crop, recipe.crop), inside.astype(bool))
 
 
-def _random_resized(size: tuple[int, int], recipe: Recipe, random: Random) -> Box:
-    """A crop of random area and aspect anywhere in an image of `size` (height, width)."""
+def _random_resized(image: Image8, mask: Mask, recipe: Recipe, random: Random) -> tuple[Image8, Image8]:
+    """A crop of random area and aspect, anywhere; the image shrunk with a filter, as Pillow does it."""
+    left, top, width, height = _random_box(mask.shape, recipe, random)
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    size = (recipe.crop, recipe.crop)
+    pixels = np.asarray(Image.fromarray(image[rows, columns]).resize(size, Image.Resampling.BILINEAR))
+    return pixels, _image8(cv2.resize(mask[rows, columns].view(np.uint8), size, interpolation=cv2.INTER_NEAREST))
+
+
+def _random_box(size: tuple[int, ...], recipe: Recipe, random: Random) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a random crop of an image of `size` (height, width)."""
     height, width = size
     for _ in range(CROP_ATTEMPTS):
         area = height * width * random.uniform(*recipe.area)
         aspect = _log_uniform(recipe.aspect, random)
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
-            left, top = random.integers(0, width - w + 1), random.integers(0, height - h + 1)
-            return Box(int(left), int(top), w, h)
+            return int(random.integers(width - w + 1)), int(random.integers(height - h + 1)), w, h
     # an image too long for any of these shapes: the largest crop of the nearest shape, in the middle
     aspect = min(max(width / height, recipe.aspect[0]), recipe.aspect[1])
     w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
-    return Box((width - w) // 2, (height - h) // 2, w, h)
+    return (width - w) // 2, (height - h) // 2, w, h
 
 
-def _object_centred(mask: Mask, recipe: Recipe, random: Random) -> Box:
-    """A crop around the middle of the mask's bounding box, at a scale that does not depend on the object."""
+def _object_centred(image: Image8, mask: Mask, recipe: Recipe, random: Random) -> tuple[Image8, Image8]:
+    """A turned crop around the middle of the mask's bounding box, at a scale that does not depend on the object.
+
+    Resampled without a filter, as images are at evaluation (spec §2). What lies beyond the image's edge
+    repeats it, as background.
+    """
     assert recipe.zoom is not None
-    height, width = mask.shape
-    side = recipe.crop / _log_uniform(recipe.zoom, random)
+    size = np.array(mask.shape[::-1])
     stretch = math.sqrt(_log_uniform(recipe.aspect, random))
-    w, h = min(width, round(side * stretch)), min(height, round(side / stretch))
-    left, top, object_width, object_height = cv2.boundingRect(mask.view(np.uint8))
-    x = left + object_width / 2 + w * random.uniform(-recipe.shift, recipe.shift)
-    y = top + object_height / 2 + h * random.uniform(-recipe.shift, recipe.shift)
-    return Box(min(max(round(x - w / 2), 0), width - w), min(max(round(y - h / 2), 0), height - h), w, h)
+    step = np.array([stretch, 1 / stretch]) / _log_uniform(recipe.zoom, random)  # image pixels per view pixel
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    half = step * recipe.crop / 2
+    centre = np.array([left + width / 2, top + height / 2])
+    centre += 2 * half * random.uniform(-recipe.shift, recipe.shift, 2)
+    centre = np.clip(centre, np.minimum(half, size / 2), np.maximum(size - half, size / 2))
+    angle = math.radians(random.uniform(-recipe.rotation, recipe.rotation))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    matrix = np.array([[cosine, -sine], [sine, cosine]]) * step
+    offset = centre - 0.5 - matrix @ np.full(2, (recipe.crop - 1) / 2)
+    transform = np.column_stack([matrix, offset])
+    shape = (recipe.crop, recipe.crop)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    pixels = cv2.warpAffine(image, transform, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    return _image8(pixels), _image8(cv2.warpAffine(mask.view(np.uint8), transform, shape, flags=flags))
+
+
+def _image8(array: object) -> Image8:
+    """OpenCV's arrays as what they are."""
+    return np.asarray(array, np.uint8)
 
 
 def _log_uniform(bounds: tuple[float, float], random: Random) -> float:
     return math.exp(random.uniform(math.log(bounds[0]), math.log(bounds[1])))
-
-
-def _cut(image: Image8, mask: Mask, box: Box, recipe: Recipe) -> tuple[Image8, Mask]:
-    """The box of image (bilinear) and mask (nearest), resized to a view."""
-    rows, columns = slice(box.top, box.top + box.height), slice(box.left, box.left + box.width)
-    size = (recipe.crop, recipe.crop)
-    inside = cv2.resize(mask[rows, columns].view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    if recipe.antialias:
-        pixels = np.asarray(Image.fromarray(image[rows, columns]).resize(size, Image.Resampling.BILINEAR))
-    else:
-        pixels = np.asarray(cv2.resize(image[rows, columns], size, interpolation=cv2.INTER_CUBIC))
-    return pixels, inside.astype(bool)
 
 
 def _jittered(pixels: Image8, recipe: Recipe, random: Random) -> Image8:
@@ -119,15 +123,21 @@ def _jittered(pixels: Image8, recipe: Recipe, random: Random) -> Image8:
     return np.asarray(picture)
 
 
-def _recoloured(pixels: Image8, recipe: Recipe, random: Random) -> Pixels:
-    """Channels mixed by a random matrix, then each brought to a random mean and deviation.
+def _normalised(planes: Pixels) -> Pixels:
+    """Channels (3×P, 0…255) as the network takes them (spec §2)."""
+    return (planes / np.float32(255) - MEAN) / STD
+
+
+def _recoloured(planes: Pixels, recipe: Recipe, random: Random) -> Pixels:
+    """Channels (3×P) mixed by a random matrix, then each brought to a random mean and deviation.
 
     After that neither colour nor brightness nor contrast tells images apart; what is left is form. The
     network must cope with the same at evaluation, where images keep their own mean and deviation.
     """
-    mixed = pixels.reshape(-1, 3).astype(np.float32) @ random.standard_normal((3, 3), np.float32)
-    mixed -= mixed.mean(axis=0)
-    spread = np.array([_log_uniform(recipe.spread, random) for _ in range(3)], np.float32)
-    mixed *= spread / (mixed.std(axis=0) + np.float32(1e-3))
-    mixed += (recipe.level * random.standard_normal(3)).astype(np.float32)
-    return mixed.reshape(pixels.shape)
+    mixed = random.standard_normal((3, 3), np.float32) @ planes
+    mixed -= mixed.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.einsum("cp,cp->c", mixed, mixed) / mixed.shape[1])
+    spread = [_log_uniform(recipe.spread, random) for _ in range(3)]
+    mixed *= (np.array(spread) / (deviation + 1e-3)).astype(np.float32)[:, None]
+    mixed += (recipe.level * random.standard_normal((3, 1))).astype(np.float32)
+    return mixed
