@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.errors import BadInput, Warn, WrongName, unknown_name
+from bench.errors import BadInput, WrongName, unknown_name
+from bench.priors import boundary
 from bench.priors.masks import FOREGROUND, Mask, Saliency, clean_up, from_saliency, is_too_small, mask_path, read_values
 from bench.samples import Image8, Sample, Samples, read_image, read_size
 
@@ -35,7 +36,6 @@ class Estimator(Protocol):
 class EstimatorEntry:
     """What the registry knows of an estimator before it is loaded."""
 
-    summary: str
     supervision: str
     """Every label that had a part in its masks."""
     load: Callable[[], Estimator]
@@ -75,8 +75,12 @@ class Method(Protocol):
     def propose(self, sample: Sample) -> Proposal:
         """The mask of a sample, cleaned up. Raises BadInput for a file that cannot be used."""
 
-    def check(self, samples: Samples, warn: Warn) -> None:
-        """Raises, before the work begins, what would stop it for every sample."""
+    def check(self, samples: Samples) -> list[str]:
+        """What a user should know beforehand. Raises what would stop the work for every sample."""
+
+    @property
+    def processes(self) -> bool:
+        """Whether it needs processes to run in parallel; threads do where libraries outside Python do the work."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Estimated:
     """Masks from an estimator's saliency maps."""
 
     id: str
+    processes: bool = True
 
     @property
     def supervision(self) -> str:
@@ -104,9 +109,10 @@ class Estimated:
         image, _ = read_image(sample.image)
         return _if_large_enough(Proposal(from_saliency(ESTIMATORS[self.id].load()(image))))
 
-    def check(self, samples: Samples, warn: Warn) -> None:
+    def check(self, samples: Samples) -> list[str]:
         """Raises BadEnvironment where the estimator cannot be loaded."""
         ESTIMATORS[self.id].load()
+        return []
 
 
 @dataclass(frozen=True)
@@ -117,12 +123,13 @@ class Precomputed:
     clean: bool = True
     """Whether the clean-up is applied; it is not idempotent, so masks that have had it may do without."""
     id: str = PRECOMPUTED
+    processes: bool = False
     supervision: str = "not stated: that of the model which made the masks"
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The folder, as given, and whether it is cleaned up."""
-        return {"from": str(self.folder), "clean_up": self.clean}
+        """The folder, and whether it is cleaned up."""
+        return {"from": str(self.folder.resolve()), "clean_up": self.clean}
 
     def sources(self, sample: Sample) -> tuple[Path, ...]:
         """The mask file, where there is one."""
@@ -141,13 +148,13 @@ class Precomputed:
             return Proposal(skipped=NO_FOREGROUND, note=note)
         return _if_large_enough(Proposal(clean_up(mask) if self.clean else np.asarray(mask), note=note))
 
-    def check(self, samples: Samples, warn: Warn) -> None:
-        """Raises BadInput for a folder that is missing or has a mask of no sample; says how many it lacks."""
+    def check(self, samples: Samples) -> list[str]:
+        """How many masks are missing. Raises BadInput where all are, or the folder is."""
         if not self.folder.is_dir():
             raise BadInput(f"no folder of masks at {self.folder}", "Give the folder of <id>.png files with --from.")
         missing = [sample for sample in samples if not self.sources(sample)]
         if not missing:
-            return
+            return []
         first = mask_path(self.folder, missing[0].id)
         if len(missing) == len(samples):
             raise BadInput(
@@ -155,7 +162,7 @@ class Precomputed:
                 f"{first} is not there",
                 "Give the folder of <id>.png files with --from.",
             )
-        warn(f"{len(missing)} of {len(samples)} images have no mask and are skipped; the first is {first}")
+        return [f"{len(missing)} of {len(samples)} images have no mask and are skipped; the first is {first}"]
 
 
 def _if_large_enough(proposal: Proposal) -> Proposal:
@@ -165,7 +172,9 @@ def _if_large_enough(proposal: Proposal) -> Proposal:
     return proposal
 
 
-ESTIMATORS: dict[str, EstimatorEntry] = {}
+ESTIMATORS: dict[str, EstimatorEntry] = {
+    "boundary": EstimatorEntry(boundary.SUPERVISION, boundary.load, boundary.parameters()),
+}
 """Methods that look at pixels, by id."""
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from bench._version import __version__
@@ -90,12 +95,16 @@ def propose(
     BadEnvironment where `out` cannot be written.
     """
     chosen = samples.first(limit)
-    method.check(chosen, warn)
+    warnings = method.check(chosen)
     recipe = dict(zip(RECIPE, (method.id, method.parameters, samples.card.id, samples.split), strict=True))
     before = _claim(out, recipe, fresh)
+    for message in warnings:
+        warn(message)
     report, started = Report(), time.perf_counter()
+    # first of all, so that even after a kill the folder is known as ours
+    _write_manifest(out, recipe, method, samples, report, before)
     try:
-        for outcome in _in_parallel(partial(_make, method, out), chosen.entries, workers):
+        for outcome in _in_parallel(partial(_make, method, out), chosen.entries, workers, method.processes):
             report.outcomes.append(outcome)
             if progress:
                 progress(len(report.outcomes), len(chosen))
@@ -125,7 +134,7 @@ def _claim(out: Path, recipe: dict[str, Any], fresh: bool) -> dict[str, Any]:
     for key in RECIPE if before else ():
         if before.get(key) != recipe[key]:
             raise WrongName(
-                f"{out} holds masks of another {key}: {_short(before.get(key))} instead of {_short(recipe[key])}",
+                f"{out} holds masks of another recipe: {key} is {_short(before.get(key))}, not {_short(recipe[key])}",
                 "Give another folder with --out, or --fresh to remove them and start over.",
             )
     return before
@@ -135,11 +144,32 @@ def _short(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _in_parallel(make: partial[Outcome], entries: Sequence[Sample], workers: int) -> Iterator[Outcome]:
-    """Outcomes in order."""
-    pool: Executor
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(make, entries)
+def _in_parallel(
+    make: Callable[[Sample], Outcome], entries: Sequence[Sample], workers: int, processes: bool
+) -> Iterator[Outcome]:
+    """Outcomes in the order of the samples."""
+    cv2.setNumThreads(1)  # the workers are the parallelism
+    workers = min(workers, len(entries))
+    if workers == 1:
+        yield from map(make, entries)
+    elif not processes:
+        with ThreadPoolExecutor(workers) as threads:
+            yield from threads.map(make, entries)
+    else:
+        # spawned, not forked: a fork of a process whose libraries run threads may hang
+        with ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker) as pool:
+            try:
+                yield from pool.map(make, entries)
+            except BrokenProcessPool as error:
+                raise BadEnvironment(
+                    "a worker process was killed, most likely for want of memory",
+                    "What was written stays; the same command with fewer --workers goes on from there.",
+                ) from error
+
+
+def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent lets its workers finish their image
+    cv2.setNumThreads(1)
 
 
 def _make(method: Method, out: Path, sample: Sample) -> Outcome:
@@ -148,17 +178,23 @@ def _make(method: Method, out: Path, sample: Sample) -> Outcome:
     if _is_good(path, sample, method):
         return Outcome(sample.id, kept=True)
     proposal = method.propose(sample)
-    try:
+    with _writing(path):
         if proposal.mask is None:
             path.unlink(missing_ok=True)
         else:
             write_mask(path, proposal.mask)
+    return Outcome(sample.id, skipped=proposal.skipped, note=proposal.note)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise BadEnvironment(
             f"cannot write {path}: {error.strerror or error}",
             "What was written stays; mend disk space or permissions, and the same command goes on from there.",
         ) from error
-    return Outcome(sample.id, skipped=proposal.skipped, note=proposal.note)
 
 
 def _is_good(path: Path, sample: Sample, method: Method) -> bool:
@@ -195,7 +231,7 @@ def _write_manifest(
         "skipped": skipped,
         "notes": notes | {outcome.id: outcome.note for outcome in report.outcomes if outcome.note},
     }
-    with atomic_write(out / MANIFEST) as stream:
+    with _writing(out / MANIFEST), atomic_write(out / MANIFEST) as stream:
         stream.write((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
 
 
