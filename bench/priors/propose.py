@@ -224,7 +224,7 @@ def _write_manifest(
         "schema": SCHEMA,
         **recipe,
         "supervision": method.supervision,
-        "version": __version__,
+        "bench_version": __version__,
         "images": len(samples),
         "masks": masks,
         "complete": masks + len(skipped) == len(samples),
