@@ -161,6 +161,12 @@ def read_image(path: Path) -> tuple[Image8, bytes]:
     return array, hashlib.sha256(data).digest()
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """An image's (height, width) in pixels, from its header alone. Raises BadInput naming the file."""
+    with _open(path)[1] as picture:
+        return picture.height, picture.width
+
+
 def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
     """Decode a label file to class indices, H×W uint8, and hash the file.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from cv2.typing import MatLike
 
 from bench.errors import BadInput
 from bench.files import atomic_write
@@ -43,7 +44,7 @@ def clean_up(mask: Mask) -> Mask:
     return cleaned.astype(bool)
 
 
-def _filled_area(contour: npt.NDArray[np.int32]) -> int:
+def _filled_area(contour: MatLike) -> int:
     """Pixels inside and on a contour."""
     left, top, width, height = cv2.boundingRect(contour)
     canvas = np.zeros((height, width), np.uint8)
