@@ -340,3 +340,23 @@ def test_recipes_are_listed_entry_by_entry(capsys):
     assert lines[0].split() == ["ENTRY", "MASKCONTRAST-SUP", "MASKCONTRAST-UNSUP", "SHAPES", "MEANING"]
     (queue,) = [line for line in lines if line.startswith("queue ")]
     assert queue.split()[1:4] == ["128", "256", "512"]
+
+
+def test_a_few_epochs_on_real_images_run_through_with_a_falling_loss(realdata, tmp_path):
+    from bench import catalogue
+    from bench.subjects import find_samples
+
+    card = catalogue.dataset("pascal-voc")
+    samples = find_samples(card, "trainaug", realdata / "VOCdevkit", tmp_path)
+    (tmp_path / "masks").mkdir()
+    for sample in samples:
+        label = np.asarray(Image.open(sample.label))
+        Image.fromarray(np.uint8(255) * ((label > 0) & (label < 255))).save(tmp_path / "masks" / f"{sample.id}.png")
+    entries = {"architecture.backbone": "resnet18", "architecture.width": 8, "architecture.decoder_width": 16}
+    entries |= {"crop": 48, "batch": 8, "epochs": 4, "lr": 0.02, "frozen": []}
+    entries |= {"momentum": 0.9, "queue": 8}  # a queue of random vectors would make the first losses small
+    settings = Settings(data_root=realdata / "VOCdevkit", init="random", device="cpu", entries=entries)
+    pretrain("maskcontrast-sup", "pascal-voc", tmp_path / "masks", tmp_path / "out", settings)
+    rows = read_log(tmp_path / "out")
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
