@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import math
 import shutil
 import sys
@@ -105,6 +106,7 @@ def test_another_seed_gives_other_weights_and_is_not_resumed(tiny, whole, tmp_pa
 def test_a_checkpoint_has_the_authors_format_and_is_evaluated_like_theirs(whole):
     content = torch.load(whole.checkpoint, weights_only=True)
     assert content["epoch"] == 2 and content["identity"]["recipe"]["lr"] == 0.004
+    assert json.loads((whole.checkpoint.parent / "run.json").read_text())["identity"] == content["identity"]
     keys = content["model"].keys()
     assert {key.split(".")[1] for key in keys} == {"model_q", "model_k", "queue", "queue_ptr"}
     assert content["model"]["module.queue"].shape == (6, 8)
@@ -225,7 +227,7 @@ def test_masks_of_foreground_only_give_no_pair(own, tmp_path):
     for path in (own / "masks").glob("*.png"):
         Image.new("L", Image.open(path).size, 255).save(path)
     with pytest.raises(BadInput, match="no crop whose mask covers between 1% and 99%"):
-        train(own, tmp_path / "out")
+        train(own, tmp_path / "out", entries={"zoom": [0.5, 0.5]})
 
 
 @pytest.mark.parametrize(
@@ -266,6 +268,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tiny, tmp_path, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr("bench.files.os.fsync", full)
+        patch.setattr(run, "write_run", lambda *arguments: None)
         with pytest.raises(BadEnvironment, match=r"No space left on device; the last good one, .* is intact"):
             train(tiny, tmp_path)
     assert (tmp_path / "checkpoint.pth.tar").read_bytes() == good
@@ -353,10 +356,11 @@ def test_a_few_epochs_on_real_images_run_through_with_a_falling_loss(realdata, t
         label = np.asarray(Image.open(sample.label))
         Image.fromarray(np.uint8(255) * ((label > 0) & (label < 255))).save(tmp_path / "masks" / f"{sample.id}.png")
     entries = {"architecture.backbone": "resnet18", "architecture.width": 8, "architecture.decoder_width": 16}
-    entries |= {"crop": 48, "batch": 8, "epochs": 4, "lr": 0.02, "frozen": []}
-    entries |= {"momentum": 0.9, "queue": 8}  # a queue of random vectors would make the first losses small
+    entries |= {"crop": 48, "area": [0.5, 1.0], "frozen": [], "dropout": 0, "momentum": 0.9, "temperature": 0.2}
+    entries |= {"optimiser": "adamw", "schedule": "cosine", "lr": 0.003, "weight_decay": 0, "epochs": 6}
+    entries |= {"batch": 8, "queue": 8}  # a longer queue of random vectors would make the first losses small
     settings = Settings(data_root=realdata / "VOCdevkit", init="random", device="cpu", entries=entries)
     pretrain("maskcontrast-sup", "pascal-voc", tmp_path / "masks", tmp_path / "out", settings)
     rows = read_log(tmp_path / "out")
-    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadEnvironment, Warn
 from bench.files import atomic_write
@@ -23,6 +25,8 @@ COLUMNS = (
 """`epoch` and `step` count from 1; losses and accuracy are means over the epoch, over all ranks; `seconds` is
 this epoch's; `held_out_miou`, in percent, stands where `--eval-every` came round."""
 
+RUN = "run.json"
+
 Row = Mapping[str, float | int | None]
 
 
@@ -38,18 +42,13 @@ class Log:
     def add(self, row: Row) -> None:
         """Append a row. Raises BadEnvironment where it cannot be written."""
         self._rows.append({key: _text(row.get(key)) for key in COLUMNS})
-        try:
+        with _environment_errors(self._path):
             self._write()
             if self._events is not None:
                 for key, value in row.items():
                     if key not in ("epoch", "step") and value is not None:
                         self._events.add_scalar(key, value, row["step"])
                 self._events.flush()
-        except OSError as error:
-            raise BadEnvironment(
-                f"cannot write {self._path}: {error.strerror or error}",
-                "Make room or mend the permissions; the same command then goes on from the last checkpoint.",
-            ) from error
 
     def close(self) -> None:
         """Close the event file."""
@@ -63,6 +62,24 @@ class Log:
         writer.writerows(self._rows)
         with atomic_write(self._path) as stream:
             stream.write(text.getvalue().encode())
+
+
+def write_run(folder: Path, entries: Mapping[str, Any]) -> None:
+    """Write `run.json`: what was trained, on what, how and by which version."""
+    text = json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+    with _environment_errors(folder / RUN), atomic_write(folder / RUN) as stream:
+        stream.write(text.encode())
+
+
+@contextmanager
+def _environment_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadEnvironment(
+            f"cannot write {path}: {error.strerror or error}",
+            "Make room or mend the permissions; the same command then goes on from the last checkpoint.",
+        ) from error
 
 
 def _read(path: Path) -> list[dict[str, str]]:

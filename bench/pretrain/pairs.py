@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,9 +53,11 @@ class Pairs:
         self._decoded: dict[str, tuple[Image8, Mask]] = {}
         cv2.setNumThreads(1)  # the pool's threads are the parallelism
         with ThreadPoolExecutor(workers) as pool:
-            sizes = list(pool.map(self._examine, samples))
-        self.samples = tuple(sample for sample, size in zip(samples, sizes, strict=True) if size)
-        empty = [sample.id for sample, size in zip(samples, sizes, strict=True) if not size]
+            examined = list(pool.map(self._examine, samples))
+        self.samples = tuple(sample for sample, (size, _) in zip(samples, examined, strict=True) if size)
+        empty = [sample.id for sample, (size, _) in zip(samples, examined, strict=True) if not size]
+        self.manifest = hashlib.sha256(b"".join(digest for size, digest in examined if size)).hexdigest()
+        """SHA-256 over ids, image files and masks of all that take part."""
         if not self.samples:
             raise BadInput(
                 f"all {len(samples)} masks in {priors.folder} are background",
@@ -67,7 +70,7 @@ class Pairs:
                 f"{len(self.samples)} images with a mask are fewer than a batch of {recipe.batch}",
                 "Use more images, or a smaller batch with --set batch=… (and queue=…).",
             )
-        if sum(sizes) > RESIDENT_BYTES:
+        if sum(size for size, _ in examined) > RESIDENT_BYTES:
             self._decoded.clear()
 
     def __len__(self) -> int:
@@ -78,15 +81,14 @@ class Pairs:
         """Whole batches in an epoch; the rest of the images is left out of it."""
         return len(self) // self.recipe.batch
 
-    def _examine(self, sample: Sample) -> int:
-        """The decoded bytes of an image and its mask; 0 where the mask is background only."""
-        image, mask = self._read(sample)
-        if not mask.any():
-            return 0
-        size = image.nbytes + mask.nbytes
-        if (len(self._decoded) + 1) * size <= RESIDENT_BYTES:
+    def _examine(self, sample: Sample) -> tuple[int, bytes]:
+        """The decoded bytes of an image and its mask, 0 where the mask is background only; and their hash."""
+        image, digest = read_image(sample.image)
+        mask = read_mask(self.priors.path(sample), image.shape[:2])
+        size = image.nbytes + mask.nbytes if mask.any() else 0
+        if 0 < (len(self._decoded) + 1) * size <= RESIDENT_BYTES:
             self._decoded[sample.id] = image, mask
-        return size
+        return size, hashlib.sha256(sample.id.encode() + b"\0" + digest + mask.tobytes()).digest()
 
     def _read(self, sample: Sample) -> tuple[Image8, Mask]:
         known = self._decoded.get(sample.id)

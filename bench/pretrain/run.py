@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,18 +12,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from bench import catalogue
+from bench import catalogue, record
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable, sha256_file
 from bench.observe import Engine, choose_device, default_workers
 from bench.pretrain import checkpoint, ranks
 from bench.pretrain.held_out import clustering_miou, hold_out
 from bench.pretrain.initialise import RANDOM, initial_network
+from bench.pretrain.log import write_run
 from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.pairs import Pairs, named
 from bench.pretrain.recipe import Recipe, override
 from bench.pretrain.trainer import Job, Report, Trainer
 from bench.priors import open_priors
+from bench.priors.reader import MANIFEST
 from bench.samples import Samples
 from bench.subjects import find_samples
 
@@ -65,7 +67,7 @@ def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings
     """Train by a recipe on a data set and its masks; resumes where `out` holds a checkpoint of the same run.
 
     `recipe` is an id or a path to a card, `priors` a folder of `<id>.png`. Writes `checkpoint.pth.tar`,
-    `log.csv`, TensorBoard events and `network.safetensors` into `out`. Under `torchrun` all ranks call it.
+    `run.json`, `log.csv`, TensorBoard events and `network.safetensors` into `out`. Under `torchrun` all ranks call it.
     Raises `bench.errors.BenchError`.
     """
     settings = settings or Settings()
@@ -77,11 +79,14 @@ def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings
     if chosen.batch % ranks.world():
         raise WrongName(f"batch: {chosen.batch} is no multiple of the {ranks.world()} ranks", "Set another batch.")
     require_writable(out, "checkpoint", "--out")
+    module = _module(chosen, settings)
     job = _prepare(chosen, dataset, priors, out, device, settings)
-    trainer = Trainer(job, _module(chosen, settings))
+    trainer = Trainer(job, module)
     if (out / checkpoint.FILE).is_file() and not settings.fresh:
         _check_identity(out / checkpoint.FILE, job.identity)
         trainer.resume()
+    if ranks.rank() == 0:
+        write_run(out, _describe(chosen, priors, job.identity, settings))
     trainer.train()
     if ranks.rank() == 0:
         checkpoint.export(out / checkpoint.EXPORT, trainer.module.model_q)
@@ -150,6 +155,7 @@ def _prepare(recipe: Recipe, dataset: str, priors: Path, out: Path, device: torc
         settings.seed,
         workers,
         _identity(recipe, samples, pairs, settings),
+        dict(settings.entries),
         (lambda network: clustering_miou(network, held_out, engine)) if held_out else None,
         settings.eval_every,
         report,
@@ -168,16 +174,29 @@ def _find_samples(recipe: Recipe, dataset: str, settings: Settings) -> tuple[Sam
 def _identity(recipe: Recipe, samples: Samples, pairs: Pairs, settings: Settings) -> dict[str, Any]:
     """All that decides the weights, as plain values."""
     init = settings.init or recipe.initialisation
-    ids = "\n".join(sample.id for sample in pairs.samples)
     return {
         "recipe": recipe.entries(),
         "dataset": samples.card.id,
         "split": samples.split,
         "images": len(pairs),
-        "ids": hashlib.sha256(ids.encode()).hexdigest(),
+        "manifest": pairs.manifest,
         "seed": settings.seed,
         "init": init if init == RANDOM else sha256_file(Path(init).expanduser()),
         "ranks": ranks.world(),
+    }
+
+
+def _describe(recipe: Recipe, priors: Path, identity: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """What `run.json` says."""
+    manifest = priors / MANIFEST
+    return {
+        "recipe": recipe.id,
+        "overrides": settings.entries,
+        "identity": identity,
+        "priors": json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None,
+        "eval_every": settings.eval_every,
+        "environment": record.environment(),
+        "created": record.now(),
     }
 
 

@@ -43,6 +43,8 @@ class Job:
     workers: int
     identity: dict[str, Any]
     """What must be the same for a run to be resumed, as plain values; kept in the checkpoint."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """The entries of the recipe that the user changed; kept in the checkpoint."""
     evaluate: Callable[[nn.Module], float | None] | None = None
     """Held-out mIoU in percent of a network, where there is one."""
     eval_every: int = 0
@@ -164,7 +166,8 @@ class Trainer:
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.module.model_q.parameters()):
             raise self._diverged(f"weights are not finite after step {self.progress.step}")
         if ranks.rank() == 0:
-            entries = {"epoch": self.progress.step // self.job.pairs.steps_per_epoch, "identity": self.job.identity}
+            epoch = self.progress.step // self.job.pairs.steps_per_epoch
+            entries = {"epoch": epoch, "identity": self.job.identity, "overrides": self.job.overrides}
             checkpoint.save(self.path, self.module, self.optimizer, entries | vars(self.progress))
 
 
