@@ -227,7 +227,7 @@ def test_masks_of_foreground_only_give_no_pair(own, tmp_path):
     for path in (own / "masks").glob("*.png"):
         Image.new("L", Image.open(path).size, 255).save(path)
     with pytest.raises(BadInput, match="no crop whose mask covers between 1% and 99%"):
-        train(own, tmp_path / "out", entries={"zoom": [0.5, 0.5]})
+        train(own, tmp_path / "out", entries={"extent": [1.5, 1.5]})
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_masks_of_foreground_only_give_no_pair(own, tmp_path):
         ({"architecture.widht": 8}, r"unknown recipe entry 'architecture\.widht'"),
         ({"lr": "fast"}, "lr: Input should be a valid number"),
         ({"crop": 2}, "crop: Input should be greater than or equal to 16"),
-        ({"zoom": "[0.5, 0.2]"}, "zoom: the first number must not exceed the second"),
+        ({"extent": "[0.5, 0.2]"}, "extent: the first number must not exceed the second"),
     ],
 )
 def test_entries_that_do_not_fit_are_refused(tiny, tmp_path, entries, message):

@@ -46,7 +46,7 @@ def test_a_view_is_a_function_of_its_generator(name):
     assert not np.array_equal(first.image, other.image)
 
 
-@pytest.mark.parametrize("entries", [{}, {"zoom": [0.4, 0.6]}, {"zoom": [0.4, 0.6], "rotation": 30}])
+@pytest.mark.parametrize("entries", [{}, {"extent": [0.4, 0.6]}, {"extent": [0.4, 0.6], "rotation": 30}])
 def test_mask_and_image_are_cut_alike(entries):
     recipe = override(PUBLISHED, PLAIN | entries)
     for seed in range(20):
@@ -66,8 +66,8 @@ def test_random_resized_crops_have_the_stated_areas_and_aspects():
     assert 0.18 < min(areas) < 0.25 and 0.9 < max(areas) < 1.05
 
 
-def test_object_centred_crops_keep_the_scale_and_the_object():
-    recipe = override(PUBLISHED, PLAIN | {"zoom": [0.5, 0.5], "aspect": [1, 1], "shift": 0})
+def test_object_centred_crops_show_the_object_in_the_stated_size():
+    recipe = override(PUBLISHED, PLAIN | {"extent": [0.625, 0.625], "aspect": [1, 1], "shift": 0})
     view = draw_view(*picture(), recipe, random())
     assert view.mask.sum() == pytest.approx(60 * 80 / 4, rel=0.03)
     rows, columns = view.mask.nonzero()
@@ -77,7 +77,7 @@ def test_object_centred_crops_keep_the_scale_and_the_object():
     edge = np.zeros_like(mask)
     edge[0:20, 0:20] = True
     shown = pixels(draw_view(image, edge, recipe, random()))
-    assert shown[0, 0, 0] < 3 and shown[-1, -1, 0] > 120
+    assert shown[2, 2, 0] < 2 and shown[-3, -3, 0] == pytest.approx(31, abs=1)
 
 
 def test_colour_and_contrast_say_nothing_after_recolouring():

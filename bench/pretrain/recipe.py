@@ -44,8 +44,9 @@ class Recipe(Card):
     """Of a random resized crop: its share of the image."""
     aspect: Range = (3 / 4, 4 / 3)
     """Of a crop: its width over its height."""
-    zoom: Range | None = None
-    """Crops centred on the object instead, with so many view pixels per image pixel; `area` has then no part."""
+    extent: Range | None = None
+    """Crops centred on the object instead, the longer side of its box being such a share of the view's; `area` has
+    then no part. Objects are then alike in size, whatever they were in their images."""
     shift: Share = 0.1
     """Of an object-centred crop: how far its centre may lie from the object's, as a share of the crop."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -60,6 +61,9 @@ class Recipe(Card):
     """The share of views that are mirrored."""
     colour_matrix: bool = False
     """Mix the colour channels by a random 3×3 matrix, so that colour says nothing about what is alike."""
+    tone: NotNegative = 0.0
+    """With `colour_matrix`: the highest frequency of the sine that each channel then goes through, in radians per
+    deviation; it changes which of three tones is the brightest. 0 leaves it out."""
     spread: Range = (1.0, 1.0)
     """With `colour_matrix`: the range of each channel's deviation, in the network's normalised input."""
     level: NotNegative = 0.0
@@ -93,7 +97,7 @@ class Recipe(Card):
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is autocast; losses, weights and optimiser stay in float32."""
 
-    @field_validator("area", "aspect", "zoom", "spread", "foreground")
+    @field_validator("area", "aspect", "extent", "spread", "foreground")
     @classmethod
     def _ascends(cls, values: tuple[float, float] | None) -> tuple[float, float] | None:
         if values is not None and values[0] > values[1]:

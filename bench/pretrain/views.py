@@ -39,7 +39,7 @@ class View(NamedTuple):
 
 def draw_view(image: Image8, mask: Mask, recipe: Recipe, random: Random) -> View:
     """One view of an image (H×W×3 uint8, RGB) and its mask (H×W bool)."""
-    cut = _random_resized if recipe.zoom is None else _object_centred
+    cut = _random_resized if recipe.extent is None else _object_centred
     pixels, inside = cut(image, mask, recipe, random)
     if random.random() < recipe.flip_share:
         pixels, inside = pixels[:, ::-1], inside[:, ::-1]
@@ -77,16 +77,17 @@ def _random_box(size: tuple[int, ...], recipe: Recipe, random: Random) -> tuple[
 
 
 def _object_centred(image: Image8, mask: Mask, recipe: Recipe, random: Random) -> tuple[Image8, Image8]:
-    """A turned crop around the middle of the mask's bounding box, at a scale that does not depend on the object.
+    """A turned crop around the mask's bounding box, in which the object's size is random.
 
-    Resampled without a filter, as images are at evaluation (spec §2). What lies beyond the image's edge
-    repeats it, as background.
+    Resampled without a filter, as images are at evaluation (spec §2). What lies beyond the image's edge has
+    the background's mean colour.
     """
-    assert recipe.zoom is not None
+    assert recipe.extent is not None
     size = np.array(mask.shape[::-1])
-    stretch = math.sqrt(_log_uniform(recipe.aspect, random))
-    step = np.array([stretch, 1 / stretch]) / _log_uniform(recipe.zoom, random)  # image pixels per view pixel
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    stretch = math.sqrt(_log_uniform(recipe.aspect, random))
+    scale = max(width / stretch, height * stretch) / (recipe.crop * _log_uniform(recipe.extent, random))
+    step = scale * np.array([stretch, 1 / stretch])  # image pixels per view pixel
     half = step * recipe.crop / 2
     centre = np.array([left + width / 2, top + height / 2])
     centre += 2 * half * random.uniform(-recipe.shift, recipe.shift, 2)
@@ -98,7 +99,8 @@ def _object_centred(image: Image8, mask: Mask, recipe: Recipe, random: Random) -
     transform = np.column_stack([matrix, offset])
     shape = (recipe.crop, recipe.crop)
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    pixels = cv2.warpAffine(image, transform, shape, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    beyond = cv2.mean(image, mask=(~mask).view(np.uint8))
+    pixels = cv2.warpAffine(image, transform, shape, flags=flags, borderValue=beyond)
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     return _image8(pixels), _image8(cv2.warpAffine(mask.view(np.uint8), transform, shape, flags=flags))
 
@@ -134,10 +136,19 @@ def _recoloured(planes: Pixels, recipe: Recipe, random: Random) -> Pixels:
     After that neither colour nor brightness nor contrast tells images apart; what is left is form. The
     network must cope with the same at evaluation, where images keep their own mean and deviation.
     """
-    mixed = random.standard_normal((3, 3), np.float32) @ planes
-    mixed -= mixed.mean(axis=1, keepdims=True)
-    deviation = np.sqrt(np.einsum("cp,cp->c", mixed, mixed) / mixed.shape[1])
-    spread = [_log_uniform(recipe.spread, random) for _ in range(3)]
-    mixed *= (np.array(spread) / (deviation + 1e-3)).astype(np.float32)[:, None]
+    mixed = _standardised(random.standard_normal((3, 3), np.float32) @ planes)
+    if recipe.tone:
+        frequency = random.uniform(0, recipe.tone, (3, 1)).astype(np.float32) + np.float32(0.01)
+        mixed = _standardised(np.sin(frequency * mixed + random.uniform(-np.pi, np.pi, (3, 1)).astype(np.float32)))
+    spread = np.array([[_log_uniform(recipe.spread, random)] for _ in range(3)], np.float32)
+    mixed *= spread
     mixed += (recipe.level * random.standard_normal((3, 1))).astype(np.float32)
     return mixed
+
+
+def _standardised(planes: Pixels) -> Pixels:
+    """Each channel (3×P) with mean 0 and deviation 1."""
+    planes = planes - planes.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.einsum("cp,cp->c", planes, planes) / planes.shape[1])
+    planes /= (deviation + np.float32(1e-4))[:, None]
+    return planes
