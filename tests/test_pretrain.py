@@ -203,3 +203,19 @@ def test_a_stride_thins_what_is_contrasted_and_nothing_else():
         thin = module._thin(batch[2])
         assert thin.sum() == batch[2].sum() // stride**2
     assert counts[0] == pytest.approx(counts[1])
+
+
+def test_wide_convolutions_of_small_maps_are_as_torch_computes_them():
+    decoder = MaskContrastNetwork(NARROW).decoder
+    (wide,) = [branch[0] for branch in decoder[0].convs if getattr(branch[0], "dilation", None) == (12, 12)]
+    for side in (8, 12, 13):
+        maps = torch.randn(2, wide.in_channels, side, side, requires_grad=True)
+        results = []
+        for training in (True, False):
+            wide.train(training).zero_grad()
+            maps.grad = None
+            output = wide(maps)
+            output.square().sum().backward()
+            results.append((output, maps.grad.clone(), wide.weight.grad.clone()))
+        for fast, plain in zip(*results, strict=True):
+            assert torch.allclose(fast, plain, atol=1e-5)
