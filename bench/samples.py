@@ -167,6 +167,13 @@ def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
     Raises BadInput for a damaged file, pixels that are not 8-bit indices, or a value that is neither a
     class nor the ignore id.
     """
+    label, digest = read_ids(path)
+    require_classes(label, path, card, "Correct the file or the card.")
+    return label, digest
+
+
+def read_ids(path: Path) -> tuple[Image8, bytes]:
+    """Decode an 8-bit palette or greyscale PNG to its ids, H×W uint8, and hash the file. Raises BadInput."""
     data, picture = _open(path)
     try:
         with picture:
@@ -178,15 +185,21 @@ def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
             label = np.asarray(picture).astype(np.uint8, copy=False)
     except _DAMAGE as error:
         raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
+    return label, hashlib.sha256(data).digest()
+
+
+def require_classes(
+    label: Image8, path: Path, card: DatasetCard, remedy: str = "Correct the file or the card."
+) -> None:
+    """Raises BadInput for a value that is neither a class of the card nor its ignore id."""
     present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
     strange = present[(present >= len(card.classes)) & (present != card.labels.ignore)]
     if strange.size:
         raise BadInput(
             f"{path} holds the label {strange[0]}, but {card.id} has the classes 0..{len(card.classes) - 1} "
             f"and {card.labels.ignore} for ignored pixels",
-            "Correct the file or the card.",
+            remedy,
         )
-    return label, hashlib.sha256(data).digest()
 
 
 def _open(path: Path) -> tuple[bytes, Any]:

@@ -229,7 +229,7 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     with progress_bar() as progress:
         stored = perform(model, dataset, protocol, folder, vars(replace(settings, progress=progress)))
     if not quiet:
-        _print_record(stored.record, display(stored.path))
+        print_record(stored.record, display(stored.path))
     return stored.record
 
 
@@ -239,10 +239,12 @@ _NAMES = {
     "mean_class_accuracy": "mean class accuracy",
     "nmi": "NMI",
     "ari": "ARI",
+    "mIoU_last_epoch": "mIoU, last epoch",
+    "mIoU_without_crf": "mIoU without CRF",
 }
 
 
-def _print_record(record: Record, path: str) -> None:
+def print_record(record: Record, path: str) -> None:
     """A run's figures as a person reads them."""
     dataset, protocol = record["dataset"], record["protocol"]
     images = f"{dataset['images']} images" + (
