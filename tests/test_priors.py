@@ -316,7 +316,7 @@ def test_help_imports_nothing_heavy():
 def test_masks_a_manifest_and_a_line_are_what_comes_out(precomputed, shapes, truth, tmp_path):
     done = precomputed(shapes, truth)
     said(done, 0)
-    assert done.stdout.startswith("masks: 10 masks written, 0 kept, 0 images skipped; ") and "images/s" in done.stdout
+    assert done.stdout.startswith("masks: 10 written, 0 kept, 0 skipped; ") and "images/s" in done.stdout
     for path in truth.iterdir():
         written = grey(tmp_path / "masks" / path.name)
         assert (written == 255 * clean_up(grey(path) == 255)).all()
@@ -349,22 +349,22 @@ def test_what_is_there_is_kept_and_what_is_not_good_is_made_again(precomputed, o
     said(precomputed(own_shapes, own_truth), 0)
     masks = tmp_path / "masks"
     before = {path.name: path.read_bytes() for path in masks.glob("*.png")}
-    assert "0 masks written, 10 kept" in precomputed(own_shapes, own_truth).stdout
+    assert "0 written, 10 kept" in precomputed(own_shapes, own_truth).stdout
     (masks / "train_00000.png").unlink()
     (masks / "train_00001.png").write_bytes(b"")
     write_mask(masks / "train_00002.png", np.ones((3, 3), bool))
     Image.fromarray(np.full(grey(masks / "train_00003.png").shape, 7, np.uint8)).save(masks / "train_00003.png")
     later = (masks / "train_00004.png").stat().st_mtime_ns + 1
     os.utime(own_truth / "train_00004.png", ns=(later, later))
-    assert "5 masks written, 5 kept" in precomputed(own_shapes, own_truth).stdout
+    assert "5 written, 5 kept" in precomputed(own_shapes, own_truth).stdout
     assert before == {path.name: path.read_bytes() for path in masks.glob("*.png")}
 
 
 def test_a_limited_run_is_marked_and_the_full_one_goes_on(precomputed, shapes, truth, tmp_path):
-    assert "4 masks written" in precomputed(shapes, truth, "--limit", 4).stdout
+    assert "4 written" in precomputed(shapes, truth, "--limit", 4).stdout
     assert read_manifest(tmp_path)["complete"] is False
-    assert "6 masks written, 4 kept" in precomputed(shapes, truth).stdout
-    assert "0 masks written, 4 kept" in precomputed(shapes, truth, "--limit", 4).stdout
+    assert "6 written, 4 kept" in precomputed(shapes, truth).stdout
+    assert "0 written, 4 kept" in precomputed(shapes, truth, "--limit", 4).stdout
     assert read_manifest(tmp_path)["complete"] and read_manifest(tmp_path)["masks"] == IMAGES
 
 
@@ -399,7 +399,7 @@ def test_samples_without_a_usable_mask_are_skipped_counted_and_named(precomputed
     for _ in range(2):
         done = precomputed(shapes, own_truth)
         said(done, 0, "2 of 10 images have no mask and are skipped; the first is", "train_00000.png")
-        assert "5 images skipped" in done.stdout
+        assert "5 skipped" in done.stdout
         for reason in ("2 no mask file", "2 mask without the value 255", "1 mask under 1 % of the image"):
             assert reason in done.stdout
         manifest = read_manifest(tmp_path)
@@ -413,7 +413,7 @@ def test_samples_without_a_usable_mask_are_skipped_counted_and_named(precomputed
 def test_masks_that_are_no_longer_there_go(precomputed, shapes, own_truth, tmp_path):
     said(precomputed(shapes, own_truth), 0)
     (own_truth / "train_00000.png").unlink()
-    assert "0 masks written, 9 kept, 1 images skipped" in precomputed(shapes, own_truth).stdout
+    assert "0 written, 9 kept, 1 skipped" in precomputed(shapes, own_truth).stdout
     assert not (tmp_path / "masks/train_00000.png").exists()
 
 
@@ -429,7 +429,7 @@ def test_folders_and_files_that_cannot_be_used_are_named(precomputed, shapes, ow
     write_mask(own_truth / "train_00002.png", np.ones((4, 5), bool))
     said(precomputed(shapes, own_truth), 3, "train_00002.png is 5×4 pixels, its image")
     (own_truth / "train_00002.png").write_bytes(good)
-    assert "8 masks written, 2 kept" in precomputed(shapes, own_truth).stdout
+    assert "8 written, 2 kept" in precomputed(shapes, own_truth).stdout
 
 
 def test_no_mask_at_all_is_an_error(precomputed, shapes, own_truth):
@@ -468,7 +468,7 @@ def test_on_a_full_disk_what_was_written_stays(precomputed, shapes, truth, tmp_p
         patch.setattr(propose, "write_mask", full)
         said(precomputed(shapes, truth), 4, "train_00003.png: No space left on device", "What was written stays")
     assert read_manifest(tmp_path)["masks"] == 3 and not read_manifest(tmp_path)["complete"]
-    assert "7 masks written, 3 kept" in precomputed(shapes, truth).stdout
+    assert "7 written, 3 kept" in precomputed(shapes, truth).stdout
 
 
 def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(precomputed, shapes, truth, tmp_path, monkeypatch):
@@ -481,7 +481,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(precomputed, 
         patch.setattr(propose, "write_mask", interrupted)
         said(precomputed(shapes, truth), 130, "interrupted", "goes on")
     assert not read_manifest(tmp_path)["complete"] and not list(tmp_path.rglob("*.tmp"))
-    assert "6 masks written, 4 kept" in precomputed(shapes, truth).stdout
+    assert "6 written, 4 kept" in precomputed(shapes, truth).stdout
 
 
 def test_ids_with_folders_keep_them(truth, shapes, tmp_path):

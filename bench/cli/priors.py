@@ -126,10 +126,12 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
 
     skipped = sum(report.skipped.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
+    made = report.written + skipped
     click.echo(
-        f"{display(out)}: {report.written} masks written, {report.kept} kept, {skipped} images skipped"
+        f"{display(out)}: {report.written} written, {report.kept} kept, {skipped} skipped"
         + (f" ({reasons})" if skipped else "")
-        + f"; {report.seconds:.1f} s, {report.images_per_second:.1f} images/s"
+        + f"; {report.seconds:.1f} s"
+        + (f", {report.images_per_second:.1f} images/s" if made else "")
     )
     if evaluation is None:
         return
@@ -138,9 +140,9 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
         rows.append((name, f"{quality.iou:.2f}", f"{quality.f_measure:.2f}", str(evaluation.images)))
     echo_table(rows)
     click.echo(
-        f"Against label > 0 of {samples.card.id} {samples.split}, means over images; F with β² = 0.3. "
-        f"{evaluation.without_mask} missing masks count as empty, {evaluation.without_foreground} images without "
-        "foreground are left out. The ellipse is half as wide and half as high as the image."
+        f"Means over images of {samples.card.id} {samples.split}, against label > 0; F with β² = 0.3. "
+        f"Masks missing and counted as empty: {evaluation.without_mask}; images without foreground, left out: "
+        f"{evaluation.without_foreground}.\nThe ellipse is half as wide and half as high as the image."
     )
 
 
