@@ -86,8 +86,9 @@ def propose(
 ) -> Report:
     """Write a mask `<id>.png` (0 and 255, the image's size) for every sample that gets one, and the manifest.
 
-    `limit` takes only the first samples. Masks of the same recipe that are there, whole and newer than what they are made from, are kept. `fresh`
-    removes those in `out` first. What was written before an error or an interruption stays.
+    `limit` takes only the first samples. Masks of the same recipe that are there, whole and newer than what they
+    are made from, are kept; `fresh` removes those in `out` first. What was written before an error or an
+    interruption stays.
 
     Raises WrongName where `out` holds masks of another recipe, or PNG files from elsewhere; BadInput for files that
     cannot be used or when no sample gets a mask; BadEnvironment where `out` cannot be written.
