@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ Examples:
   bench run --dataset pascal-voc --data-root ~/VOCdevkit --model maskcontrast-sup --weights FILE
   bench run --solver minibatch --set restarts=1 --num-seeds 10
   bench run --clusters 100 --json
+  bench run --protocol linear --epochs 2 --save-predictions predictions
 """
 
 
@@ -56,7 +58,8 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     multiple=True,
     default=("clustering",),
     show_default=True,
-    help="A protocol, `retrieval` for both of its kind, or `all` that the data set has. Repeatable.",
+    help="clustering, linear, retrieval-21, …, `retrieval` for both of its kind, or `all` that the data set has. "
+    "Repeatable.",
 )
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
 @click.option(
@@ -85,10 +88,18 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     callback=_entries,
     help="Any entry of the preset (see `bench list protocols`). Repeatable.",
 )
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of the linear classifier's training.")
+@click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
 @results_option
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
 @click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
+@click.option(
+    "--save-predictions",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write each image's predicted classes as a palette PNG; `bench score DIR` scores such folders.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def run(
@@ -101,6 +112,8 @@ def run(
     first_seed: int,
     solver: str | None,
     clusters: int | None,
+    epochs: int | None,
+    crf: bool,
     entries: dict[str, str],
     results: Path | None,
     dry_run: bool,
@@ -111,13 +124,16 @@ def run(
 
     Without options: the built-in data set, nothing to download, a figure in under a minute.
     """
-    entries = entries | ({"solver": solver} if solver else {}) | ({"clusters": str(clusters)} if clusters else {})
+    flags = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
+    entries = entries | {key: json.dumps(value) for key, value in flags.items() if value is not None}
     jobs = [
         (model, dataset, protocol)
         for dataset in datasets
         for model in _models_for(dataset, models)
         for protocol in _protocols_for(dataset, protocols)
     ]
+    if engine["save_predictions"] is not None and len(jobs) > 1:
+        raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
     if weights is not None and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--weights fits one model; name it with --model")
     roots = data_roots(data_root)
@@ -213,7 +229,7 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     with progress_bar() as progress:
         stored = perform(model, dataset, protocol, folder, vars(replace(settings, progress=progress)))
     if not quiet:
-        _print_record(stored.record, display(stored.path))
+        print_record(stored.record, display(stored.path))
     return stored.record
 
 
@@ -223,10 +239,12 @@ _NAMES = {
     "mean_class_accuracy": "mean class accuracy",
     "nmi": "NMI",
     "ari": "ARI",
+    "mIoU_last_epoch": "mIoU, last epoch",
+    "mIoU_without_crf": "mIoU without CRF",
 }
 
 
-def _print_record(record: Record, path: str) -> None:
+def print_record(record: Record, path: str) -> None:
     """A run's figures as a person reads them."""
     dataset, protocol = record["dataset"], record["protocol"]
     images = f"{dataset['images']} images" + (
@@ -256,14 +274,11 @@ def _print_record(record: Record, path: str) -> None:
 
 def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, folder: Path) -> None:
     """What `--dry-run` says."""
-    import json
-
     from bench.files import display
+    from bench.measure import cached
     from bench.plan import make_plan
-    from bench.run import store_of
 
     plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
-    store = store_of(plan, plan.samples, settings)
     click.echo(
         f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
     )
@@ -274,7 +289,7 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
         f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}" + (", modified" if plan.modified else "")
     )
     click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
-    click.echo(f"seeds        {', '.join(map(str, plan.seeds))}")
-    click.echo(f"observed     {len(store.known(plan.samples.keys))} of {len(plan.samples)} images are cached")
+    click.echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
+    click.echo(f"done         {cached(plan, settings)}")
     click.echo(f"results      {display(folder)}")
     sys.stdout.flush()
