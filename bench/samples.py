@@ -161,6 +161,12 @@ def read_image(path: Path) -> tuple[Image8, bytes]:
     return array, hashlib.sha256(data).digest()
 
 
+def read_size(path: Path) -> tuple[int, int]:
+    """An image's (height, width) in pixels, from its header alone. Raises BadInput naming the file."""
+    with _open(path)[1] as picture:
+        return picture.height, picture.width
+
+
 def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
     """Decode a label file to class indices, H×W uint8, and hash the file.
 
@@ -174,18 +180,33 @@ def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
 
 def read_ids(path: Path) -> tuple[Image8, bytes]:
     """Decode an 8-bit palette or greyscale PNG to its ids, H×W uint8, and hash the file. Raises BadInput."""
+    values, digest = _read_values(path, "class ids")
+    return values.astype(np.uint8, copy=False), digest
+
+
+def read_grey(path: Path) -> Image8:
+    """Decode a palette or greyscale PNG to its values, H×W uint8; those of a 1-bit one become 0 and 255.
+
+    Raises BadInput, naming the file, where it is missing, damaged or of another kind.
+    """
+    values, _ = _read_values(path, "mask values")
+    return np.where(values, np.uint8(255), np.uint8(0)) if values.dtype == bool else values
+
+
+def _read_values(path: Path, what: str) -> tuple[npt.NDArray[Any], bytes]:
+    """A PNG's values as they stand in it, H×W uint8, or bool where it has one bit; and the file's hash."""
     data, picture = _open(path)
     try:
         with picture:
             if picture.mode not in ("P", "L", "1"):
                 raise BadInput(
-                    f"{path} has {picture.mode} pixels; a palette or greyscale PNG of class ids is expected",
-                    "Convert it to 8-bit class indices.",
+                    f"{path} has {picture.mode} pixels; a palette or greyscale PNG of {what} is expected",
+                    f"Convert it to 8-bit {what}.",
                 )
-            label = np.asarray(picture).astype(np.uint8, copy=False)
+            values = np.asarray(picture)
     except _DAMAGE as error:
         raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
-    return label, hashlib.sha256(data).digest()
+    return values, hashlib.sha256(data).digest()
 
 
 def require_classes(

@@ -16,6 +16,7 @@ import click
 from bench._version import __version__
 from bench.cli.check import check
 from bench.cli.listing import list_, show
+from bench.cli.priors import priors
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
@@ -42,7 +43,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, score, report, check, list_, show):
+for _command in (run, score, report, check, list_, show, priors):
     cli.add_command(_command)
 
 

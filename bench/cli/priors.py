@@ -1,0 +1,167 @@
+"""`bench priors`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.settings import data_roots, echo_table
+
+if TYPE_CHECKING:
+    from bench.cards import DatasetCard
+    from bench.cli.progress import Show
+    from bench.priors.evaluate import Evaluation
+    from bench.priors.methods import Method
+    from bench.priors.propose import Report
+    from bench.samples import Samples
+
+_EPILOG = """\b
+Methods:
+  boundary     estimated from each image alone, no weights and no labels (needs the extra `train`)
+  precomputed  masks that lie on disk: --from FOLDER of <id>.png, only 255 is foreground
+
+\b
+Examples:
+  bench priors shapes --method boundary --out priors/shapes --evaluate
+  bench priors pascal-voc --split trainaug --data-root ~/PASCAL_VOC --method precomputed \\
+        --from saliency_unsupervised_model --no-clean-up --out priors/voc
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("dataset", metavar="DATASET")
+@click.option("--method", required=True, help="Where the masks come from; see below.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the masks.")
+@click.option("--split", help="Split to make masks for. [default: train, else the data set's own]")
+@click.option(
+    "--data-root",
+    multiple=True,
+    metavar="[ID=]PATH",
+    envvar="BENCH_DATA_ROOT",
+    help="Where the data lie.",
+)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="For precomputed: the folder of masks, by its path or its name beside the images.",
+)
+@click.option(
+    "--clean-up/--no-clean-up",
+    default=True,
+    help="For precomputed: remove contours under 1 % of the image; masks that have had it may do without.",
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes or threads. [default: one per core, at most 8]")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N images.")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@click.option("--evaluate", is_flag=True, help="Compare the masks, and a centred ellipse, with the labels.")
+@click.option("--fresh", is_flag=True, help="Remove the masks in --out and start over.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def priors(
+    dataset: str,
+    method: str,
+    out: Path,
+    split: str | None,
+    data_root: tuple[str, ...],
+    source: Path | None,
+    clean_up: bool,
+    workers: int | None,
+    limit: int | None,
+    cache: Path | None,
+    evaluate: bool,
+    fresh: bool,
+    as_json: bool,
+) -> int:
+    """Propose an object mask for each image of a data set, for contrastive pre-training.
+
+    Writes <id>.png (0 and 255) and a manifest, priors.json, to --out. The same command goes on where it
+    stopped. An image whose mask covers less than 1 % of it is skipped.
+    """
+    from bench import catalogue
+    from bench.cli.progress import progress_bar
+    from bench.priors.evaluate import check_labels
+    from bench.priors.evaluate import evaluate as compare
+    from bench.priors.methods import find_method
+    from bench.priors.propose import default_workers, propose
+
+    card = catalogue.dataset(dataset)
+    roots = data_roots(data_root)
+    out, workers = out.expanduser(), workers or default_workers()
+    with progress_bar() as show:
+        samples = _samples(card, split, roots.get(dataset, roots.get("")), cache, show)
+        chosen = find_method(method, source.expanduser() if source else None, clean_up, samples)
+        if evaluate:
+            check_labels(samples)
+        report = propose(
+            chosen,
+            samples,
+            out,
+            workers=workers,
+            limit=limit,
+            fresh=fresh,
+            progress=partial(show, "proposing masks") if show else None,
+            warn=lambda message: click.echo(f"warning: {message}", err=True),
+        )
+        step = partial(show, "evaluating") if show else None
+        evaluation = compare(out, samples.first(limit), workers, step) if evaluate else None
+    (_print_json if as_json else _print)(report, chosen, samples, out, evaluation)
+    return 0
+
+
+def _samples(card: DatasetCard, split: str | None, root: Path | None, cache: Path | None, show: Show | None) -> Samples:
+    from bench.files import cache_folder
+    from bench.subjects import find_samples
+
+    name = split or ("train" if "train" in card.splits else card.default_split)
+    return find_samples(card, name, root, cache_folder(cache), partial(show, "writing shapes") if show else None)
+
+
+def _print(report: Report, method: Method, samples: Samples, out: Path, evaluation: Evaluation | None) -> None:
+    """What a person reads: one line, and the table of an evaluation."""
+    from bench.files import display
+
+    skipped = sum(report.skipped.values())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
+    made = report.written + skipped
+    click.echo(
+        f"{display(out)}: {report.written} written, {report.kept} kept, {skipped} skipped"
+        + (f" ({reasons})" if skipped else "")
+        + f"; {report.seconds:.1f} s"
+        + (f", {report.images_per_second:.1f} images/s" if made else "")
+    )
+    if evaluation is None:
+        return
+    rows = [("MASKS", "IOU %", "F %", "IMAGES")]
+    for name, quality in ((method.id, evaluation.proposals), ("centred ellipse", evaluation.ellipse)):
+        rows.append((name, f"{quality.iou:.2f}", f"{quality.f_measure:.2f}", str(evaluation.images)))
+    echo_table(rows)
+    click.echo(
+        f"Means over images of {samples.card.id} {samples.split}, against label > 0; F with β² = 0.3. "
+        f"Masks missing and counted as empty: {evaluation.without_mask}; images without foreground, left out: "
+        f"{evaluation.without_foreground}.\nThe ellipse is half as wide and half as high as the image."
+    )
+
+
+def _print_json(report: Report, method: Method, samples: Samples, out: Path, evaluation: Evaluation | None) -> None:
+    from bench.record import dumps
+
+    outcome: dict[str, Any] = {
+        "schema": 1,
+        "dataset": samples.card.id,
+        "split": samples.split,
+        "method": method.id,
+        "parameters": method.parameters,
+        "supervision": method.supervision,
+        "folder": str(out),
+        "written": report.written,
+        "kept": report.kept,
+        "skipped": report.skipped,
+        "seconds": report.seconds,
+        "images_per_second": report.images_per_second,
+        "evaluation": evaluation.as_json() if evaluation else None,
+    }
+    click.echo(dumps(outcome), nl=False)
