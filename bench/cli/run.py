@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_roots, results_folder, results_option
+from bench.cli.settings import data_roots, parse_entries, results_folder, results_option
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -23,16 +23,6 @@ Examples:
   bench run --clusters 100 --json
   bench run --protocol linear --epochs 2 --save-predictions predictions
 """
-
-
-def _entries(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    entries = {}
-    for text in values:
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise click.BadParameter(f"'{text}' is not KEY=VALUE")
-        entries[key.strip()] = value.strip()
-    return entries
 
 
 @click.command(epilog=_EPILOG)
@@ -85,7 +75,7 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     "entries",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=_entries,
+    callback=parse_entries,
     help="Any entry of the preset (see `bench list protocols`). Repeatable.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the linear classifier's training.")

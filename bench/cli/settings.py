@@ -86,6 +86,17 @@ def data_roots(given: tuple[str, ...]) -> dict[str, Path]:
     return roots
 
 
+def parse_entries(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """`--set KEY=VALUE`, repeated, as a dict of texts."""
+    entries = {}
+    for text in values:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE")
+        entries[key.strip()] = value.strip()
+    return entries
+
+
 def echo_table(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows in aligned columns, the last one unpadded."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
