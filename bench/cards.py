@@ -13,11 +13,14 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import BadInput
-from bench.presets import ClusteringPreset, Preset, RetrievalPreset
+from bench.presets import ClusteringPreset, LinearPreset, Preset, RetrievalPreset
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 """A card's id: lower case, safe as a folder name on every system."""
+
+
+Channel = Annotated[int, Field(ge=0, le=255)]
 
 
 class _Entry(BaseModel):
@@ -30,10 +33,29 @@ class Architecture(_Entry):
     backbone: Literal["resnet18", "resnet50"]
     width: Annotated[int, Field(ge=4, le=256)] = 64
     """Channels of the first stage; 64 is the standard network."""
-    decoder_width: Annotated[int, Field(ge=4, le=1024)] = 256
-    """Channels inside the DeepLabV3 head."""
-    embedding: Annotated[int, Field(ge=2, le=1024)] = 32
-    """Dimensions of a pixel embedding."""
+    decoder_width: Annotated[int, Field(ge=0, le=1024)] = 256
+    """Channels inside the DeepLabV3 head; 0 for a bare backbone."""
+    embedding: Annotated[int, Field(ge=0, le=1024)] = 32
+    """Dimensions of a pixel embedding; 0 where there is no embedding head."""
+    classes: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Outputs of a linear classifier in the embedding head's place; 0 where there is none."""
+
+    @model_validator(mode="after")
+    def _is_one_of_three(self) -> Architecture:
+        if 0 < self.decoder_width < 4 or self.embedding == 1 or self.classes == 1:
+            raise ValueError("decoder_width must be at least 4, embedding and classes at least 2, or 0 for none")
+        if self.embedding and self.classes:
+            raise ValueError("a network has an embedding or a classifier: set embedding = 0 or classes = 0")
+        if bool(self.decoder_width) != bool(self.embedding or self.classes):
+            raise ValueError("a decoder needs an embedding or classes; a bare backbone (decoder_width = 0) has neither")
+        return self
+
+    @property
+    def what(self) -> str:
+        """In words, what it ends in."""
+        if not self.decoder_width:
+            return "a bare backbone"
+        return "a linear classifier" if self.classes else "an embedding"
 
 
 class RandomWeights(_Entry):
@@ -169,6 +191,7 @@ class Protocols(_Entry):
     """The preset of each protocol on this data set."""
 
     clustering: ClusteringPreset | None = None
+    linear: LinearPreset | None = None
     retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
     retrieval_7: RetrievalPreset | None = Field(default=None, alias="retrieval-7")
 
@@ -191,7 +214,8 @@ class DatasetCard(Card):
     default_models: tuple[str, ...] = ()
     """The models that `bench run` takes on this data set when none is named."""
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=4096)]
-    palette: Literal["voc"] | tuple[tuple[int, int, int], ...] = "voc"
+    palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
+    """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
     splits: dict[str, Split]
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
@@ -205,6 +229,8 @@ class DatasetCard(Card):
             raise ValueError(f"labels.ignore: {self.labels.ignore} is also a class index")
         if self.default_split not in self.splits:
             raise ValueError(f"default_split: '{self.default_split}' is none of the splits")
+        if self.palette != "voc" and len(self.palette) > 256:
+            raise ValueError("palette: more than 256 colours")
         for layout in self.layouts:
             if unknown := set(layout.splits) - set(self.splits):
                 raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is none of the splits")

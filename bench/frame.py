@@ -128,14 +128,16 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
 
 
 def _how_to_run(figure: Published) -> str:
-    base = "clustering" if figure.protocol.startswith("overclustering-") else figure.protocol
+    base = "clustering" if figure.protocol.startswith("overclustering-") else figure.protocol.removesuffix("+crf")
     return command(figure) if base in PRESETS else f"this version has no protocol {figure.protocol}"
 
 
 def command(figure: Published) -> str:
-    """The command that would produce a figure's record."""
+    """The command that would produce a figure's record; of several models the last, which is the most finished."""
     protocol = figure.protocol
     extra = ""
+    if protocol.endswith("+crf"):
+        protocol, extra = protocol.removesuffix("+crf"), " --crf"
     if protocol.startswith("overclustering-"):
         protocol, extra = "clustering", f" --clusters {protocol.rsplit('-', 1)[1]}"
-    return f"bench run --model {figure.card[0]} --dataset {figure.dataset} --protocol {protocol}{extra}"
+    return f"bench run --model {figure.card[-1]} --dataset {figure.dataset} --protocol {protocol}{extra}"

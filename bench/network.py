@@ -90,8 +90,8 @@ class WideConvolution(nn.Conv2d):
         return super().forward(maps)
 
 
-def deeplab_decoder(channels: int, width: int) -> nn.Sequential:
-    """DeepLabV3 head without its classifier; index 4 is the identity in the contrastive model."""
+def deeplab_decoder(channels: int, width: int, classes: int = 0) -> nn.Sequential:
+    """DeepLabV3 head; index 4 is the identity in the contrastive model, its 1×1 classifier in a linear one."""
     aspp = ASPP(channels, ASPP_RATES, width)
     for branch, rate in zip(list(aspp.convs)[1:], ASPP_RATES, strict=False):
         branch[0] = WideConvolution(channels, width, 3, padding=rate, dilation=rate, bias=False)
@@ -100,11 +100,34 @@ def deeplab_decoder(channels: int, width: int) -> nn.Sequential:
         nn.Conv2d(width, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(),
-        nn.Identity(),
+        nn.Conv2d(width, classes, 1) if classes else nn.Identity(),
     )
 
 
-class MaskContrastNetwork(nn.Module):
+class FeatureNetwork(nn.Module):
+    """A backbone, and a decoder if the architecture has one: what linear classifiers stand on (spec §4).
+
+    A decoder's `classes` outputs are part of it as a module, so that released files load strictly, but not of
+    its features.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = DilatedResNet(architecture.backbone, architecture.width)
+        if architecture.decoder_width:
+            self.decoder = deeplab_decoder(self.backbone.channels, architecture.decoder_width, architecture.classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """B×3×H×W normalised images → B×C×(H/8)×(W/8): the decoder's output, else the last feature map."""
+        features: Tensor = self.backbone(images)
+        if self.architecture.decoder_width:
+            for layer in list(self.decoder)[:4]:
+                features = layer(features)
+        return features
+
+
+class MaskContrastNetwork(FeatureNetwork):
     """Images to pixel embeddings and saliency logits, both at stride 8.
 
     The paper upsamples both to the input size (bilinear, `align_corners=False`); here that is left to the
@@ -112,17 +135,19 @@ class MaskContrastNetwork(nn.Module):
     """
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        self.backbone = DilatedResNet(architecture.backbone, architecture.width)
-        self.decoder = deeplab_decoder(self.backbone.channels, architecture.decoder_width)
+        super().__init__(architecture)
         self.head = nn.Conv2d(architecture.decoder_width, architecture.embedding, 1)
         self.classification_head = nn.Conv2d(architecture.decoder_width, 1, 1, bias=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """B×3×H×W → embedding B×D×(H/8)×(W/8) and saliency logit B×(H/8)×(W/8), float32."""
-        features = self.decoder(self.backbone(images))
+        features = self.features(images)
         return self.head(features), self.classification_head(features).squeeze(1)
+
+
+def assemble(architecture: Architecture) -> FeatureNetwork:
+    """The network of an architecture, with weights as torch draws them."""
+    return MaskContrastNetwork(architecture) if architecture.embedding else FeatureNetwork(architecture)
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:

@@ -8,8 +8,7 @@ label histograms, under the predicted mask and outside it. So an image is worth 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from bench.files import load_npz, save_npz, write_with
+from bench.shards import Item, ShardStore
 
-OBSERVER_VERSION = 1
-"""Raised whenever the observer would give other numbers: old caches are then not met again."""
+OBSERVER_VERSION = 2
+"""Raised whenever the observer would give other numbers or files: old caches are then not met again."""
 
-SHARD = 256
-"""Samples per file of the cache."""
-
+MASK = "mask"
 Int64 = npt.NDArray[np.int64]
 GRIDS = {"label": (0, 1), "input": (2, 3)}
 """Grid → columns of `counts`: inside the mask, outside of it."""
@@ -49,7 +46,30 @@ class Observation:
     digest: bytes
     """16 bytes of the hash of the image's and the label's file contents."""
     mask: npt.NDArray[np.uint8]
-    """The mask on the input grid, packed to bits, row-major."""
+    """The mask on the input grid, packed to bits, row-major; empty where it was left in the cache."""
+
+    def item(self) -> Item:
+        """As the cache keeps it; the mask lies apart."""
+        return {
+            "prototype": self.prototype[None],
+            "area": np.array([[self.area, self.near]], np.int64),
+            "size": np.array([self.size], np.int32),
+            "classes": self.classes,
+            "counts": self.counts,
+            "digest": np.frombuffer(self.digest, np.uint8),
+            MASK: self.mask,
+        }
+
+    @classmethod
+    def of_item(cls, item: Item) -> Observation:
+        """What `item` made, with or without its mask."""
+        area, near = item["area"][0].tolist()
+        height, width = item["size"][0].tolist()
+        mask = item.get(MASK, np.empty(0, np.uint8))
+        return cls(
+            item["prototype"][0], area, near, (height, width), item["classes"], item["counts"],
+            item["digest"].tobytes(), mask,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -85,11 +105,16 @@ class Observations:
         return inside, outside
 
 
+def manifest_of(ids: Sequence[str], digests: Sequence[bytes]) -> str:
+    """SHA-256, hexadecimal, over ids and the hashes of file contents: what data this was."""
+    digest = hashlib.sha256()
+    for name, content in zip(ids, digests, strict=True):
+        digest.update(name.encode() + b"\0" + content)
+    return digest.hexdigest()
+
+
 def stack(ids: Sequence[str], observations: Sequence[Observation], meta: dict[str, Any]) -> Observations:
     """Stack single observations and compute the manifest."""
-    digest = hashlib.sha256()
-    for name, observation in zip(ids, observations, strict=True):
-        digest.update(name.encode() + b"\0" + observation.digest)
     lengths = [len(o.classes) for o in observations]
     return Observations(
         ids=tuple(ids),
@@ -100,95 +125,11 @@ def stack(ids: Sequence[str], observations: Sequence[Observation], meta: dict[st
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         classes=np.concatenate([o.classes for o in observations]),
         counts=np.concatenate([o.counts for o in observations]),
-        manifest=digest.hexdigest(),
+        manifest=manifest_of(ids, [o.digest for o in observations]),
         meta=meta,
     )
 
 
-class ObservationStore:
-    """Cached observations of one split under one recipe, in shards of 256 samples.
-
-    Rows are addressed by the sample's key, not by position alone: a limited run, a longer list or one
-    changed image re-uses all that still holds. Files are replaced whole, so a reader never sees half a
-    shard and two writers at worst do the same work twice.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @classmethod
-    def for_recipe(cls, cache: Path, recipe: dict[str, Any]) -> ObservationStore:
-        """The store of everything that was observed in this way. `recipe` must be plain JSON values."""
-        text = json.dumps(recipe | {"observer": OBSERVER_VERSION}, sort_keys=True)
-        return cls(cache / "observations" / hashlib.sha256(text.encode()).hexdigest()[:24])
-
-    def _paths(self, shard: int) -> tuple[Path, Path]:
-        return self.folder / f"{shard:05d}.npz", self.folder / f"{shard:05d}.masks.npz"
-
-    def load(self, shard: int) -> dict[bytes, Observation]:
-        """The observations of one shard by sample key, without masks. A damaged file counts as absent."""
-        path, masks = self._paths(shard)
-        if not masks.is_file():
-            return {}
-        rows = load_npz(path)
-        if not rows:
-            return {}
-        found = {}
-        no_mask = np.empty(0, np.uint8)
-        starts = rows["offsets"]
-        for i, key in enumerate(rows["keys"]):
-            span = slice(int(starts[i]), int(starts[i + 1]))
-            found[key.tobytes()] = Observation(
-                rows["prototypes"][i],
-                int(rows["areas"][i]),
-                int(rows["near"][i]),
-                (int(rows["sizes"][i, 0]), int(rows["sizes"][i, 1])),
-                rows["classes"][span],
-                rows["counts"][span],
-                rows["digests"][i].tobytes(),
-                no_mask,
-            )
-        return found
-
-    def masks(self, shard: int) -> dict[bytes, npt.NDArray[np.uint8]]:
-        """The packed masks of one shard by sample key."""
-        rows = load_npz(self._paths(shard)[1])
-        return {key.tobytes(): mask for key, mask in zip(rows["keys"], rows["masks"], strict=True)} if rows else {}
-
-    def save(self, shard: int, fresh: dict[bytes, Observation]) -> None:
-        """Add observations, masks included, to a shard; the masks are written first."""
-        path, masks_path = self._paths(shard)
-        masks = self.masks(shard) | {key: o.mask for key, o in fresh.items()}
-        rows = {key: o for key, o in self.load(shard).items() if key in masks} | fresh
-        masks = {key: masks[key] for key in rows}
-        keys = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
-        save_npz(masks_path, {"keys": keys, "masks": np.stack(list(masks.values()))})
-        stacked = stack([""] * len(rows), list(rows.values()), {})
-        names = ("prototypes", "areas", "near", "sizes", "offsets", "classes", "counts")
-        digests = np.frombuffer(b"".join(o.digest for o in rows.values()), np.uint8).reshape(len(rows), -1)
-        save_npz(path, {"keys": keys, "digests": digests} | {name: getattr(stacked, name) for name in names})
-
-    def known(self, keys: Sequence[bytes]) -> dict[bytes, Observation]:
-        """All cached observations among `keys`."""
-        found: dict[bytes, Observation] = {}
-        for shard, members in shards(keys):
-            rows = self.load(shard)
-            found.update((key, rows[key]) for key in members if key in rows)
-        return found
-
-    def read_meta(self) -> dict[str, Any]:
-        """What is known of the pass that filled this store."""
-        try:
-            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return meta if isinstance(meta, dict) else {}
-
-    def write_meta(self, meta: dict[str, Any]) -> None:
-        """Keep what is known of the pass that filled this store."""
-        write_with(self.folder / "meta.json", lambda stream: stream.write(json.dumps(meta).encode()))
-
-
-def shards(keys: Sequence[bytes]) -> Iterable[tuple[int, Sequence[bytes]]]:
-    """Shard numbers with the sample keys that belong in each."""
-    return ((start // SHARD, keys[start : start + SHARD]) for start in range(0, len(keys), SHARD))
+def observation_store(cache: Path, recipe: dict[str, Any]) -> ShardStore:
+    """Where everything that was observed in this way is kept. `recipe` must be plain JSON values."""
+    return ShardStore.for_recipe(cache, "observations", recipe | {"observer": OBSERVER_VERSION}, MASK)

@@ -2,82 +2,45 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.errors import BadEnvironment, BadInput, Warn, WrongName
-from bench.observations import SHARD, Observation, Observations, ObservationStore, stack
+from bench.engine import Engine, arithmetic, call, stream
+from bench.errors import BadInput, Warn
+from bench.observations import Observation, Observations, stack
 from bench.preprocess import normalise, resize_image, resize_nearest
-from bench.presets import INPUT_ENTRIES, Preset
+from bench.presets import INPUT_ENTRIES, Preset, SaliencyPreset
 from bench.samples import Image8, Sample, Samples, check_sizes, read_image, read_label
+from bench.shards import Item, ShardStore
 
 NEAR = 1e-4
 """Logits this close to the threshold may fall on either side of it by rounding."""
-FLUSH_SECONDS = 30.0
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One sample, decoded and resized."""
+    """One sample, decoded; the image resized to the input, the label at its own size."""
 
+    sample: Sample
     image: Image8
     label: Image8 | None
     size: tuple[int, int]
     digest: bytes
 
 
-@dataclass
-class Engine:
-    """How a pass is run: nothing here may change a figure beyond floating point, except `precision`."""
-
-    device: torch.device
-    precision: Precision = "float32"
-    batch_size: int = 8
-    workers: int = 2
-    progress: Progress | None = None
-    warn: Warn = lambda message: None
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where there is one. Raises BadEnvironment for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise WrongName(f"unknown device '{name}'", "Use auto, cpu, cuda or cuda:1.") from error
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadEnvironment(f"device '{name}' cannot be used: {reason}", "Use --device cpu or auto.") from error
-    return device
-
-
 def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
-    """All that decides what an observation of a sample is, but the sample itself."""
+    """All that decides what is seen of a sample, but the sample itself."""
     entries = preset.resolved()
-    shared = {key: entries[key] for key in INPUT_ENTRIES}
     return {
         "weights": weights_sha256,
         "dataset": samples.card.id,
@@ -85,15 +48,15 @@ def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, pr
         "classes": len(samples.card.classes),
         "ignore": samples.card.labels.ignore,
         "precision": precision,
-        **shared,
+        **{key: entries[key] for key in INPUT_ENTRIES if key in entries},
     }
 
 
 def observe(
     network: Callable[[], nn.Module],
     samples: Samples,
-    preset: Preset,
-    store: ObservationStore,
+    preset: SaliencyPreset,
+    store: ShardStore,
     engine: Engine,
     *,
     fresh: bool = False,
@@ -103,12 +66,29 @@ def observe(
     `network` is called only when something is left to observe. It must return (embedding B×D×h×w, saliency
     logit B×h×w). What was observed before an error or an interruption stays in the store.
     """
-    found: dict[bytes, Observation] = {} if fresh else store.known(samples.keys)
+
+    def passes(todo: Sequence[int]) -> Any:
+        forward = functools.partial(_run_batch, network(), preset=preset, engine=engine)
+        entries = (samples.entries[i] for i in todo)
+        count = functools.partial(_count, ignore=samples.card.labels.ignore)
+        return stream(entries, functools.partial(load_sample, samples=samples, preset=preset), forward, count, engine)
+
+    found, meta = run_pass(passes, samples, store, engine, fresh=fresh)
+    observations = stack([s.id for s in samples], [Observation.of_item(found[key]) for key in samples.keys], meta)
+    _check_saliency(observations, preset, engine.warn)
+    return observations
+
+
+def run_pass(
+    passes: Callable[[Sequence[int]], Any], samples: Samples, store: ShardStore, engine: Engine, *, fresh: bool
+) -> tuple[dict[bytes, Item], dict[str, Any]]:
+    """Every sample's item by key, and what is known of the pass; `passes(todo)` makes those that are missing."""
+    found: dict[bytes, Item] = {} if fresh else store.known(samples.keys)
     todo = [i for i, key in enumerate(samples.keys) if key not in found]
     meta = store.read_meta()
     if todo:
         started = time.perf_counter()
-        found.update(_observe_missing(network(), samples, todo, preset, store, engine, len(found)))
+        found |= store.fill(samples.keys, todo, passes(todo), engine.progress)
         seconds = time.perf_counter() - started
         meta = {
             "device": str(engine.device),
@@ -118,12 +98,10 @@ def observe(
             "observed": len(todo),
         }
         store.write_meta(meta)
-    observations = stack([s.id for s in samples], [found[key] for key in samples.keys], meta | {"fresh": len(todo)})
-    _check_saliency(observations, preset, engine.warn)
-    return observations
+    return found, meta | {"fresh": len(todo)}
 
 
-def _check_saliency(observations: Observations, preset: Preset, warn: Warn) -> None:
+def _check_saliency(observations: Observations, preset: SaliencyPreset, warn: Warn) -> None:
     empty = int((observations.areas == 0).sum())
     if empty == len(observations):
         raise BadInput(
@@ -134,165 +112,45 @@ def _check_saliency(observations: Observations, preset: Preset, warn: Warn) -> N
         warn(f"{empty} of {len(observations)} images have no salient pixel; they stay in, with a zero prototype")
 
 
-def _observe_missing(
-    network: nn.Module,
-    samples: Samples,
-    todo: Sequence[int],
-    preset: Preset,
-    store: ObservationStore,
-    engine: Engine,
-    already: int,
-) -> dict[bytes, Observation]:
-    """Observe the samples at `todo`, saving shard by shard, and what there is on any way out."""
-    found: dict[bytes, Observation] = {}
-    unsaved: dict[int, dict[bytes, Observation]] = {}
-    saved_at = time.monotonic()
-
-    def save() -> None:
-        for shard in list(unsaved):
-            store.save(shard, unsaved[shard])
-            # The masks are on disk now; memory must not grow with them.
-            found.update((k, _without_mask(o)) for k, o in unsaved.pop(shard).items())
-
-    try:
-        passes = _forward_pass(network, (samples.entries[i] for i in todo), samples, preset, engine)
-        for index, observation in zip(todo, passes, strict=True):
-            unsaved.setdefault(index // SHARD, {})[samples.keys[index]] = observation
-            if engine.progress:
-                done = already + len(found) + sum(map(len, unsaved.values()))
-                engine.progress(done, len(samples))
-            if len(unsaved) > 1 or time.monotonic() - saved_at > FLUSH_SECONDS:
-                save()
-                saved_at = time.monotonic()
-    finally:
-        save()
-    return found
+def load_sample(sample: Sample, samples: Samples, preset: Preset) -> Loaded:
+    """Decode a sample; the image is resized to the preset's input. Raises BadInput naming the file."""
+    image, digest = read_image(sample.image)
+    label = None
+    if sample.label is not None:
+        label, label_digest = read_label(sample.label, samples.card)
+        check_sizes(sample, image, label)
+        digest += label_digest
+    resized = resize_image(image, preset.input, preset.interpolation)
+    return Loaded(sample, resized, label, image.shape[:2], short_digest(digest))
 
 
-def _without_mask(observation: Observation) -> Observation:
-    return replace(observation, mask=np.empty(0, np.uint8))
-
-
-def _forward_pass(
-    network: nn.Module, entries: Iterable[Sample], samples: Samples, preset: Preset, engine: Engine
-) -> Iterator[Observation]:
-    """Decode in threads, run the network here, count pixels in threads again; in order throughout."""
-    cv2.setNumThreads(1)  # the loader's threads are the parallelism
-    card = samples.card
-
-    def load(sample: Sample) -> tuple[Sample, Loaded]:
-        image, digest = read_image(sample.image)
-        label = None
-        if sample.label is not None:
-            label, label_digest = read_label(sample.label, card)
-            check_sizes(sample, image, label)
-            digest += label_digest
-        return sample, Loaded(resize_image(image, preset.input, preset.interpolation), label, image.shape[:2], digest)
-
-    with ThreadPoolExecutor(max(1, engine.workers), "bench-loader") as pool:
-        loaded = _prefetch(pool, load, entries, depth=2 * engine.batch_size)
-        waiting: deque[Future[Observation]] = deque()
-        try:
-            for batch in _batches(loaded, engine.batch_size):
-                seen = _run(network, [item for _, item in batch], preset, engine)
-                for (sample, item), (prototype, mask, near) in zip(batch, seen, strict=True):
-                    if not np.isfinite(prototype).all():
-                        raise BadInput(
-                            f"the network gives NaN or infinity on {sample.image}",
-                            "Its weights are damaged, or --precision is too low for them.",
-                        )
-                    waiting.append(pool.submit(_count, item, prototype, mask, near, card.labels.ignore))
-                while len(waiting) > engine.batch_size:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _prefetch(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], depth: int
-) -> Iterator[Result]:
-    """Results of `function` in order, at most `depth` of them computed ahead."""
-    ahead: deque[Future[Result]] = deque()
-    for item in items:
-        ahead.append(pool.submit(function, item))
-        if len(ahead) >= depth:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
-
-
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def to_device(batch: Sequence[Loaded], preset: Preset, engine: Engine) -> Tensor:
+    """The batch as the network's input, B×3×H×W float32, normalised."""
+    images = torch.from_numpy(np.stack([item.image for item in batch])).to(engine.device, non_blocking=True)
+    return normalise(images, preset)
 
 
 Seen = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], int]
 
 
-def _run(network: nn.Module, batch: Sequence[Loaded], preset: Preset, engine: Engine) -> list[Seen]:
-    """Prototype, mask and near-threshold count of each image; a batch too large for memory is halved."""
-    try:
-        return _run_batch(network, batch, preset, engine)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        if len(batch) == 1:
-            raise BadEnvironment(
-                f"out of memory on {engine.device} with a single image",
-                "Use --device cpu, or --set input='[…, …]' for a smaller input.",
-            ) from error
-    torch.cuda.empty_cache()
-    engine.batch_size = max(1, len(batch) // 2)
-    engine.warn(f"out of memory: going on with batches of {engine.batch_size}")
-    half = engine.batch_size
-    return _run(network, batch[:half], preset, engine) + _run(network, batch[half:], preset, engine)
-
-
-def _run_batch(network: nn.Module, batch: Sequence[Loaded], preset: Preset, engine: Engine) -> list[Seen]:
-    images = torch.from_numpy(np.stack([item.image for item in batch])).to(engine.device, non_blocking=True)
-    with torch.inference_mode(), _arithmetic(engine):
-        embedding, logit = check_output(_call(network, normalise(images, preset)), len(batch))
+def _run_batch(network: nn.Module, batch: Sequence[Loaded], preset: SaliencyPreset, engine: Engine) -> list[Seen]:
+    """Prototype, mask and near-threshold count of each image."""
+    with torch.inference_mode(), arithmetic(engine):
+        embedding, logit = check_output(call(network, to_device(batch, preset, engine)), len(batch))
     with torch.inference_mode():
         prototypes, masks, near = summarise(embedding.float(), logit.float(), preset.input, preset.saliency_threshold)
-        return list(zip(prototypes.cpu().numpy(), masks.cpu().numpy(), near.tolist(), strict=True))
+    for item, finite in zip(batch, torch.isfinite(prototypes).all(dim=1).tolist(), strict=True):
+        require_finite(item, finite)
+    return list(zip(prototypes.cpu().numpy(), masks.cpu().numpy(), near.tolist(), strict=True))
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """The CPU allocator has no exception of its own, only a message."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
-
-
-def _call(network: nn.Module, images: Tensor) -> Any:
-    """The network's output. What it raises, except for lack of memory, becomes BadInput."""
-    try:
-        return network(images)
-    except Exception as error:
-        if _is_out_of_memory(error):
-            raise
+def require_finite(item: Loaded, finite: bool) -> None:
+    """Raises BadInput naming the image on which the network gave NaN or infinity."""
+    if not finite:
         raise BadInput(
-            f"the network fails on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}",
-            "It must take B×3×H×W float32 images at the preset's input size.",
-        ) from error
-
-
-@contextlib.contextmanager
-def _arithmetic(engine: Engine) -> Iterator[None]:
-    """float32 means float32 (no TF32 on CUDA); bfloat16 means autocast."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.autocast(engine.device.type, torch.bfloat16, enabled=engine.precision == "bfloat16"):
-            yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+            f"the network gives NaN or infinity on {item.sample.image}",
+            "Its weights are damaged, or --precision is too low for them.",
+        )
 
 
 def check_output(output: Any, images: int) -> tuple[Tensor, Tensor]:
@@ -341,10 +199,9 @@ def _upsampling(source: int, target: int, like: Tensor) -> Tensor:
     return F.interpolate(identity[None], size=target, mode="linear", align_corners=False)[0].T.contiguous()
 
 
-def _count(
-    item: Loaded, prototype: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_], near: int, ignore: int
-) -> Observation:
+def _count(item: Loaded, seen: Seen, ignore: int) -> Item:
     """Count an image's labels inside and outside its mask, on the label's grid and on the input's."""
+    prototype, mask, near = seen
     small = mask.view(np.uint8)
     classes = np.empty(0, np.uint16)
     counts = np.empty((0, 4), np.int32)
@@ -355,9 +212,8 @@ def _count(
         columns[ignore] = 0
         classes = np.flatnonzero(columns.any(axis=1)).astype(np.uint16)
         counts = columns[classes].astype(np.int32)
-    return Observation(
-        prototype, int(small.sum()), near, item.size, classes, counts, _short(item.digest), np.packbits(mask)
-    )
+    area = int(small.sum())
+    return Observation(prototype, area, near, item.size, classes, counts, item.digest, np.packbits(mask)).item()
 
 
 def _inside_outside(label: Image8, mask: Image8) -> npt.NDArray[np.int64]:
@@ -366,10 +222,6 @@ def _inside_outside(label: Image8, mask: Image8) -> npt.NDArray[np.int64]:
     return joint.reshape(256, 2)[:, ::-1]
 
 
-def _short(digest: bytes) -> bytes:
+def short_digest(digest: bytes) -> bytes:
+    """16 bytes that stand for the hashes of an image's and its label's file contents."""
     return hashlib.sha256(digest).digest()[:16]
-
-
-def default_workers() -> int:
-    """Loader threads: as many as cores, up to eight."""
-    return min(8, os.cpu_count() or 1)

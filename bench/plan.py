@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import catalogue
+from bench import catalogue, crf
 from bench.cards import DatasetCard
-from bench.errors import Warn, WrongName, unknown_name
+from bench.engine import Precision
+from bench.errors import BadInput, Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
-from bench.observe import Precision
-from bench.presets import PRESETS, ClusteringPreset, Preset, RetrievalPreset, fingerprint, override
+from bench.presets import PRESETS, ClusteringPreset, LinearPreset, Preset, RetrievalPreset, fingerprint, override
 from bench.samples import Samples
 from bench.subjects import Subject, find_model, find_samples, rename
 
@@ -43,8 +43,10 @@ class Settings:
     limit: int | None = None
     cache: Path | None = None
     fresh: bool = False
-    progress: Callable[[str, int, int], None] | None = None
-    """Called with (what, images done, images in all)."""
+    progress: Callable[..., None] | None = None
+    """Called with (what, images done, images in all), in training with a fourth, `note`."""
+    save_predictions: Path | None = None
+    """A folder for palette PNGs of class ids, one per image at its own size."""
     warn: Callable[[str], None] | None = None
 
 
@@ -55,8 +57,10 @@ class Plan:
     card: DatasetCard
     subject: Subject
     samples: Samples
-    bank: Samples | None
-    """A second split that the protocol draws on."""
+    support: Samples | None
+    """A second split that the protocol draws on: retrieval's bank, the linear classifier's training images."""
+    limited: bool
+    """Whether a split has fewer images than its publisher counts; a preset's own cut is part of the recipe."""
     protocol: str
     preset: Preset
     seeds: tuple[int, ...]
@@ -70,26 +74,30 @@ def make_plan(
     model: str | Path | nn.Module, dataset: str, protocol: str, settings: Settings, warn: Callable[[str], None]
 ) -> Plan:
     """Resolve names, files and recipe, and check all that can be checked before the work begins."""
-    if protocol not in PRESETS:
-        raise unknown_name("protocol", protocol, PRESETS, "bench list protocols")
+    base, entries = _base_protocol(protocol)
     card = catalogue.dataset(dataset)
-    default = card.protocols.preset(protocol)
+    default = card.protocols.preset(base)
     if default is None:
-        raise WrongName(f"{card.id} has no preset for {protocol}", f"Add [protocols.{protocol}] to its card.")
-    preset = override(default, settings.entries)
+        raise WrongName(f"{card.id} has no preset for {base}", f"Add [protocols.{base}] to its card.")
+    preset = override(default, entries | settings.entries)
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
     split = card.default_split if settings.split is None else settings.split
-    samples, bank = _find_data(card, split, preset, settings, cache, warn)
+    samples = _find_data(card, split, settings, cache, warn).first(settings.limit)
+    if isinstance(preset, ClusteringPreset):
+        require_enough(len(samples), preset.clusters)
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
         subject = rename(subject, settings.name)
+    preset, default = (_fitted(each, subject, card, settings) for each in (preset, default))
     seeds, variations = _seeds(preset, settings), _variations(settings)
     if seeds != _seeds(default, Settings()):
         variations = (f"seeds{seeds[0]}x{len(seeds)}", *variations)
-    name, comparable = protocol, default
-    if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, card):
-        name, comparable = f"overclustering-{preset.clusters}", default.model_copy(update={"clusters": preset.clusters})
+    name, comparable = _published_form(base, preset, default, card)
+    support = _find_support(card, preset, settings, cache, warn)
+    limited = samples.limited or (support is not None and support.limited)
+    if support is not None and isinstance(preset, LinearPreset):
+        support = support.first(preset.train_images)
     resolved = preset.resolved()
     published_recipes = [comparable.resolved()]
     if isinstance(comparable, ClusteringPreset):
@@ -98,45 +106,86 @@ def make_plan(
         card,
         subject,
         samples,
-        bank,
+        support,
+        limited,
         name,
         preset,
         seeds,
-        fingerprint(protocol, resolved),
+        fingerprint(base, resolved),
         published_recipe=resolved in published_recipes,
         variations=variations,
         modified=bool(variations) or resolved != comparable.resolved(),
     )
 
 
-def _find_data(
-    card: DatasetCard, split: str, preset: Preset, settings: Settings, cache: Path, warn: Warn
-) -> tuple[Samples, Samples | None]:
-    """The samples to evaluate on, and those of the bank if the protocol has one."""
-    writing = stage(settings, "writing shapes")
-    samples = find_samples(card, split, settings.data_root, cache, writing).first(settings.limit)
-    bank = None
-    if isinstance(preset, RetrievalPreset):
-        bank = find_samples(card, preset.bank, settings.data_root, cache, writing)
-    elif isinstance(preset, ClusteringPreset):
-        require_enough(len(samples), preset.clusters)
+def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
+    """The protocol whose preset applies, and the entries that its name adds: `linear+crf` is linear with a CRF."""
+    base, plus, suffix = protocol.partition("+")
+    if base not in PRESETS or (plus and (base, suffix) != ("linear", "crf")):
+        raise unknown_name("protocol", protocol, [*PRESETS, "linear+crf"], "bench list protocols")
+    return base, {"crf": True} if plus else {}
+
+
+def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Settings) -> Preset:
+    """The preset as it applies to this model. Raises BadInput for a model that the protocol cannot use."""
+    if not isinstance(preset, LinearPreset):
+        if not subject.has_embedding:
+            what = subject.architecture.what if subject.architecture else "a module"
+            raise BadInput(
+                f"{subject.id} is {what}: it has no embedding and saliency head",
+                "This protocol needs the pre-trained file; what it has can be measured with --protocol linear.",
+            )
+        return preset
+    if preset.crf:
+        crf.require()
+    kind = "trained" if subject.classifier is None else "released"
+    if settings.entries.get("classifier", kind) != kind:
+        raise WrongName(
+            f"the classifier of {subject.id} is {kind} (--set classifier={settings.entries['classifier']})",
+            "Whether there is one in the checkpoint decides; leave the entry out.",
+        )
+    if subject.classifier is not None and len(subject.classifier[0]) != len(card.classes):
+        raise BadInput(
+            f"{subject.id} classifies into {len(subject.classifier[0])} classes, {card.id} has {len(card.classes)}",
+            "Give a classifier of this data set, or a pre-trained network to train one on.",
+        )
+    return preset.model_copy(update={"classifier": kind})
+
+
+def _published_form(base: str, preset: Preset, default: Preset, card: DatasetCard) -> tuple[str, Preset]:
+    """The protocol's id as published figures have it, and the unmodified preset of that id."""
+    if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, card):
+        return f"overclustering-{preset.clusters}", default.model_copy(update={"clusters": preset.clusters})
+    if isinstance(preset, LinearPreset) and preset.crf:
+        return f"{base}+crf", default.model_copy(update={"crf": True})
+    return base, default
+
+
+def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, warn: Warn) -> Samples:
+    """The samples of a split. What is odd about their number is said."""
+    samples = find_samples(card, split, settings.data_root, cache, stage(settings, "writing shapes"))
     official = card.splits[split].images
     if official is not None and len(samples) > official:
         warn(f"{samples.root} lists {len(samples)} {split} images, the card says {official}")
-    for part in (samples, bank):
-        if part is not None and part.limited and settings.limit is None:
-            warn(
-                f"{part.root} holds {len(part)} of the {card.splits[part.split].images} {part.split} images: "
-                "the run is marked as limited"
-            )
-    return samples, bank
+    if samples.limited and settings.limit is None:
+        warn(f"{samples.root} holds {len(samples)} of the {official} {split} images: the run is marked as limited")
+    return samples
+
+
+def _find_support(card: DatasetCard, preset: Preset, settings: Settings, cache: Path, warn: Warn) -> Samples | None:
+    """The second split that a protocol draws on: retrieval's bank, the linear classifier's training images."""
+    if isinstance(preset, RetrievalPreset):
+        return _find_data(card, preset.bank, settings, cache, warn)
+    if isinstance(preset, LinearPreset) and preset.classifier == "trained":
+        return _find_data(card, preset.train, settings, cache, warn)
+    return None
 
 
 def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:
     """The seeds to run; none for a protocol that draws nothing at random."""
-    if not isinstance(preset, ClusteringPreset):
+    if not preset.num_seeds:
         return ()
-    seeds = range(settings.first_seed, settings.first_seed + (settings.num_seeds or preset.seeds))
+    seeds = range(settings.first_seed, settings.first_seed + (settings.num_seeds or preset.num_seeds))
     if not 0 <= seeds[0] <= seeds[-1] < 2**31:
         raise WrongName(f"seeds {seeds[0]} to {seeds[-1]} are out of range", "Seeds are 0 to 2147483647.")
     return tuple(seeds)
@@ -152,7 +201,7 @@ def _variations(settings: Settings) -> tuple[str, ...]:
 
 
 def stage(settings: Settings, name: str) -> Callable[[int, int], None] | None:
-    """The settings\' progress callback for one stage of the work; None where nobody watches."""
+    """The settings' progress callback for one stage of the work; None where nobody watches."""
     if settings.progress is None:
         return None
     show = settings.progress

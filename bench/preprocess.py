@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -19,9 +20,9 @@ def resize_image(image: Image8, size: tuple[int, int], interpolation: str = "cub
     return cv2.resize(image, size[::-1], interpolation=_INTERPOLATION[interpolation])  # type: ignore[return-value]
 
 
-def resize_nearest(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Resize an H×W uint8 map to `size` with OpenCV's nearest rule, whose rounding is part of the protocol."""
-    return cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)  # type: ignore[return-value]
+def resize_nearest(labels: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Resize an H×W uint8 or uint16 map to `size` with OpenCV's nearest rule, whose rounding belongs to it."""
+    return cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST)
 
 
 def normalise(images: Tensor, preset: Preset) -> Tensor:

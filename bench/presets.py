@@ -17,6 +17,8 @@ from bench.errors import WrongName, unknown_name
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=1, le=8192)]
 Unit = Annotated[float, Field(allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Preset(BaseModel):
@@ -32,8 +34,6 @@ class Preset(BaseModel):
     """Subtracted from RGB in 0..1."""
     std: tuple[Unit, Unit, Unit] = (0.229, 0.224, 0.225)
     """Divides what `mean` left."""
-    saliency_threshold: Unit = 0.5
-    """A pixel is salient where the saliency *logit* exceeds this (no sigmoid)."""
     absent: Literal["zero", "skip"] = "zero"
     """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
 
@@ -48,12 +48,24 @@ class Preset(BaseModel):
         """The entries that define the figure, as plain JSON values."""
         return self.model_dump(mode="json", exclude={"seeds"})
 
+    @property
+    def num_seeds(self) -> int:
+        """How many seeds are run unless told otherwise; 0 for a protocol that draws nothing at random."""
+        return 0
+
+
+class SaliencyPreset(Preset):
+    """Entries of the protocols that tell objects from background by the saliency head."""
+
+    saliency_threshold: Unit = 0.5
+    """A pixel is salient where the saliency *logit* exceeds this (no sigmoid)."""
+
 
 INPUT_ENTRIES = ("input", "interpolation", "mean", "std", "saliency_threshold")
 """What of a preset decides how an image is observed; the rest only decides how it is scored."""
 
 
-class ClusteringPreset(Preset):
+class ClusteringPreset(SaliencyPreset):
     """K-means on one prototype per image, matched to the classes (spec §3)."""
 
     whiten: Annotated[int, Field(ge=0)] = 32
@@ -86,8 +98,13 @@ class ClusteringPreset(Preset):
             del entries["batch"]
         return entries
 
+    @property
+    def num_seeds(self) -> int:
+        """As the preset says."""
+        return self.seeds
 
-class RetrievalPreset(Preset):
+
+class RetrievalPreset(SaliencyPreset):
     """Each image takes the class of its nearest neighbour in a bank of prototypes (spec §5)."""
 
     bank: str = "train"
@@ -96,10 +113,67 @@ class RetrievalPreset(Preset):
     """Classes that count as ignored, in the bank and in the evaluation."""
     averaged: Literal["all", "objects"] = "all"
     """The mean is over all classes that are not void, or leaves the background out as well."""
+    grid: Literal["input", "label"] = "input"
+    """Where pixels are counted: at the input size, or at the label's own size."""
+
+
+class LinearPreset(Preset):
+    """A 1×1 convolution on frozen features: trained here by this recipe, or released by its authors (spec §4)."""
+
+    classifier: Literal["trained", "released"] = "trained"
+    """Set by the model: a checkpoint with a classifier in it is evaluated as it is, without training."""
+    train: str = "trainaug"
+    """The split to train on."""
+    train_images: Positive | None = None
+    """Only its first so many images; all if unset."""
+    epochs: Positive = 60
+    batch: Positive = 16
+    """Images per step; the last, incomplete batch of an epoch is dropped."""
+    lr: Rate = 0.1
+    """SGD's learning rate."""
+    momentum: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    lr_decay: Rate = 0.1
+    """The learning rate is multiplied by this in every epoch whose index exceeds `lr_decay_after`."""
+    lr_decay_after: Annotated[int, Field(ge=0)] = 25
+    init_std: Rate = 0.01
+    """Standard deviation of the initial weights; the bias starts at 0."""
+    flip: Share = 0.5
+    """Probability of a horizontal flip."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 5.0
+    """Degrees: uniform between minus this and this, about the image's centre."""
+    scale: tuple[Rate, Rate] = (0.75, 1.25)
+    """Uniform between the two, in the same warp; what lies outside the image becomes black background."""
+    selection: Literal["best on val", "last"] = "best on val"
+    """Which epoch is reported: the best by the mIoU on the evaluated split at the input size, or the last."""
+    crf: bool = False
+    """Refine the logits with a dense CRF (`--crf`)."""
+    seeds: Positive = 1
+    """How many classifiers are trained, seeds counting up from the first. Not part of the fingerprint."""
+
+    def resolved(self) -> dict[str, Any]:
+        """As `Preset.resolved`; a released classifier has no training recipe."""
+        entries = super().resolved()
+        if self.classifier == "released":
+            entries = {key: value for key, value in entries.items() if key not in TRAINING_ENTRIES}
+        return entries
+
+    @property
+    def num_seeds(self) -> int:
+        """As the preset says; 0 for a released classifier."""
+        return self.seeds if self.classifier == "trained" else 0
+
+
+TRAINING_ENTRIES = (
+    "train", "train_images", "epochs", "batch", "lr", "momentum", "weight_decay", "lr_decay", "lr_decay_after",
+    "init_std", "flip", "rotation", "scale", "selection",
+)  # fmt: skip
+"""The linear preset's entries that only training reads."""
 
 
 PRESETS: dict[str, type[Preset]] = {
     "clustering": ClusteringPreset,
+    "linear": LinearPreset,
     "retrieval-21": RetrievalPreset,
     "retrieval-7": RetrievalPreset,
 }

@@ -173,28 +173,28 @@ def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
     Raises BadInput for a damaged file, pixels that are not 8-bit indices, or a value that is neither a
     class nor the ignore id.
     """
-    label, digest = _read_indices(path, "class ids")
-    present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
-    strange = present[(present >= len(card.classes)) & (present != card.labels.ignore)]
-    if strange.size:
-        raise BadInput(
-            f"{path} holds the label {strange[0]}, but {card.id} has the classes 0..{len(card.classes) - 1} "
-            f"and {card.labels.ignore} for ignored pixels",
-            "Correct the file or the card.",
-        )
+    label, digest = read_ids(path)
+    require_classes(label, path, card, "Correct the file or the card.")
     return label, digest
 
 
+def read_ids(path: Path) -> tuple[Image8, bytes]:
+    """Decode an 8-bit palette or greyscale PNG to its ids, H×W uint8, and hash the file. Raises BadInput."""
+    values, digest = _read_values(path, "class ids")
+    return values.astype(np.uint8, copy=False), digest
+
+
 def read_grey(path: Path) -> Image8:
-    """Decode a greyscale or palette PNG to its values, H×W uint8; those of a 1-bit one become 0 and 255.
+    """Decode a palette or greyscale PNG to its values, H×W uint8; those of a 1-bit one become 0 and 255.
 
     Raises BadInput, naming the file, where it is missing, damaged or of another kind.
     """
-    return _read_indices(path, "mask values", one=255)[0]
+    values, _ = _read_values(path, "mask values")
+    return np.where(values, np.uint8(255), np.uint8(0)) if values.dtype == bool else values
 
 
-def _read_indices(path: Path, what: str, one: int = 1) -> tuple[Image8, bytes]:
-    """An 8-bit file's values as they stand in it, H×W uint8, and its hash; `one` is what a 1-bit file's 1 becomes."""
+def _read_values(path: Path, what: str) -> tuple[npt.NDArray[Any], bytes]:
+    """A PNG's values as they stand in it, H×W uint8, or bool where it has one bit; and the file's hash."""
     data, picture = _open(path)
     try:
         with picture:
@@ -206,7 +206,21 @@ def _read_indices(path: Path, what: str, one: int = 1) -> tuple[Image8, bytes]:
             values = np.asarray(picture)
     except _DAMAGE as error:
         raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
-    return (values * np.uint8(one) if values.dtype == bool else values), hashlib.sha256(data).digest()
+    return values, hashlib.sha256(data).digest()
+
+
+def require_classes(
+    label: Image8, path: Path, card: DatasetCard, remedy: str = "Correct the file or the card."
+) -> None:
+    """Raises BadInput for a value that is neither a class of the card nor its ignore id."""
+    present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
+    strange = present[(present >= len(card.classes)) & (present != card.labels.ignore)]
+    if strange.size:
+        raise BadInput(
+            f"{path} holds the label {strange[0]}, but {card.id} has the classes 0..{len(card.classes) - 1} "
+            f"and {card.labels.ignore} for ignored pixels",
+            remedy,
+        )
 
 
 def _open(path: Path) -> tuple[bytes, Any]:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.palette import voc_palette
 from bench.shapes_patterns import KINDS, Floats, Points
 
 Bytes = NDArray[np.uint8]
@@ -237,13 +238,6 @@ def draw(split: str, index: int, count: int) -> tuple[Bytes, Bytes]:
 # --- files ---
 
 
-def _palette() -> bytes:
-    """The PASCAL VOC colour map, 256 RGB triples: the bits of the index dealt out to the channels."""
-    index = np.arange(256)
-    channels = [sum(((index >> (3 * bit + c)) & 1) << (7 - bit) for bit in range(3)) for c in range(3)]
-    return np.stack(channels, axis=1).astype(np.uint8).tobytes()
-
-
 def _put(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, whoever else writes it at the same time."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -260,7 +254,7 @@ def _write_image(root: Path, split: str, index: int, count: int) -> None:
     picture, mask = io.BytesIO(), io.BytesIO()
     Image.fromarray(image).save(picture, "JPEG", quality=95, subsampling=0)
     paletted = Image.frombytes("P", (label.shape[1], label.shape[0]), label.tobytes())
-    paletted.putpalette(_palette())
+    paletted.putpalette(voc_palette())
     paletted.save(mask, "PNG")
     name = f"{split}_{index:05d}"
     _put(root / "images" / f"{name}.jpg", picture.getvalue())

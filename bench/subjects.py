@@ -6,17 +6,29 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from bench import catalogue
-from bench.cards import DatasetCard, FileWeights, ModelCard, RandomWeights
+from bench.cards import Architecture, DatasetCard, FileWeights, ModelCard, RandomWeights
 from bench.errors import BadInput, Warn, WrongName
 from bench.network import fold_batch_norm
-from bench.observe import Progress
+from bench.parallel import Progress
 from bench.samples import Samples, open_split
-from bench.weights import Weights, build, check_fit, draw_random, hash_module, read_checkpoint, recognise
+from bench.weights import (
+    Weights,
+    build,
+    check_fit,
+    classifier_of,
+    draw_random,
+    hash_module,
+    read_checkpoint,
+    recognise,
+)
 
 
 class NoDataRoot(BadInput):
@@ -42,8 +54,31 @@ class Subject:
     card: ModelCard | None
     network: Callable[[torch.device], nn.Module]
     """Builds the network on a device, prepared for inference."""
+    architecture: Architecture | None = None
+    """None for a module in memory."""
+    classifier: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+    """The linear classifier that came with the weights, if any: C×D and C."""
     cacheable: bool = True
     """False for a module in memory: its weights' hash does not tell what its `forward` does."""
+
+    @property
+    def has_embedding(self) -> bool:
+        """Whether it gives what the protocols on prototypes need: an embedding and a saliency logit."""
+        return self.architecture is None or self.architecture.embedding > 0
+
+    @property
+    def features_are(self) -> str:
+        """What a linear classifier stands on, for the record."""
+        if self.architecture is None:
+            return "what the module's `features` returns, else its embedding"
+        return "the decoder's output" if self.architecture.decoder_width else "the backbone's last feature map"
+
+    def features(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        """B×3×H×W → B×D×h×w: what a linear classifier stands on (spec §4)."""
+        network: Any = self.network(device)
+        if callable(getattr(network, "features", None)):
+            return network.features
+        return lambda images: network(images)[0]
 
 
 def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn) -> Subject:
@@ -81,16 +116,34 @@ def _from_card(card: ModelCard, weights: Weights, warn: Warn | None = None) -> S
     # now, not when the network is built: a cache that is warm must not let a wrong file through
     check_fit(card.architecture, weights)
     training = card.training
+    return _from_weights(
+        weights, card.architecture, card.id, card.title, training.initialisation, training.prior,
+        training.supervision, card,
+    )  # fmt: skip
+
+
+def _from_weights(
+    weights: Weights,
+    architecture: Architecture,
+    name: str,
+    title: str,
+    initialisation: str,
+    prior: str,
+    supervision: str,
+    card: ModelCard | None,
+) -> Subject:
     return Subject(
-        card.id,
-        card.title,
+        name,
+        title,
         weights.sha256,
         weights.source,
-        training.initialisation,
-        training.prior,
-        training.supervision,
+        initialisation,
+        prior,
+        supervision,
         card,
-        lambda device: _prepare(build(card.architecture, weights), device),
+        lambda device: _prepare(build(architecture, weights), device),
+        architecture,
+        classifier_of(weights) if architecture.classes else None,
     )
 
 
@@ -98,17 +151,9 @@ def _from_checkpoint(path: Path) -> Subject:
     weights = read_checkpoint(path)
     architecture = recognise(weights.state, path)
     stem = re.sub(r"[^a-z0-9._+-]+", "-", path.name.lower().split(".pth")[0].removesuffix(".safetensors")).strip("-.")
-    return Subject(
-        f"{stem[:60] or 'checkpoint'}-{weights.sha256[:8]}",
-        path.name,
-        weights.sha256,
-        path.name,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        None,
-        lambda device: _prepare(build(architecture, weights), device),
-    )
+    check_fit(architecture, weights)
+    name = f"{stem[:60] or 'checkpoint'}-{weights.sha256[:8]}"
+    return _from_weights(weights, architecture, name, path.name, UNKNOWN, UNKNOWN, UNKNOWN, None)
 
 
 def _from_module(module: nn.Module) -> Subject:

@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from bench.cards import Architecture, RandomWeights
 from bench.errors import BadInput
 from bench.files import sha256_file
-from bench.network import MaskContrastNetwork
+from bench.network import FeatureNetwork, assemble
 
 State = dict[str, Tensor]
 
 QUERY = "module.model_q."
 LEFTOVERS = re.compile(r"^module\.(model_k\.|queue$|queue_ptr$)")
 """The momentum network and the queue: expected in a training file, of no use here."""
+
+MOCO_QUERY = "module.encoder_q."
+MOCO_LEFTOVERS = re.compile(r"^(module\.(encoder_k\.|queue$|queue_ptr$)|(module\.encoder_q\.)?fc\.)")
+"""What a MoCo file, or a torchvision ResNet, has besides a backbone: its own classifier above all."""
+CLASSIFIER = "decoder.4.weight"
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,8 @@ def _unwrap(content: Any, path: Path) -> State:
 
 def _query_network(state: State, path: Path) -> State:
     """The query network's tensors under bare keys; expected leftovers are dropped, nothing else."""
+    if any(key.startswith(MOCO_QUERY) for key in state) or {"conv1.weight", "layer4.0.conv1.weight"} <= state.keys():
+        return _backbone(state)
     if not any(key.startswith(QUERY) for key in state):
         if any(LEFTOVERS.match(key) for key in state):
             raise BadInput(f"{path} has no '{QUERY}*' keys, only the momentum network", "It is not a whole file.")
@@ -130,37 +138,42 @@ def _query_network(state: State, path: Path) -> State:
     return {key.removeprefix(QUERY): tensor for key, tensor in state.items() if not LEFTOVERS.match(key)}
 
 
+def _backbone(state: State) -> State:
+    """The tensors of a bare ResNet, torchvision's or MoCo's, under `backbone.`; classifiers are dropped (spec §1)."""
+    kept = {key: tensor for key, tensor in state.items() if not MOCO_LEFTOVERS.match(key)}
+    return {f"backbone.{key.removeprefix(MOCO_QUERY)}": tensor for key, tensor in kept.items()}
+
+
 def recognise(state: State, path: Path) -> Architecture:
     """The architecture that a checkpoint's keys and shapes show. Raises BadInput if it is none of ours."""
-    needed = ("backbone.conv1.weight", "decoder.1.weight", "head.weight")
+    bare = not any(key.startswith("decoder.") for key in state)
+    needed = ["backbone.conv1.weight"]
+    if not bare:
+        needed += ["decoder.1.weight"] + ([] if CLASSIFIER in state else ["head.weight"])
     missing = [key for key in needed if key not in state]
-    if missing and "decoder.4.weight" in state:
-        raise BadInput(
-            f"{path} is a linear classifier's file: it has no embedding head",
-            "Clustering needs the pre-trained file, not the linear-finetuned one.",
-        )
     if missing:
         raise BadInput(
             f"{path} is not a MaskContrast network: it lacks '{missing[0]}' (its keys begin with '{min(state)}')",
             "Expected are `backbone.*`, `decoder.*`, `head.*` and `classification_head.*`, "
-            "bare or prefixed `module.model_q.`.",
+            "bare or prefixed `module.model_q.`; `decoder.4.*` in the heads' place; or a ResNet's keys alone.",
         )
     try:
         return Architecture(
             backbone="resnet50" if "backbone.layer1.0.conv3.weight" in state else "resnet18",
             width=state["backbone.conv1.weight"].shape[0],
-            decoder_width=state["decoder.1.weight"].shape[0],
-            embedding=state["head.weight"].shape[0],
+            decoder_width=0 if bare else state["decoder.1.weight"].shape[0],
+            embedding=0 if bare or CLASSIFIER in state else state["head.weight"].shape[0],
+            classes=state[CLASSIFIER].shape[0] if CLASSIFIER in state else 0,
         )
     except (ValueError, IndexError) as error:
         raise BadInput(f"{path}: the shapes of its tensors fit no network of ours: {error}") from error
 
 
-def build(architecture: Architecture, weights: Weights) -> MaskContrastNetwork:
+def build(architecture: Architecture, weights: Weights) -> FeatureNetwork:
     """A network in eval mode with these weights. Raises BadInput unless every key and shape fits."""
     check_fit(architecture, weights)
     with torch.device("meta"):
-        network = MaskContrastNetwork(architecture)
+        network = assemble(architecture)
     network.load_state_dict(weights.state, assign=True)
     return network.eval().requires_grad_(False)
 
@@ -168,7 +181,7 @@ def build(architecture: Architecture, weights: Weights) -> MaskContrastNetwork:
 def check_fit(architecture: Architecture, weights: Weights) -> None:
     """Raises BadInput unless the weights have every key and shape of the architecture, and no other key."""
     with torch.device("meta"):
-        expected = MaskContrastNetwork(architecture).state_dict()
+        expected = assemble(architecture).state_dict()
     state = weights.state
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
@@ -190,6 +203,12 @@ def check_fit(architecture: Architecture, weights: Weights) -> None:
         )
 
 
+def classifier_of(weights: Weights) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A linear model's classifier: weight C×D and bias C, float32."""
+    weight, bias = (weights.state[key].numpy() for key in (CLASSIFIER, CLASSIFIER.replace("weight", "bias")))
+    return weight.reshape(len(weight), -1), bias
+
+
 def draw_random(architecture: Architecture, random: RandomWeights) -> Weights:
     """Seeded weights: He-normal, zero-sum filters, batch norms at rest, a calibrated saliency head.
 
@@ -197,7 +216,7 @@ def draw_random(architecture: Architecture, random: RandomWeights) -> Weights:
     neither on torch's version nor on the order of modules.
     """
     with torch.device("meta"):
-        shapes = {key: value.shape for key, value in MaskContrastNetwork(architecture).state_dict().items()}
+        shapes = {key: value.shape for key, value in assemble(architecture).state_dict().items()}
     state = {key: torch.from_numpy(_draw(key, tuple(shape), random)) for key, shape in shapes.items()}
     digest = hashlib.sha256()
     for key in sorted(state):

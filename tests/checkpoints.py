@@ -104,3 +104,12 @@ def write_small_checkpoint(path: Path) -> Path:
     model |= {"module.queue": torch.zeros(32, 8), "module.queue_ptr": torch.zeros(1, dtype=torch.long)}
     torch.save({"model": model, "optimizer": {}, "epoch": 1}, path)
     return path
+
+
+def write_linear_checkpoint(path: Path, classes: int = 21) -> Path:
+    """A linear-finetuned file: the linear model's own keys, `decoder.4` the classifier, no prefix."""
+    state = {key: value for key, value in small_state().items() if not key.startswith(("head", "classification"))}
+    drawn = np.random.default_rng(4).standard_normal((classes, 64, 1, 1)).astype(np.float32)
+    state |= {"decoder.4.weight": torch.from_numpy(drawn), "decoder.4.bias": torch.zeros(classes)}
+    torch.save(state, path)
+    return path

@@ -40,10 +40,10 @@ def realdata() -> Path:
 
 @pytest.fixture(scope="session")
 def parity() -> Path:
-    """The reference's figures whole, where they are at hand: inputs that are too large to be kept here."""
-    folder = Path(os.environ.get("BENCH_TEST_PARITY", ROOT.parent / "shared" / "parity")) / "golden"
+    """All that the reference implementation produced, where it is at hand; what is small lies in golden/."""
+    folder = Path(os.environ.get("BENCH_TEST_PARITY", ROOT.parent / "shared" / "parity"))
     if not folder.is_dir():
-        pytest.skip(f"no golden inputs at {folder} (set BENCH_TEST_PARITY)")
+        pytest.skip(f"no reference output at {folder} (set BENCH_TEST_PARITY)")
     return folder
 
 
@@ -60,6 +60,14 @@ def small_file(tmp_path_factory) -> Path:
     from tests.checkpoints import write_small_checkpoint
 
     return write_small_checkpoint(tmp_path_factory.mktemp("weights") / "small.pth.tar")
+
+
+@pytest.fixture(scope="session")
+def linear_file(tmp_path_factory) -> Path:
+    """A released classifier of 21 classes on the narrow network, in the authors' file format."""
+    from tests.checkpoints import write_linear_checkpoint
+
+    return write_linear_checkpoint(tmp_path_factory.mktemp("weights") / "linear.pth.tar")
 
 
 def histogram(label, where, ignore=255):

@@ -249,7 +249,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(environment
     plan = subprocess.run(
         [*command, "--dry-run"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    kept = int(plan.stdout.split("observed     ")[1].split(" of 400")[0])
+    kept = int(plan.stdout.split("done         ")[1].split(" of 400")[0])
     assert 0 < kept < 400
 
 

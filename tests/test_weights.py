@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from bench import catalogue
 from bench.errors import BadInput
 from bench.network import MaskContrastNetwork, fold_batch_norm
-from bench.weights import build, draw_random, read_checkpoint, recognise
-from tests.checkpoints import QUERY, small_state, value_hash, values
+from bench.weights import build, classifier_of, draw_random, read_checkpoint, recognise
+from tests.checkpoints import QUERY, small_state, value_hash, values, write_linear_checkpoint
 
 
 @pytest.mark.parametrize(("backbone", "expected"), [("resnet18", "b5a69be5b48b550e"), ("resnet50", "181b195266aeb4c8")])
@@ -135,14 +135,40 @@ def test_other_networks_and_linear_classifiers_are_told_apart(tmp_path):
     path = save(tmp_path, {"fc.weight": torch.zeros(2, 2)})
     with pytest.raises(BadInput, match="not a MaskContrast network"):
         recognise(read_checkpoint(path).state, path)
-    state = small_state()
-    linear = {k: v for k, v in state.items() if not k.startswith(("head", "classification"))}
-    linear |= {"decoder.4.weight": torch.zeros(21, 64, 1, 1), "decoder.4.bias": torch.zeros(21)}
-    path = save(tmp_path, linear)
-    with pytest.raises(BadInput, match="linear classifier"):
-        recognise(read_checkpoint(path).state, path)
+    path = write_linear_checkpoint(tmp_path / "linear.pth.tar", 7)
+    weights = read_checkpoint(path)
+    found = recognise(weights.state, path)
+    assert (found.width, found.decoder_width, found.embedding, found.classes) == (16, 64, 0, 7)
+    weight, bias = classifier_of(weights)
+    assert weight.shape == (7, 64) and bias.shape == (7,)
+    build(found, weights)
     with pytest.raises(BadInput, match="holds no tensors"):
         read_checkpoint(save(tmp_path, {"epoch": 3}))
+
+
+@pytest.mark.parametrize("prefix", ["", "module.encoder_q."])
+def test_a_bare_resnet_of_torchvision_or_moco_is_a_backbone(tmp_path, prefix):
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    state = {prefix + key: value for key, value in resnet18().state_dict().items()}
+    if prefix:
+        state |= {"module.encoder_k.conv1.weight": torch.zeros(1), "module.queue": torch.zeros(2, 2)}
+    torch.save({"state_dict": state}, tmp_path / "r18.pth")
+    weights = read_checkpoint(tmp_path / "r18.pth")
+    found = recognise(weights.state, tmp_path / "r18.pth")
+    assert (found.backbone, found.width, found.decoder_width, found.what) == ("resnet18", 64, 0, "a bare backbone")
+    network = build(found, weights)
+    images = torch.randn(1, 3, 64, 64)
+    whole = resnet18()
+    whole.load_state_dict(
+        {key.removeprefix(prefix): value for key, value in state.items() if prefix in key or not prefix}
+    )
+    whole.eval()
+    stem = whole.layer2(whole.layer1(whole.maxpool(whole.relu(whole.bn1(whole.conv1(images))))))
+    ours = network.backbone
+    assert torch.allclose(ours.layer2(ours.layer1(ours.maxpool(ours.relu(ours.bn1(ours.conv1(images)))))), stem)
+    assert network.features(images).shape == (1, 512, 8, 8)
 
 
 def test_random_cards_draw_the_same_weights_every_time():

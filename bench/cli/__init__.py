@@ -19,6 +19,7 @@ from bench.cli.listing import list_, show
 from bench.cli.priors import priors
 from bench.cli.report import report
 from bench.cli.run import run
+from bench.cli.score import score
 from bench.cli.train import train
 from bench.errors import BenchError
 
@@ -27,6 +28,7 @@ Examples:
   bench run                                     the built-in data set, no download
   bench run --dataset pascal-voc --data-root ~/VOCdevkit --weights FILE --model maskcontrast-sup
   bench run --model ./checkpoint.pth.tar        any checkpoint of this architecture
+  bench score predictions --dataset pascal-voc  PNGs that any program made
   bench report --format pwc                     the paper's table beside what was measured
 """
 
@@ -42,7 +44,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, report, check, list_, show, priors, train):
+for _command in (run, score, report, check, list_, show, priors, train):
     cli.add_command(_command)
 
 

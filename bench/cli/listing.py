@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_roots, echo_table, results_folder, results_option
+from bench.cli.settings import data_root_option, data_roots, echo_table, results_folder, results_option
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard, ModelCard
@@ -148,7 +148,7 @@ def _results(folder: Path) -> Table:
 
 @click.command()
 @click.argument("name", metavar="ID|CARD")
-@click.option("--data-root", multiple=True, metavar="[ID=]PATH", envvar="BENCH_DATA_ROOT", help="Where the data lie.")
+@data_root_option
 @click.option("--split", help="Split to open samples of. [default: the data set's own]")
 @click.option("--samples", type=click.IntRange(0, 100), default=5, show_default=True, help="Samples to open.")
 def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_roots, echo_table
+from bench.cli.settings import cache_option, data_root_option, data_roots, echo_table
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
@@ -36,13 +36,7 @@ Examples:
 @click.option("--method", required=True, help="Where the masks come from; see below.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the masks.")
 @click.option("--split", help="Split to make masks for. [default: train, else the data set's own]")
-@click.option(
-    "--data-root",
-    multiple=True,
-    metavar="[ID=]PATH",
-    envvar="BENCH_DATA_ROOT",
-    help="Where the data lie.",
-)
+@data_root_option
 @click.option(
     "--from",
     "source",
@@ -57,7 +51,7 @@ Examples:
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes or threads. [default: one per core, at most 8]")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images.")
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@cache_option
 @click.option("--evaluate", is_flag=True, help="Compare the masks, and a centred ellipse, with the labels.")
 @click.option("--fresh", is_flag=True, help="Remove the masks in --out and start over.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
@@ -83,10 +77,11 @@ def priors(
     """
     from bench import catalogue
     from bench.cli.progress import progress_bar
+    from bench.parallel import default_workers
     from bench.priors.evaluate import check_labels
     from bench.priors.evaluate import evaluate as compare
     from bench.priors.methods import find_method
-    from bench.priors.propose import default_workers, propose
+    from bench.priors.propose import propose
 
     card = catalogue.dataset(dataset)
     roots = data_roots(data_root)
@@ -126,10 +121,12 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
 
     skipped = sum(report.skipped.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
+    made = report.written + skipped
     click.echo(
-        f"{display(out)}: {report.written} masks written, {report.kept} kept, {skipped} images skipped"
+        f"{display(out)}: {report.written} written, {report.kept} kept, {skipped} skipped"
         + (f" ({reasons})" if skipped else "")
-        + f"; {report.seconds:.1f} s, {report.images_per_second:.1f} images/s"
+        + f"; {report.seconds:.1f} s"
+        + (f", {report.images_per_second:.1f} images/s" if made else "")
     )
     if evaluation is None:
         return
@@ -138,9 +135,9 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
         rows.append((name, f"{quality.iou:.2f}", f"{quality.f_measure:.2f}", str(evaluation.images)))
     echo_table(rows)
     click.echo(
-        f"Against label > 0 of {samples.card.id} {samples.split}, means over images; F with β² = 0.3. "
-        f"{evaluation.without_mask} missing masks count as empty, {evaluation.without_foreground} images without "
-        "foreground are left out. The ellipse is half as wide and half as high as the image."
+        f"Means over images of {samples.card.id} {samples.split}, against label > 0; F with β² = 0.3. "
+        f"Masks missing and counted as empty: {evaluation.without_mask}; images without foreground, left out: "
+        f"{evaluation.without_foreground}.\nThe ellipse is half as wide and half as high as the image."
     )
 
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Show = Callable[..., None]
-"""Called with (what, done, total), and with how it stands where there is more to say."""
+"""Called with (what, done, total), and with a note where there is more to say."""
 
 
 @contextmanager
 def progress_bar() -> Iterator[Show | None]:
-    """A function to call with (what, done, total), or None where stderr is not a terminal."""
+    """A function to call with (what, done, total, note=""), or None where stderr is not a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -27,15 +27,17 @@ def progress_bar() -> Iterator[Show | None]:
             speed = getattr(task, "speed", None)
             return Text(f"{speed:.1f} images/s" if speed else "")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 
-        def show(what: str, done: int, total: int, state: str = "") -> None:
+        def show(what: str, done: int, total: int, note: str = "") -> None:
             if what not in tasks:
                 # what came from the cache took no time and must not count in the rate
-                tasks[what] = int(bar.add_task(what, total=total, completed=done - 1))
-            description = f"{what}  {state}" if state else what
-            bar.update(tasks[what], completed=done, description=description)  # type: ignore[arg-type]
+                tasks[what] = int(bar.add_task(what, total=total, completed=done - 1, note=note))
+            bar.update(tasks[what], completed=done, note=note)  # type: ignore[arg-type]
 
         yield show

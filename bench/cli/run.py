@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_roots, parse_entries, results_folder, results_option
+from bench.cli.settings import cache_option, data_root_option, data_roots, parse_entries, results_folder, results_option
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -20,6 +21,7 @@ Examples:
   bench run --dataset pascal-voc --data-root ~/VOCdevkit --model maskcontrast-sup --weights FILE
   bench run --solver minibatch --set restarts=1 --num-seeds 10
   bench run --clusters 100 --json
+  bench run --protocol linear --epochs 2 --save-predictions predictions
 """
 
 
@@ -46,16 +48,11 @@ Examples:
     multiple=True,
     default=("clustering",),
     show_default=True,
-    help="A protocol, `retrieval` for both of its kind, or `all` that the data set has. Repeatable.",
+    help="clustering, linear, retrieval-21, …, `retrieval` for both of its kind, or `all` that the data set has. "
+    "Repeatable.",
 )
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
-@click.option(
-    "--data-root",
-    multiple=True,
-    metavar="[ID=]PATH",
-    envvar="BENCH_DATA_ROOT",
-    help="Where the data lie. Repeatable with ID=.",
-)
+@data_root_option
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]")
@@ -75,10 +72,18 @@ Examples:
     callback=parse_entries,
     help="Any entry of the preset (see `bench list protocols`). Repeatable.",
 )
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of the linear classifier's training.")
+@click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
 @results_option
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@cache_option
 @click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
+@click.option(
+    "--save-predictions",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write each image's predicted classes as a palette PNG; `bench score DIR` scores such folders.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def run(
@@ -91,6 +96,8 @@ def run(
     first_seed: int,
     solver: str | None,
     clusters: int | None,
+    epochs: int | None,
+    crf: bool,
     entries: dict[str, str],
     results: Path | None,
     dry_run: bool,
@@ -101,13 +108,16 @@ def run(
 
     Without options: the built-in data set, nothing to download, a figure in under a minute.
     """
-    entries = entries | ({"solver": solver} if solver else {}) | ({"clusters": str(clusters)} if clusters else {})
+    flags = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
+    entries = entries | {key: json.dumps(value) for key, value in flags.items() if value is not None}
     jobs = [
         (model, dataset, protocol)
         for dataset in datasets
         for model in _models_for(dataset, models)
         for protocol in _protocols_for(dataset, protocols)
     ]
+    if engine["save_predictions"] is not None and len(jobs) > 1:
+        raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
     if weights is not None and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--weights fits one model; name it with --model")
     roots = data_roots(data_root)
@@ -203,7 +213,7 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     with progress_bar() as progress:
         stored = perform(model, dataset, protocol, folder, vars(replace(settings, progress=progress)))
     if not quiet:
-        _print_record(stored.record, display(stored.path))
+        print_record(stored.record, display(stored.path))
     return stored.record
 
 
@@ -213,10 +223,12 @@ _NAMES = {
     "mean_class_accuracy": "mean class accuracy",
     "nmi": "NMI",
     "ari": "ARI",
+    "mIoU_last_epoch": "mIoU, last epoch",
+    "mIoU_without_crf": "mIoU without CRF",
 }
 
 
-def _print_record(record: Record, path: str) -> None:
+def print_record(record: Record, path: str) -> None:
     """A run's figures as a person reads them."""
     dataset, protocol = record["dataset"], record["protocol"]
     images = f"{dataset['images']} images" + (
@@ -246,14 +258,11 @@ def _print_record(record: Record, path: str) -> None:
 
 def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, folder: Path) -> None:
     """What `--dry-run` says."""
-    import json
-
     from bench.files import display
+    from bench.measure import cached
     from bench.plan import make_plan
-    from bench.run import store_of
 
     plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
-    store = store_of(plan, plan.samples, settings)
     click.echo(
         f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
     )
@@ -264,7 +273,7 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
         f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}" + (", modified" if plan.modified else "")
     )
     click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
-    click.echo(f"seeds        {', '.join(map(str, plan.seeds))}")
-    click.echo(f"observed     {len(store.known(plan.samples.keys))} of {len(plan.samples)} images are cached")
+    click.echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
+    click.echo(f"done         {cached(plan, settings)}")
     click.echo(f"results      {display(folder)}")
     sys.stdout.flush()

@@ -22,6 +22,24 @@ def results_option(command: Command) -> Command:
     )(command)
 
 
+def data_root_option(command: Command) -> Command:
+    """`--data-root`, read by `data_roots`."""
+    return click.option(
+        "--data-root",
+        multiple=True,
+        metavar="[ID=]PATH",
+        envvar="BENCH_DATA_ROOT",
+        help="Where the data lie. Repeatable with ID=.",
+    )(command)
+
+
+def cache_option(command: Command) -> Command:
+    """`--cache`, the cache folder."""
+    return click.option(
+        "--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder."
+    )(command)
+
+
 def results_folder(given: Path | None) -> Path:
     """The folder of records to use."""
     from bench.catalogue import default_results

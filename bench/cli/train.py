@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench.cli.settings import data_roots, parse_entries
+from bench.cli.settings import cache_option, data_roots, parse_entries
 
 _EPILOG = """\b
 Examples:
@@ -56,7 +56,7 @@ Examples:
     help="Hold out a fifth of the split, and score clustering on it every N epochs.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@cache_option
 @click.option("--fresh", is_flag=True, help="Start over even where a checkpoint lies in --out.")
 def train(
     recipe: str,

@@ -10,15 +10,17 @@ from pathlib import Path
 from torch import nn
 
 from bench import record
+from bench.engine import Engine
 from bench.errors import BadInput, WrongName
 from bench.kmeans import require_enough
 from bench.network import fold_batch_norm
-from bench.observations import ObservationStore
-from bench.observe import Engine, observe
+from bench.observations import MASK
+from bench.observe import observe
 from bench.plan import FIRST_SEED
 from bench.presets import ClusteringPreset
 from bench.protocols import clustering
 from bench.samples import Samples
+from bench.shards import ShardStore
 
 SHARE = 5
 """One part in so many is held out: the last of the split's list."""
@@ -51,7 +53,7 @@ def clustering_miou(network: nn.Module, samples: Samples, engine: Engine) -> flo
     frozen = fold_batch_norm(copy.deepcopy(network).eval().requires_grad_(False))
     with tempfile.TemporaryDirectory(prefix="bench-held-out-") as folder:
         try:
-            observations = observe(lambda: frozen, samples, preset, ObservationStore(Path(folder)), engine)
+            observations = observe(lambda: frozen, samples, preset, ShardStore(Path(folder), MASK), engine)
         except BadInput as error:
             engine.warn(f"held-out evaluation: {error.problem}")
             return None

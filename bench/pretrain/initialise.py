@@ -10,9 +10,9 @@ from torch import nn
 from bench.errors import BadInput, WrongName
 from bench.network import MaskContrastNetwork
 from bench.pretrain.recipe import Recipe
-from bench.weights import State, read_state
+from bench.weights import read_checkpoint
 
-MOCO = "module.encoder_q."
+BACKBONE = "backbone."
 RANDOM = "random"
 
 _REMEDY = {
@@ -66,7 +66,7 @@ def _draw(network: MaskContrastNetwork) -> None:
 
 def _load_backbone(backbone: nn.Module, path: Path, recipe: Recipe) -> None:
     """Load a backbone whole; the classifier `fc.*` that either kind of file has on top is dropped."""
-    state = backbone_state(read_state(path))
+    state = {key.removeprefix(BACKBONE): value for key, value in read_checkpoint(path).state.items()}
     expected = backbone.state_dict()
     wrong = [
         key
@@ -81,10 +81,3 @@ def _load_backbone(backbone: nn.Module, path: Path, recipe: Recipe) -> None:
             "Give a file of this backbone, in torchvision's layout or as MoCo v2 saves it.",
         )
     backbone.load_state_dict(state)
-
-
-def backbone_state(state: State) -> State:
-    """The backbone's tensors under bare keys, from torchvision's layout or MoCo's `module.encoder_q.*`."""
-    if any(key.startswith(MOCO) for key in state):
-        state = {key.removeprefix(MOCO): tensor for key, tensor in state.items() if key.startswith(MOCO)}
-    return {key: tensor for key, tensor in state.items() if not key.startswith("fc.")}

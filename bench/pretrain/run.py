@@ -13,9 +13,10 @@ import torch
 import torch.distributed as dist
 
 from bench import catalogue, record
+from bench.engine import Engine, choose_device
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable, sha256_file
-from bench.observe import Engine, choose_device, default_workers
+from bench.parallel import default_workers
 from bench.pretrain import checkpoint, ranks
 from bench.pretrain.held_out import clustering_miou, hold_out
 from bench.pretrain.initialise import RANDOM, initial_network

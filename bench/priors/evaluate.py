@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BadInput, WrongName
+from bench.parallel import Progress
 from bench.priors.masks import Mask, mask_path, read_mask
-from bench.priors.propose import Progress
 from bench.samples import Sample, Samples, read_label
 
 BETA_SQUARED = 0.3
@@ -98,7 +98,7 @@ def agreement(mask: Mask, truth: Mask) -> tuple[float, float]:
     return hit / (proposed + true - hit), (1 + BETA_SQUARED) * hit / (proposed + BETA_SQUARED * true)
 
 
-def centred_ellipse(size: tuple[int, int]) -> Mask:
-    """An ellipse in the middle of an image of `size` (height, width), half as high and half as wide: H×W bool."""
-    rows, columns = (((np.arange(n) + 0.5) / n - 0.5) / (ELLIPSE_AXES / 2) for n in size)
+def centred_ellipse(size: tuple[int, int], axes: float = ELLIPSE_AXES) -> Mask:
+    """An ellipse in the middle of an image of `size` (height, width), its axes that share of the sides: H×W bool."""
+    rows, columns = (((np.arange(n) + 0.5) / n - 0.5) / (axes / 2) for n in size)
     return np.asarray(rows[:, None] ** 2 + columns**2 <= 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,7 +40,7 @@ class EstimatorEntry:
     supervision: str
     """Every label that had a part in its masks."""
     load: Callable[[], Estimator]
-    """Gives the estimator, one per process. Raises BadEnvironment where a package that it needs is not installed."""
+    """Gives the estimator. Raises BadEnvironment where a package that it needs is not installed."""
     parameters: Mapping[str, Any]
     """What defines its masks, for the manifest; with a version that is raised when the code gives others."""
 
@@ -107,7 +108,7 @@ class Estimated:
     def propose(self, sample: Sample) -> Proposal:
         """Threshold and clean-up of the saliency map (spec §6)."""
         image, _ = read_image(sample.image)
-        return _if_large_enough(Proposal(from_saliency(ESTIMATORS[self.id].load()(image))))
+        return _if_large_enough(Proposal(from_saliency(_estimator(self.id)(image))))
 
     def check(self, samples: Samples) -> list[str]:
         """Raises BadEnvironment where the estimator cannot be loaded."""
@@ -176,6 +177,12 @@ ESTIMATORS: dict[str, EstimatorEntry] = {
     "boundary": EstimatorEntry(boundary.SUPERVISION, boundary.load, boundary.parameters()),
 }
 """Methods that look at pixels, by id."""
+
+
+@cache
+def _estimator(name: str) -> Estimator:
+    """The estimator of this process: a network is loaded once, not for every image."""
+    return ESTIMATORS[name].load()
 
 
 def find_method(name: str, folder: Path | None, clean: bool, samples: Samples) -> Method:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ import numpy as np
 from bench._version import __version__
 from bench.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.files import atomic_write, require_writable
+from bench.parallel import Progress
 from bench.priors.masks import FOREGROUND, mask_path, read_values, write_mask
 from bench.priors.methods import Method
 from bench.priors.reader import MANIFEST, SCHEMA, read_manifest
@@ -30,10 +30,6 @@ from bench.samples import Sample, Samples, read_size
 
 RECIPE = ("method", "parameters", "dataset", "split")
 """The manifest's entries that must agree, or masks of two kinds would lie in one folder."""
-
-
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +83,12 @@ def propose(
 ) -> Report:
     """Write a mask `<id>.png` (0 and 255, the image's size) for every sample that gets one, and the manifest.
 
-    `limit`: only so many of the samples, from the first.
+    `limit` takes only the first samples. Masks of the same recipe that are there, whole and newer than what they
+    are made from, are kept; `fresh` removes those in `out` first. What was written before an error or an
+    interruption stays.
 
-    Masks of the same recipe that are there, whole and newer than what they are made from, are kept. `fresh`
-    removes those in `out` first. What was written before an error or an interruption stays. Raises WrongName where
-    `out` holds masks of another recipe, BadInput for files that cannot be used or when no sample gets a mask,
-    BadEnvironment where `out` cannot be written.
+    Raises WrongName where `out` holds masks of another recipe, or PNG files from elsewhere; BadInput for files that
+    cannot be used or when no sample gets a mask; BadEnvironment where `out` cannot be written.
     """
     chosen = samples.first(limit)
     warnings = method.check(chosen)
@@ -214,11 +210,12 @@ def _write_manifest(
     out: Path, recipe: dict[str, Any], method: Method, samples: Samples, report: Report, before: dict[str, Any]
 ) -> None:
     """Say how the masks in `out` were made; what is known of samples not reached, or kept, is carried over."""
-    reached = {outcome.id for outcome in report.outcomes}
-    made = {outcome.id for outcome in report.outcomes if not outcome.kept}
-    skipped = {key: why for key, why in before.get("skipped", {}).items() if key not in reached}
-    notes = {key: note for key, note in before.get("notes", {}).items() if key not in made}
+    unreached = {sample.id for sample in samples} - {outcome.id for outcome in report.outcomes}
+    unmade = unreached | {outcome.id for outcome in report.outcomes if outcome.kept}
+    skipped = {key: why for key, why in before.get("skipped", {}).items() if key in unreached}
     skipped |= {outcome.id: outcome.skipped for outcome in report.outcomes if outcome.skipped}
+    notes = {key: note for key, note in before.get("notes", {}).items() if key in unmade}
+    notes |= {outcome.id: outcome.note for outcome in report.outcomes if outcome.note}
     masks = sum(mask_path(out, sample.id).is_file() for sample in samples)
     manifest = {
         "schema": SCHEMA,
@@ -229,7 +226,7 @@ def _write_manifest(
         "masks": masks,
         "complete": masks + len(skipped) == len(samples),
         "skipped": skipped,
-        "notes": notes | {outcome.id: outcome.note for outcome in report.outcomes if outcome.note},
+        "notes": notes,
     }
     with _writing(out / MANIFEST), atomic_write(out / MANIFEST) as stream:
         stream.write((json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
@@ -239,8 +236,3 @@ def _say_what_was_odd(report: Report, warn: Warn) -> None:
     for note, count in Counter(outcome.note for outcome in report.outcomes if outcome.note).items():
         first = next(outcome.id for outcome in report.outcomes if outcome.note == note)
         warn(f"{count} of {len(report.outcomes)} images: {note}, of which only 255 is foreground; the first is {first}")
-
-
-def default_workers() -> int:
-    """As many as there are cores, up to eight."""
-    return min(8, os.cpu_count() or 1)

@@ -49,7 +49,11 @@ def score_labels(
         extra["nmi"].append(nmi(table))
         extra["ari"].append(ari(table))
     rows = ConfusionRows(observations.ids, num_classes, tuple(seeds), np.stack(labels).astype(np.int32))
-    return Scored(rows, tuple(mappings), extra)
+    painted = [
+        np.stack([mapping[assigned + 1], np.full(len(assigned), mapping[0])], axis=1)
+        for mapping, assigned in zip(mappings, labels, strict=True)
+    ]
+    return Scored(rows, tuple(mappings), np.stack(painted), extra)
 
 
 def pixel_table(inside: Any, outside: Any, labels: Labels, clusters: int) -> Table:

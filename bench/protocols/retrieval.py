@@ -31,12 +31,13 @@ def score(bank: Observations, queries: Observations, preset: dict[str, Any], cla
             "Retrieval needs a labelled bank; see the preset's `bank`.",
         )
     nearest = kept[neighbours(bank.prototypes[kept], queries.prototypes)]
-    rows = paint(queries, labels[nearest], valid, preset["averaged"])
+    rows = paint(queries, labels[nearest], valid, preset["averaged"], preset["grid"])
+    painted = np.stack([labels[nearest], np.zeros_like(nearest)], axis=1)[None]
     detail = {
         "bank": {"split": preset["bank"], "images": len(bank), "entries": len(kept), "manifest": bank.manifest},
         "neighbours": [bank.ids[i] for i in nearest],
     }
-    return Scored(rows, detail=detail)
+    return Scored(rows, mask_classes=painted, detail=detail)
 
 
 def valid_classes(classes: Sequence[str], void: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -67,12 +68,16 @@ def neighbours(bank: npt.NDArray[np.float32], queries: npt.NDArray[np.float32]) 
 
 
 def paint(
-    queries: Observations, predicted: npt.NDArray[np.int64], valid: npt.NDArray[np.bool_], averaged: str
+    queries: Observations,
+    predicted: npt.NDArray[np.int64],
+    valid: npt.NDArray[np.bool_],
+    averaged: str,
+    grid: str = "input",
 ) -> ConfusionRows:
-    """Rows on the input grid: each mask as its class, the rest as background; void classes left out."""
+    """Rows on one grid: each mask as its class, the rest as background; void classes left out."""
     parts = []
     for counts, classes in zip(
-        queries.histograms("input", len(valid)), (predicted, np.zeros_like(predicted)), strict=True
+        queries.histograms(grid, len(valid)), (predicted, np.zeros_like(predicted)), strict=True
     ):
         table = sparse.coo_array(counts)
         kept = (table.data > 0) & valid[table.coords[1]]

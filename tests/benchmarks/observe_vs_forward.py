@@ -13,11 +13,13 @@ from pathlib import Path
 import torch
 
 from bench import catalogue
+from bench.engine import Engine, choose_device
 from bench.network import fold_batch_norm
-from bench.observations import ObservationStore
-from bench.observe import Engine, choose_device, observe
+from bench.observations import MASK
+from bench.observe import observe
 from bench.presets import ClusteringPreset
 from bench.samples import open_split
+from bench.shards import ShardStore
 from bench.weights import build, draw_random
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "VOCSegmentation"
@@ -63,7 +65,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             engine = Engine(device, precision, options.batch_size)  # type: ignore[arg-type]
             start = time.perf_counter()
-            observe(lambda: network, samples, preset, ObservationStore(Path(folder)), engine)
+            observe(lambda: network, samples, preset, ShardStore(Path(folder), MASK), engine)
             seconds = (time.perf_counter() - start) / len(samples)
         print(
             f"observe, {precision:<9}  {seconds:.4f} s   {seconds / unprepared:.2f} of unprepared, "

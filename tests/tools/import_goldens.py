@@ -54,6 +54,17 @@ def select_retrieval(parity: Path, classes: int) -> None:
     (HERE / f"retrieval_{classes}.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
+def select_linear(parity: Path) -> None:
+    arrays = np.load(parity / "golden" / "b_linear_resnet18.npz")
+    np.savez_compressed(HERE / "linear.npz", **{name: arrays[name] for name in arrays.files})
+    figures = json.loads((parity / "golden" / "b_linear_resnet18.json").read_text())
+    crf = json.loads((parity / "golden" / "b_linear_crf_resnet18.json").read_text())
+    steps = [{key: step[key] for key in ("loss", "images", "img_sum", "aug_draws")} for step in figures["iters"]]
+    summary = {"steps": steps, "online": [epoch["mIoU"] for epoch in figures["val_online"]]}
+    summary |= {"offline": figures["offline"], "crf": crf, "versions": figures["versions"]}
+    (HERE / "linear.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
 def select_pretraining(parity: Path, dropout: str) -> None:
     """All figures of the golden steps; their inputs (13 MB) stay where they are."""
     arrays = np.load(parity / "golden" / f"d_pretrain_resnet18_{dropout}.npz")
@@ -70,6 +81,7 @@ def main(parity: Path) -> None:
         select_clustering(parity, backbone)
     for classes in (21, 7):
         select_retrieval(parity, classes)
+    select_linear(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")

@@ -1,0 +1,75 @@
+"""`bench score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.settings import cache_option, data_root_option, data_roots, results_folder, results_option
+
+_EPILOG = """\b
+Examples:
+  bench score predictions --dataset pascal-voc --data-root ~/VOCdevkit
+  bench score clusters --dataset pascal-voc --match iou --name my-model --supervision none
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--dataset", required=True, metavar="ID|CARD", help="A data set's id or a card.")
+@click.option("--split", help="Split that was predicted. [default: the data set's own]")
+@data_root_option
+@click.option(
+    "--match",
+    "matching",
+    type=click.Choice(["none", "iou", "pixels"]),
+    default="none",
+    show_default=True,
+    help="none: the PNGs hold class ids; iou, pixels: cluster ids, matched to classes so as to maximise that.",
+)
+@click.option("--name", metavar="ID", help="The model's id in the record. [default: the folder's name]")
+@click.option("--supervision", metavar="TEXT", help="The labels that the model has seen.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
+@results_option
+@cache_option
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def score(
+    folder: Path,
+    dataset: str,
+    data_root: tuple[str, ...],
+    matching: Any,
+    supervision: str | None,
+    results: Path | None,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Score a folder of predictions that any program made.
+
+    DIR holds one PNG per image, <id>.png at the image's own size: 8-bit palette or greyscale. Folders seed-1,
+    seed-2, … in it are scored as seeds.
+    """
+    from bench.cli.progress import progress_bar
+    from bench.cli.run import print_record
+    from bench.files import display
+    from bench.plan import Settings
+    from bench.record import dumps
+    from bench.score import score_folder
+
+    roots = data_roots(data_root)
+    with progress_bar() as progress:
+        chosen = Settings(
+            data_root=roots.get(dataset, roots.get("")),
+            progress=progress,
+            warn=lambda message: click.echo(f"warning: {message}", err=True),
+            **settings,
+        )
+        stored = score_folder(
+            folder.expanduser(), dataset, results_folder(results), chosen, matching=matching, supervision=supervision
+        )
+    if as_json:
+        click.echo(dumps(stored.record), nl=False)
+    else:
+        print_record(stored.record, display(stored.path))
+    return 0

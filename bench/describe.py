@@ -1,0 +1,87 @@
+"""Describe: what was measured, on what, and how it compares, put together as a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench import published, record
+from bench.cards import DatasetCard
+from bench.protocols import Scored
+from bench.record import Record
+from bench.rows import ConfusionRows
+from bench.samples import Samples
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a protocol found, and what it has to say about how."""
+
+    scored: Scored
+    manifest: str
+    """SHA-256 over the images and labels that were seen."""
+    observed: dict[str, Any]
+    """About the pass over the images."""
+    solver: dict[str, Any]
+    """About what decided the figure after it: library, version, device."""
+    images_per_second: float | None = None
+
+
+def describe(
+    model: dict[str, Any],
+    samples: Samples,
+    protocol: dict[str, Any],
+    seeds: tuple[int, ...],
+    measured: Measured,
+    *,
+    limited: bool,
+) -> Record:
+    """The record of a measurement, all but its cost. `protocol` is the record's entry, preset included."""
+    scored, card = measured.scored, samples.card
+    return {
+        "schema": record.SCHEMA,
+        "model": model,
+        "dataset": {
+            "id": card.id,
+            "title": card.title,
+            "split": samples.split,
+            "images": len(samples),
+            "official_images": card.splits[samples.split].images,
+            "manifest": measured.manifest,
+            "limited": limited,
+            "layout": samples.layout,
+        },
+        "protocol": protocol,
+        "seeds": list(seeds),
+        "metrics": record.metrics_of(scored, protocol["preset"]["absent"]),
+        "per_class": record.per_class(scored.rows, card.classes),
+        "confusion": _confusion(scored.rows, card),
+        "cluster_to_class": [mapping.tolist() for mapping in scored.mappings],
+        "observed": measured.observed,
+        "solver": measured.solver,
+        **scored.detail,
+    }
+
+
+def _confusion(rows: ConfusionRows, card: DatasetCard) -> dict[str, Any]:
+    mean = np.mean([rows.confusion(i) for i in range(len(rows.seeds))], axis=0)
+    return {
+        "classes": list(card.classes),
+        "rows": "predicted, the last one unmatched; mean over seeds",
+        "mean": [[round(value, 3) for value in row] for row in mean.tolist()],
+    }
+
+
+def complete(made: Record, cost: dict[str, Any], solver_gap: float | None) -> None:
+    """Add what is known at the end: how the figures compare, what they cost, where and when they were made."""
+    made["solver_gap"] = solver_gap
+    made["published"] = {
+        metric: published.compare(made, figure)
+        for metric, figure in published.answers_to(made).items()
+        if metric in made["metrics"]
+    }
+    made["cost"] = {"peak_memory_mb": record.peak_memory_mb()} | cost
+    made["environment"] = record.environment()
+    made["created"] = record.now()

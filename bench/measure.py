@@ -1,0 +1,270 @@
+"""Measure: from a plan to a protocol's figures, over whatever passes of the network they need."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+
+from bench import classify, crf, kmeans, linear, published, record
+from bench.classify import Classifiers, decode_map
+from bench.describe import Measured
+from bench.engine import Engine
+from bench.errors import BadInput, Warn
+from bench.files import cache_folder, write_with
+from bench.linear import Training
+from bench.observations import Observations, observation_store
+from bench.observe import observation_recipe, observe
+from bench.plan import FIRST_SEED, Plan, Settings, stage
+from bench.predictions import Map, paint_masks
+from bench.presets import TRAINING_ENTRIES, ClusteringPreset, LinearPreset, RetrievalPreset, SaliencyPreset
+from bench.protocols import Scored, clustering, retrieval
+from bench.protocols import linear as linear_protocol
+from bench.record import Record
+from bench.samples import Samples
+from bench.shards import ShardStore
+from bench.tables import Painted
+
+GAP_SEEDS = 20
+"""Seeds over which our solver is held against the authors'."""
+
+Maps = Callable[[int], Iterator[Map]]
+"""Seed's number → every image's map of class ids at its own size, in order."""
+
+
+def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple[Measured, Maps]:
+    """Carry the plan's protocol out; also returns how to paint its predictions."""
+    if isinstance(plan.preset, LinearPreset):
+        return _measure_linear(plan, plan.preset, engine, settings)
+    assert isinstance(plan.preset, SaliencyPreset)
+    observations = _look(plan, plan.samples, plan.preset, engine, settings)
+    require_labels(bool(observations.counts.any()), plan.samples)
+    scored = _score(plan, observations, engine, settings, warn)
+    measured = Measured(
+        scored,
+        observations.manifest,
+        _observed(observations),
+        _solver_entry(plan, len(observations), kmeans.use_gpu(engine.device.type)),
+        observations.meta.get("images_per_second"),
+    )
+    return measured, lambda seed: _masks_of(plan, plan.preset.input, settings, observations, scored, seed)
+
+
+def require_labels(any_label: bool, samples: Samples) -> None:
+    """Raises BadInput where nothing could be counted."""
+    if not any_label:
+        raise BadInput(
+            f"no labelled pixel in any of the {len(samples)} images: all are {samples.card.labels.ignore}",
+            "Without labels there is nothing to score against.",
+        )
+
+
+# --- protocols on observations ---
+
+
+def store_of(plan: Plan, samples: Samples, settings: Settings) -> ShardStore:
+    """Where the observations of a split under this plan are cached."""
+    recipe = observation_recipe(plan.subject.weights_sha256, samples, plan.preset, settings.precision)
+    return observation_store(cache_folder(settings.cache), recipe)
+
+
+def _look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, settings: Settings) -> Observations:
+    """The observations of one split."""
+    network = functools.partial(plan.subject.network, engine.device)
+    store = store_of(plan, samples, settings)
+    return observe(network, samples, preset, store, engine, fresh=_is_fresh(plan, settings))
+
+
+def _score(plan: Plan, observations: Observations, engine: Engine, settings: Settings, warn: Warn) -> Scored:
+    """What the plan's protocol makes of the observations."""
+    resolved, classes = plan.preset.resolved(), plan.card.classes
+    if isinstance(plan.preset, RetrievalPreset):
+        assert plan.support is not None
+        bank = _look(plan, plan.support, plan.preset, engine, settings)
+        return retrieval.score(bank, observations, resolved, classes)
+    gpu = kmeans.use_gpu(engine.device.type)
+    return clustering.score(observations, resolved, plan.seeds, len(classes), gpu=gpu, warn=warn)
+
+
+def _solver_entry(plan: Plan, images: int, gpu: bool) -> dict[str, Any]:
+    if isinstance(plan.preset, ClusteringPreset):
+        return kmeans.describe(plan.preset.resolved(), images, gpu)
+    return {"library": "faiss", "version": faiss.__version__, "device": "cpu", "algorithm": "exact inner product"}
+
+
+def _observed(observations: Observations) -> dict[str, Any]:
+    meta = observations.meta
+    return {
+        "salient_pixels": int(observations.areas.sum()),
+        "images_without_salient_pixel": int((observations.areas == 0).sum()),
+        "pixels_near_threshold": int(observations.near.sum()),
+        "from_cache": len(observations) - meta["fresh"],
+        "device": meta.get("device"),
+    }
+
+
+def _masks_of(
+    plan: Plan, size: tuple[int, int], settings: Settings, observations: Observations, scored: Scored, seed: int
+) -> Iterator[Map]:
+    packed = store_of(plan, plan.samples, settings).iterate_apart(plan.samples.keys)
+    assert scored.mask_classes is not None
+    return paint_masks(packed, size, observations.sizes, scored.mask_classes[seed], plan.card.labels.ignore)
+
+
+# --- the linear classifier ---
+
+
+def _measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: Settings) -> tuple[Measured, Maps]:
+    """Train classifiers (or take the released one), classify, and refine if asked to."""
+    features = functools.cache(lambda: plan.subject.features(engine.device))
+    classes = len(plan.card.classes)
+    seeds = []
+    for training, classifiers in _classifiers(plan, preset, features, engine, settings):
+        epochs, _ = _classify(plan, preset, features, classifiers, engine, settings)
+        seeds.append(linear_protocol.choose(classifiers, epochs, training, preset, classes))
+    painted = seeds[0].painted
+    require_labels(any(len(table) for table in painted.counts), plan.samples)
+
+    def final(seed: int) -> tuple[Painted, ShardStore]:
+        """What the chosen classifier of a seed painted, and where its maps are."""
+        found, kept = _classify(plan, preset, features, seeds[seed].classifier, engine, settings, refine=preset.crf)
+        return found[0]["label"], kept
+
+    refined = [final(seed)[0] for seed in range(len(seeds))] if preset.crf else None
+    scored = linear_protocol.score(seeds, refined, preset, classes)
+    scored.detail["classifier"] = {"on": plan.subject.features_are, "kind": preset.classifier}
+    if preset.crf:
+        scored.detail["crf"] = crf.RECIPE
+    measured = Measured(
+        scored,
+        painted.manifest,
+        {"from_cache": len(plan.samples) - painted.meta["fresh"], "device": painted.meta.get("device")},
+        {"library": "torch", "version": torch.__version__, "device": str(engine.device), "algorithm": "SGD"}
+        if plan.seeds
+        else {"algorithm": "none: the classifier came with the weights"},
+        painted.meta.get("images_per_second"),
+    )
+    return measured, lambda seed: map(decode_map, final(seed)[1].iterate_apart(plan.samples.keys))
+
+
+def _classify(
+    plan: Plan,
+    preset: LinearPreset,
+    features: Callable[[], linear.Features],
+    classifiers: Classifiers,
+    engine: Engine,
+    settings: Settings,
+    *,
+    refine: bool = False,
+) -> tuple[list[dict[str, Painted]], ShardStore]:
+    """One pass over the plan's images with these classifiers, in parallel processes if a CRF refines them."""
+    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
+    recipe |= {"classifiers": classifiers.digest(), "crf": crf.RECIPE if refine else None}
+    kept = classify.store(cache_folder(settings.cache), recipe)
+    engine = replace(engine, progress=stage(settings, "dense CRF" if refine else "classifying"))
+    with crf.processes(engine.workers) if refine else nullcontext() as pool:
+        painted = classify.classify(
+            features, classifiers, plan.samples, preset, kept, engine, refiner=pool, fresh=_is_fresh(plan, settings)
+        )
+    return painted, kept
+
+
+def _is_fresh(plan: Plan, settings: Settings) -> bool:
+    return settings.fresh or not plan.subject.cacheable
+
+
+def _classifiers(
+    plan: Plan,
+    preset: LinearPreset,
+    features: Callable[[], linear.Features],
+    engine: Engine,
+    settings: Settings,
+) -> Iterator[tuple[Training | None, Classifiers]]:
+    """Per seed its training and the classifiers of its epochs; the released one alone if there is one."""
+    if plan.subject.classifier is not None:
+        weight, bias = plan.subject.classifier
+        yield None, Classifiers(weight[None], bias[None])
+        return
+    assert plan.support is not None
+    folder = _training_folder(plan, preset, plan.support, settings)
+    for seed in plan.seeds:
+        report = functools.partial(settings.progress, f"training, seed {seed}") if settings.progress else None
+        path = folder / f"seed-{seed}.npz"
+        fresh = _is_fresh(plan, settings)
+        training = linear.train(features, plan.support, preset, seed, path, engine, report, fresh=fresh)
+        yield training, Classifiers(training.weights, training.biases)
+
+
+def _training_folder(plan: Plan, preset: LinearPreset, samples: Samples, settings: Settings) -> Path:
+    """Where trainings by this recipe on these images are kept, of whatever length."""
+    recipe = observation_recipe(plan.subject.weights_sha256, samples, preset, settings.precision)
+    entries = {key: preset.resolved()[key] for key in TRAINING_ENTRIES if key not in ("epochs", "selection")}
+    text = json.dumps([recipe, entries, linear.TRAINER_VERSION], sort_keys=True)
+    digest = hashlib.sha256(text.encode() + b"".join(samples.keys))
+    return cache_folder(settings.cache) / "linear" / digest.hexdigest()[:24]
+
+
+# --- how far our solver is from the authors' ---
+
+
+def solver_gap(made: Record, plan: Plan, engine: Engine, settings: Settings) -> float | None:
+    """|mean mIoU of our solver − of the authors'| over 20 seeds on these observations, in points.
+
+    0 when the solver is theirs or nothing is clustered; measured only where there is a published figure to hold
+    the run against.
+    """
+    if not isinstance(plan.preset, ClusteringPreset) or plan.preset.solver == "minibatch":
+        return 0.0
+    figures = published.answers_to(made)
+    if made["dataset"]["limited"] or not plan.published_recipe or not any(f.comparable for f in figures.values()):
+        return None
+    digest = hashlib.sha256(f"{plan.fingerprint}|{made['dataset']['manifest']}".encode()).hexdigest()[:16]
+    known = store_of(plan, plan.samples, settings).folder / f"solver-gap-{digest}.json"
+    try:
+        return float(json.loads(known.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        pass
+    observations = _look(plan, plan.samples, plan.preset, engine, settings)
+    theirs = plan.preset.model_copy(update={"solver": "minibatch"})
+    gpu = kmeans.use_gpu(engine.device.type)
+    means = [_mean_miou(observations, preset, plan, gpu) for preset in (plan.preset, theirs)]
+    gap = abs(means[0] - means[1])
+    write_with(known, lambda stream: stream.write(json.dumps(gap).encode()))
+    return gap
+
+
+def _mean_miou(observations: Observations, preset: ClusteringPreset, plan: Plan, gpu: bool) -> float:
+    seeds: Sequence[int] = range(FIRST_SEED, FIRST_SEED + GAP_SEEDS)
+    scored = clustering.score(observations, preset.resolved(), seeds, len(plan.card.classes), gpu=gpu)
+    values = [metrics["mIoU"] for metrics in record.seed_metrics(scored.rows, preset.absent)]
+    return float(np.mean(values))
+
+
+def cached(plan: Plan, settings: Settings) -> str:
+    """What of the plan's work is in the cache, in words."""
+    if not isinstance(plan.preset, LinearPreset):
+        known = len(store_of(plan, plan.samples, settings).known(plan.samples.keys))
+        return f"{known} of {len(plan.samples)} images are cached"
+    if plan.support is None:
+        return "nothing to train: the classifier came with the weights"
+    folder = _training_folder(plan, plan.preset, plan.support, settings)
+    trainings = [Training.read(folder / f"seed-{seed}.npz") for seed in plan.seeds]
+    done = sum(min(len(training), plan.preset.epochs) for training in trainings if training)
+    return f"{done} of {plan.preset.epochs * len(plan.seeds)} epochs of training are cached"
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

@@ -1,0 +1,95 @@
+"""Predictions as files: palette PNGs of class ids at each image's own size, written and read back."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.cards import DatasetCard
+from bench.errors import BadInput
+from bench.files import write_with
+from bench.matching import UNMATCHED
+from bench.palette import palette_of
+from bench.parallel import Progress, default_workers, prefetch
+from bench.preprocess import resize_nearest
+from bench.record import Record, dumps
+
+Map = npt.NDArray[Any]
+"""Class ids, H×W."""
+ABOUT = "predictions.json"
+SEED_FOLDER = re.compile(r"^seed-(\d+)$")
+
+
+def paint_masks(
+    packed: Iterable[npt.NDArray[np.uint8]],
+    size: tuple[int, int],
+    sizes: npt.NDArray[np.int32],
+    classes: npt.NDArray[np.int64],
+    ignore: int,
+) -> Iterator[Map]:
+    """Every image's map from its packed mask of `size`: N×2 classes inside and outside of it.
+
+    A cluster without a class is painted with the ignore id, which counts as a wrong prediction everywhere.
+    """
+    shown = np.where(classes == UNMATCHED, ignore, classes).astype(np.uint8)
+    for bits, own, (inside, outside) in zip(packed, sizes, shown, strict=True):
+        mask = np.unpackbits(bits, count=size[0] * size[1]).reshape(size)
+        yield np.where(resize_nearest(mask, (int(own[0]), int(own[1]))), inside, outside)
+
+
+def save(
+    folder: Path,
+    made: Record,
+    card: DatasetCard,
+    ids: Sequence[str],
+    maps: Callable[[int], Iterable[Map]],
+    progress: Progress | None = None,
+) -> None:
+    """Write one PNG per image, `<id>.png`; of several seeds, each below `seed-<seed>/`.
+
+    `predictions.json` beside them says what made them. Each file is written atomically.
+    """
+    seeds = made["seeds"]
+    palette = palette_of(card)
+    total, done = len(ids) * max(1, len(seeds)), 0
+    with ThreadPoolExecutor(default_workers(), "bench-writer") as pool:
+        for number in range(max(1, len(seeds))):
+            below = folder / f"seed-{seeds[number]}" if len(seeds) > 1 else folder
+            write = functools.partial(_write, below, palette)
+            for _ in prefetch(pool, write, zip(ids, maps(number), strict=True), depth=32):
+                done += 1
+                if progress:
+                    progress(done, total)
+    about = {key: made[key] for key in ("model", "dataset", "protocol", "seeds")}
+    write_with(folder / ABOUT, lambda stream: stream.write(dumps(about).encode()))
+
+
+def _write(folder: Path, palette: bytes, named: tuple[str, Map]) -> None:
+    from PIL import Image
+
+    name, classes = named
+    picture = Image.fromarray(classes.astype(np.uint8), mode="P")
+    picture.putpalette(palette)
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    write_with(folder / f"{name}.png", lambda stream: stream.write(data.getvalue()))
+
+
+def seed_folders(folder: Path) -> list[tuple[int | None, Path]]:
+    """The sets of predictions in a folder: its `seed-<seed>` folders in order, else the folder itself.
+
+    Raises BadInput where it is no folder.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"no folder at {folder}", "Give the folder that holds the predictions.")
+    matches = [(SEED_FOLDER.match(path.name), path) for path in folder.iterdir() if path.is_dir()]
+    seeds = sorted((int(match[1]), path) for match, path in matches if match)
+    return list(seeds) if seeds else [(None, folder)]

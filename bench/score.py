@@ -1,0 +1,195 @@
+"""Score: predictions made elsewhere, as PNGs, measured like a run of our own."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from bench import catalogue, record
+from bench.cards import ID_PATTERN, DatasetCard
+from bench.describe import Measured, complete, describe
+from bench.errors import BadInput, Warn, WrongName
+from bench.files import cache_folder, require_writable
+from bench.measure import require_labels
+from bench.observations import manifest_of
+from bench.observe import short_digest
+from bench.parallel import default_workers, prefetch
+from bench.plan import Settings, stage
+from bench.predictions import ABOUT, seed_folders
+from bench.presets import fingerprint
+from bench.protocols import Scored
+from bench.record import Stored
+from bench.samples import Image8, Sample, Samples, read_ids, read_label, require_classes
+from bench.subjects import UNKNOWN, find_samples
+from bench.tables import Counts, Painted, contingency, given_classes, matched_classes
+
+Matching = Literal["none", "iou", "pixels"]
+
+
+def score_folder(
+    folder: Path,
+    dataset: str,
+    results: Path,
+    settings: Settings,
+    *,
+    matching: Matching = "none",
+    supervision: str | None = None,
+) -> Stored:
+    """Score `<id>.png` of every image of a split: class ids, or cluster ids that `matching` gives classes to.
+
+    Several sets, in folders `seed-<number>`, are scored as seeds. Writes a record and its rows below `results`.
+    Raises BadInput for predictions that are missing, damaged, of another size, or no class ids.
+    """
+    started, warnings = time.perf_counter(), []  # type: tuple[float, list[str]]
+
+    def warn(message: str) -> None:
+        warnings.append(message)
+        if settings.warn:
+            settings.warn(message)
+
+    require_writable(results, "record", "--results")
+    card = catalogue.dataset(dataset)
+    writing = stage(settings, "writing shapes")
+    split = settings.split or card.default_split
+    samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
+    samples = samples.first(settings.limit)
+    sets = seed_folders(folder)
+    _warn_of_others(sets, samples, warn)
+    painted = [
+        _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
+    ]
+    require_labels(any(len(table) for table in painted[0].counts), samples)
+    seeds = tuple(seed for seed, _ in sets if seed is not None)
+    measured = _measure(painted, matching, len(card.classes), folder.name)
+    model = _model_entry(folder, [one.meta["predictions"] for one in painted], settings.name, supervision)
+    protocol = _protocol_entry(card, matching, seeds)
+    made = describe(model, samples, protocol, seeds, measured, limited=samples.limited)
+    seconds = time.perf_counter() - started
+    complete(made, {"seconds": seconds, "images_per_second": len(samples) * len(sets) / seconds}, 0.0)
+    made["warnings"] = warnings
+    return Stored(record.write(made, measured.scored.rows, results), made)
+
+
+def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, warn: Warn) -> None:
+    """Say how many files are predictions of no image: a wrong split or a stale folder looks like that."""
+    wanted = {sample.id for sample in samples}
+    for _, below in sets:
+        others = [p for p in below.rglob("*.png") if p.relative_to(below).with_suffix("").as_posix() not in wanted]
+        if others:
+            warn(f"{below} holds {len(others)} files that are no image of {samples.split}, {others[0].name} first")
+
+
+def _read_set(
+    folder: Path, samples: Samples, matching: Matching, settings: Settings, number: int, sets: int
+) -> Painted:
+    """Count one set of predictions, in threads."""
+    missing = [sample.id for sample in samples if not (folder / f"{sample.id}.png").is_file()]
+    if missing:
+        raise BadInput(
+            f"{folder / missing[0]}.png is missing ({len(missing)} of {len(samples)} images have no prediction)",
+            "Every image of the split needs one, named <id>.png; --split and --limit choose the images.",
+        )
+    progress = stage(settings, "scoring")
+    read = functools.partial(_read_one, folder=folder, card=samples.card, matching=matching)
+    tables, digests, content = [], [], hashlib.sha256()
+    with ThreadPoolExecutor(settings.workers or default_workers(), "bench-loader") as pool:
+        for done, (table, digest, own) in enumerate(prefetch(pool, read, samples, depth=32), start=1):
+            tables.append(table)
+            digests.append(digest)
+            content.update(own)
+            if progress:
+                progress(number * len(samples) + done, sets * len(samples))
+    ids = tuple(sample.id for sample in samples)
+    return Painted(ids, tuple(tables), manifest_of(ids, digests), {"predictions": content.hexdigest()})
+
+
+def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matching) -> tuple[Counts, bytes, bytes]:
+    """One image's table, the hash of its image and label as a run has it, and the hash of its prediction."""
+    path = folder / f"{sample.id}.png"
+    predicted, own = read_ids(path)
+    if matching == "none":
+        remedy = "Predictions must be class ids; cluster ids are matched to classes with --match iou or pixels."
+        require_classes(predicted, path, card, remedy)
+    digest = hashlib.sha256(sample.image.read_bytes()).digest()
+    if sample.label is None:
+        return np.empty((0, 3), np.int64), short_digest(digest), own
+    label, label_digest = read_label(sample.label, card)
+    _require_size(predicted, label, path)
+    table = contingency(predicted, label, card.labels.ignore)
+    if matching == "none":
+        # a pixel left open is a wrong prediction, whatever its class
+        table[table[:, 0] == card.labels.ignore, 0] = len(card.classes)
+    return table, short_digest(digest + label_digest), own
+
+
+def _require_size(predicted: Image8, label: Image8, path: Path) -> None:
+    if predicted.shape != label.shape:
+        raise BadInput(
+            f"{path} is {predicted.shape[1]}×{predicted.shape[0]} pixels, its label {label.shape[1]}×{label.shape[0]}",
+            "Predictions are scored at the label's own size; resize them (nearest) before saving.",
+        )
+
+
+def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name: str) -> Measured:
+    if matching == "none":
+        scored, solver = Scored(given_classes(painted, classes)), {"algorithm": "none: class ids were given"}
+    else:
+        rows, mappings = matched_classes(painted, matching, classes)
+        scored, solver = Scored(rows, mappings), {"library": "scipy", "algorithm": f"Hungarian on {matching}"}
+    return Measured(scored, painted[0].manifest, {"predictions": name}, solver)
+
+
+def _protocol_entry(card: DatasetCard, matching: Matching, seeds: Sequence[int]) -> dict[str, Any]:
+    """Absent classes count as the data set's own protocols have it."""
+    own = [found.absent for name in ("linear", "clustering") if (found := card.protocols.preset(name))]
+    preset = {"matching": matching, "grid": "label", "absent": own[0] if own else "zero"}
+    return {
+        "id": "predictions" if matching == "none" else f"predictions+{matching}",
+        "fingerprint": fingerprint("predictions", preset),
+        "preset": preset,
+        "modified": False,
+        "variations": [],
+        "published_recipe": False,
+        "deterministic": not seeds,
+    }
+
+
+def _model_entry(folder: Path, contents: Sequence[str], name: str | None, supervision: str | None) -> dict[str, Any]:
+    """Whose predictions these are: as said, else as `predictions.json` has it, else by the folder's name."""
+    digest = hashlib.sha256("".join(contents).encode()).hexdigest()
+    stem = re.sub(r"[^a-z0-9._+-]+", "-", folder.resolve().name.lower()).strip("-.")
+    entry: dict[str, Any] = {
+        "id": f"{stem[:60] or 'predictions'}-{digest[:8]}",
+        "title": folder.resolve().name,
+        "initialisation": UNKNOWN,
+        "prior": UNKNOWN,
+        "supervision": UNKNOWN,
+    }
+    entry |= {key: value for key, value in _said_beside(folder).items() if key in entry}
+    if name is not None:
+        if not re.fullmatch(ID_PATTERN, name):
+            raise WrongName(f"'{name}' cannot be a model's id", "Use lower case letters, digits and . _ + - only.")
+        entry |= {"id": name, "title": name}
+    if supervision is not None:
+        entry["supervision"] = supervision
+    return entry | {"weights_sha256": digest, "weights_source": "predictions made elsewhere"}
+
+
+def _said_beside(folder: Path) -> dict[str, str]:
+    """The model's entry of `predictions.json`, as far as it is sound."""
+    try:
+        entry = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["model"]
+        if not re.fullmatch(ID_PATTERN, entry["id"]):
+            return {}
+        return {key: value for key, value in entry.items() if isinstance(value, str)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}

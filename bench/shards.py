@@ -1,0 +1,159 @@
+"""Shards: the cache of what passes over images have found, resumable and safe to share.
+
+Rows are addressed by the sample's key, not by position alone: a limited run, a longer list or one changed image
+re-uses all that still holds. Files are replaced whole, so a reader never sees half a shard and two writers at
+worst do the same work twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.files import load_npz, save_npz, write_with
+from bench.parallel import Progress
+
+SHARD = 256
+"""Samples per file."""
+FLUSH_SECONDS = 30.0
+
+Item = dict[str, npt.NDArray[Any]]
+"""What is kept of one sample: arrays of any length along their first axis."""
+
+
+class ShardStore:
+    """Cached items of one split under one recipe, in shards of 256 samples.
+
+    The array named `apart` lies in a file of its own beside the others, and is read only on demand.
+    """
+
+    def __init__(self, folder: Path, apart: str) -> None:
+        self.folder = folder
+        self.apart = apart
+
+    @classmethod
+    def for_recipe(cls, cache: Path, kind: str, recipe: dict[str, Any], apart: str) -> ShardStore:
+        """The store of all that was found in this way. `recipe` must be plain JSON values."""
+        text = json.dumps(recipe, sort_keys=True)
+        return cls(cache / kind / hashlib.sha256(text.encode()).hexdigest()[:24], apart)
+
+    def _paths(self, shard: int) -> tuple[Path, Path]:
+        return self.folder / f"{shard:05d}.npz", self.folder / f"{shard:05d}.{self.apart}.npz"
+
+    def load(self, shard: int) -> dict[bytes, Item]:
+        """One shard's items by sample key, without what lies apart. A damaged file counts as absent."""
+        path, beside = self._paths(shard)
+        return _read(path) if beside.is_file() else {}
+
+    def load_apart(self, shard: int) -> dict[bytes, npt.NDArray[Any]]:
+        """The arrays of one shard that lie apart, by sample key."""
+        return {key: item[self.apart] for key, item in _read(self._paths(shard)[1]).items()}
+
+    def save(self, shard: int, fresh: dict[bytes, Item]) -> None:
+        """Add items to a shard; what lies apart is written first."""
+        path, beside = self._paths(shard)
+        apart = self.load_apart(shard) | {key: item[self.apart] for key, item in fresh.items()}
+        rows = {key: item for key, item in self.load(shard).items() if key in apart}
+        rows |= {key: without(item, self.apart) for key, item in fresh.items()}
+        _write(beside, {key: {self.apart: apart[key]} for key in rows})
+        _write(path, rows)
+
+    def known(self, keys: Sequence[bytes]) -> dict[bytes, Item]:
+        """All cached items among `keys`, without what lies apart."""
+        found: dict[bytes, Item] = {}
+        for shard, members in shards(keys):
+            rows = self.load(shard)
+            found.update((key, rows[key]) for key in members if key in rows)
+        return found
+
+    def read_meta(self) -> dict[str, Any]:
+        """What is known of the pass that filled this store."""
+        try:
+            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return meta if isinstance(meta, dict) else {}
+
+    def write_meta(self, meta: dict[str, Any]) -> None:
+        """Keep what is known of the pass that filled this store."""
+        write_with(self.folder / "meta.json", lambda stream: stream.write(json.dumps(meta).encode()))
+
+    def iterate_apart(self, keys: Sequence[bytes]) -> Iterator[npt.NDArray[Any]]:
+        """What lies apart of each of `keys`, in order, one shard in memory at a time."""
+        for shard, members in shards(keys):
+            rows = self.load_apart(shard)
+            yield from (rows[key] for key in members)
+
+    def fill(
+        self,
+        keys: Sequence[bytes],
+        todo: Sequence[int],
+        fresh: Iterable[Item],
+        progress: Progress | None,
+    ) -> dict[bytes, Item]:
+        """Take in the items of the samples at `todo`, saving shard by shard, and what there is on any way out.
+
+        Returns them by key, without what lies apart: memory must not grow with it.
+        """
+        found: dict[bytes, Item] = {}
+        unsaved: dict[int, dict[bytes, Item]] = {}
+        saved_at = time.monotonic()
+        already = len(keys) - len(todo)
+
+        def save() -> None:
+            for shard in list(unsaved):
+                self.save(shard, unsaved[shard])
+                found.update((key, without(item, self.apart)) for key, item in unsaved.pop(shard).items())
+
+        try:
+            for done, (index, item) in enumerate(zip(todo, fresh, strict=True), start=already + 1):
+                unsaved.setdefault(index // SHARD, {})[keys[index]] = item
+                if progress:
+                    progress(done, len(keys))
+                if len(unsaved) > 1 or time.monotonic() - saved_at > FLUSH_SECONDS:
+                    save()
+                    saved_at = time.monotonic()
+        finally:
+            save()
+        return found
+
+
+def without(item: Item, name: str) -> Item:
+    """The item without one of its arrays."""
+    return {key: array for key, array in item.items() if key != name}
+
+
+def shards(keys: Sequence[bytes]) -> Iterable[tuple[int, Sequence[bytes]]]:
+    """Shard numbers with the sample keys that belong in each."""
+    return ((start // SHARD, keys[start : start + SHARD]) for start in range(0, len(keys), SHARD))
+
+
+def _write(path: Path, rows: dict[bytes, Item]) -> None:
+    """Arrays of one name are joined; `<name>.ends` says where each sample's part ends."""
+    arrays: dict[str, npt.NDArray[Any]] = {"keys": np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)}
+    items = list(rows.values())
+    for name in items[0]:
+        arrays[name] = np.concatenate([item[name] for item in items])
+        arrays[f"{name}.ends"] = np.cumsum([len(item[name]) for item in items])
+    save_npz(path, arrays)
+
+
+def _read(path: Path) -> dict[bytes, Item]:
+    """What `_write` wrote; empty where the file is absent or damaged."""
+    arrays = load_npz(path)
+    try:
+        if arrays is None:
+            return {}
+        keys = [key.tobytes() for key in arrays["keys"]]
+        names = [name for name in arrays if f"{name}.ends" in arrays]
+        parts = {name: np.split(arrays[name], arrays[f"{name}.ends"][:-1]) for name in names}
+        return {key: {name: parts[name][i] for name in names} for i, key in enumerate(keys)}
+    except (KeyError, ValueError, IndexError, TypeError):
+        return {}

@@ -1,0 +1,82 @@
+"""Tables: per-image counts of predicted ids in classes, and how they become confusion rows.
+
+Whoever paints pixels (a classifier, a program of somebody else's) ends here: its predicted ids are class ids, or
+cluster ids that a matching turns into classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.matching import UNMATCHED, Mapping, match
+from bench.rows import ConfusionRows, SeedRows
+
+Counts = npt.NDArray[np.int64]
+"""k×3: predicted id, class, pixels."""
+
+
+def contingency(predicted: npt.NDArray[Any], label: npt.NDArray[np.uint8], ignore: int) -> Counts:
+    """How often each predicted id meets each class, k×3, from two H×W maps; ignored pixels count nowhere."""
+    joint = np.bincount(predicted.reshape(-1).astype(np.int64) * 256 + label.reshape(-1))
+    found = np.flatnonzero(joint)
+    found = found[found % 256 != ignore]
+    return np.stack([found // 256, found % 256, joint[found]], axis=1)
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What was painted on the images of one split: predicted ids counted in classes, per image."""
+
+    ids: tuple[str, ...]
+    counts: tuple[Counts, ...]
+    """One table per image."""
+    manifest: str
+    """SHA-256 over ids and contents of images and labels: what data this was."""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """How the pass went: device, images per second, and how many images were not in the cache."""
+
+    def rows(self) -> SeedRows:
+        """All tables as one, with the image's number; predicted ids are as they were painted."""
+        lengths = [len(table) for table in self.counts]
+        image = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        predicted, true, count = np.concatenate(self.counts).reshape(-1, 3).T
+        return SeedRows(image, predicted.astype(np.int32), true.astype(np.int32), count.astype(np.int64))
+
+    def table(self, num_classes: int) -> tuple[npt.NDArray[np.int64], Counts]:
+        """The predicted ids that occur, and the pixels of each (rows) in each class (columns)."""
+        rows = self.rows()
+        used, index = np.unique(rows.predicted, return_inverse=True)
+        table = np.zeros((len(used), num_classes), np.int64)
+        np.add.at(table, (index, rows.true), rows.count)
+        return used.astype(np.int64), table
+
+
+def given_classes(painted: Sequence[Painted], num_classes: int) -> ConfusionRows:
+    """Confusion rows of predictions that are class ids already, one `Painted` per seed."""
+    return _confusion(painted, [rows.rows() for rows in painted], num_classes)
+
+
+def matched_classes(
+    painted: Sequence[Painted], objective: str, num_classes: int
+) -> tuple[ConfusionRows, tuple[Mapping, ...]]:
+    """Confusion rows of cluster ids, each seed's matched to the classes on all its pixels; and the mappings."""
+    seeds, mappings = [], []
+    for one in painted:
+        used, table = one.table(num_classes)
+        mapping = np.full(int(used.max(initial=0)) + 1, UNMATCHED, np.int64)
+        mapping[used] = match(table, objective)
+        rows = one.rows()
+        classes = mapping[rows.predicted]
+        predicted = np.where(classes == UNMATCHED, num_classes, classes).astype(np.int32)
+        seeds.append(SeedRows(rows.image, predicted, rows.true, rows.count))
+        mappings.append(mapping)
+    return _confusion(painted, seeds, num_classes), tuple(mappings)
+
+
+def _confusion(painted: Sequence[Painted], seeds: Sequence[SeedRows], num_classes: int) -> ConfusionRows:
+    return ConfusionRows(painted[0].ids, num_classes, tuple(seeds), np.empty((len(seeds), 0), np.int32))

@@ -1,0 +1,202 @@
+"""Predictions as files: what a run saves and `bench score` reads back, and folders made by other programs."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bench
+from bench import catalogue
+from bench.cli import main
+from bench.errors import BadInput, WrongName
+from bench.plan import Settings
+from bench.rows import ConfusionRows
+from bench.samples import open_split, read_label
+from bench.score import score_folder
+
+CARD = catalogue.dataset("pascal-voc")
+SMALL = {"input": [64, 64]}
+SHARED = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
+
+
+def save(model, protocol, golden, tmp_path, **more):
+    entries = SMALL | more.pop("entries", {})
+    return bench.evaluate(
+        model,
+        "pascal-voc",
+        protocol,
+        data_root=golden / "VOCSegmentation",
+        cache=tmp_path / "cache",
+        entries=entries,
+        save_predictions=tmp_path / "predictions",
+        **more,
+    )
+
+
+def rescore(golden, tmp_path, folder="predictions", matching="none", **settings):
+    chosen = Settings(data_root=golden / "VOCSegmentation", cache=tmp_path / "cache", **settings)
+    return score_folder(tmp_path / folder, "pascal-voc", tmp_path / "r", chosen, matching=matching)
+
+
+# --- there and back ---
+
+
+@pytest.mark.parametrize(
+    ("protocol", "entries"),
+    [
+        ("clustering", {}),
+        ("clustering", {"clusters": 30}),
+        ("linear", {"train": "train", "epochs": 1, "batch": 8}),
+        ("retrieval-21", {"grid": "label"}),
+    ],
+)
+def test_saved_predictions_score_to_the_last_digit(golden, small_file, tmp_path, protocol, entries):
+    made = save(small_file, protocol, golden, tmp_path, entries=entries)
+    scored = rescore(golden, tmp_path).record
+    for metric in SHARED:
+        assert scored["metrics"][metric] == made["metrics"][metric], metric
+    assert scored["per_class"] == made["per_class"] and scored["confusion"] == made["confusion"]
+    assert scored["dataset"]["manifest"] == made["dataset"]["manifest"]
+    assert scored["seeds"] == (made["seeds"] if len(made["seeds"]) > 1 else [])
+    assert scored["model"]["id"] == made["model"]["id"]
+
+
+def test_a_released_classifier_and_its_crf_go_there_and_back(golden, linear_file, tmp_path):
+    pytest.importorskip("pydensecrf", reason="needs the extra crf")
+    made = save(linear_file, "linear+crf", golden, tmp_path, limit=6)
+    assert made["protocol"]["id"] == "linear+crf" and "mIoU_without_crf" in made["metrics"]
+    scored = rescore(golden, tmp_path, limit=6).record
+    for metric in SHARED:
+        assert scored["metrics"][metric] == made["metrics"][metric]
+
+
+def test_a_figure_counted_at_the_input_size_is_said_to_differ(golden, small_file, tmp_path):
+    made = save(small_file, "retrieval-7", golden, tmp_path)
+    assert any("counted at the input size" in warning for warning in made["warnings"])
+
+
+def test_predictions_are_palette_images_of_the_images_own_size(golden, small_file, tmp_path):
+    save(small_file, "clustering", golden, tmp_path, num_seeds=1)
+    samples = open_split(CARD, "val", golden / "VOCSegmentation")
+    for sample in samples:
+        with Image.open(tmp_path / "predictions" / f"{sample.id}.png") as picture, Image.open(sample.image) as image:
+            assert picture.mode == "P" and picture.size == image.size
+            assert picture.getpalette()[3:6] == [128, 0, 0]
+            assert np.asarray(picture).max() <= 20
+    about = json.loads((tmp_path / "predictions" / "predictions.json").read_text())
+    assert about["protocol"]["id"] == "clustering" and about["model"]["weights_sha256"]
+
+
+# --- predictions of other programs ---
+
+
+@pytest.fixture
+def copies(golden, tmp_path):
+    """The labels themselves as predictions: void painted as background."""
+    for sample in open_split(CARD, "val", golden / "VOCSegmentation"):
+        label, _ = read_label(sample.label, CARD)
+        put(tmp_path / "predictions" / f"{sample.id}.png", np.where(label == 255, 0, label))
+    return tmp_path / "predictions"
+
+
+def put(path, ids):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(ids.astype(np.uint8)).save(path)
+
+
+def change(folder, index, function):
+    path = sorted(folder.glob("*.png"))[index]
+    put(path, function(np.array(Image.open(path))))
+    return path
+
+
+def test_perfect_predictions_score_100_with_record_rows_and_interval(golden, tmp_path, copies):
+    stored = rescore(golden, tmp_path)
+    metrics = stored.record["metrics"]
+    assert metrics["mIoU"]["value"] == metrics["pixel_accuracy"]["value"] == 100.0
+    assert metrics["mIoU"]["ci95"][1] == 100.0
+    assert stored.path.name.startswith("predictions@") and stored.path.name.endswith("-limit40.json")
+    rows = ConfusionRows.read(stored.path.with_name(stored.record["rows"]["file"]))
+    assert len(rows.ids) == 40 and (np.triu(rows.confusion(0)[:21], 1) == 0).all()
+    assert stored.record["model"]["supervision"] == "not stated"
+
+
+@pytest.mark.parametrize("matching", ["iou", "pixels"])
+def test_cluster_ids_in_any_order_are_matched(golden, tmp_path, copies, matching):
+    ids = np.random.default_rng(3).permutation(200)[:21]
+    for index in range(40):
+        change(copies, index, lambda label: ids[label])
+    record = rescore(golden, tmp_path, matching=matching).record
+    assert record["metrics"]["mIoU"]["value"] == 100.0
+    assert record["protocol"]["id"] == f"predictions+{matching}"
+    mapping = record["cluster_to_class"][0]
+    assert [mapping[i] for i in ids] == list(range(21))
+
+
+def test_a_pixel_left_open_is_a_wrong_prediction(golden, tmp_path, copies):
+    path = change(copies, 0, lambda label: np.where(label == 0, 255, label))
+    record = rescore(golden, tmp_path).record
+    opened = int((np.array(Image.open(path)) == 255).sum())
+    label, _ = read_label(golden / f"VOCSegmentation/SegmentationClass/{path.stem}.png", CARD)
+    lost = int((label[np.array(Image.open(path)) == 255] != 255).sum())
+    assert 0 < lost <= opened
+    assert sum(record["confusion"]["mean"][21]) == lost
+
+
+def test_bad_predictions_are_named(golden, tmp_path, copies):
+    first = sorted(copies.glob("*.png"))[0]
+    kept = first.read_bytes()
+    change(copies, 0, lambda label: label[:-1])
+    with pytest.raises(BadInput, match=rf"{first.name} is \d+×\d+ pixels, its label"):
+        rescore(golden, tmp_path)
+    change(copies, 0, lambda label: np.full_like(label, 37))
+    with pytest.raises(BadInput, match="holds the label 37") as caught:
+        rescore(golden, tmp_path)
+    assert "--match" in caught.value.remedy
+    first.write_bytes(kept[:50])
+    with pytest.raises(BadInput, match=f"{first.name} is damaged"):
+        rescore(golden, tmp_path)
+    Image.new("RGB", (4, 4)).save(first)
+    with pytest.raises(BadInput, match="RGB pixels; a palette or greyscale PNG"):
+        rescore(golden, tmp_path)
+    first.unlink()
+    with pytest.raises(BadInput, match=rf"{first.name} is missing \(1 of 40 images have no prediction\)"):
+        rescore(golden, tmp_path)
+
+
+def test_a_missing_folder_a_bad_name_and_files_of_no_image(golden, tmp_path, copies):
+    with pytest.raises(BadInput, match="no folder at"):
+        rescore(golden, tmp_path, folder="nowhere")
+    with pytest.raises(WrongName, match="cannot be a model's id"):
+        rescore(golden, tmp_path, name="../x")
+    shutil.copy(sorted(copies.glob("*.png"))[0], copies / "extra.png")
+    record = rescore(golden, tmp_path, name="mine").record
+    assert record["model"]["id"] == "mine"
+    assert any("holds 1 files that are no image of val, extra.png first" in w for w in record["warnings"])
+
+
+def test_a_false_word_beside_predictions_is_not_believed(golden, tmp_path, copies):
+    (copies / "predictions.json").write_text(json.dumps({"model": {"id": "../../evil", "supervision": "none"}}))
+    record = rescore(golden, tmp_path).record
+    assert record["model"]["id"].startswith("predictions-") and record["model"]["supervision"] == "not stated"
+    (copies / "predictions.json").write_text("[1")
+    assert rescore(golden, tmp_path).record["model"]["id"] == record["model"]["id"]
+
+
+def test_the_command_prints_and_checks(golden, tmp_path, copies, capsys):
+    options = ["--dataset", "pascal-voc", "--data-root", str(golden / "VOCSegmentation"), "--results"]
+    for results in ("a", "b"):
+        with pytest.raises(SystemExit) as left:
+            main(["score", str(copies), *options, str(tmp_path / results), "--name", "mine", "--supervision", "all"])
+        assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert "mine on pascal-voc val (40 images of 1449), predictions" in shown and "labels seen: all" in shown
+    with pytest.raises(SystemExit) as left:
+        main(["check", "--results", str(tmp_path / "a"), "--against", str(tmp_path / "b"), "--require", "mine"])
+    assert left.value.code == 0
+    with pytest.raises(SystemExit) as left:
+        main(["score", str(tmp_path / "nowhere"), *options, str(tmp_path / "a")])
+    assert left.value.code == 3
+    assert "no folder at" in capsys.readouterr().err
