@@ -342,7 +342,7 @@ def test_recipes_are_listed_entry_by_entry(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["ENTRY", "MASKCONTRAST-SUP", "MASKCONTRAST-UNSUP", "SHAPES", "MEANING"]
     (queue,) = [line for line in lines if line.startswith("queue ")]
-    assert queue.split()[1:4] == ["128", "256", "512"]
+    assert queue.split()[1:4] == ["128", "256", "64"]
 
 
 def test_a_few_epochs_on_real_images_run_through_with_a_falling_loss(realdata, tmp_path):

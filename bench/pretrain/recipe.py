@@ -61,9 +61,6 @@ class Recipe(Card):
     """The share of views that are mirrored."""
     colour_matrix: bool = False
     """Mix the colour channels by a random 3×3 matrix, so that colour says nothing about what is alike."""
-    tone: NotNegative = 0.0
-    """With `colour_matrix`: the highest frequency of the sine that each channel then goes through, in radians per
-    deviation; it changes which of three tones is the brightest. 0 leaves it out."""
     spread: Range = (1.0, 1.0)
     """With `colour_matrix`: the range of each channel's deviation, in the network's normalised input."""
     level: NotNegative = 0.0

@@ -136,19 +136,10 @@ def _recoloured(planes: Pixels, recipe: Recipe, random: Random) -> Pixels:
     After that neither colour nor brightness nor contrast tells images apart; what is left is form. The
     network must cope with the same at evaluation, where images keep their own mean and deviation.
     """
-    mixed = _standardised(random.standard_normal((3, 3), np.float32) @ planes)
-    if recipe.tone:
-        frequency = random.uniform(0, recipe.tone, (3, 1)).astype(np.float32) + np.float32(0.01)
-        mixed = _standardised(np.sin(frequency * mixed + random.uniform(-np.pi, np.pi, (3, 1)).astype(np.float32)))
+    mixed = random.standard_normal((3, 3), np.float32) @ planes
+    mixed -= mixed.mean(axis=1, keepdims=True)
+    deviation = np.sqrt(np.einsum("cp,cp->c", mixed, mixed) / mixed.shape[1])
     spread = np.array([[_log_uniform(recipe.spread, random)] for _ in range(3)], np.float32)
-    mixed *= spread
+    mixed *= spread / (deviation + np.float32(1e-3))[:, None]
     mixed += (recipe.level * random.standard_normal((3, 1))).astype(np.float32)
     return mixed
-
-
-def _standardised(planes: Pixels) -> Pixels:
-    """Each channel (3×P) with mean 0 and deviation 1."""
-    planes = planes - planes.mean(axis=1, keepdims=True)
-    deviation = np.sqrt(np.einsum("cp,cp->c", planes, planes) / planes.shape[1])
-    planes /= (deviation + np.float32(1e-4))[:, None]
-    return planes
