@@ -128,9 +128,11 @@ def _size(count: int) -> str:
 
 def _agreed(given: bool) -> bool:
     """Ask on a terminal; elsewhere nobody could answer, and a script that says `download` means it."""
-    if given or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    return click.confirm("Go on?", default=True, err=True)
+    return given or not _on_terminal() or click.confirm("Go on?", default=True, err=True)
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _obtain_all(
