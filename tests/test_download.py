@@ -310,7 +310,7 @@ def test_optional_files_are_fetched_by_name_only(bench, data, bundle, cache, web
 def test_one_file_that_fails_hides_no_other(bench, data, bundle, web, cache):
     missing = {"file": "no.txt", "urls": [web.url("/none"), web.url("/also-none")]}
     done = bench("download", data(missing, bundle))
-    assert done.code == 4 and done.err.count("404") == 3 and "v.tgz: fetched" in done.out
+    assert done.code == 4 and done.err.count("(404)") == 3 and "v.tgz: fetched" in done.out
     assert (data_folder(cache, "my-voc") / "VOCSegmentation").is_dir()
 
 

@@ -25,7 +25,9 @@ class File:
     """A Content-Length that lies."""
     chunked: bool = False
     breaks: list[int] = field(default_factory=list)
-    """Per GET, the bytes of the body after which the connection is reset; none left: it goes well."""
+    """Per GET, the bytes of the body after which the connection ends; none left: it goes well."""
+    reset: bool = False
+    """End it with a reset, which may cost what was under way."""
     hang: bool = False
     """Send half of it and then nothing."""
     shift: int = 0
@@ -88,9 +90,12 @@ class Handler(BaseHTTPRequestHandler):
         if file.breaks:
             self.wfile.write(body[: file.breaks.pop(0)])
             self.wfile.flush()
-            # linger 0: close() sends a reset, not an end
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.shutdown(socket.SHUT_WR)
+            if file.reset:
+                # linger 0: the socket's last close sends a reset, not an end
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.server.close_request(self.request)
+            else:
+                self.connection.shutdown(socket.SHUT_WR)
         elif file.hang:
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
