@@ -234,8 +234,8 @@ def test_a_second_mirror_goes_on_where_the_first_broke_if_a_hash_is_known(client
 
 def test_503_waits_as_long_as_the_server_says(client, web):
     date = email.utils.formatdate(NOW + 90, usegmt=True)
-    busy = [answer(503, Retry_After="7"), answer(429, Retry_After=date), answer(503), answer(503, Retry_After="-1")]
-    web.table["/f"] = in_turn(*busy[:3], File(DATA))
+    busy = (answer(503, Retry_After="7"), answer(429, Retry_After=date), answer(503, Retry_After="soon"))
+    web.table["/f"] = in_turn(*busy, File(DATA))
     client("/f")
     assert client.whole() and client.slept == [7.0, 90.0, 4.0]
 
@@ -375,6 +375,38 @@ def test_a_full_disk_is_said_before_the_first_byte(client, web, monkeypatch):
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(BadEnvironment, match="needs 300,000 more bytes"):
         client("/f")
+
+
+def test_a_disk_that_takes_no_more_is_said_with_the_file_and_keeps_what_it_took(client, web):
+    resource = pytest.importorskip("resource")
+    web.table["/f"] = File(DATA)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(BadEnvironment, match=r"cannot write .*file\.bin\.part: File too large") as caught:
+            client("/f")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "--cache" in caught.value.remedy and client.kept() == 100_000
+    client("/f")
+    assert client.whole()
+
+
+def test_an_interruption_keeps_what_came(client, web):
+    def stop(what, done, total):
+        if done > 100_000:
+            raise KeyboardInterrupt
+
+    web.table["/f"] = File(DATA)
+    patient = client.network
+    client.network = replace(patient, progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        client("/f")
+    kept = client.kept()
+    assert kept > 100_000
+    client.network = patient
+    client("/f")
+    assert client.whole() and web.ranges() == [None, f"bytes={kept}-"]
 
 
 def test_google_s_question_about_the_virus_scan_is_answered(client, web, monkeypatch):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPResponse
-from typing import IO
 
 from bench.download.drive import Answer, looks_like_page, read_page
 from bench.download.http import NETWORK, Failure, fail, host, open_url
@@ -232,14 +230,12 @@ def _copy(
     done, chunk, announced = offset, first, response.length
     with part.writer(offset) as out:
         while chunk and (total is None or done + len(chunk) <= total):
-            _write(out, chunk, part)
+            out.write(chunk)
             done += len(chunk)
             if network.progress:
                 network.progress(what, done, total)
             # not a byte beyond the length: a server that keeps the line open would let us wait
             chunk = _read(response, CHUNK if total is None or announced is None else min(CHUNK, total - done), network)
-        out.flush()
-        os.fsync(out.fileno())
     if chunk:
         part.discard()
         raise Failure(f"it sends more than the {total:,} bytes of the file", wrong=True)
@@ -247,16 +243,6 @@ def _copy(
         raise Failure(f"the connection broke after {done:,} of {total:,} bytes", again=True)
     if done == 0:
         raise Failure("it sent an empty file", wrong=True)
-
-
-def _write(out: IO[bytes], chunk: bytes, part: Part) -> None:
-    try:
-        out.write(chunk)
-    except OSError as error:
-        raise BadEnvironment(
-            f"cannot write {part.path}: {error.strerror or error}",
-            "Make room or choose another folder with --cache; the same command goes on from there.",
-        ) from error
 
 
 def _read(response: HTTPResponse, count: int, network: Network) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Any
 
+from bench.errors import BadEnvironment
 from bench.files import atomic_write
 
 
@@ -48,12 +50,20 @@ class Part:
 
     @contextmanager
     def writer(self, offset: int) -> Iterator[IO[bytes]]:
-        """Write on from `offset`; what lay behind it is dropped."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("r+b" if offset else "wb") as stream:
-            stream.seek(offset)
-            stream.truncate()
-            yield stream
+        """Write on from `offset`; what lay behind it is dropped. Raises BadEnvironment where the disk refuses."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("r+b" if offset else "wb") as stream:
+                stream.seek(offset)
+                stream.truncate()
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise BadEnvironment(
+                f"cannot write {self.path}: {error.strerror or error}",
+                "Make room or choose another folder with --cache; the same command goes on from there.",
+            ) from error
 
     def discard(self) -> None:
         """Forget what has come."""
