@@ -178,6 +178,8 @@ def test_pins_say_when_and_from_where(bench, model, cache, web, small_file):
     assert key == f"weights/{ID}/mine.pth.tar"
     assert pin["source"] == web.url("/m") and pin["bytes"] == small_file.stat().st_size
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", pin["date"])
+    Pins(cache).keep("weights/other/x", "1" * 64, 1, "elsewhere")
+    assert Pins(cache).find(key).sha256 == pin["sha256"] and Pins(cache).find("weights/other/x").bytes == 1
     for damage in ("{", "[]", f'{{"{key}": {{"sha256": 1}}}}'):
         (cache / "downloads/pins.json").write_text(damage)
         done = bench("download", model())
@@ -333,6 +335,17 @@ def test_a_hostile_archive_harms_no_data_that_are_there(bench, data, bundle, cac
     hostile = {"file": "h.zip", "urls": [web.url("/h")], "unpack": True}
     assert bench("download", data(bundle, hostile)).code == 3
     assert tree(data_folder(cache, "my-voc")) == before
+
+
+def test_what_cannot_be_moved_into_place_is_not_taken_for_whole(bench, data, bundle, cache):
+    folder = data_folder(cache, "my-voc") / "VOCSegmentation/sets/val.txt"
+    folder.mkdir(parents=True)
+    done = bench("download", data(bundle))
+    assert done.code == 3 and "val.txt is in the way" in done.err
+    assert [path.name for path in (cache / "datasets").iterdir()] == ["my-voc"]
+    folder.rmdir()
+    assert bench("download", data(bundle), "--offline").code == 0
+    assert folder.is_file()
 
 
 def test_what_a_killed_unpacking_left_is_cleared_away(bench, data, bundle, cache):

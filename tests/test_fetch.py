@@ -76,6 +76,7 @@ def test_a_broken_connection_goes_on_where_it_broke(client, web, validator):
     client("/f")
     assert client.whole()
     assert web.ranges() == [None, "bytes=120000-", "bytes=180000-"]
+    assert [headers.get("If-Range") for _, _, headers in web.requests[1:]] == [*validator.values()][-1:] * 2
     assert client.slept == [1.0, 2.0]
 
 

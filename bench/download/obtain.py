@@ -191,11 +191,13 @@ def _unpack(item: Item, digest: str, source: str, network: Network) -> Path:
 
 def _install(staging: Path, root: Path) -> None:
     """Make the unpacked files the data root, or part of it: at once where there is none yet."""
-    if root.exists():
-        _merge(staging, root)
-        shutil.rmtree(staging, ignore_errors=True)
-    else:
+    if not root.exists():
         staging.rename(root)
+        return
+    try:
+        _merge(staging, root)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _merge(source: Path, target: Path) -> None:
@@ -204,5 +206,7 @@ def _merge(source: Path, target: Path) -> None:
         place = target / entry.name
         if entry.is_dir() and place.is_dir():
             _merge(entry, place)
+        elif place.exists() and (entry.is_dir() or place.is_dir()):
+            raise BadInput(f"{place} is in the way of what was unpacked", "Move it, and run the same command again.")
         else:
             entry.replace(place)
