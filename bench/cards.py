@@ -6,11 +6,13 @@ the key. `bench.catalogue` finds cards; this module says what may stand in one.
 
 from __future__ import annotations
 
+import re
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import BadInput
 from bench.presets import ClusteringPreset, LinearPreset, Preset, RetrievalPreset
@@ -21,6 +23,28 @@ Id = Annotated[str, Field(pattern=ID_PATTERN)]
 
 
 Channel = Annotated[int, Field(ge=0, le=255)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+DriveId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{10,200}$")]
+"""The id of a file on Google Drive."""
+
+
+def _is_file_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", name):
+        raise ValueError("must be a plain file name of letters, digits and . _ + -")
+    return name
+
+
+def _is_web_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https address")
+    return url
+
+
+FileName = Annotated[str, AfterValidator(_is_file_name)]
+Url = Annotated[str, AfterValidator(_is_web_address)]
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+"""What can be unpacked, by the end of the name."""
 
 
 class _Entry(BaseModel):
@@ -77,11 +101,11 @@ class FileWeights(_Entry):
     source: Literal["file", "google-drive", "url"]
     file: str
     """The file's name; for `source = "file"` its path, relative to the card."""
-    id: str | None = None
+    id: DriveId | None = None
     """Google Drive's id."""
-    url: str | None = None
-    bytes: int | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    url: Url | None = None
+    bytes: Annotated[int, Field(ge=1)] | None = None
+    sha256: Sha256 | None = None
     """Left out where the publisher gave none."""
     licence: str
     """The terms of the weights, in the publisher's words or an SPDX id."""
@@ -91,14 +115,58 @@ class FileWeights(_Entry):
         needs = {"google-drive": self.id, "url": self.url, "file": self.file}[self.source]
         if not needs:
             raise ValueError(f"source = '{self.source}' needs its {'id' if self.source != 'url' else 'url'}")
+        if self.source != "file":
+            _is_file_name(self.file)
         return self
 
     @property
     def address(self) -> str | None:
         """Where a person can fetch the file with a browser."""
         if self.source == "google-drive":
-            return f"https://drive.google.com/file/d/{self.id}/view"
+            return drive_page(self.id)
         return self.url
+
+
+def drive_page(file_id: str | None) -> str:
+    """The page on which a person can fetch a file from Google Drive."""
+    return f"https://drive.google.com/file/d/{file_id}/view"
+
+
+class Download(_Entry):
+    """One file of a data set, and where `bench download` gets it."""
+
+    file: FileName
+    urls: tuple[Url, ...] = ()
+    """Mirrors, tried in this order."""
+    google_drive: DriveId | None = Field(default=None, alias="google-drive")
+    """Tried after the mirrors."""
+    bytes: Annotated[int, Field(ge=1)] | None = None
+    sha256: Sha256 | None = None
+    """Left out where nobody published one."""
+    unpack: bool = False
+    """Whether it is an archive whose content is wanted."""
+    into: str = ""
+    """The folder below the data root that it belongs in."""
+    optional: bool = False
+    """Fetched only when asked for by name: an extra, or another way to what is there."""
+    note: str = ""
+    licence: str | None = None
+    """Where its terms are not the data set's."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Download:
+        if not self.urls and not self.google_drive:
+            raise ValueError(f"{self.file}: needs urls or google-drive")
+        if self.unpack and not self.file.endswith(ARCHIVES):
+            raise ValueError(f"{self.file}: unpack is for {', '.join(ARCHIVES)}")
+        if self.into.startswith(("/", "\\")) or ".." in PurePosixPath(self.into).parts:
+            raise ValueError(f"{self.file}: into must be a folder below the data root")
+        return self
+
+    @property
+    def page(self) -> str:
+        """Where a person can fetch it with a browser."""
+        return drive_page(self.google_drive) if self.google_drive else self.urls[0]
 
 
 class Training(_Entry):
@@ -219,6 +287,8 @@ class DatasetCard(Card):
     labels: Labels = Labels()
     splits: dict[str, Split]
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
+    downloads: tuple[Download, ...] = ()
+    """Without any, the user has to bring the data."""
     protocols: Protocols
 
     @model_validator(mode="after")
@@ -234,6 +304,8 @@ class DatasetCard(Card):
         for layout in self.layouts:
             if unknown := set(layout.splits) - set(self.splits):
                 raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is none of the splits")
+        if len({download.file for download in self.downloads}) != len(self.downloads):
+            raise ValueError("downloads: two have the same file name")
         return self
 
 
@@ -258,6 +330,14 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
         return kind.model_validate(entries | {"path": path})
     except ValidationError as error:
         raise BadInput(f"{path}: {first_problem(error)}", "Correct the card; README.md shows a whole one.") from error
+
+
+def is_model_card(path: Path) -> bool:
+    """Whether a file is a model's card rather than a data set's: a model's has an architecture."""
+    try:
+        return "architecture" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def first_problem(error: ValidationError) -> str:

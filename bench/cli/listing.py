@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -154,6 +154,7 @@ def _results(folder: Path) -> Table:
 def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int) -> int:
     """Show a model, a data set (opening real samples) or a protocol."""
     from bench import catalogue
+    from bench.cards import is_model_card
     from bench.errors import unknown_name
     from bench.presets import PRESETS
 
@@ -165,9 +166,8 @@ def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int)
     elif name in catalogue.datasets():
         _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
     elif catalogue.looks_like_path(name):
-        card = _load_either(Path(name).expanduser())
-        if hasattr(card, "architecture"):
-            _show_model(card)
+        if is_model_card(Path(name).expanduser()):
+            _show_model(catalogue.model(name))
         else:
             _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
     else:
@@ -176,20 +176,8 @@ def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int)
     return 0
 
 
-def _load_either(path: Path) -> Any:
-    """A card of whichever kind: a model's has an architecture."""
-    import tomllib
-
-    from bench.cards import DatasetCard, ModelCard, load_card
-
-    try:
-        is_model = "architecture" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        is_model = False
-    return load_card(path, ModelCard) if is_model else load_card(path, DatasetCard)
-
-
 def _show_model(card: ModelCard) -> None:
+    from bench.download.items import card_name, weights_file
     from bench.files import cache_folder
     from bench.published import figures
 
@@ -200,7 +188,8 @@ def _show_model(card: ModelCard) -> None:
     if address := getattr(card.weights, "address", None):
         rows += [
             ("weights from", address),
-            ("weights cached", str(cache_folder() / "weights" / card.id / getattr(card.weights, "file", ""))),
+            ("weights cached", str(weights_file(cache_folder(), card.id, getattr(card.weights, "file", "")))),
+            ("fetch with", f"bench download {card_name(card)}"),
         ]
     if card.paper:
         rows += [("paper", f"{card.paper.title} ({card.paper.venue or card.paper.date}), arXiv {card.paper.arxiv}")]
@@ -221,6 +210,16 @@ def _show_dataset(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
     rows += [
         ("layout", f"{layout.name}: {', '.join(files.list for files in layout.splits.values())}")
         for layout in card.layouts
+    ]
+    rows += [
+        (
+            "download",
+            entry.file
+            + (f", {entry.bytes:,} bytes" if entry.bytes else "")
+            + (", optional" if entry.optional else "")
+            + (f": {entry.note}" if entry.note else ""),
+        )
+        for entry in card.downloads
     ]
     rows += [
         ("classes", ", ".join(f"{i} {c}" for i, c in enumerate(card.classes))),
@@ -248,7 +247,7 @@ def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
                 card, split or card.default_split, roots.get(name, roots.get("")), cache_folder(), step
             )
     except NoDataRoot as error:
-        click.echo(f"no samples shown: {error.problem}; give --data-root", err=True)
+        click.echo(f"no samples shown: {error}", err=True)
         return
     click.echo(f"\n{len(samples)} samples in {samples.split} at {samples.root} ({samples.layout})")
     table = [("ID", "SIZE", "LABELS (SHARE OF PIXELS)")]

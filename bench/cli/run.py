@@ -144,12 +144,12 @@ def run(
 
 def _report_failures(failures: list[tuple[str, Exception]]) -> int:
     """Of several runs, those that failed: all said at the end, none hides another. Returns the exit code."""
-    from bench.cli import _explain
+    from bench.cli import explain
 
     code = 0
     for what, error in failures:
         click.echo(f"{what} failed:", err=True)
-        code = _explain(error, debug=False)
+        code = explain(error, debug=False)
     return code
 
 
