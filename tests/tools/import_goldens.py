@@ -1,6 +1,6 @@
 """Copy figures and generated inputs of the reference implementation: `python tests/tools/import_goldens.py PARITY`.
 
-PARITY is the folder with `inputs/` and `golden/`. The figures were measured once on the reference
+PARITY is the folder with `inputs/`, `golden/` and `metrics/`. The figures were measured once on the reference
 implementation; this only selects what the tests read, so running it again changes nothing.
 """
 
@@ -65,6 +65,12 @@ def select_linear(parity: Path) -> None:
     (HERE / "linear.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
+def copy_davis(parity: Path) -> None:
+    source = parity / "metrics" / "davis"
+    shutil.copyfile(source / "golden.json", HERE / "davis.json")
+    shutil.copyfile(source / "synthetic.npz", HERE / "davis.npz")
+
+
 def main(parity: Path) -> None:
     copy_images(parity)
     for backbone in BACKBONES:
@@ -72,6 +78,7 @@ def main(parity: Path) -> None:
     for classes in (21, 7):
         select_retrieval(parity, classes)
     select_linear(parity)
+    copy_davis(parity)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
 
 
