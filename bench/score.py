@@ -28,7 +28,7 @@ from bench.predictions import ABOUT, seed_folders
 from bench.presets import fingerprint
 from bench.protocols import Scored
 from bench.record import Stored
-from bench.samples import Image8, Sample, Samples, read_ids, read_label, require_classes
+from bench.samples import Image8, Sample, Samples, read_ids, read_label, require_classes, require_images
 from bench.subjects import UNKNOWN, find_samples
 from bench.tables import Counts, Painted, contingency, given_classes, matched_classes
 
@@ -58,6 +58,7 @@ def score_folder(
 
     require_writable(results, "record", "--results")
     card = catalogue.dataset(dataset)
+    require_images(card, "bench score")
     writing = stage(settings, "writing shapes")
     split = settings.split or card.default_split
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
@@ -150,7 +151,7 @@ def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name:
 
 def _protocol_entry(card: DatasetCard, matching: Matching, seeds: Sequence[int]) -> dict[str, Any]:
     """Absent classes count as the data set's own protocols have it."""
-    own = [found.absent for name in ("linear", "clustering") if (found := card.protocols.preset(name))]
+    own = [found.absent for found in (card.protocols.linear, card.protocols.clustering) if found]
     preset = {"matching": matching, "grid": "label", "absent": own[0] if own else "zero"}
     return {
         "id": "predictions" if matching == "none" else f"predictions+{matching}",

@@ -46,8 +46,8 @@ def contour_accuracy(annotation: Mask, prediction: Mask, void: Mask | None = Non
     firsts, seconds = int(first.sum()), int(second.sum())
     if not firsts or not seconds:
         return float(firsts == seconds)
-    precision = np.count_nonzero(second & cv2.dilate(first, near)) / seconds
-    recall = np.count_nonzero(first & cv2.dilate(second, near)) / firsts
+    precision = cv2.countNonZero(cv2.bitwise_and(second, cv2.dilate(first, near))) / seconds
+    recall = cv2.countNonZero(cv2.bitwise_and(first, cv2.dilate(second, near))) / firsts
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -115,7 +115,12 @@ def _mean(values: Values) -> float:
 
 
 def score_ids(annotation: Ids, prediction: Ids, objects: int, void: Mask | None = None) -> tuple[Values, Values]:
-    """J and F of the objects 1…`objects` in one frame, predicted id k against object k. Without `void` it is background."""
+    """J and F of the objects 1…`objects` in one frame: predicted id k against object k, empty if never predicted.
+
+    A predicted id above `objects` is an error of the caller: ValueError.
+    """
+    if prediction.max() > objects:
+        raise ValueError(f"id {prediction.max()} is predicted, but there are {objects} objects")
     pairs = [(annotation == k, prediction == k) for k in range(1, objects + 1)]
     similarity = np.array([region_similarity(*pair, void) for pair in pairs])
     accuracy = np.array([contour_accuracy(*pair, void) for pair in pairs])
