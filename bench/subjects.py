@@ -223,7 +223,7 @@ def find_samples(
             f'Give its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
         )
     find = open_videos if card.kind == "video" else open_split
-    return find(card, split, root.expanduser())
+    return find(card, split, Path(root).expanduser())
 
 
 def _written_shapes(card: DatasetCard, split: str, cache: Path, progress: Progress | None) -> Path:

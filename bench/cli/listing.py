@@ -134,11 +134,11 @@ def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int)
 
     if name in catalogue.models():
         _show_model(catalogue.model(name))
-    elif name in PRESETS:
-        head, rows = _protocols()
-        echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
-    elif name in catalogue.datasets():
-        _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
+    elif name in PRESETS or name in catalogue.datasets():  # davis is both
+        if name in catalogue.datasets():
+            _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
+        if name in PRESETS:
+            _show_protocol(name, title=name in catalogue.datasets())
     elif catalogue.looks_like_path(name):
         card = _load_either(Path(name).expanduser())
         if hasattr(card, "architecture"):
@@ -149,6 +149,13 @@ def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int)
         known = [*catalogue.models(), *catalogue.datasets(), *PRESETS]
         raise unknown_name("model, data set or protocol", name, known, "bench list models")
     return 0
+
+
+def _show_protocol(name: str, *, title: bool) -> None:
+    head, rows = _protocols()
+    if title:
+        click.echo(f"\nThe protocol {name}:")
+    echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
 
 
 def _load_either(path: Path) -> Any:
