@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.presets import DavisPreset
 
-_CELLS = 1 << 22
+_CELLS = 1 << 21
 """Similarities held in memory at once."""
 OUTSIDE = -1e4
 """The similarity of what lies outside of the frame: its weight is 0 at any temperature of use."""
