@@ -38,6 +38,11 @@ class Sample:
         """How many images it consists of."""
         return 1
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its images: what predictions of them are called."""
+        return (self.id,)
+
 
 @dataclass(frozen=True)
 class Samples:

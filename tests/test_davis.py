@@ -15,8 +15,10 @@ import bench
 from bench import record
 from bench.cli import main
 from bench.errors import BadInput, WrongName
+from bench.plan import Settings
 from bench.presets import DavisPreset
 from bench.protocols.davis import METRICS, Tracked, intervals, object_table
+from bench.score import score_folder
 from bench.video import propagate, track
 from bench.video.measures import score_ids, statistics
 from bench.video.propagate import Propagation, paint, shares
@@ -368,6 +370,78 @@ def test_protocols_keep_to_their_kind_of_data(tree, golden, small_file, tmp_path
         run(str(small_file), tree, tmp_path, entries={"clusters": 3})
 
 
+# --- masks made elsewhere ---
+
+
+def rescore(tree, tmp_path, **more):
+    chosen = Settings(split=more.pop("split", "val-2017"), data_root=tree, cache=tmp_path / "cache")
+    return score_folder(tmp_path / "p", "davis", tmp_path / "r", chosen, **more).record
+
+
+def test_scoring_saved_masks_gives_the_runs_figures(tree, small_file, tmp_path):
+    made = run(str(small_file), tree, tmp_path, save_predictions=tmp_path / "p")
+    again = rescore(tree, tmp_path)
+    for key in ("metrics", "per_sequence"):
+        assert again[key] == made[key]
+    assert again["dataset"]["manifest"] == made["dataset"]["manifest"]
+    assert again["model"]["id"] == made["model"]["id"] and again["protocol"]["id"] == "predictions"
+    assert not again["warnings"]
+    assert rescore(tree, tmp_path)["model"]["weights_sha256"] == again["model"]["weights_sha256"]
+
+
+@pytest.fixture
+def masks(tree, tmp_path):
+    """Predictions that are the annotations."""
+    return shutil.copytree(tree / "Annotations" / "480p", tmp_path / "p")
+
+
+def test_annotations_are_perfect_predictions_and_the_ends_are_not_looked_at(tree, masks, tmp_path):
+    for name, last in (("ball", 5), ("kite", 4), ("duck", 6)):
+        (masks / name / "00000.png").unlink()
+        (masks / name / f"{last:05d}.png").write_bytes(b"no picture")
+    made = rescore(tree, tmp_path)
+    assert {name: entry["value"] for name, entry in made["metrics"].items()} == {
+        name: 0.0 if "decay" in name else 100.0 for name in METRICS
+    }
+
+
+def test_an_object_that_is_never_predicted_is_an_empty_mask(tree, masks, tmp_path):
+    for path in masks.rglob("*.png"):
+        Image.fromarray(np.where(np.asarray(Image.open(path)) == 2, 0, np.asarray(Image.open(path)))).save(path)
+    made = rescore(tree, tmp_path)
+    assert made["metrics"]["J_mean"]["value"] == pytest.approx(60) and made["per_sequence"]["ball"]["F_mean"] == 50
+
+
+def test_any_value_above_zero_is_the_object_of_2016(tree, masks, tmp_path):
+    for path in masks.rglob("*.png"):
+        Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
+    assert rescore(tree, tmp_path, split="val-2016")["metrics"]["JF_mean"]["value"] == 100
+    with pytest.raises(BadInput, match=r"00001\.png holds the id 255, but 'ball' has 2 objects"):
+        rescore(tree, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "picture, words",
+    [
+        (Image.fromarray(np.full((HEIGHT, WIDTH), 3, np.uint8)), "holds the id 3, but 'duck' has 2 objects"),
+        (Image.new("L", (WIDTH, 60)), "is 96×60 pixels, its frame 96×64"),
+        (Image.new("RGB", (WIDTH, HEIGHT)), "has RGB pixels"),
+    ],
+)
+def test_a_mask_that_cannot_be_scored_is_named(tree, masks, tmp_path, picture, words):
+    picture.save(masks / "duck" / "00003.png")
+    with pytest.raises(BadInput, match=rf"duck/00003\.png {words}"):
+        rescore(tree, tmp_path)
+
+
+def test_a_missing_mask_is_named_and_others_are_counted(tree, masks, tmp_path):
+    Image.new("L", (4, 4)).save(masks / "other.png")
+    assert "holds 1 files that are no image" in rescore(tree, tmp_path)["warnings"][0]
+    (masks / "kite" / "00002.png").unlink()
+    with pytest.raises(BadInput, match=r"kite/00002\.png is missing \(1 of 12 evaluated frames"):
+        rescore(tree, tmp_path)
+
+
 # --- the command line ---
 
 
@@ -433,7 +507,7 @@ def test_show_opens_sequences(tree, command):
     [
         ("run", "--protocol", "clustering", "--model", "random-shapes"),
         ("run", "--protocol", "davis", "--model", "random-shapes", "--clusters", "3"),
-        ("score", "."),
+        ("score", ".", "--match", "iou"),
         ("priors", "--method", "boundary", "--out", "masks"),
     ],
 )

@@ -95,15 +95,15 @@ def track(
     found, meta = run_pass(passes, samples, store, replace(engine, progress=None), fresh=fresh)
     items = [found[key] for key in samples.keys]
     manifest = manifest_of([sample.id for sample in samples], [item["digest"].tobytes() for item in items])
-    return Tracks(_rows(samples, items), manifest, meta)
+    return Tracks(frame_rows(samples, items), manifest, meta)
 
 
 def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
     return (lambda done: progress(before + done, total)) if progress else lambda done: None
 
 
-def _rows(samples: Samples, items: Sequence[Item]) -> FrameRows:
-    """The rows of all sequences, one after the other."""
+def frame_rows(samples: Samples, items: Sequence[Item]) -> FrameRows:
+    """The rows of all sequences, one after the other, from the `objects`, `J` and `F` of each."""
     ids: list[str] = []
     columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ("frame", "object", "J", "F")}
     for video, item in zip(videos_of(samples), items, strict=True):
