@@ -120,19 +120,24 @@ class Paper(_Entry):
     venue: str | None = None
 
 
-class ModelCard(_Entry):
-    """One checkpoint."""
+class Card(_Entry):
+    """What every kind of card begins with."""
 
     schema_: Literal[1] = Field(alias="schema")
     id: Id
     title: str
     description: str = ""
+    path: Path | None = Field(default=None, exclude=True)
+    """The file this card was read from; set by `load_card`, not written in it."""
+
+
+class ModelCard(Card):
+    """One checkpoint."""
+
     architecture: Architecture
     weights: Annotated[RandomWeights | FileWeights, Field(discriminator="source")]
     training: Training
     paper: Paper | None = None
-    path: Path | None = Field(default=None, exclude=True)
-    """The file this card was read from; set by `load_card`, not written in it."""
 
 
 class SplitFiles(_Entry):
@@ -224,13 +229,9 @@ class Protocols(_Entry):
         return found
 
 
-class DatasetCard(_Entry):
+class DatasetCard(Card):
     """One data set."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    id: Id
-    title: str
-    description: str = ""
     homepage: str | None = None
     licence: str
     kind: Literal["images", "video"] = "images"
@@ -250,7 +251,6 @@ class DatasetCard(_Entry):
     splits: dict[str, Split]
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
     protocols: Protocols
-    path: Path | None = Field(default=None, exclude=True)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> DatasetCard:
@@ -287,7 +287,7 @@ class DatasetCard(_Entry):
         return self
 
 
-CardType = TypeVar("CardType", ModelCard, DatasetCard)
+CardType = TypeVar("CardType", bound=Card)
 
 
 def load_card(path: Path, kind: type[CardType]) -> CardType:
@@ -307,10 +307,10 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
     try:
         return kind.model_validate(entries | {"path": path})
     except ValidationError as error:
-        raise BadInput(f"{path}: {_first_problem(error)}", "Correct the card; README.md shows a whole one.") from error
+        raise BadInput(f"{path}: {first_problem(error)}", "Correct the card; README.md shows a whole one.") from error
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """`key: what is wrong with it` of the first problem, and how many more there are."""
     problems = error.errors()
     first = problems[0]

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.describe import Measured
-from bench.engine import default_workers, prefetch
 from bench.errors import BadInput
 from bench.observations import manifest_of
 from bench.observe import short_digest
+from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
 from bench.protocols.davis import Tracked
 from bench.samples import Image8, Samples, read_ids

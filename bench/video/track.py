@@ -19,10 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench.engine import Engine, Progress, arithmetic, call, halving, prefetch
+from bench.engine import Engine, arithmetic, call, halving
 from bench.linear import Features, feature_map
 from bench.observations import manifest_of
 from bench.observe import require_finite, run_pass, short_digest
+from bench.parallel import Progress, prefetch
 from bench.preprocess import normalise, resize_image
 from bench.presets import DavisPreset
 from bench.samples import Image8, Samples
