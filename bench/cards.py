@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import BadInput
-from bench.presets import ClusteringPreset, LinearPreset, Preset, RetrievalPreset
+from bench.presets import ClusteringPreset, DavisPreset, LinearPreset, Preset, RetrievalPreset
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -209,11 +209,19 @@ class ModelCard(Card):
 
 
 class SplitFiles(_Entry):
-    """Where one split's files lie below the data root. `{id}` stands for a line of the list file."""
+    """Where one split's files lie below the data root. `{id}` stands for a line of the list file.
+
+    In video, `{id}` is a sequence and `{frame}` the number of one of its frames.
+    """
 
     list: str
     image: str
     label: str | None = None
+
+    def are_of(self, *, video: bool) -> bool:
+        """Whether the files are numbered frames, or single images."""
+        patterns = [Path(pattern) for pattern in (self.image, self.label) if pattern is not None]
+        return all((path.name.count("{frame}"), "{frame}" in str(path.parent)) == (video, False) for path in patterns)
 
     @field_validator("list", "image", "label")
     @classmethod
@@ -244,7 +252,20 @@ class Split(_Entry):
 
     images: Annotated[int, Field(ge=1)] | None = None
     """Its official size; a run on fewer images is marked as limited."""
+    sequences: Annotated[int, Field(ge=1)] | None = None
+    """The same of a split of video."""
+    objects: Literal["one", "many"] | None = None
+    """In video, what annotations hold. `one`: everything above 0 is the object. `many`: ids, 255 is void."""
     note: str = ""
+
+    def is_of(self, *, video: bool) -> bool:
+        """Whether its entries are those of video, or of images."""
+        return (self.objects is not None) == video and (self.images if video else self.sequences) is None
+
+    @property
+    def size(self) -> int | None:
+        """How many samples it officially has, images or sequences."""
+        return self.images if self.objects is None else self.sequences
 
 
 class Labels(_Entry):
@@ -259,9 +280,16 @@ class Protocols(_Entry):
     """The preset of each protocol on this data set."""
 
     clustering: ClusteringPreset | None = None
+    davis: DavisPreset | None = None
     linear: LinearPreset | None = None
     retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
     retrieval_7: RetrievalPreset | None = Field(default=None, alias="retrieval-7")
+
+    @property
+    def given(self) -> list[str]:
+        """The ids of the protocols that have a preset."""
+        entries = type(self).model_fields
+        return [entry.alias or name for name, entry in entries.items() if getattr(self, name) is not None]
 
     def preset(self, protocol: str) -> Preset | None:
         """The preset of a protocol id; None where this data set has none."""
@@ -274,6 +302,8 @@ class DatasetCard(Card):
 
     homepage: str | None = None
     licence: str
+    kind: Literal["images", "video"] = "images"
+    """Single images with classes, or sequences with objects that have numbers."""
     root: str | None = None
     """Where the data lie, relative to the card; `--data-root` goes before it."""
     generator: Literal["shapes"] | None = None
@@ -281,7 +311,8 @@ class DatasetCard(Card):
     default_split: str = "val"
     default_models: tuple[str, ...] = ()
     """The models that `bench run` takes on this data set when none is named."""
-    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=4096)]
+    classes: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
+    """At least two for images, none for video."""
     palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
     """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
@@ -306,6 +337,25 @@ class DatasetCard(Card):
                 raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is none of the splits")
         if len({download.file for download in self.downloads}) != len(self.downloads):
             raise ValueError("downloads: two have the same file name")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> DatasetCard:
+        video = self.kind == "video"
+        if video and self.classes:
+            raise ValueError("classes: a video data set has none, its objects are numbered")
+        if not video and len(self.classes) < 2:
+            raise ValueError("classes: at least two are needed")
+        for name, split in self.splits.items():
+            if not split.is_of(video=video):
+                need = "objects and sequences" if video else "images"
+                raise ValueError(f"splits.{name}: a split of {self.kind} is described by {need}")
+        for layout in self.layouts:
+            if wrong := [name for name, files in layout.splits.items() if not files.are_of(video=video)]:
+                where = f"layouts.{layout.name}.splits.{wrong[0]}"
+                raise ValueError(f"{where}: in video, and only there, a file's name has {{frame}}")
+        if wrong := [name for name in self.protocols.given if (name == "davis") != video]:
+            raise ValueError(f"protocols.{wrong[0]}: not for data of kind '{self.kind}'")
         return self
 
 

@@ -121,7 +121,7 @@ def _forward(
         biases = torch.from_numpy(classifiers.biases).to(features.device)
         painted = []
         for item, feature in zip(batch, features, strict=True):
-            require_finite(item, bool(torch.isfinite(feature).all()))
+            require_finite(item.sample.image, bool(torch.isfinite(feature).all()))
             logits = (F.conv2d(feature[None], w, b) for w, b in zip(weights, biases, strict=True))
             painted.append([paint(one, item, preset) for one in logits])
     return painted

@@ -27,13 +27,21 @@ from bench.observations import Observations, observation_store
 from bench.observe import observation_recipe, observe
 from bench.plan import FIRST_SEED, Plan, Settings, stage
 from bench.predictions import Map, paint_masks
-from bench.presets import TRAINING_ENTRIES, ClusteringPreset, LinearPreset, RetrievalPreset, SaliencyPreset
+from bench.presets import (
+    TRAINING_ENTRIES,
+    ClusteringPreset,
+    DavisPreset,
+    LinearPreset,
+    RetrievalPreset,
+    SaliencyPreset,
+)
 from bench.protocols import Scored, clustering, retrieval
 from bench.protocols import linear as linear_protocol
 from bench.record import Record
 from bench.samples import Samples
 from bench.shards import ShardStore
 from bench.tables import Painted
+from bench.video import measure as video
 
 GAP_SEEDS = 20
 """Seeds over which our solver is held against the authors'."""
@@ -46,6 +54,8 @@ def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple
     """Carry the plan's protocol out; also returns how to paint its predictions."""
     if isinstance(plan.preset, LinearPreset):
         return _measure_linear(plan, plan.preset, engine, settings)
+    if isinstance(plan.preset, DavisPreset):
+        return video.measure_video(plan, plan.preset, engine, settings, warn)
     assert isinstance(plan.preset, SaliencyPreset)
     observations = _look(plan, plan.samples, plan.preset, engine, settings)
     require_labels(bool(observations.counts.any()), plan.samples)
@@ -252,6 +262,9 @@ def _mean_miou(observations: Observations, preset: ClusteringPreset, plan: Plan,
 
 def cached(plan: Plan, settings: Settings) -> str:
     """What of the plan's work is in the cache, in words."""
+    if isinstance(plan.preset, DavisPreset):
+        known = len(video.store_of(plan, plan.preset, settings).known(plan.samples.keys))
+        return f"{known} of {len(plan.samples)} sequences are cached"
     if not isinstance(plan.preset, LinearPreset):
         known = len(store_of(plan, plan.samples, settings).known(plan.samples.keys))
         return f"{known} of {len(plan.samples)} images are cached"

@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from bench.engine import Engine, arithmetic, call, stream
 from bench.errors import BadInput, Warn
 from bench.observations import Observation, Observations, stack
 from bench.preprocess import normalise, resize_image, resize_nearest
-from bench.presets import INPUT_ENTRIES, Preset, SaliencyPreset
+from bench.presets import INPUT_ENTRIES, ImagePreset, Preset, SaliencyPreset
 from bench.samples import Image8, Sample, Samples, check_sizes, read_image, read_label
 from bench.shards import Item, ShardStore
 
@@ -94,7 +95,7 @@ def run_pass(
             "device": str(engine.device),
             "precision": engine.precision,
             "seconds": seconds,
-            "images_per_second": len(todo) / seconds,
+            "images_per_second": sum(samples.entries[i].images for i in todo) / seconds,
             "observed": len(todo),
         }
         store.write_meta(meta)
@@ -112,7 +113,7 @@ def _check_saliency(observations: Observations, preset: SaliencyPreset, warn: Wa
         warn(f"{empty} of {len(observations)} images have no salient pixel; they stay in, with a zero prototype")
 
 
-def load_sample(sample: Sample, samples: Samples, preset: Preset) -> Loaded:
+def load_sample(sample: Sample, samples: Samples, preset: ImagePreset) -> Loaded:
     """Decode a sample; the image is resized to the preset's input. Raises BadInput naming the file."""
     image, digest = read_image(sample.image)
     label = None
@@ -140,15 +141,15 @@ def _run_batch(network: nn.Module, batch: Sequence[Loaded], preset: SaliencyPres
     with torch.inference_mode():
         prototypes, masks, near = summarise(embedding.float(), logit.float(), preset.input, preset.saliency_threshold)
     for item, finite in zip(batch, torch.isfinite(prototypes).all(dim=1).tolist(), strict=True):
-        require_finite(item, finite)
+        require_finite(item.sample.image, finite)
     return list(zip(prototypes.cpu().numpy(), masks.cpu().numpy(), near.tolist(), strict=True))
 
 
-def require_finite(item: Loaded, finite: bool) -> None:
+def require_finite(image: Path, finite: bool) -> None:
     """Raises BadInput naming the image on which the network gave NaN or infinity."""
     if not finite:
         raise BadInput(
-            f"the network gives NaN or infinity on {item.sample.image}",
+            f"the network gives NaN or infinity on {image}",
             "Its weights are damaged, or --precision is too low for them.",
         )
 

@@ -13,7 +13,16 @@ from bench.engine import Precision
 from bench.errors import BadInput, Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
-from bench.presets import PRESETS, ClusteringPreset, LinearPreset, Preset, RetrievalPreset, fingerprint, override
+from bench.presets import (
+    PRESETS,
+    ClusteringPreset,
+    DavisPreset,
+    LinearPreset,
+    Preset,
+    RetrievalPreset,
+    fingerprint,
+    override,
+)
 from bench.samples import Samples
 from bench.subjects import Subject, find_model, find_samples, rename
 
@@ -78,7 +87,10 @@ def make_plan(
     card = catalogue.dataset(dataset)
     default = card.protocols.preset(base)
     if default is None:
-        raise WrongName(f"{card.id} has no preset for {base}", f"Add [protocols.{base}] to its card.")
+        known = ", ".join(card.protocols.given) or "none"
+        raise WrongName(
+            f"{card.id} has no preset for {base}", f"It has one for {known}; [protocols.{base}] in its card adds it."
+        )
     preset = override(default, entries | settings.entries)
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
@@ -128,6 +140,8 @@ def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
 
 def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Settings) -> Preset:
     """The preset as it applies to this model. Raises BadInput for a model that the protocol cannot use."""
+    if isinstance(preset, DavisPreset):
+        return _with_features(preset, subject)
     if not isinstance(preset, LinearPreset):
         if not subject.has_embedding:
             what = subject.architecture.what if subject.architecture else "a module"
@@ -152,6 +166,15 @@ def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Setti
     return preset.model_copy(update={"classifier": kind})
 
 
+def _with_features(preset: DavisPreset, subject: Subject) -> DavisPreset:
+    """The preset with its features settled: the embedding where the network has one, unless told otherwise."""
+    if preset.features == "embedding" and not subject.has_embedding:
+        what = subject.architecture.what if subject.architecture else "a module"
+        raise BadInput(f"{subject.id} is {what}: it has no embedding", "Use --set features=decoder.")
+    kind = preset.features or ("embedding" if subject.has_embedding else "decoder")
+    return preset.model_copy(update={"features": kind})
+
+
 def _published_form(base: str, preset: Preset, default: Preset, card: DatasetCard) -> tuple[str, Preset]:
     """The protocol's id as published figures have it, and the unmodified preset of that id."""
     if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, card):
@@ -164,11 +187,11 @@ def _published_form(base: str, preset: Preset, default: Preset, card: DatasetCar
 def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, warn: Warn) -> Samples:
     """The samples of a split. What is odd about their number is said."""
     samples = find_samples(card, split, settings.data_root, cache, stage(settings, "writing shapes"))
-    official = card.splits[split].images
+    official, what = card.splits[split].size, "sequences" if card.kind == "video" else "images"
     if official is not None and len(samples) > official:
-        warn(f"{samples.root} lists {len(samples)} {split} images, the card says {official}")
+        warn(f"{samples.root} lists {len(samples)} {split} {what}, the card says {official}")
     if samples.limited and settings.limit is None:
-        warn(f"{samples.root} holds {len(samples)} of the {official} {split} images: the run is marked as limited")
+        warn(f"{samples.root} holds {len(samples)} of the {official} {split} {what}: the run is marked as limited")
     return samples
 
 

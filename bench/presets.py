@@ -22,20 +22,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Preset(BaseModel):
-    """Entries that every protocol on images shares: how an image becomes the network's input."""
+    """Entries that every protocol shares: how an image becomes the network's input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    input: tuple[Side, Side] = (512, 512)
-    """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""
     interpolation: Literal["cubic", "linear", "area"] = "cubic"
     """OpenCV interpolation of the image. Labels and masks are always resized with nearest."""
     mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
     """Subtracted from RGB in 0..1."""
     std: tuple[Unit, Unit, Unit] = (0.229, 0.224, 0.225)
     """Divides what `mean` left."""
-    absent: Literal["zero", "skip"] = "zero"
-    """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
 
     @field_validator("std")
     @classmethod
@@ -54,7 +50,16 @@ class Preset(BaseModel):
         return 0
 
 
-class SaliencyPreset(Preset):
+class ImagePreset(Preset):
+    """Entries that the protocols on single images, counted in confusion rows, share."""
+
+    input: tuple[Side, Side] = (512, 512)
+    """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""
+    absent: Literal["zero", "skip"] = "zero"
+    """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
+
+
+class SaliencyPreset(ImagePreset):
     """Entries of the protocols that tell objects from background by the saliency head."""
 
     saliency_threshold: Unit = 0.5
@@ -117,7 +122,7 @@ class RetrievalPreset(SaliencyPreset):
     """Where pixels are counted: at the input size, or at the label's own size."""
 
 
-class LinearPreset(Preset):
+class LinearPreset(ImagePreset):
     """A 1×1 convolution on frozen features: trained here by this recipe, or released by its authors (spec §4)."""
 
     classifier: Literal["trained", "released"] = "trained"
@@ -171,8 +176,30 @@ TRAINING_ENTRIES = (
 """The linear preset's entries that only training reads."""
 
 
+class DavisPreset(Preset):
+    """The first frame's objects carried through a sequence by the similarity of features (spec §9).
+
+    The defaults are the field's customary values: those of DINO's evaluation (Caron et al., ICCV 2021), which
+    follows that of the space-time walk (Jabri et al., NeurIPS 2020).
+    """
+
+    height: Side = 480
+    """Height, in pixels, that frames are resized to; the width follows and is rounded to a multiple of 8."""
+    features: Literal["embedding", "decoder"] | None = None
+    """What is compared: the pixel embedding, or what a linear classifier stands on. Unset: the embedding, if any."""
+    context: Annotated[int, Field(ge=0, le=100)] = 7
+    """How many frames before the current one are looked at, besides the first one."""
+    top_k: Annotated[int, Field(ge=1, le=1000)] = 5
+    """So many of the most similar feature cells, over all of the context, give a cell its label."""
+    temperature: Rate = 0.1
+    """Their weights are a softmax of cosine similarity divided by this."""
+    neighbourhood: Annotated[int, Field(ge=1, le=1000)] = 12
+    """A cell looks at those at most this many rows and columns away in each frame of the context."""
+
+
 PRESETS: dict[str, type[Preset]] = {
     "clustering": ClusteringPreset,
+    "davis": DavisPreset,
     "linear": LinearPreset,
     "retrieval-21": RetrievalPreset,
     "retrieval-7": RetrievalPreset,

@@ -7,7 +7,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -33,6 +33,16 @@ class Sample:
     image: Path
     label: Path | None
 
+    @property
+    def images(self) -> int:
+        """How many images it consists of."""
+        return 1
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its images: what predictions of them are called."""
+        return (self.id,)
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -55,9 +65,14 @@ class Samples:
         return iter(self.entries)
 
     @property
+    def images(self) -> int:
+        """How many images they consist of."""
+        return sum(sample.images for sample in self.entries)
+
+    @property
     def limited(self) -> bool:
         """Whether this is fewer images than the split has, by its list or by its publisher's count."""
-        official = self.card.splits[self.split].images
+        official = self.card.splits[self.split].size
         return self.cut or (official is not None and len(self) < official)
 
     def first(self, limit: int | None) -> Samples:
@@ -73,9 +88,7 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     Raises WrongName for an unknown split; BadInput for a root that is no such tree, an empty or repeating
     list, or missing files (the first is named, all are counted).
     """
-    if split not in card.splits:
-        raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
-    layout, files, base = _find_layout(card, split, root)
+    layout, files, base = find_layout(card, split, root)
     listing = base / files.list
     ids = _read_ids(listing)
     entries = tuple(
@@ -95,7 +108,16 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     return Samples(card, split, root, layout.name, entries, keys)
 
 
-def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, SplitFiles, Path]:
+def require_images(card: DatasetCard, what: str) -> None:
+    """Raises WrongName where `what` was asked of video, although it works on single images."""
+    if card.kind != "images":
+        raise WrongName(f"{card.id} is video: {what} works on single images", "Name another data set.")
+
+
+def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, SplitFiles, Path]:
+    """The layout that a tree has, its entry for the split, and the folder where it starts. Raises as `open_split`."""
+    if split not in card.splits:
+        raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
     if not root.is_dir():
         raise BadInput(f"no data root at {root}", f"Give the folder that holds {card.title} with --data-root.")
     tried: list[str] = []
@@ -133,11 +155,13 @@ def _read_ids(listing: Path) -> list[str]:
 
 
 def _key(sample: Sample) -> bytes:
-    """The sample's cache key; empty where a file is missing."""
-    digest = hashlib.sha256(sample.id.encode())
-    for path in (sample.image, sample.label):
-        if path is None:
-            continue
+    return file_key(sample.id, [path for path in (sample.image, sample.label) if path is not None])
+
+
+def file_key(name: str, paths: Sequence[Path]) -> bytes:
+    """A sample's cache key, from its id and its files; empty where one is missing."""
+    digest = hashlib.sha256(name.encode())
+    for path in paths:
         try:
             status = path.stat()
         except OSError:

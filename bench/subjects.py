@@ -21,6 +21,7 @@ from bench.errors import BadInput, Warn, WrongName
 from bench.network import fold_batch_norm
 from bench.parallel import Progress
 from bench.samples import Samples, open_split
+from bench.video.sequences import open_videos
 from bench.weights import (
     Weights,
     build,
@@ -81,6 +82,16 @@ class Subject:
         if callable(getattr(network, "features", None)):
             return network.features
         return lambda images: network(images)[0]
+
+    def embedding(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        """B×3×H×W → B×D×h×w: the pixel embedding, without the saliency logit that may come with it."""
+        network: Any = self.network(device)
+
+        def embed(images: torch.Tensor) -> Any:
+            output = network(images)
+            return output[0] if isinstance(output, (tuple, list)) and output else output
+
+        return embed
 
 
 def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn) -> Subject:
@@ -228,7 +239,8 @@ def find_samples(
             f"no data root for {card.id}: {card.title} is not on this machine, as far as bench knows",
             f'{fetch}ive its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
         )
-    return open_split(card, split, root.expanduser())
+    find = open_videos if card.kind == "video" else open_split
+    return find(card, split, Path(root).expanduser())
 
 
 def _written_shapes(card: DatasetCard, split: str, cache: Path, progress: Progress | None) -> Path:
