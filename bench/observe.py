@@ -22,7 +22,7 @@ from bench.observations import Observation, Observations, stack
 from bench.preprocess import normalise, resize_image, resize_nearest
 from bench.presets import INPUT_ENTRIES, ImagePreset, Preset, SaliencyPreset
 from bench.samples import Image8, Sample, Samples, check_sizes, read_image, read_label
-from bench.shards import Item, ShardStore
+from bench.shards import FLUSH_SECONDS, Item, ShardStore
 
 NEAR = 1e-4
 """Logits this close to the threshold may fall on either side of it by rounding."""
@@ -81,7 +81,13 @@ def observe(
 
 
 def run_pass(
-    passes: Callable[[Sequence[int]], Any], samples: Samples, store: ShardStore, engine: Engine, *, fresh: bool
+    passes: Callable[[Sequence[int]], Any],
+    samples: Samples,
+    store: ShardStore,
+    engine: Engine,
+    *,
+    fresh: bool,
+    flush_seconds: float = FLUSH_SECONDS,
 ) -> tuple[dict[bytes, Item], dict[str, Any]]:
     """Every sample's item by key, and what is known of the pass; `passes(todo)` makes those that are missing."""
     found: dict[bytes, Item] = {} if fresh else store.known(samples.keys)
@@ -89,7 +95,7 @@ def run_pass(
     meta = store.read_meta()
     if todo:
         started = time.perf_counter()
-        found |= store.fill(samples.keys, todo, passes(todo), engine.progress)
+        found |= store.fill(samples.keys, todo, passes(todo), engine.progress, flush_seconds)
         seconds = time.perf_counter() - started
         meta = {
             "device": str(engine.device),

@@ -138,6 +138,20 @@ def test_a_killed_run_goes_on_with_the_next_sequence(tree, small_file, tmp_path,
     assert len(shown(tmp_path / "p")) == 18
 
 
+def test_each_sequence_is_in_the_cache_before_the_next_begins(tree, small_file, tmp_path, monkeypatch):
+    """A killed process runs no clean-up: what is done must lie on disk by then."""
+    original, on_disk = track.read_frame, []
+
+    def looking(video, number, objects):
+        if number == 0:
+            on_disk.append(len(list((tmp_path / "cache").rglob("00000.npz"))))
+        return original(video, number, objects)
+
+    monkeypatch.setattr(track, "read_frame", looking)
+    run(str(small_file), tree, tmp_path)
+    assert on_disk == [0, 1, 1]
+
+
 def test_limit_takes_whole_sequences(tree, small_file, tmp_path):
     made = run(str(small_file), tree, tmp_path, limit=2, results=tmp_path / "r")
     assert (made["dataset"]["sequences"], made["dataset"]["images"], made["dataset"]["limited"]) == (2, 11, True)

@@ -92,8 +92,9 @@ def track(
             yield tracker.run(_shifted(engine.progress, done, total))
             done += video.images
 
-    # progress goes by frames: a sequence takes a minute
-    found, meta = run_pass(passes, samples, store, replace(engine, progress=None), fresh=fresh)
+    # progress goes by frames, and every sequence is saved at once: it may take a minute
+    quiet = replace(engine, progress=None)
+    found, meta = run_pass(passes, samples, store, quiet, fresh=fresh, flush_seconds=0.0)
     items = [found[key] for key in samples.keys]
     manifest = manifest_of([sample.id for sample in samples], [item["digest"].tobytes() for item in items])
     return Tracks(frame_rows(samples, items), manifest, meta)
