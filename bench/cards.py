@@ -6,11 +6,12 @@ the key. `bench.catalogue` finds cards; this module says what may stand in one.
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from bench.errors import BadInput
 from bench.presets import ClusteringPreset, LinearPreset, Preset, RetrievalPreset
@@ -174,12 +175,52 @@ class Split(_Entry):
     note: str = ""
 
 
+LabelId = Annotated[int, Field(ge=0, le=65535)]
+
+
+class IdRange(_Entry):
+    """Ids of a label file, first to last, and the classes that they stand for: counted up alike, or one for all."""
+
+    ids: tuple[LabelId, LabelId]
+    classes: tuple[LabelId, LabelId]
+
+    @model_validator(mode="after")
+    def _fits(self) -> IdRange:
+        ids, classes = (last - first for first, last in (self.ids, self.classes))
+        if ids < 0 or classes not in (0, ids):
+            raise ValueError("ids and classes are [first, last], as many classes as ids or one for all")
+        return self
+
+
 class Labels(_Entry):
     """How a label file is decoded to class indices."""
 
-    encoding: Literal["index"] = "index"
-    """`index`: an 8-bit palette or greyscale PNG whose values are the class indices."""
-    ignore: Annotated[int, Field(ge=0, le=255)] = 255
+    encoding: Literal["index", "rgb"] = "index"
+    """`index`: an 8-bit palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B unused."""
+    ignore: LabelId = 255
+    """The id of ignored pixels, in the file and after `map`."""
+    map: tuple[IdRange, ...] = ()
+    """What the file's ids stand for; without it they are the class indices. An id that is not in it is an error."""
+
+    @field_validator("ignore")
+    @classmethod
+    def _ignore_fits(cls, ignore: int, info: ValidationInfo) -> int:
+        if info.data.get("encoding") == "index" and ignore > 255:
+            raise ValueError("an 8-bit label has ids up to 255")
+        return ignore
+
+    @field_validator("map")
+    @classmethod
+    def _map_is_unambiguous(cls, ranges: tuple[IdRange, ...], info: ValidationInfo) -> tuple[IdRange, ...]:
+        spans = sorted(entry.ids for entry in ranges)
+        ignore = info.data.get("ignore")
+        if any(first[1] >= second[0] for first, second in itertools.pairwise(spans)):
+            raise ValueError("two ranges share an id")
+        if spans and info.data.get("encoding") == "index" and spans[-1][1] > 255:
+            raise ValueError("an 8-bit label has ids up to 255")
+        if ignore is not None and any(first <= ignore <= last for first, last in spans):
+            raise ValueError(f"{ignore} is the id of ignored pixels")
+        return ranges
 
 
 class Protocols(_Entry):
@@ -227,6 +268,8 @@ class DatasetCard(_Entry):
             raise ValueError("classes: two have the same name")
         if self.labels.ignore < len(self.classes):
             raise ValueError(f"labels.ignore: {self.labels.ignore} is also a class index")
+        if outside := [entry.classes[1] for entry in self.labels.map if entry.classes[1] >= len(self.classes)]:
+            raise ValueError(f"labels.map: there is no class {outside[0]}")
         if self.default_split not in self.splits:
             raise ValueError(f"default_split: '{self.default_split}' is none of the splits")
         if self.palette != "voc" and len(self.palette) > 256:

@@ -20,7 +20,7 @@ from bench.errors import BadInput, Warn
 from bench.observations import Observation, Observations, stack
 from bench.preprocess import normalise, resize_image, resize_nearest
 from bench.presets import INPUT_ENTRIES, Preset, SaliencyPreset
-from bench.samples import Image8, Sample, Samples, check_sizes, read_image, read_label
+from bench.samples import Image8, Label, Sample, Samples, check_sizes, read_image, read_label
 from bench.shards import Item, ShardStore
 
 NEAR = 1e-4
@@ -33,7 +33,7 @@ class Loaded:
 
     sample: Sample
     image: Image8
-    label: Image8 | None
+    label: Label | None
     size: tuple[int, int]
     digest: bytes
 
@@ -208,7 +208,9 @@ def _count(item: Loaded, seen: Seen, ignore: int) -> Item:
     if item.label is not None:
         at_label = resize_nearest(small, item.label.shape)
         at_input = resize_nearest(item.label, mask.shape)
-        columns = np.concatenate([_inside_outside(item.label, at_label), _inside_outside(at_input, small)], axis=1)
+        values = max(256, ignore + 1)  # a label is a class or the ignore id, which is the larger
+        grids = ((item.label, at_label), (at_input, small))
+        columns = np.concatenate([_inside_outside(label, side, values) for label, side in grids], axis=1)
         columns[ignore] = 0
         classes = np.flatnonzero(columns.any(axis=1)).astype(np.uint16)
         counts = columns[classes].astype(np.int32)
@@ -216,10 +218,11 @@ def _count(item: Loaded, seen: Seen, ignore: int) -> Item:
     return Observation(prototype, area, near, item.size, classes, counts, item.digest, np.packbits(mask)).item()
 
 
-def _inside_outside(label: Image8, mask: Image8) -> npt.NDArray[np.int64]:
-    """256×2: how often each label value occurs under the mask and outside it."""
-    joint = np.bincount((label.astype(np.uint16) << 1 | mask).reshape(-1), minlength=512)
-    return joint.reshape(256, 2)[:, ::-1]
+def _inside_outside(label: Label, mask: Image8, values: int) -> npt.NDArray[np.int64]:
+    """`values`×2: how often each label value occurs under the mask and outside it."""
+    wide: Any = np.uint16 if values <= 1 << 15 else np.uint32
+    joint = np.bincount((label.astype(wide) * 2 + mask).reshape(-1), minlength=2 * values)
+    return joint.reshape(values, 2)[:, ::-1]
 
 
 def short_digest(digest: bytes) -> bytes:
