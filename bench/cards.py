@@ -137,9 +137,12 @@ class ModelCard(_Entry):
 
 
 class SplitFiles(_Entry):
-    """Where one split's files lie below the data root. `{id}` stands for a line of the list file."""
+    """Where one split's files lie below the data root. `{id}` stands for an image's id."""
 
     list: str
+    """What the ids are read off."""
+    listing: Literal["lines", "coco-instances"] = "lines"
+    """How: `lines`, a text file with an id a line; `coco-instances`, COCO's JSON: the images with an annotation."""
     image: str
     label: str | None = None
 

@@ -26,7 +26,7 @@ from bench.engine import Engine, arithmetic, call, stream
 from bench.linear import Features, feature_map, upsample
 from bench.observations import manifest_of
 from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
-from bench.preprocess import resize_nearest
+from bench.preprocess import label_to_input, resize_nearest
 from bench.presets import LinearPreset
 from bench.samples import Samples, read_image
 from bench.shards import Item, ShardStore
@@ -88,7 +88,7 @@ def classify(
         forward = functools.partial(
             _forward, extract=features(), paint=paint, classifiers=classifiers, preset=preset, engine=engine
         )
-        count = functools.partial(_count, ignore=samples.card.labels.ignore, refiner=refiner)
+        count = functools.partial(_count, preset=preset, ignore=samples.card.labels.ignore, refiner=refiner)
         load = functools.partial(load_sample, samples=samples, preset=preset)
         return stream((samples.entries[i] for i in todo), load, forward, count, engine)
 
@@ -139,7 +139,9 @@ def _probabilities(logits: Tensor, item: Loaded, preset: LinearPreset) -> npt.ND
     return resampled.softmax(dim=0).cpu().numpy()
 
 
-def _count(item: Loaded, painted: Sequence[npt.NDArray[Any]], ignore: int, refiner: Executor | None) -> Item:
+def _count(
+    item: Loaded, painted: Sequence[npt.NDArray[Any]], preset: LinearPreset, ignore: int, refiner: Executor | None
+) -> Item:
     """One image's tables on both grids, and its map if there is only one classifier."""
     tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}
     own = np.empty((0, 0), np.uint16)
@@ -153,7 +155,7 @@ def _count(item: Loaded, painted: Sequence[npt.NDArray[Any]], ignore: int, refin
             continue
         grids = {"label": (own, item.label)}
         if not refiner:
-            grids["input"] = (output, resize_nearest(item.label, output.shape))
+            grids["input"] = (output, label_to_input(item.label, preset))
         for grid, (predicted, label) in grids.items():
             table = contingency(predicted, label, ignore)
             tables[grid].append(np.insert(table, 0, candidate, axis=1))

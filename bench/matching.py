@@ -26,14 +26,17 @@ def match(table: Table, objective: str = "iou") -> Mapping:
     """Predicted id → class, from a P×C pixel table whose row 0 is the background prediction.
 
     As many ids as classes or fewer: the one-to-one assignment with the largest summed IoU (`iou`) or the
-    most matched pixels (`pixels`). More ids than classes: each goes to the class it overlaps best, by IoU.
+    most matched pixels (`pixels`, spec §7). More ids than classes: each goes to the class it overlaps best, by IoU.
     """
     if len(table) > table.shape[1]:
         return best_class(table)
-    score = iou_table(table) if objective == "iou" else table.astype(np.float64)
     mapping = np.full(len(table), UNMATCHED, np.int64)
-    rows, columns = linear_sum_assignment(score, maximize=True)
-    mapping[rows] = columns
+    if objective == "pixels":
+        # classes as rows, missed pixels as costs: where assignments tie, the call decides (parity/metrics/coco81)
+        classes, ids = linear_sum_assignment((table.max(initial=0) - table).T)
+    else:
+        ids, classes = linear_sum_assignment(iou_table(table), maximize=True)
+    mapping[ids] = classes
     return mapping
 
 

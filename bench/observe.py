@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bench.engine import Engine, arithmetic, call, stream
 from bench.errors import BadInput, Warn
 from bench.observations import Observation, Observations, stack
-from bench.preprocess import normalise, resize_image, resize_nearest
+from bench.preprocess import label_to_input, normalise, resize_nearest, to_input
 from bench.presets import INPUT_ENTRIES, Preset, SaliencyPreset
 from bench.samples import Image8, Label, Sample, Samples, check_sizes, read_image, read_label
 from bench.shards import Item, ShardStore
@@ -32,7 +32,7 @@ class Loaded:
     """One sample, decoded; the image resized to the input, the label at its own size."""
 
     sample: Sample
-    image: Image8
+    image: npt.NDArray[Any]
     label: Label | None
     size: tuple[int, int]
     digest: bytes
@@ -70,7 +70,7 @@ def observe(
     def passes(todo: Sequence[int]) -> Any:
         forward = functools.partial(_run_batch, network(), preset=preset, engine=engine)
         entries = (samples.entries[i] for i in todo)
-        count = functools.partial(_count, ignore=samples.card.labels.ignore)
+        count = functools.partial(_count, preset=preset, ignore=samples.card.labels.ignore)
         return stream(entries, functools.partial(load_sample, samples=samples, preset=preset), forward, count, engine)
 
     found, meta = run_pass(passes, samples, store, engine, fresh=fresh)
@@ -120,8 +120,7 @@ def load_sample(sample: Sample, samples: Samples, preset: Preset) -> Loaded:
         label, label_digest = read_label(sample.label, samples.card)
         check_sizes(sample, image, label)
         digest += label_digest
-    resized = resize_image(image, preset.input, preset.interpolation)
-    return Loaded(sample, resized, label, image.shape[:2], short_digest(digest))
+    return Loaded(sample, to_input(image, preset), label, image.shape[:2], short_digest(digest))
 
 
 def to_device(batch: Sequence[Loaded], preset: Preset, engine: Engine) -> Tensor:
@@ -199,7 +198,7 @@ def _upsampling(source: int, target: int, like: Tensor) -> Tensor:
     return F.interpolate(identity[None], size=target, mode="linear", align_corners=False)[0].T.contiguous()
 
 
-def _count(item: Loaded, seen: Seen, ignore: int) -> Item:
+def _count(item: Loaded, seen: Seen, preset: SaliencyPreset, ignore: int) -> Item:
     """Count an image's labels inside and outside its mask, on the label's grid and on the input's."""
     prototype, mask, near = seen
     small = mask.view(np.uint8)
@@ -207,7 +206,7 @@ def _count(item: Loaded, seen: Seen, ignore: int) -> Item:
     counts = np.empty((0, 4), np.int32)
     if item.label is not None:
         at_label = resize_nearest(small, item.label.shape)
-        at_input = resize_nearest(item.label, mask.shape)
+        at_input = label_to_input(item.label, preset)
         values = max(256, ignore + 1)  # a label is a class or the ignore id, which is the larger
         grids = ((item.label, at_label), (at_input, small))
         columns = np.concatenate([_inside_outside(label, side, values) for label, side in grids], axis=1)

@@ -29,7 +29,10 @@ class Preset(BaseModel):
     input: tuple[Side, Side] = (512, 512)
     """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""
     interpolation: Literal["cubic", "linear", "area"] = "cubic"
-    """OpenCV interpolation of the image. Labels and masks are always resized with nearest."""
+    """Interpolation of the image. Labels and masks are always resized with nearest."""
+    resizing: Literal["opencv", "torch"] = "opencv"
+    """`opencv` resizes the 8-bit image, labels with OpenCV's nearest; `torch` the normalised image without
+    antialiasing, corners not aligned, labels with torch's nearest."""
     mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
     """Subtracted from RGB in 0..1."""
     std: tuple[Unit, Unit, Unit] = (0.229, 0.224, 0.225)
@@ -45,13 +48,22 @@ class Preset(BaseModel):
         return std
 
     def resolved(self) -> dict[str, Any]:
-        """The entries that define the figure, as plain JSON values."""
-        return self.model_dump(mode="json", exclude={"seeds"})
+        """The entries that define the figure, as plain JSON values.
+
+        An entry that came later is left out at its default: that is what the recipe has always been.
+        """
+        entries = self.model_dump(mode="json", exclude={"seeds"})
+        defaults = ((key, type(self).model_fields[key].default) for key in LATER_ENTRIES if key in entries)
+        return {key: value for key, value in entries.items() if (key, value) not in list(defaults)}
 
     @property
     def num_seeds(self) -> int:
         """How many seeds are run unless told otherwise; 0 for a protocol that draws nothing at random."""
         return 0
+
+
+LATER_ENTRIES = ("resizing",)
+"""Entries that earlier versions did not have."""
 
 
 class SaliencyPreset(Preset):
@@ -61,7 +73,7 @@ class SaliencyPreset(Preset):
     """A pixel is salient where the saliency *logit* exceeds this (no sigmoid)."""
 
 
-INPUT_ENTRIES = ("input", "interpolation", "mean", "std", "saliency_threshold")
+INPUT_ENTRIES = ("input", "interpolation", "resizing", "mean", "std", "saliency_threshold")
 """What of a preset decides how an image is observed; the rest only decides how it is scored."""
 
 

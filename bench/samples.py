@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from bench.cards import DatasetCard, Labels, Layout, SplitFiles
 from bench.errors import BadInput, WrongName, unknown_name
+from bench.listings import read_listing
 
 Image8 = npt.NDArray[np.uint8]
 Label = npt.NDArray[Any]
@@ -80,7 +81,7 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
         raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
     layout, files, base = _find_layout(card, split, root)
     listing = base / files.list
-    ids = _read_ids(listing)
+    ids = read_listing(listing, files.listing)
     entries = tuple(
         Sample(i, base / files.image.replace("{id}", i), base / files.label.replace("{id}", i) if files.label else None)
         for i in ids
@@ -115,24 +116,6 @@ def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spl
         f"{root} does not hold {card.title} ({split}): none of {', '.join(tried)} is there",
         "Point --data-root at the folder that contains them.",
     )
-
-
-def _read_ids(listing: Path) -> list[str]:
-    """The ids of a list file: the first word of every line that has one."""
-    try:
-        ids = [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{listing} is not a text file", "It should hold one image id per line.") from error
-    if not ids:
-        raise BadInput(f"{listing} is empty", "It should hold one image id per line.")
-    seen: set[str] = set()
-    for name in ids:
-        if name in seen:
-            raise BadInput(f"{listing} lists '{name}' twice", "Every image counts once; remove the repetition.")
-        if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
-            raise BadInput(f"{listing}: '{name}' leads out of the data root", "Ids are names, not paths.")
-        seen.add(name)
-    return ids
 
 
 def _key(sample: Sample) -> bytes:

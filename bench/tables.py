@@ -72,12 +72,20 @@ def given_classes(painted: Sequence[Painted], num_classes: int) -> ConfusionRows
 
 
 def matched_classes(
-    painted: Sequence[Painted], objective: str, num_classes: int
+    painted: Sequence[Painted], objective: str, num_classes: int, clusters: int | None = None
 ) -> tuple[ConfusionRows, tuple[Mapping, ...]]:
-    """Confusion rows of cluster ids, each seed's matched to the classes on all its pixels; and the mappings."""
+    """Confusion rows of cluster ids, each seed's matched to the classes on all its pixels; and the mappings.
+
+    With `clusters`, ids up to that number take part in the matching even where nobody painted them: an absent class
+    matched to an empty cluster is another thing to a mean than one matched to a painted one.
+    """
     seeds, mappings = [], []
     for one in painted:
         used, table = one.table(num_classes)
+        if clusters is not None:
+            everything = np.zeros((clusters, num_classes), np.int64)
+            everything[used] = table
+            used, table = np.arange(clusters), everything
         mapping = np.full(int(used.max(initial=0)) + 1, UNMATCHED, np.int64)
         mapping[used] = match(table, objective)
         rows = one.rows()

@@ -13,10 +13,12 @@ from bench.errors import BadInput
 from bench.observations import Observation
 from bench.observe import Loaded, _count
 from bench.predictions import encode_rgb
+from bench.presets import ClusteringPreset
 from bench.samples import Sample, read_ids, read_label
 from bench.tables import contingency
 
 VOC = catalogue.dataset("pascal-voc")
+PRESET = ClusteringPreset(input=(8, 8))
 GAPS = Labels(
     map=({"ids": (0, 2), "classes": (1, 3)}, {"ids": (4, 4), "classes": (4, 4)}, {"ids": (9, 30), "classes": (0, 0)})
 )
@@ -108,7 +110,7 @@ def test_an_observation_counts_wide_labels_under_the_mask_and_outside(kind, igno
     label = generator.choice([0, 3, 50, ignore], (8, 8)).astype(kind)
     mask = generator.random((8, 8)) < 0.4
     item = Loaded(Sample("a", None, None), np.zeros((8, 8, 3), np.uint8), label, (8, 8), bytes(16))
-    seen = Observation.of_item(_count(item, (np.zeros(2, np.float32), mask, 0), ignore))
+    seen = Observation.of_item(_count(item, (np.zeros(2, np.float32), mask, 0), PRESET, ignore))
     assert seen.classes.tolist() == [0, 3, 50]
     for class_, row in zip(seen.classes, seen.counts, strict=True):
         inside, outside = ((label == class_) & mask).sum(), ((label == class_) & ~mask).sum()

@@ -65,6 +65,16 @@ def select_linear(parity: Path) -> None:
     (HERE / "linear.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
+def copy_metrics(parity: Path) -> None:
+    """What COCO-Stuff-81 and ImageNet-S are checked against: inputs, and figures measured on them."""
+    for name in ("coco81", "imagenet_s"):
+        for source in (parity / "metrics" / name).rglob("*.*"):
+            if source.suffix in (".json", ".npz", ".png", ".txt"):
+                target = HERE / name / source.relative_to(parity / "metrics" / name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+
 def main(parity: Path) -> None:
     copy_images(parity)
     for backbone in BACKBONES:
@@ -72,6 +82,7 @@ def main(parity: Path) -> None:
     for classes in (21, 7):
         select_retrieval(parity, classes)
     select_linear(parity)
+    copy_metrics(parity)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
 
 
