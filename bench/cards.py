@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from bench.errors import BadInput
-from bench.presets import ClusteringPreset, LinearPreset, Preset, RetrievalPreset
+from bench.presets import ClusteringPreset, DensePreset, LinearPreset, Preset, RetrievalPreset
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -230,6 +230,7 @@ class Protocols(_Entry):
     """The preset of each protocol on this data set."""
 
     clustering: ClusteringPreset | None = None
+    clustering_dense: DensePreset | None = Field(default=None, alias="clustering-dense")
     linear: LinearPreset | None = None
     retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
     retrieval_7: RetrievalPreset | None = Field(default=None, alias="retrieval-7")

@@ -27,7 +27,7 @@ from bench.linear import Features, feature_map, upsample
 from bench.observations import manifest_of
 from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
 from bench.preprocess import label_to_input, resize_nearest
-from bench.presets import LinearPreset
+from bench.presets import Preset
 from bench.samples import Samples, read_image
 from bench.shards import Item, ShardStore
 from bench.tables import Painted, contingency
@@ -69,7 +69,7 @@ def classify(
     features: Callable[[], Features],
     classifiers: Classifiers,
     samples: Samples,
-    preset: LinearPreset,
+    preset: Preset,
     kept: ShardStore,
     engine: Engine,
     *,
@@ -107,9 +107,9 @@ def classify(
 def _forward(
     batch: Sequence[Loaded],
     extract: Features,
-    paint: Callable[[Tensor, Loaded, LinearPreset], npt.NDArray[Any]],
+    paint: Callable[[Tensor, Loaded, Preset], npt.NDArray[Any]],
     classifiers: Classifiers,
-    preset: LinearPreset,
+    preset: Preset,
     engine: Engine,
 ) -> list[list[npt.NDArray[Any]]]:
     """Per image, what `paint` makes of each classifier's logits at the features' resolution."""
@@ -127,20 +127,20 @@ def _forward(
     return painted
 
 
-def _arg_max(logits: Tensor, item: Loaded, preset: LinearPreset) -> Classes:
+def _arg_max(logits: Tensor, item: Loaded, preset: Preset) -> Classes:
     """The best class of every pixel at the input size."""
     best = upsample(logits, preset.input)[0].argmax(dim=0)
     return best.to(torch.int32).cpu().numpy().astype(np.uint16)
 
 
-def _probabilities(logits: Tensor, item: Loaded, preset: LinearPreset) -> npt.NDArray[np.float32]:
+def _probabilities(logits: Tensor, item: Loaded, preset: Preset) -> npt.NDArray[np.float32]:
     """C×H×W at the image's own size: the logits at the input size, resampled once more (spec §4)."""
     resampled = upsample(upsample(logits, preset.input), item.size)[0]
     return resampled.softmax(dim=0).cpu().numpy()
 
 
 def _count(
-    item: Loaded, painted: Sequence[npt.NDArray[Any]], preset: LinearPreset, ignore: int, refiner: Executor | None
+    item: Loaded, painted: Sequence[npt.NDArray[Any]], preset: Preset, ignore: int, refiner: Executor | None
 ) -> Item:
     """One image's tables on both grids, and its map if there is only one classifier."""
     tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}

@@ -13,7 +13,16 @@ from bench.engine import Precision
 from bench.errors import BadInput, Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
-from bench.presets import PRESETS, ClusteringPreset, LinearPreset, Preset, RetrievalPreset, fingerprint, override
+from bench.presets import (
+    PRESETS,
+    ClusteringPreset,
+    DensePreset,
+    LinearPreset,
+    Preset,
+    RetrievalPreset,
+    fingerprint,
+    override,
+)
 from bench.samples import Samples
 from bench.subjects import Subject, find_model, find_samples, rename
 
@@ -86,6 +95,8 @@ def make_plan(
     samples = _find_data(card, split, settings, cache, warn).first(settings.limit)
     if isinstance(preset, ClusteringPreset):
         require_enough(len(samples), preset.clusters)
+    if isinstance(preset, DensePreset):
+        require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
         subject = rename(subject, settings.name)
@@ -128,12 +139,14 @@ def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
 
 def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Settings) -> Preset:
     """The preset as it applies to this model. Raises BadInput for a model that the protocol cannot use."""
+    if isinstance(preset, DensePreset):
+        return preset
     if not isinstance(preset, LinearPreset):
         if not subject.has_embedding:
             what = subject.architecture.what if subject.architecture else "a module"
             raise BadInput(
                 f"{subject.id} is {what}: it has no embedding and saliency head",
-                "This protocol needs the pre-trained file; what it has can be measured with --protocol linear.",
+                "This protocol needs the pre-trained file; --protocol linear and clustering-dense measure what it has.",
             )
         return preset
     if preset.crf:

@@ -17,7 +17,7 @@ from bench.cards import DatasetCard
 from bench.engine import Progress, default_workers, prefetch
 from bench.errors import BadInput
 from bench.files import write_with
-from bench.matching import UNMATCHED
+from bench.matching import UNMATCHED, Mapping
 from bench.palette import palette_of
 from bench.preprocess import resize_nearest
 from bench.record import Record, dumps
@@ -46,6 +46,12 @@ def paint_masks(
     for bits, own, (inside, outside) in zip(packed, sizes, shown, strict=True):
         mask = np.unpackbits(bits, count=size[0] * size[1]).reshape(size)
         yield np.where(resize_nearest(mask, (int(own[0]), int(own[1]))), inside, outside)
+
+
+def paint_clusters(maps: Iterable[Map], mapping: Mapping, ignore: int) -> Iterator[Map]:
+    """Maps of cluster ids as maps of classes; a cluster without a class is painted with the ignore id."""
+    shown = np.where(mapping == UNMATCHED, ignore, mapping).astype(np.uint16)
+    return (shown[ids] for ids in maps)
 
 
 def save(

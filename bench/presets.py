@@ -116,6 +116,34 @@ class ClusteringPreset(SaliencyPreset):
         return self.seeds
 
 
+class DensePreset(Preset):
+    """K-means on pixels, without a saliency background: every pixel belongs to a cluster (spec §7)."""
+
+    pixels: Positive = 64
+    """So many random pixels of an image, at the features' resolution, are clustered."""
+    pixel_seed: Annotated[int, Field(ge=0)] = 1234
+    """Seed of that draw, which is the same for every seed of the K-means."""
+    clusters: Annotated[int, Field(ge=2, le=32766)] = 21
+    """K. Pixels and centres are L2-normalised; a pixel belongs to the centre of the largest dot product."""
+    init: Literal["k-means++", "random"] = "k-means++"
+    """Starting centres."""
+    iterations: Positive = 50
+    """At most this many Lloyd iterations."""
+    restarts: Positive = 3
+    """Restarts, the best objective kept."""
+    matching: Literal["iou", "pixels"] = "iou"
+    """What the one-to-one Hungarian matching maximises: summed IoU, or matched pixels."""
+    grid: Literal["label", "input"] = "label"
+    """Where pixels are counted: at the label's own size, or at the input size."""
+    seeds: Positive = 5
+    """How many seeds of the K-means are run, counting up from the first. Not part of the fingerprint."""
+
+    @property
+    def num_seeds(self) -> int:
+        """As the preset says."""
+        return self.seeds
+
+
 class RetrievalPreset(SaliencyPreset):
     """Each image takes the class of its nearest neighbour in a bank of prototypes (spec §5)."""
 
@@ -185,6 +213,7 @@ TRAINING_ENTRIES = (
 
 PRESETS: dict[str, type[Preset]] = {
     "clustering": ClusteringPreset,
+    "clustering-dense": DensePreset,
     "linear": LinearPreset,
     "retrieval-21": RetrievalPreset,
     "retrieval-7": RetrievalPreset,

@@ -58,8 +58,8 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     multiple=True,
     default=("clustering",),
     show_default=True,
-    help="clustering, linear, retrieval-21, …, `retrieval` for both of its kind, or `all` that the data set has. "
-    "Repeatable.",
+    help="clustering, clustering-dense, linear, retrieval-21, …, `retrieval` for both of its kind, or `all` that the "
+    "data set has. Repeatable.",
 )
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
 @click.option(
