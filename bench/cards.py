@@ -141,8 +141,9 @@ class SplitFiles(_Entry):
 
     list: str
     """What the ids are read off."""
-    listing: Literal["lines", "coco-instances"] = "lines"
-    """How: `lines`, a text file with an id a line; `coco-instances`, COCO's JSON: the images with an annotation."""
+    listing: Literal["lines", "coco-instances", "folders"] = "lines"
+    """How: `lines`, a text file with an id a line; `coco-instances`, COCO's JSON: the images with an annotation;
+    `folders`, a folder of folders: `<folder>/<name>` of every file in them that ends as `image` does."""
     image: str
     label: str | None = None
 
@@ -258,6 +259,8 @@ class DatasetCard(_Entry):
     default_models: tuple[str, ...] = ()
     """The models that `bench run` takes on this data set when none is named."""
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=4096)]
+    class_folders: Annotated[int, Field(ge=1)] | None = None
+    """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
     palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
     """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
@@ -265,6 +268,15 @@ class DatasetCard(_Entry):
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
     protocols: Protocols
     path: Path | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_class_folders(cls, entries: Any) -> Any:
+        """Stand-ins for the names of classes that only the tree knows."""
+        count = entries.get("class_folders") if isinstance(entries, dict) else None
+        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)):
+            return entries
+        return entries | {"classes": [*entries["classes"], *(f"folder {i + 1}" for i in range(count))]}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> DatasetCard:

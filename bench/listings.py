@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.errors import BadInput
 
 
-def read_listing(path: Path, kind: str) -> list[str]:
-    """The ids of a split's images; `kind` is a card's `listing`.
+def read_listing(path: Path, kind: str, ending: str = "") -> list[str]:
+    """The ids of a split's images; `kind` is a card's `listing`, `ending` that of the image files.
 
     Raises BadInput, naming the file, where it is none of its kind, is empty, repeats an id, or has one that leads
     out of the data root.
     """
+    if kind == "folders":
+        return _files_in_folders(path, ending)
     ids = _coco_instances(path) if kind == "coco-instances" else _lines(path)
     seen: set[str] = set()
     for name in ids:
@@ -23,6 +26,24 @@ def read_listing(path: Path, kind: str) -> list[str]:
         if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
             raise BadInput(f"{path}: '{name}' leads out of the data root", "Ids are names, not paths.")
         seen.add(name)
+    return ids
+
+
+def class_folders(path: Path) -> list[str]:
+    """The names of the folders in a folder, sorted."""
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _files_in_folders(path: Path, ending: str) -> list[str]:
+    """`<folder>/<name without ending>` of every file with this ending, sorted (spec §8)."""
+    ids = []
+    for folder in class_folders(path):
+        with os.scandir(path / folder) as entries:
+            names = sorted(e.name for e in entries if e.name.endswith(ending) and not e.name.startswith("."))
+        ids += [f"{folder}/{name.removesuffix(ending)}" for name in names]
+    if not ids:
+        raise BadInput(f"{path} holds no folder with *{ending} files", "Images lie in a folder a class.")
     return ids
 
 

@@ -98,13 +98,19 @@ def _look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, 
 
 def _score(plan: Plan, observations: Observations, engine: Engine, settings: Settings, warn: Warn) -> Scored:
     """What the plan's protocol makes of the observations."""
+    assert isinstance(plan.preset, (ClusteringPreset, RetrievalPreset))
     resolved, classes = plan.preset.resolved(), plan.card.classes
     if isinstance(plan.preset, RetrievalPreset):
         assert plan.support is not None
         bank = _look(plan, plan.support, plan.preset, engine, settings)
         return retrieval.score(bank, observations, resolved, classes)
     gpu = kmeans.use_gpu(engine.device.type)
-    return clustering.score(observations, resolved, plan.seeds, len(classes), gpu=gpu, warn=warn)
+    fitted = None if plan.support is None else _look(plan, plan.support, plan.preset, engine, settings)
+    scored = clustering.score(observations, resolved, plan.seeds, len(classes), fitted=fitted, gpu=gpu, warn=warn)
+    if plan.preset.fit is not None:
+        images, manifest = (len(fitted), fitted.manifest) if fitted else (len(observations), observations.manifest)
+        scored.detail["fitted_on"] = {"split": plan.preset.fit, "images": images, "manifest": manifest}
+    return scored
 
 
 def _solver_entry(plan: Plan, images: int, gpu: bool) -> dict[str, Any]:

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.boundaries import count_bands
 from bench.engine import Engine, arithmetic, call, stream
 from bench.errors import BadInput, Warn
-from bench.observations import Observation, Observations, stack
+from bench.observations import NO_BANDS, Observation, Observations, stack
 from bench.preprocess import label_to_input, normalise, resize_nearest, to_input
 from bench.presets import INPUT_ENTRIES, Preset, SaliencyPreset
 from bench.samples import Image8, Label, Sample, Samples, check_sizes, read_image, read_label
@@ -203,7 +204,7 @@ def _count(item: Loaded, seen: Seen, preset: SaliencyPreset, ignore: int) -> Ite
     prototype, mask, near = seen
     small = mask.view(np.uint8)
     classes = np.empty(0, np.uint16)
-    counts = np.empty((0, 4), np.int32)
+    counts, bands = np.empty((0, 4), np.int32), NO_BANDS
     if item.label is not None:
         at_label = resize_nearest(small, item.label.shape)
         at_input = label_to_input(item.label, preset)
@@ -213,8 +214,10 @@ def _count(item: Loaded, seen: Seen, preset: SaliencyPreset, ignore: int) -> Ite
         columns[ignore] = 0
         classes = np.flatnonzero(columns.any(axis=1)).astype(np.uint16)
         counts = columns[classes].astype(np.int32)
+        if getattr(preset, "figures", None) == "imagenet-s":
+            bands = count_bands(item.label, at_label)[classes].astype(np.int32)
     area = int(small.sum())
-    return Observation(prototype, area, near, item.size, classes, counts, item.digest, np.packbits(mask)).item()
+    return Observation(prototype, area, near, item.size, classes, counts, item.digest, np.packbits(mask), bands).item()
 
 
 def _inside_outside(label: Label, mask: Image8, values: int) -> npt.NDArray[np.int64]:

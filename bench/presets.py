@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import WrongName, unknown_name
 
@@ -62,7 +62,7 @@ class Preset(BaseModel):
         return 0
 
 
-LATER_ENTRIES = ("resizing",)
+LATER_ENTRIES = ("resizing", "fit", "figures")
 """Entries that earlier versions did not have."""
 
 
@@ -73,7 +73,7 @@ class SaliencyPreset(Preset):
     """A pixel is salient where the saliency *logit* exceeds this (no sigmoid)."""
 
 
-INPUT_ENTRIES = ("input", "interpolation", "resizing", "mean", "std", "saliency_threshold")
+INPUT_ENTRIES = ("input", "interpolation", "resizing", "mean", "std", "saliency_threshold", "figures")
 """What of a preset decides how an image is observed; the rest only decides how it is scored."""
 
 
@@ -94,12 +94,26 @@ class ClusteringPreset(SaliencyPreset):
     """Restarts, the best objective kept. Unset: 20 with faiss, 3 with minibatch as the authors ran it."""
     batch: Positive = 1000
     """Mini-batch size; `minibatch` only."""
-    matching: Literal["iou", "pixels"] = "iou"
-    """What the one-to-one Hungarian matching maximises: summed IoU, or matched pixels."""
+    fit: str | None = None
+    """The split whose prototypes are clustered; each evaluated image then joins the nearest centre. Unset: the
+    evaluated split itself."""
+    matching: Literal["iou", "pixels", "images"] = "iou"
+    """What the one-to-one Hungarian matching maximises: summed IoU, matched pixels, or the images that hold cluster
+    and class (background then stays background)."""
     grid: Literal["label", "input"] = "label"
     """Where pixels are counted: at the label's own size, or at the input size."""
+    figures: Literal["classes", "imagenet-s"] = "classes"
+    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size (spec §8)."""
     seeds: Positive = 5
     """How many seeds are run, counting up from the first. Not part of the fingerprint."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> ClusteringPreset:
+        if self.fit is not None and self.whiten:
+            raise ValueError("fit: whitening belongs to the images that it is computed on; set whiten = 0 as well")
+        if self.figures == "imagenet-s" and self.grid != "label":
+            raise ValueError("figures: imagenet-s counts at the label's own size; set grid = label as well")
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """As `Preset.resolved`, with `restarts` settled and entries of the other solver left out."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from bench.cards import DatasetCard, Labels, Layout, SplitFiles
 from bench.errors import BadInput, WrongName, unknown_name
-from bench.listings import read_listing
+from bench.listings import class_folders, read_listing
 
 Image8 = npt.NDArray[np.uint8]
 Label = npt.NDArray[Any]
@@ -81,7 +81,9 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
         raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
     layout, files, base = _find_layout(card, split, root)
     listing = base / files.list
-    ids = read_listing(listing, files.listing)
+    ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix)
+    if card.class_folders is not None and files.listing == "folders":
+        card = _with_names(card, listing)
     entries = tuple(
         Sample(i, base / files.image.replace("{id}", i), base / files.label.replace("{id}", i) if files.label else None)
         for i in ids
@@ -99,6 +101,18 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     return Samples(card, split, root, layout.name, entries, keys)
 
 
+def _with_names(card: DatasetCard, listing: Path) -> DatasetCard:
+    """The card with its classes named as the folders are. Raises BadInput for another number of them."""
+    assert card.class_folders is not None
+    names = class_folders(listing)
+    if len(names) != card.class_folders:
+        raise BadInput(
+            f"{listing} holds {len(names)} folders; {card.title} has {card.class_folders} classes, each with one",
+            "Complete the data: a class's number is its folder's place among all, sorted.",
+        )
+    return card.model_copy(update={"classes": (*card.classes[: -card.class_folders], *names)})
+
+
 def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, SplitFiles, Path]:
     if not root.is_dir():
         raise BadInput(f"no data root at {root}", f"Give the folder that holds {card.title} with --data-root.")
@@ -107,7 +121,8 @@ def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spl
         files = layout.splits.get(split)
         for prefix in layout.prefixes if files else ():
             assert files is not None
-            if (root / prefix / files.list).is_file():
+            listing = root / prefix / files.list
+            if listing.is_dir() if files.listing == "folders" else listing.is_file():
                 return layout, files, root / prefix
             tried.append(str(PurePosixPath(prefix) / files.list))
     if not tried:

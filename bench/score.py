@@ -62,6 +62,7 @@ def score_folder(
     split = settings.split or card.default_split
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
     samples = samples.first(settings.limit)
+    card = samples.card
     sets = seed_folders(folder)
     _warn_of_others(sets, samples, warn)
     painted = [

@@ -233,6 +233,7 @@ def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
             label, _ = read_label(sample.label, card)
             check_sizes(sample, image, label)
             values, counts = np.unique(label, return_counts=True)
+            card = samples.card
             names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
             shares = ", ".join(
                 f"{names[int(v)]} {100 * n / label.size:.0f} %" for v, n in zip(values, counts, strict=True)
