@@ -53,8 +53,8 @@ class Preset(BaseModel):
         An entry that came later is left out at its default: that is what the recipe has always been.
         """
         entries = self.model_dump(mode="json", exclude={"seeds"})
-        defaults = ((key, type(self).model_fields[key].default) for key in LATER_ENTRIES if key in entries)
-        return {key: value for key, value in entries.items() if (key, value) not in list(defaults)}
+        default = {key: type(self).model_fields[key].default for key in LATER_ENTRIES if key in entries}
+        return {key: value for key, value in entries.items() if key not in default or value != default[key]}
 
     @property
     def num_seeds(self) -> int:

@@ -242,3 +242,15 @@ def test_a_whole_number_for_a_fraction_makes_no_other_recipe():
 def test_the_fingerprint_depends_on_the_protocol():
     resolved = ClusteringPreset().resolved()
     assert fingerprint("clustering", resolved) != fingerprint("linear", resolved)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "known"),
+    [("clustering", "cd6c2fc66c920c1c"), ("linear", "8aabba89c1a9bce7"), ("retrieval-7", "9ea3b28625ca24d2")],
+)
+def test_entries_that_came_later_leave_earlier_fingerprints_as_they_were(protocol, known):
+    preset = catalogue.dataset("pascal-voc").protocols.preset(protocol)
+    assert fingerprint(protocol, preset.resolved()).startswith(known)
+    assert fingerprint(protocol, override(preset, {"resizing": "torch"}).resolved()) != fingerprint(
+        protocol, preset.resolved()
+    )

@@ -268,9 +268,10 @@ def encode(ids):
     return np.stack([ids & 255, ids >> 8, np.zeros_like(ids)], axis=-1).astype(np.uint8)
 
 
-def run(model, tree, tmp_path, **more):
-    entries = {"input": [48, 48], "restarts": 1, "iterations": 10} | more.pop("entries", {})
-    return bench.evaluate(model, "imagenet-s-50", data_root=tree, cache=tmp_path / "cache", entries=entries, **more)
+def run(model, tree, **more):
+    """A run; what it observes is cached for the other tests."""
+    entries = {"input": [32, 32], "restarts": 1, "iterations": 10} | more.pop("entries", {})
+    return bench.evaluate(model, "imagenet-s-50", data_root=tree, entries=entries, **more)
 
 
 def test_ids_are_folder_and_name_sorted_and_classes_are_the_folders(tree):
@@ -303,7 +304,7 @@ def test_a_wrong_tree_and_a_missing_folder_are_named(tree, tmp_path):
 
 
 def test_a_run_is_fitted_on_train_and_reports_the_benchmark_s_figures(tree, small_file, tmp_path):
-    record = run(small_file, tree, tmp_path, num_seeds=2, save_predictions=tmp_path / "predictions")
+    record = run(small_file, tree, num_seeds=2, save_predictions=tmp_path / "predictions")
     assert record["fitted_on"]["split"] == "train" and record["fitted_on"]["images"] == 100
     assert record["dataset"]["limited"] and record["dataset"]["images"] == 50
     for metric in ("mIoU", "boundary_mIoU", "f_measure", "image_accuracy", "mIoU_ml"):
@@ -327,10 +328,8 @@ def test_a_run_is_fitted_on_train_and_reports_the_benchmark_s_figures(tree, smal
 
 
 def test_saved_predictions_score_to_the_last_digit(tree, small_file, tmp_path):
-    made = run(small_file, tree, tmp_path, num_seeds=1, save_predictions=tmp_path / "predictions")
-    scored = score_folder(
-        tmp_path / "predictions", "imagenet-s-50", tmp_path / "r", Settings(data_root=tree, cache=tmp_path / "cache")
-    ).record
+    made = run(small_file, tree, num_seeds=1, save_predictions=tmp_path / "predictions")
+    scored = score_folder(tmp_path / "predictions", "imagenet-s-50", tmp_path / "r", Settings(data_root=tree)).record
     assert scored["metrics"]["mIoU"]["value"] == made["metrics"]["mIoU"]["value"]
     assert scored["dataset"]["manifest"] == made["dataset"]["manifest"] and scored["per_class"] == made["per_class"]
 
@@ -339,15 +338,15 @@ def test_fitting_on_val_needs_no_train_and_is_recorded(tree, small_file, tmp_pat
     for folder in ("validation", "validation-segmentation"):
         (tmp_path / "cut").mkdir(exist_ok=True)
         (tmp_path / "cut" / folder).symlink_to(tree / folder)
-    record = run(small_file, tmp_path / "cut", tmp_path, num_seeds=1, entries={"fit": "val"})
+    record = run(small_file, tmp_path / "cut", num_seeds=1, entries={"fit": "val"})
     assert record["fitted_on"]["split"] == "val" and record["protocol"]["modified"]
     with pytest.raises(BadInput, match=r"does not hold ImageNet-S-50 \(train\)"):
-        run(small_file, tmp_path / "cut", tmp_path, num_seeds=1)
+        run(small_file, tmp_path / "cut", num_seeds=1)
 
 
-def test_test_has_no_labels_to_score_against(tree, small_file, tmp_path):
+def test_test_has_no_labels_to_score_against(tree, small_file):
     with pytest.raises(BadInput, match="Without labels there is nothing to score against"):
-        run(small_file, tree, tmp_path, num_seeds=1, split="test")
+        run(small_file, tree, num_seeds=1, split="test")
 
 
 def test_presets_that_contradict_themselves_are_refused():
