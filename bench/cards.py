@@ -121,19 +121,24 @@ class Paper(_Entry):
     venue: str | None = None
 
 
-class ModelCard(_Entry):
-    """One checkpoint."""
+class Card(_Entry):
+    """What every kind of card begins with."""
 
     schema_: Literal[1] = Field(alias="schema")
     id: Id
     title: str
     description: str = ""
+    path: Path | None = Field(default=None, exclude=True)
+    """The file this card was read from; set by `load_card`, not written in it."""
+
+
+class ModelCard(Card):
+    """One checkpoint."""
+
     architecture: Architecture
     weights: Annotated[RandomWeights | FileWeights, Field(discriminator="source")]
     training: Training
     paper: Paper | None = None
-    path: Path | None = Field(default=None, exclude=True)
-    """The file this card was read from; set by `load_card`, not written in it."""
 
 
 class SplitFiles(_Entry):
@@ -242,13 +247,9 @@ class Protocols(_Entry):
         return found
 
 
-class DatasetCard(_Entry):
+class DatasetCard(Card):
     """One data set."""
 
-    schema_: Literal[1] = Field(alias="schema")
-    id: Id
-    title: str
-    description: str = ""
     homepage: str | None = None
     licence: str
     root: str | None = None
@@ -267,7 +268,6 @@ class DatasetCard(_Entry):
     splits: dict[str, Split]
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
     protocols: Protocols
-    path: Path | None = Field(default=None, exclude=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -296,7 +296,7 @@ class DatasetCard(_Entry):
         return self
 
 
-CardType = TypeVar("CardType", ModelCard, DatasetCard)
+CardType = TypeVar("CardType", bound=Card)
 
 
 def load_card(path: Path, kind: type[CardType]) -> CardType:
@@ -316,10 +316,10 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
     try:
         return kind.model_validate(entries | {"path": path})
     except ValidationError as error:
-        raise BadInput(f"{path}: {_first_problem(error)}", "Correct the card; README.md shows a whole one.") from error
+        raise BadInput(f"{path}: {first_problem(error)}", "Correct the card; README.md shows a whole one.") from error
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """`key: what is wrong with it` of the first problem, and how many more there are."""
     problems = error.errors()
     first = problems[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.cards import CardType, DatasetCard, ModelCard, load_card
 from bench.errors import BadInput, unknown_name
+from bench.pretrain.recipe import Recipe
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -51,6 +52,12 @@ def datasets() -> dict[str, DatasetCard]:
     return load_all(folder("datasets"), DatasetCard)
 
 
+@cache
+def recipes() -> dict[str, Recipe]:
+    """The built-in recipes of pre-training by id."""
+    return load_all(folder("models") / "recipes", Recipe)
+
+
 def dataset(name: str) -> DatasetCard:
     """The data-set card of an id or a path. Raises WrongName for an unknown id."""
     return _resolve(name, datasets(), DatasetCard, "data set", "bench list datasets")
@@ -59,6 +66,11 @@ def dataset(name: str) -> DatasetCard:
 def model(name: str) -> ModelCard:
     """The model card of an id or a path to a card. Raises WrongName for an unknown id."""
     return _resolve(name, models(), ModelCard, "model", "bench list models")
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of an id or a path to a card. Raises WrongName for an unknown id."""
+    return _resolve(name, recipes(), Recipe, "recipe", "bench list recipes")
 
 
 def looks_like_path(name: str) -> bool:

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from bench import kmeans
 from bench.classify import Classifiers
-from bench.engine import Engine, Progress, arithmetic, call, stream
+from bench.engine import Engine, arithmetic, call, stream
 from bench.files import load_npz, save_npz
 from bench.linear import Features, feature_map
 from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
+from bench.parallel import Progress
 from bench.presets import DensePreset
 from bench.samples import Samples
 from bench.shards import Item, ShardStore

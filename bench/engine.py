@@ -7,7 +7,6 @@ halved. Nothing here may change a figure beyond floating point, except `precisio
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,12 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import BadEnvironment, BadInput, Warn, WrongName
+from bench.parallel import Progress, batched, prefetch
 
 Item = TypeVar("Item")
 Middle = TypeVar("Middle")
 Result = TypeVar("Result")
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -56,11 +54,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def default_workers() -> int:
-    """Loader threads: as many as cores, up to eight."""
-    return min(8, os.cpu_count() or 1)
-
-
 def stream(
     items: Iterable[Item],
     load: Callable[[Item], Middle],
@@ -86,31 +79,6 @@ def stream(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def prefetch(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], depth: int
-) -> Iterator[Result]:
-    """Results of `function` in order, at most `depth` of them computed ahead."""
-    ahead: deque[Future[Result]] = deque()
-    for item in items:
-        ahead.append(pool.submit(function, item))
-        if len(ahead) >= depth:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items; the last one may be shorter."""
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def halving(

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cards import DatasetCard
-from bench.engine import Progress, default_workers, prefetch
 from bench.errors import BadInput
 from bench.files import write_with
 from bench.matching import UNMATCHED, Mapping
 from bench.palette import palette_of
+from bench.parallel import Progress, default_workers, prefetch
 from bench.preprocess import resize_nearest
 from bench.record import Record, dumps
 

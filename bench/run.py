@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench import predictions, record
 from bench.describe import complete, describe
-from bench.engine import Engine, choose_device, default_workers
+from bench.engine import Engine, choose_device
 from bench.errors import unknown_name
 from bench.files import require_writable
 from bench.measure import device_name, measure, solver_gap
+from bench.parallel import default_workers
 from bench.plan import Plan, Settings, make_plan, stage
 from bench.record import Record, Stored
 from bench.rows import ConfusionRows

@@ -17,12 +17,12 @@ import numpy as np
 from bench import catalogue, record
 from bench.cards import ID_PATTERN, DatasetCard
 from bench.describe import Measured, complete, describe
-from bench.engine import default_workers, prefetch
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable
 from bench.measure import require_labels
 from bench.observations import manifest_of
 from bench.observe import short_digest
+from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
 from bench.predictions import ABOUT, seed_folders
 from bench.presets import fingerprint

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.files import load_npz, save_npz, write_with
+from bench.parallel import Progress
 
 SHARD = 256
 """Samples per file."""
@@ -95,12 +96,11 @@ class ShardStore:
         keys: Sequence[bytes],
         todo: Sequence[int],
         fresh: Iterable[Item],
-        progress: Callable[[int, int], None] | None,
+        progress: Progress | None,
     ) -> dict[bytes, Item]:
         """Take in the items of the samples at `todo`, saving shard by shard, and what there is on any way out.
 
-        Returns them by key, without what lies apart: memory must not grow with it. `progress` is called with
-        (samples done, samples in all).
+        Returns them by key, without what lies apart: memory must not grow with it.
         """
         found: dict[bytes, Item] = {}
         unsaved: dict[int, dict[bytes, Item]] = {}

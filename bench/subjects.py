@@ -15,9 +15,9 @@ from torch import nn
 
 from bench import catalogue
 from bench.cards import Architecture, DatasetCard, FileWeights, ModelCard, RandomWeights
-from bench.engine import Progress
 from bench.errors import BadInput, Warn, WrongName
 from bench.network import fold_batch_norm
+from bench.parallel import Progress
 from bench.samples import Samples, open_split
 from bench.weights import (
     Weights,

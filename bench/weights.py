@@ -48,15 +48,28 @@ def read_checkpoint(path: Path) -> Weights:
     Accepted: the authors' training file, the same dict without its outer `model`, an unprefixed dict, and
     safetensors. Nothing in the file is ever executed. Raises BadInput for anything else.
     """
-    if not path.is_file():
-        raise BadInput(f"no checkpoint at {path}", "Give the path of a .pth, .pth.tar, .pt or .safetensors file.")
-    _refuse_web_page(path)
-    state = _query_network(_unwrap(_read_tensors(path), path), path)
+    state = _query_network(read_state(path), path)
     for key, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise BadInput(f"{path}: NaN or infinity in '{key}'", "The training diverged or the file is damaged.")
     state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
     return Weights(state, sha256_file(path), path.name)
+
+
+def read_state(path: Path) -> State:
+    """All tensors of a checkpoint file by the keys they have in it, unwrapped from `model` or `state_dict`.
+
+    Nothing in the file is ever executed. Raises BadInput for a file that is none.
+    """
+    return _unwrap(read_content(path), path)
+
+
+def read_content(path: Path) -> Any:
+    """Everything in a checkpoint file, read safely. Raises BadInput for a file that is none."""
+    if not path.is_file():
+        raise BadInput(f"no checkpoint at {path}", "Give the path of a .pth, .pth.tar, .pt or .safetensors file.")
+    _refuse_web_page(path)
+    return _read_tensors(path)
 
 
 def _refuse_web_page(path: Path) -> None:

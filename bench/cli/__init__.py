@@ -20,6 +20,7 @@ from bench.cli.priors import priors
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
+from bench.cli.train import train
 from bench.errors import BenchError
 
 EPILOG = """\b
@@ -43,7 +44,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, score, report, check, list_, show, priors):
+for _command in (run, score, report, check, list_, show, priors, train):
     cli.add_command(_command)
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_roots, echo_table, results_folder, results_option
+from bench.cli.settings import data_root_option, data_roots, echo_table, results_folder, results_option
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard, ModelCard
 
-_KINDS = ("models", "datasets", "protocols", "published", "results")
+_KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
 
 
 @click.command(name="list")
@@ -21,11 +21,12 @@ _KINDS = ("models", "datasets", "protocols", "published", "results")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @results_option
 def list_(kind: str, as_json: bool, results: Path | None) -> int:
-    """List models, datasets, protocols, published figures or results."""
+    """List models, datasets, protocols, recipes of training, published figures or results."""
     tables: dict[str, Callable[[], Table]] = {
         "models": _models,
         "datasets": _datasets,
         "protocols": _protocols,
+        "recipes": _recipes,
         "published": _published,
         "results": lambda: _results(results_folder(results)),
     }
@@ -77,6 +78,31 @@ def _protocols() -> Table:
     return ("protocol", "entry", "value", "meaning"), rows
 
 
+def _recipes() -> Table:
+    """One row per entry, one column per recipe."""
+    from bench.cards import Architecture
+    from bench.catalogue import recipes
+    from bench.pretrain.recipe import Recipe
+
+    known = recipes()
+    fields = {key: entry for key, entry in Recipe.model_fields.items() if key in next(iter(known.values())).entries()}
+    rows = []
+    for key, entry in fields.items():
+        values = [card.entries()[key] for card in known.values()]
+        if key != "architecture":
+            rows.append((key, *map(_plain, values), " ".join((entry.description or "").split())))
+            continue
+        for name in Architecture.model_fields:
+            rows.append((f"{key}.{name}", *(_plain(value[name]) for value in values), ""))
+    return ("entry", *known, "meaning"), rows
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_plain, value)) or "-"
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def _published() -> Table:
     from bench.published import figures
 
@@ -122,7 +148,7 @@ def _results(folder: Path) -> Table:
 
 @click.command()
 @click.argument("name", metavar="ID|CARD")
-@click.option("--data-root", multiple=True, metavar="[ID=]PATH", envvar="BENCH_DATA_ROOT", help="Where the data lie.")
+@data_root_option
 @click.option("--split", help="Split to open samples of. [default: the data set's own]")
 @click.option("--samples", type=click.IntRange(0, 100), default=5, show_default=True, help="Samples to open.")
 def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_roots, echo_table
+from bench.cli.settings import cache_option, data_root_option, data_roots, echo_table
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
@@ -36,13 +36,7 @@ Examples:
 @click.option("--method", required=True, help="Where the masks come from; see below.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the masks.")
 @click.option("--split", help="Split to make masks for. [default: train, else the data set's own]")
-@click.option(
-    "--data-root",
-    multiple=True,
-    metavar="[ID=]PATH",
-    envvar="BENCH_DATA_ROOT",
-    help="Where the data lie.",
-)
+@data_root_option
 @click.option(
     "--from",
     "source",
@@ -57,7 +51,7 @@ Examples:
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes or threads. [default: one per core, at most 8]")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images.")
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@cache_option
 @click.option("--evaluate", is_flag=True, help="Compare the masks, and a centred ellipse, with the labels.")
 @click.option("--fresh", is_flag=True, help="Remove the masks in --out and start over.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
@@ -83,10 +77,11 @@ def priors(
     """
     from bench import catalogue
     from bench.cli.progress import progress_bar
+    from bench.parallel import default_workers
     from bench.priors.evaluate import check_labels
     from bench.priors.evaluate import evaluate as compare
     from bench.priors.methods import find_method
-    from bench.priors.propose import default_workers, propose
+    from bench.priors.propose import propose
 
     card = catalogue.dataset(dataset)
     roots = data_roots(data_root)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Show = Callable[..., None]
+"""Called with (what, done, total), and with a note where there is more to say."""
 
 
 @contextmanager

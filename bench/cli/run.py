@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_roots, results_folder, results_option
+from bench.cli.settings import cache_option, data_root_option, data_roots, parse_entries, results_folder, results_option
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -23,16 +23,6 @@ Examples:
   bench run --clusters 100 --json
   bench run --protocol linear --epochs 2 --save-predictions predictions
 """
-
-
-def _entries(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    entries = {}
-    for text in values:
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise click.BadParameter(f"'{text}' is not KEY=VALUE")
-        entries[key.strip()] = value.strip()
-    return entries
 
 
 @click.command(epilog=_EPILOG)
@@ -62,13 +52,7 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     "data set has. Repeatable.",
 )
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
-@click.option(
-    "--data-root",
-    multiple=True,
-    metavar="[ID=]PATH",
-    envvar="BENCH_DATA_ROOT",
-    help="Where the data lie. Repeatable with ID=.",
-)
+@data_root_option
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]")
@@ -85,14 +69,14 @@ def _entries(context: click.Context, parameter: click.Parameter, values: tuple[s
     "entries",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=_entries,
+    callback=parse_entries,
     help="Any entry of the preset (see `bench list protocols`). Repeatable.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the linear classifier's training.")
 @click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
 @results_option
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@cache_option
 @click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
 @click.option(
     "--save-predictions",

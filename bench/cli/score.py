@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bench.cli.settings import data_roots, results_folder, results_option
+from bench.cli.settings import cache_option, data_root_option, data_roots, results_folder, results_option
 
 _EPILOG = """\b
 Examples:
@@ -20,7 +20,7 @@ Examples:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--dataset", required=True, metavar="ID|CARD", help="A data set's id or a card.")
 @click.option("--split", help="Split that was predicted. [default: the data set's own]")
-@click.option("--data-root", multiple=True, metavar="[ID=]PATH", envvar="BENCH_DATA_ROOT", help="Where the data lie.")
+@data_root_option
 @click.option(
     "--match",
     "matching",
@@ -33,7 +33,7 @@ Examples:
 @click.option("--supervision", metavar="TEXT", help="The labels that the model has seen.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
 @results_option
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def score(
     folder: Path,

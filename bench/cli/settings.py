@@ -22,6 +22,24 @@ def results_option(command: Command) -> Command:
     )(command)
 
 
+def data_root_option(command: Command) -> Command:
+    """`--data-root`, read by `data_roots`."""
+    return click.option(
+        "--data-root",
+        multiple=True,
+        metavar="[ID=]PATH",
+        envvar="BENCH_DATA_ROOT",
+        help="Where the data lie. Repeatable with ID=.",
+    )(command)
+
+
+def cache_option(command: Command) -> Command:
+    """`--cache`, the cache folder."""
+    return click.option(
+        "--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder."
+    )(command)
+
+
 def results_folder(given: Path | None) -> Path:
     """The folder of records to use."""
     from bench.catalogue import default_results
@@ -84,6 +102,17 @@ def data_roots(given: tuple[str, ...]) -> dict[str, Path]:
             dataset(name)  # an unknown id is an error, not a root that nobody asks for
         roots[name if separator else ""] = Path(path if separator else text)
     return roots
+
+
+def parse_entries(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """`--set KEY=VALUE`, repeated, as a dict of texts."""
+    entries = {}
+    for text in values:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise click.BadParameter(f"'{text}' is not KEY=VALUE")
+        entries[key.strip()] = value.strip()
+    return entries
 
 
 def echo_table(rows: Sequence[tuple[str, ...]]) -> None:

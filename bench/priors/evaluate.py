@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bench.errors import BadInput, WrongName
+from bench.parallel import Progress
 from bench.priors.masks import Mask, mask_path, read_mask
-from bench.priors.propose import Progress
 from bench.samples import Sample, Samples, read_label
 
 BETA_SQUARED = 0.3

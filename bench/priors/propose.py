@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ import numpy as np
 from bench._version import __version__
 from bench.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.files import atomic_write, require_writable
+from bench.parallel import Progress
 from bench.priors.masks import FOREGROUND, mask_path, read_values, write_mask
 from bench.priors.methods import Method
 from bench.priors.reader import MANIFEST, SCHEMA, read_manifest
@@ -30,9 +30,6 @@ from bench.samples import Sample, Samples, read_size
 
 RECIPE = ("method", "parameters", "dataset", "split")
 """The manifest's entries that must agree, or masks of two kinds would lie in one folder."""
-
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
 
 
 @dataclass(frozen=True)
@@ -239,8 +236,3 @@ def _say_what_was_odd(report: Report, warn: Warn) -> None:
     for note, count in Counter(outcome.note for outcome in report.outcomes if outcome.note).items():
         first = next(outcome.id for outcome in report.outcomes if outcome.note == note)
         warn(f"{count} of {len(report.outcomes)} images: {note}, of which only 255 is foreground; the first is {first}")
-
-
-def default_workers() -> int:
-    """As many as there are cores, up to eight."""
-    return min(8, os.cpu_count() or 1)

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from bench import catalogue
-from bench.engine import Engine, arithmetic, choose_device, default_workers
+from bench.engine import Engine, arithmetic, choose_device
 from bench.linear import WaitingTime, _Learner, augmented_batches
 from bench.network import fold_batch_norm
+from bench.parallel import default_workers
 from bench.preprocess import normalise
 from bench.samples import open_split
 from bench.weights import build, draw_random

@@ -75,6 +75,16 @@ def copy_metrics(parity: Path) -> None:
                 shutil.copyfile(source, target)
 
 
+def select_pretraining(parity: Path, dropout: str) -> None:
+    """All figures of the golden steps; their inputs (13 MB) stay where they are."""
+    arrays = np.load(parity / "golden" / f"d_pretrain_resnet18_{dropout}.npz")
+    names = [f"{name}_{step}" for name in ("logits_first_rows", "queue") for step in range(3)]
+    np.savez_compressed(HERE / f"pretrain_{dropout}.npz", **{name: arrays[name] for name in names})
+    figures = json.loads((parity / "golden" / f"d_pretrain_resnet18_{dropout}.json").read_text())
+    kept = {key: figures[key] for key in ("steps", "lr_schedule")}
+    (HERE / f"pretrain_{dropout}.json").write_text(json.dumps(kept) + "\n")
+
+
 def main(parity: Path) -> None:
     copy_images(parity)
     for backbone in BACKBONES:
@@ -83,6 +93,8 @@ def main(parity: Path) -> None:
         select_retrieval(parity, classes)
     select_linear(parity)
     copy_metrics(parity)
+    for dropout in ("nodrop", "drop"):
+        select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
 
 

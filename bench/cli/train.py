@@ -1,0 +1,103 @@
+"""`bench train`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.settings import cache_option, data_roots, parse_entries
+
+_EPILOG = """\b
+Examples:
+  bench train --recipe shapes --dataset shapes --priors DIR --out DIR
+  bench train --recipe maskcontrast-unsup --dataset pascal-voc --data-root ~/VOCdevkit --priors DIR --out DIR \\
+              --init moco_v2_800ep_pretrain.pth.tar
+  torchrun --nproc-per-node 2 -m bench train …    two GPUs, or two processes on a CPU
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--recipe", required=True, metavar="ID|CARD", help="A recipe's id or a card (see `bench list recipes`).")
+@click.option("--dataset", required=True, metavar="ID|CARD", help="A data set's id or a card.")
+@click.option(
+    "--priors",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of object masks, ID.png of 0 and 255, as `bench priors` makes them.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of checkpoint, log and network. A checkpoint that lies there is resumed.",
+)
+@click.option("--data-root", metavar="PATH", envvar="BENCH_DATA_ROOT", help="Where the data lie.")
+@click.option("--split", help="Split to train on. [default: the recipe's]")
+@click.option("--init", metavar="random|FILE", help="Weights of the backbone: torchvision's or MoCo v2's file.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
+@click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="[default: the recipe's]")
+@click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
+@click.option(
+    "--set",
+    "entries",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=parse_entries,
+    help="Any entry of the recipe (see `bench list recipes`). Repeatable.",
+)
+@click.option(
+    "--eval-every",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Hold out a fifth of the split, and score clustering on it every N epochs.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@cache_option
+@click.option("--fresh", is_flag=True, help="Start over even where a checkpoint lies in --out.")
+def train(
+    recipe: str,
+    dataset: str,
+    priors: Path,
+    out: Path,
+    data_root: str | None,
+    precision: str | None,
+    epochs: int | None,
+    entries: dict[str, str],
+    eval_every: int | None,
+    **settings: Any,
+) -> None:
+    """Pre-train a network on images and object masks: the method of MaskContrast.
+
+    Killed or interrupted, the same command goes on from the last checkpoint.
+    """
+    from bench.cli.progress import progress_bar
+    from bench.files import display
+    from bench.pretrain.run import Settings, pretrain
+
+    flags = {"precision": precision, "epochs": epochs}
+    entries = entries | {key: str(value) for key, value in flags.items() if value is not None}
+    roots = data_roots((data_root,) if data_root else ())
+    with progress_bar() as progress:
+        outcome = pretrain(
+            recipe,
+            dataset,
+            priors.expanduser(),
+            out.expanduser(),
+            Settings(
+                data_root=roots.get("", roots.get(dataset)),
+                entries=entries,
+                eval_every=eval_every or 0,
+                progress=progress,
+                warn=lambda message: click.echo(f"warning: {message}", err=True),
+                **settings,
+            ),
+        )
+    if int(os.environ.get("RANK", "0")):
+        return  # rank 0 speaks for all
+    click.echo(f"trained on {outcome.images} images, {outcome.steps} steps")
+    click.echo(f"  checkpoint: {display(outcome.checkpoint)}")
+    click.echo(f"  network:    {display(outcome.network)}   (bench run --model {display(outcome.network)})")

@@ -1,0 +1,44 @@
+"""Parallel: work in threads that comes out in order, a bounded stretch ahead of its user."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+"""Called with (items done, items in all)."""
+
+
+def default_workers() -> int:
+    """As many as there are cores, up to eight."""
+    return min(8, os.cpu_count() or 1)
+
+
+def prefetch(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], depth: int
+) -> Iterator[Result]:
+    """Results of `function` in order, at most `depth` of them computed ahead."""
+    ahead: deque[Future[Result]] = deque()
+    for item in items:
+        ahead.append(pool.submit(function, item))
+        if len(ahead) >= depth:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items; the last one may be shorter."""
+    batch: list[Item] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

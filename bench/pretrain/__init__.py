@@ -1,0 +1,5 @@
+"""Contrastive pre-training: from images and object mask proposals to a network (spec §6).
+
+`recipe` says what is trained and how, `pairs` and `views` make batches of two views, `momentum` and `losses`
+are the method, `trainer` runs it, `checkpoint` and `log` keep what came of it.
+"""

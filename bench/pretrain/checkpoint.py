@@ -1,0 +1,85 @@
+"""Checkpoints: the authors' file format with all that exact resumption needs, and the export of a network."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from bench.errors import BadEnvironment, BadInput
+from bench.files import atomic_write
+from bench.pretrain.momentum import MomentumContrast
+from bench.weights import read_content
+
+FILE = "checkpoint.pth.tar"
+EXPORT = "network.safetensors"
+PREFIX = "module."
+"""The authors trained in a data-parallel wrapper, and their keys have kept its name."""
+
+
+def save(path: Path, module: MomentumContrast, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+    """Write `model` (`module.model_q.*`, `module.model_k.*`, `module.queue`, `module.queue_ptr`), `optimizer`,
+    and the entries of `progress` (plain values: `epoch`, `step` and so on), atomically.
+
+    Raises BadEnvironment where the disk is full; the checkpoint that was there before is then intact.
+    """
+    buffer = io.BytesIO()
+    model = {PREFIX + key: value for key, value in module.state_dict().items()}
+    torch.save({"model": model, "optimizer": optimizer.state_dict()} | progress, buffer)
+    _write(path, buffer.getbuffer())
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
+    try:
+        with atomic_write(path) as stream:
+            stream.write(data)
+    except OSError as error:
+        kept = f"; the last good one, {path}, is intact" if path.is_file() else ""
+        raise BadEnvironment(
+            f"cannot write a checkpoint to {path.parent}: {error.strerror or error}{kept}",
+            "Make room or mend the permissions; the same command then goes on from the last checkpoint.",
+        ) from error
+
+
+def load(path: Path, module: MomentumContrast, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Load a checkpoint of the same recipe into module and optimiser; returns its other entries.
+
+    Raises BadInput for a file that `save` has not written.
+    """
+    content = read_content(path)
+    try:
+        model = {key.removeprefix(PREFIX): value for key, value in content.pop("model").items()}
+        module.load_state_dict(model)
+        optimizer.load_state_dict(content.pop("optimizer"))
+    except (KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
+        raise BadInput(
+            f"{path} is not a checkpoint of this recipe: {str(error).splitlines()[0]}",
+            "Give another --out, or --fresh to start over.",
+        ) from error
+    return content
+
+
+def peek(path: Path) -> dict[str, Any]:
+    """The entries of a checkpoint besides its tensors, for a look before a module is built."""
+    content = read_content(path)
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} is not a training checkpoint", "Give another --out, or --fresh to start over.")
+    return {key: value for key, value in content.items() if key not in ("model", "optimizer")}
+
+
+def export(path: Path, network: nn.Module) -> None:
+    """Write a network alone as safetensors: convolutions in half precision, vectors in float32, atomically.
+
+    Vectors stay as they are because a batch norm's variance may leave half precision's range; they are few.
+    """
+    state = {key: _halved(value).contiguous() for key, value in network.state_dict().items()}
+    _write(path, to_safetensors(state))
+
+
+def _halved(value: Tensor) -> Tensor:
+    value = value.detach().cpu()
+    return value.half() if value.is_floating_point() and value.ndim > 1 else value

@@ -1,0 +1,63 @@
+"""The clustering protocol on a held-out part of the training split, for a look while training goes on."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from bench import record
+from bench.engine import Engine
+from bench.errors import BadInput, WrongName
+from bench.kmeans import require_enough
+from bench.network import fold_batch_norm
+from bench.observations import MASK
+from bench.observe import observe
+from bench.plan import FIRST_SEED
+from bench.presets import ClusteringPreset
+from bench.protocols import clustering
+from bench.samples import Samples
+from bench.shards import ShardStore
+
+SHARE = 5
+"""One part in so many is held out: the last of the split's list."""
+
+
+def hold_out(samples: Samples) -> tuple[Samples, Samples]:
+    """The samples to train on, and the last fifth, which training then never sees.
+
+    Raises WrongName where the split has no labels, BadInput where a fifth is too small to be clustered.
+    """
+    preset = samples.card.protocols.clustering
+    if preset is None or samples.entries[0].label is None:
+        raise WrongName(
+            f"{samples.card.id} {samples.split} has no labels or no preset for clustering: nothing to evaluate on",
+            "Leave --eval-every out.",
+        )
+    kept = len(samples) - len(samples) // SHARE
+    require_enough(len(samples) - kept, preset.clusters)
+    held_out = replace(samples, entries=samples.entries[kept:], keys=samples.keys[kept:], cut=True)
+    return samples.first(kept), held_out
+
+
+def clustering_miou(network: nn.Module, samples: Samples, engine: Engine) -> float | None:
+    """mIoU in percent by the data set's clustering preset, mean over its seeds; the network stays as it is.
+
+    None, with a warning, for a network that cannot be scored yet because nothing is salient.
+    """
+    preset = samples.card.protocols.clustering
+    assert isinstance(preset, ClusteringPreset)
+    frozen = fold_batch_norm(copy.deepcopy(network).eval().requires_grad_(False))
+    with tempfile.TemporaryDirectory(prefix="bench-held-out-") as folder:
+        try:
+            observations = observe(lambda: frozen, samples, preset, ShardStore(Path(folder), MASK), engine)
+        except BadInput as error:
+            engine.warn(f"held-out evaluation: {error.problem}")
+            return None
+    seeds = range(FIRST_SEED, FIRST_SEED + preset.seeds)
+    scored = clustering.score(observations, preset.resolved(), seeds, len(samples.card.classes), warn=engine.warn)
+    values = [float(metrics["mIoU"]) for metrics in record.seed_metrics(scored.rows, preset.absent)]
+    return sum(values) / len(values)

@@ -1,0 +1,74 @@
+"""What training starts from: random weights, or a backbone from torchvision or MoCo v2 (spec §1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench.errors import BadInput, WrongName
+from bench.network import MaskContrastNetwork
+from bench.pretrain.recipe import Recipe
+from bench.weights import read_checkpoint
+
+BACKBONE = "backbone."
+RANDOM = "random"
+
+_REMEDY = {
+    "imagenet": "Give torchvision's ImageNet weights of this backbone, e.g. --init resnet50-0676ba61.pth from "
+    "https://download.pytorch.org/models/, or --init random.",
+    "moco": "Give MoCo v2's file of 800 epochs, --init moco_v2_800ep_pretrain.pth.tar from "
+    "https://github.com/facebookresearch/moco, or --init random.",
+}
+
+
+def initial_network(recipe: Recipe, init: str | None, seed: int) -> MaskContrastNetwork:
+    """The network before the first step; `init` is `random`, a file, or None for what the recipe says.
+
+    Raises WrongName where the recipe needs a file and none is given, BadInput for a file that does not fit.
+    """
+    if init is None and recipe.initialisation != RANDOM:
+        raise WrongName(
+            f"recipe {recipe.id} starts from {recipe.initialisation} weights, which are not on this machine",
+            _REMEDY[recipe.initialisation],
+        )
+    torch.manual_seed(seed)
+    network = MaskContrastNetwork(recipe.architecture)
+    _set_dropout(network, recipe.dropout)
+    _draw_backbone(network.backbone)
+    if init is not None and init != RANDOM:
+        _load_backbone(network.backbone, Path(init).expanduser(), recipe)
+    return network
+
+
+def _set_dropout(network: MaskContrastNetwork, share: float) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+
+
+def _draw_backbone(backbone: nn.Module) -> None:
+    """torchvision's own initialisation of a ResNet: He-normal by fan-out. The decoder keeps torch's default."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _load_backbone(backbone: nn.Module, path: Path, recipe: Recipe) -> None:
+    """Load a backbone whole; the classifier `fc.*` that either kind of file has on top is dropped."""
+    state = {key.removeprefix(BACKBONE): value for key, value in read_checkpoint(path).state.items()}
+    expected = backbone.state_dict()
+    wrong = [
+        key
+        for key in (*expected, *state)
+        if key not in state or key not in expected or state[key].shape != expected[key].shape
+    ]
+    if wrong:
+        architecture = recipe.architecture
+        raise BadInput(
+            f"{path} does not fit a {architecture.backbone} of width {architecture.width}: "
+            f"{len(set(wrong))} tensors are missing, unexpected or of another shape ('{wrong[0]}')",
+            "Give a file of this backbone, in torchvision's layout or as MoCo v2 saves it.",
+        )
+    backbone.load_state_dict(state)

@@ -1,0 +1,220 @@
+"""One training run: from names and flags to a checkpoint, a log and a network."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from bench import catalogue, record
+from bench.engine import Engine, choose_device
+from bench.errors import BadInput, Warn, WrongName
+from bench.files import cache_folder, require_writable, sha256_file
+from bench.parallel import default_workers
+from bench.pretrain import checkpoint, ranks
+from bench.pretrain.held_out import clustering_miou, hold_out
+from bench.pretrain.initialise import RANDOM, initial_network
+from bench.pretrain.log import write_run
+from bench.pretrain.momentum import MomentumContrast
+from bench.pretrain.pairs import Pairs, named
+from bench.pretrain.recipe import Recipe, override
+from bench.pretrain.trainer import Job, Report, Trainer
+from bench.priors import open_priors
+from bench.priors.reader import MANIFEST
+from bench.samples import Samples
+from bench.subjects import find_samples
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; the defaults are those of the command line."""
+
+    data_root: Path | None = None
+    split: str | None = None
+    """None is the recipe's."""
+    init: str | None = None
+    """`random`, a file of weights, or None for what the recipe says."""
+    device: str = "auto"
+    workers: int | None = None
+    entries: dict[str, Any] = field(default_factory=dict)
+    """Recipe entries to override: text as after `--set`, or values."""
+    eval_every: int = 0
+    """Epochs between two evaluations on a held-out fifth of the split; 0 trains on all of it."""
+    seed: int = 0
+    fresh: bool = False
+    cache: Path | None = None
+    progress: Callable[..., None] | None = None
+    """Called with (what, images done, images in all, how it stands)."""
+    warn: Warn = lambda message: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has left."""
+
+    checkpoint: Path
+    network: Path
+    images: int
+    steps: int
+
+
+def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings: Settings | None = None) -> Outcome:
+    """Train by a recipe on a data set and its masks; resumes where `out` holds a checkpoint of the same run.
+
+    `recipe` is an id or a path to a card, `priors` a folder of `<id>.png`. Writes `checkpoint.pth.tar`,
+    `run.json`, `log.csv`, TensorBoard events and `network.safetensors` into `out`. Under `torchrun` all ranks call it.
+    Raises `bench.errors.BenchError`.
+    """
+    settings = settings or Settings()
+    if int(os.environ.get("RANK", "0")):
+        settings = replace(settings, warn=lambda message: None)  # rank 0 speaks for all
+    device = _join_ranks(choose_device(settings.device))
+    chosen = override(catalogue.recipe(str(recipe)), settings.entries)
+    chosen = _settle_precision(chosen, device, settings)
+    if chosen.batch % ranks.world():
+        raise WrongName(f"batch: {chosen.batch} is no multiple of the {ranks.world()} ranks", "Set another batch.")
+    require_writable(out, "checkpoint", "--out")
+    module = _module(chosen, settings)
+    job = _prepare(chosen, dataset, priors, out, device, settings)
+    trainer = Trainer(job, module)
+    if (out / checkpoint.FILE).is_file() and not settings.fresh:
+        _check_identity(out / checkpoint.FILE, job.identity)
+        trainer.resume()
+    if ranks.rank() == 0:
+        write_run(out, _describe(chosen, priors, job.identity, settings))
+    trainer.train()
+    if ranks.rank() == 0:
+        checkpoint.export(out / checkpoint.EXPORT, trainer.module.model_q)
+    return Outcome(out / checkpoint.FILE, out / checkpoint.EXPORT, len(job.pairs), trainer.steps)
+
+
+def _join_ranks(device: torch.device) -> torch.device:
+    """Join the process group that `torchrun` announces; returns this rank's device."""
+    if "WORLD_SIZE" not in os.environ:
+        return device
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type != "cuda":
+        return device
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _settle_precision(recipe: Recipe, device: torch.device, settings: Settings) -> Recipe:
+    """bfloat16 of the recipe's own is dropped on a CPU without instructions for it, where it does not pay."""
+    asked = "precision" in settings.entries
+    if recipe.precision == "float32" or device.type != "cpu" or asked or _has_bfloat16():
+        return recipe
+    settings.warn("this CPU has no bfloat16 instructions: training in float32")
+    return override(recipe, {"precision": "float32"})
+
+
+def _has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16. torch's own test has no public name; without it, assume not."""
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(test() for test in tests if test is not None)
+
+
+def _module(recipe: Recipe, settings: Settings) -> MomentumContrast:
+    return MomentumContrast(
+        initial_network(recipe, settings.init, settings.seed),
+        queue=recipe.queue,
+        momentum=recipe.momentum,
+        temperature=recipe.temperature,
+        contrast_stride=recipe.contrast_stride,
+        contrast_weight=recipe.contrast_weight,
+        saliency_weight=recipe.saliency_weight,
+        frozen=recipe.frozen,
+    )
+
+
+def _prepare(recipe: Recipe, dataset: str, priors: Path, out: Path, device: torch.device, settings: Settings) -> Job:
+    """Find images and masks, and check all that can be checked before the work begins."""
+    workers = settings.workers or default_workers()
+    samples, held_out = _find_samples(recipe, dataset, settings)
+    masks = open_priors(priors, samples)
+    if masks.missing:
+        settings.warn(f"{named(masks.missing)} of {len(samples)} without a mask in {priors}: skipped")
+    pairs = Pairs(masks.entries, masks, recipe, workers, settings.warn)
+    engine = Engine(device, workers=workers, warn=settings.warn)
+    report: Report | None = None
+    if settings.progress is not None:
+        show = settings.progress
+        report = lambda done, total, state: show("training", done, total, state)  # noqa: E731
+    return Job(
+        recipe,
+        pairs,
+        out,
+        device,
+        settings.seed,
+        workers,
+        _identity(recipe, samples, pairs, settings),
+        dict(settings.entries),
+        (lambda network: clustering_miou(network, held_out, engine)) if held_out else None,
+        settings.eval_every,
+        report,
+        settings.warn,
+    )
+
+
+def _find_samples(recipe: Recipe, dataset: str, settings: Settings) -> tuple[Samples, Samples | None]:
+    """The samples to train on and those held out, if any."""
+    card = catalogue.dataset(dataset)
+    split = settings.split or recipe.split
+    samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache))
+    return hold_out(samples) if settings.eval_every else (samples, None)
+
+
+def _identity(recipe: Recipe, samples: Samples, pairs: Pairs, settings: Settings) -> dict[str, Any]:
+    """All that decides the weights, as plain values."""
+    init = settings.init or recipe.initialisation
+    return {
+        "recipe": recipe.entries(),
+        "dataset": samples.card.id,
+        "split": samples.split,
+        "images": len(pairs),
+        "manifest": pairs.manifest,
+        "seed": settings.seed,
+        "init": init if init == RANDOM else sha256_file(Path(init).expanduser()),
+        "ranks": ranks.world(),
+    }
+
+
+def _describe(recipe: Recipe, priors: Path, identity: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """What `run.json` says."""
+    manifest = priors / MANIFEST
+    return {
+        "recipe": recipe.id,
+        "overrides": settings.entries,
+        "identity": identity,
+        "priors": json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None,
+        "eval_every": settings.eval_every,
+        "environment": record.environment(),
+        "created": record.now(),
+    }
+
+
+def _check_identity(path: Path, identity: dict[str, Any]) -> None:
+    """Raises BadInput where the checkpoint is of a run that was given something else."""
+    known = checkpoint.peek(path).get("identity")
+    if known == identity:
+        return
+    if not isinstance(known, dict):
+        raise BadInput(f"{path} was not written by bench train", "Give another --out, or --fresh to start over.")
+    differs = _differences(known | known["recipe"], identity | identity["recipe"])
+    raise BadInput(
+        f"{path} is of another run: {'; '.join(differs[:3])}",
+        "Give the same settings to go on with it, another --out, or --fresh to start over.",
+    )
+
+
+def _differences(known: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    keys = [key for key in asked if key != "recipe" and known.get(key) != asked[key]]
+    return [f"{key} was {known.get(key)}, now {asked[key]}" for key in keys]
