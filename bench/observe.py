@@ -42,12 +42,15 @@ class Loaded:
 def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
     """All that decides what is seen of a sample, but the sample itself."""
     entries = preset.resolved()
-    return {
+    labels = samples.card.labels
+    # how plain indices are read has always been the same, and left unsaid
+    decoding = {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
+    return decoding | {
         "weights": weights_sha256,
         "dataset": samples.card.id,
         "split": samples.split,
         "classes": len(samples.card.classes),
-        "ignore": samples.card.labels.ignore,
+        "ignore": labels.ignore,
         "precision": precision,
         **{key: entries[key] for key in INPUT_ENTRIES if key in entries},
     }

@@ -17,8 +17,9 @@ from bench.errors import BadInput
 from bench.listings import read_listing
 from bench.matching import match
 from bench.metrics import class_iou, confusion_sums, from_sums
+from bench.observe import observation_recipe
 from bench.preprocess import label_to_input, normalise, to_input
-from bench.samples import open_split, read_label
+from bench.samples import Samples, open_split, read_label
 from bench.tables import Painted, contingency, matched_classes
 from tests.conftest import GOLDEN
 
@@ -165,6 +166,14 @@ def test_images_are_resized_after_normalising_without_antialiasing():
     torch.testing.assert_close(ours, theirs, atol=2e-6, rtol=0)
 
 
+def test_another_map_is_another_observation(tmp_path):
+    samples = Samples(CARD, "val", tmp_path, "", (), ())
+    other = Samples(CARD.model_copy(update={"labels": labels_of({"0": 1})}), "val", tmp_path, "", (), ())
+    plain = Samples(catalogue.dataset("pascal-voc"), "val", tmp_path, "", (), ())
+    recipes = [observation_recipe("", each, PRESET, "float32") for each in (samples, other)]
+    assert recipes[0] != recipes[1] and "labels" not in observation_recipe("", plain, PRESET, "float32")
+
+
 # --- the tree ---
 
 
@@ -239,6 +248,23 @@ def test_a_run_counts_at_the_input_size_and_skips_absent_classes(tree, small_fil
     small = PRESET.model_copy(update={"input": (64, 64)})
     assert counted == sum((label_to_input(label, small) != IGNORE).sum() for label in labels)
     assert record["per_class"]["toilet"] is None and record["dataset"]["limited"]
+
+
+def test_dense_clustering_counts_every_labelled_pixel_at_the_input_size(tree, small_file, tmp_path):
+    record = bench.evaluate(
+        small_file,
+        "coco-stuff-81",
+        "clustering-dense",
+        data_root=tree,
+        cache=tmp_path / "cache",
+        entries={"input": [64, 64], "restarts": 1},
+        num_seeds=1,
+    )
+    labels = [read_label(sample.label, CARD)[0] for sample in open_split(CARD, "val", tree)]
+    small = PRESET.model_copy(update={"input": (64, 64)})
+    assert np.sum(record["confusion"]["mean"]) == sum((label_to_input(x, small) != IGNORE).sum() for x in labels)
+    assert len(record["cluster_to_class"][0]) == len(set(record["cluster_to_class"][0])) == 81
+    assert record["pixels"]["drawn"] == 2 * 64
 
 
 def test_real_files_are_read_and_run(realdata, small_file, tmp_path):
