@@ -6,16 +6,26 @@ the key. `bench.catalogue` finds cards; this module says what may stand in one.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bench.errors import BadInput
-from bench.presets import ClusteringPreset, DavisPreset, LinearPreset, Preset, RetrievalPreset
+from bench.presets import ClusteringPreset, DavisPreset, DensePreset, LinearPreset, Preset, RetrievalPreset
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -209,12 +219,16 @@ class ModelCard(Card):
 
 
 class SplitFiles(_Entry):
-    """Where one split's files lie below the data root. `{id}` stands for a line of the list file.
+    """Where one split's files lie below the data root. `{id}` stands for an image's id.
 
     In video, `{id}` is a sequence and `{frame}` the number of one of its frames.
     """
 
     list: str
+    """What the ids are read off."""
+    listing: Literal["lines", "coco-instances", "folders"] = "lines"
+    """How: `lines`, a text file with an id a line; `coco-instances`, COCO's JSON: the images with an annotation;
+    `folders`, a folder of folders: `<folder>/<name>` of every file in them that ends as `image` does."""
     image: str
     label: str | None = None
 
@@ -268,18 +282,59 @@ class Split(_Entry):
         return self.images if self.objects is None else self.sequences
 
 
+LabelId = Annotated[int, Field(ge=0, le=65535)]
+
+
+class IdRange(_Entry):
+    """Ids of a label file, first to last, and the classes that they stand for: counted up alike, or one for all."""
+
+    ids: tuple[LabelId, LabelId]
+    classes: tuple[LabelId, LabelId]
+
+    @model_validator(mode="after")
+    def _fits(self) -> IdRange:
+        ids, classes = (last - first for first, last in (self.ids, self.classes))
+        if ids < 0 or classes not in (0, ids):
+            raise ValueError("ids and classes are [first, last], as many classes as ids or one for all")
+        return self
+
+
 class Labels(_Entry):
     """How a label file is decoded to class indices."""
 
-    encoding: Literal["index"] = "index"
-    """`index`: an 8-bit palette or greyscale PNG whose values are the class indices."""
-    ignore: Annotated[int, Field(ge=0, le=255)] = 255
+    encoding: Literal["index", "rgb"] = "index"
+    """`index`: an 8-bit palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B unused."""
+    ignore: LabelId = 255
+    """The id of ignored pixels, in the file and after `map`."""
+    map: tuple[IdRange, ...] = ()
+    """What the file's ids stand for; without it they are the class indices. An id that is not in it is an error."""
+
+    @field_validator("ignore")
+    @classmethod
+    def _ignore_fits(cls, ignore: int, info: ValidationInfo) -> int:
+        if info.data.get("encoding") == "index" and ignore > 255:
+            raise ValueError("an 8-bit label has ids up to 255")
+        return ignore
+
+    @field_validator("map")
+    @classmethod
+    def _map_is_unambiguous(cls, ranges: tuple[IdRange, ...], info: ValidationInfo) -> tuple[IdRange, ...]:
+        spans = sorted(entry.ids for entry in ranges)
+        ignore = info.data.get("ignore")
+        if any(first[1] >= second[0] for first, second in itertools.pairwise(spans)):
+            raise ValueError("two ranges share an id")
+        if spans and info.data.get("encoding") == "index" and spans[-1][1] > 255:
+            raise ValueError("an 8-bit label has ids up to 255")
+        if ignore is not None and any(first <= ignore <= last for first, last in spans):
+            raise ValueError(f"{ignore} is the id of ignored pixels")
+        return ranges
 
 
 class Protocols(_Entry):
     """The preset of each protocol on this data set."""
 
     clustering: ClusteringPreset | None = None
+    clustering_dense: DensePreset | None = Field(default=None, alias="clustering-dense")
     davis: DavisPreset | None = None
     linear: LinearPreset | None = None
     retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
@@ -313,6 +368,8 @@ class DatasetCard(Card):
     """The models that `bench run` takes on this data set when none is named."""
     classes: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
     """At least two for images, none for video."""
+    class_folders: Annotated[int, Field(ge=1)] | None = None
+    """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
     palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
     """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
@@ -322,12 +379,23 @@ class DatasetCard(Card):
     """Without any, the user has to bring the data."""
     protocols: Protocols
 
+    @model_validator(mode="before")
+    @classmethod
+    def _number_class_folders(cls, entries: Any) -> Any:
+        """Stand-ins for the names of classes that only the tree knows."""
+        count = entries.get("class_folders") if isinstance(entries, dict) else None
+        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)):
+            return entries
+        return entries | {"classes": [*entries["classes"], *(f"folder {i + 1}" for i in range(count))]}
+
     @model_validator(mode="after")
     def _is_consistent(self) -> DatasetCard:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: two have the same name")
         if self.labels.ignore < len(self.classes):
             raise ValueError(f"labels.ignore: {self.labels.ignore} is also a class index")
+        if outside := [entry.classes[1] for entry in self.labels.map if entry.classes[1] >= len(self.classes)]:
+            raise ValueError(f"labels.map: there is no class {outside[0]}")
         if self.default_split not in self.splits:
             raise ValueError(f"default_split: '{self.default_split}' is none of the splits")
         if self.palette != "voc" and len(self.palette) > 256:

@@ -17,6 +17,7 @@ from bench.presets import (
     PRESETS,
     ClusteringPreset,
     DavisPreset,
+    DensePreset,
     LinearPreset,
     Preset,
     RetrievalPreset,
@@ -67,7 +68,8 @@ class Plan:
     subject: Subject
     samples: Samples
     support: Samples | None
-    """A second split that the protocol draws on: retrieval's bank, the linear classifier's training images."""
+    """A second split that the protocol draws on: retrieval's bank, the linear classifier's training images, the
+    images whose prototypes are clustered."""
     limited: bool
     """Whether a split has fewer images than its publisher counts; a preset's own cut is part of the recipe."""
     protocol: str
@@ -96,8 +98,11 @@ def make_plan(
     require_writable(cache, "cache", "--cache")
     split = card.default_split if settings.split is None else settings.split
     samples = _find_data(card, split, settings, cache, warn).first(settings.limit)
-    if isinstance(preset, ClusteringPreset):
+    card = samples.card  # some classes get their names from the tree
+    if isinstance(preset, ClusteringPreset) and preset.fit in (None, split):
         require_enough(len(samples), preset.clusters)
+    if isinstance(preset, DensePreset):
+        require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
         subject = rename(subject, settings.name)
@@ -106,7 +111,9 @@ def make_plan(
     if seeds != _seeds(default, Settings()):
         variations = (f"seeds{seeds[0]}x{len(seeds)}", *variations)
     name, comparable = _published_form(base, preset, default, card)
-    support = _find_support(card, preset, settings, cache, warn)
+    support = _find_support(card, preset, split, settings, cache, warn)
+    if support is not None and isinstance(preset, ClusteringPreset):
+        require_enough(len(support), preset.clusters)
     limited = samples.limited or (support is not None and support.limited)
     if support is not None and isinstance(preset, LinearPreset):
         support = support.first(preset.train_images)
@@ -142,12 +149,14 @@ def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Setti
     """The preset as it applies to this model. Raises BadInput for a model that the protocol cannot use."""
     if isinstance(preset, DavisPreset):
         return _with_features(preset, subject)
+    if isinstance(preset, DensePreset):
+        return preset
     if not isinstance(preset, LinearPreset):
         if not subject.has_embedding:
             what = subject.architecture.what if subject.architecture else "a module"
             raise BadInput(
                 f"{subject.id} is {what}: it has no embedding and saliency head",
-                "This protocol needs the pre-trained file; what it has can be measured with --protocol linear.",
+                "This protocol needs the pre-trained file; --protocol linear and clustering-dense measure what it has.",
             )
         return preset
     if preset.crf:
@@ -195,8 +204,13 @@ def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, w
     return samples
 
 
-def _find_support(card: DatasetCard, preset: Preset, settings: Settings, cache: Path, warn: Warn) -> Samples | None:
-    """The second split that a protocol draws on: retrieval's bank, the linear classifier's training images."""
+def _find_support(
+    card: DatasetCard, preset: Preset, split: str, settings: Settings, cache: Path, warn: Warn
+) -> Samples | None:
+    """The second split that a protocol draws on, as in `Plan.support`."""
+    if isinstance(preset, ClusteringPreset) and preset.fit not in (None, split):
+        assert preset.fit is not None
+        return _find_data(card, preset.fit, settings, cache, warn)
     if isinstance(preset, RetrievalPreset):
         return _find_data(card, preset.bank, settings, cache, warn)
     if isinstance(preset, LinearPreset) and preset.classifier == "trained":

@@ -28,7 +28,7 @@ from bench.predictions import ABOUT, seed_folders
 from bench.presets import fingerprint
 from bench.protocols import Scored
 from bench.record import Stored
-from bench.samples import Image8, Sample, Samples, read_ids, read_label, require_classes
+from bench.samples import Label, Sample, Samples, read_ids, read_label, require_classes
 from bench.subjects import UNKNOWN, find_samples
 from bench.tables import Counts, Painted, contingency, given_classes, matched_classes
 from bench.video.score import measure_masks
@@ -65,6 +65,7 @@ def score_folder(
     split = settings.split or card.default_split
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
     samples = samples.first(settings.limit)
+    card = samples.card
     sets = seed_folders(folder)
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
@@ -132,7 +133,7 @@ def _read_set(
 def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matching) -> tuple[Counts, bytes, bytes]:
     """One image's table, the hash of its image and label as a run has it, and the hash of its prediction."""
     path = folder / f"{sample.id}.png"
-    predicted, own = read_ids(path)
+    predicted, own = read_ids(path, card.labels.encoding)
     if matching == "none":
         remedy = "Predictions must be class ids; cluster ids are matched to classes with --match iou or pixels."
         require_classes(predicted, path, card, remedy)
@@ -148,7 +149,7 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     return table, short_digest(digest + label_digest), own
 
 
-def _require_size(predicted: Image8, label: Image8, path: Path) -> None:
+def _require_size(predicted: Label, label: Label, path: Path) -> None:
     if predicted.shape != label.shape:
         raise BadInput(
             f"{path} is {predicted.shape[1]}×{predicted.shape[0]} pixels, its label {label.shape[1]}×{label.shape[0]}",

@@ -93,6 +93,18 @@ class Subject:
 
         return embed
 
+    @property
+    def pixels_are(self) -> str:
+        """What dense clustering groups, for the record."""
+        return "the pixel embedding" if self.architecture and self.architecture.embedding else self.features_are
+
+    def pixels(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        """B×3×H×W → B×D×h×w: the pixel embedding of a network that has one, else its features (spec §7)."""
+        if self.architecture is None or not self.architecture.embedding:
+            return self.features(device)
+        network = self.network(device)
+        return lambda images: network(images)[0]
+
 
 def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn) -> Subject:
     """The subject of a card's id, a card's path, a checkpoint's path, or a module in memory."""

@@ -71,6 +71,16 @@ def copy_davis(parity: Path) -> None:
     shutil.copyfile(source / "synthetic.npz", HERE / "davis.npz")
 
 
+def copy_metrics(parity: Path) -> None:
+    """What COCO-Stuff-81 and ImageNet-S are checked against: inputs, and figures measured on them."""
+    for name in ("coco81", "imagenet_s"):
+        for source in (parity / "metrics" / name).rglob("*.*"):
+            if source.suffix in (".json", ".npz", ".png", ".txt"):
+                target = HERE / name / source.relative_to(parity / "metrics" / name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+
 def select_pretraining(parity: Path, dropout: str) -> None:
     """All figures of the golden steps; their inputs (13 MB) stay where they are."""
     arrays = np.load(parity / "golden" / f"d_pretrain_resnet18_{dropout}.npz")
@@ -89,6 +99,7 @@ def main(parity: Path) -> None:
         select_retrieval(parity, classes)
     select_linear(parity)
     copy_davis(parity)
+    copy_metrics(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
