@@ -7,14 +7,15 @@ uninterrupted one sees, whatever the number of loader threads.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.preprocess import resize_image, resize_nearest
+from bench.preprocess import label_to_input, to_input
 from bench.presets import LinearPreset
-from bench.samples import Image8
+from bench.samples import Image8, Label
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ def draw(preset: LinearPreset, seed: int, epoch: int, index: int) -> Draw:
     )
 
 
-def augment(image: Image8, label: Image8, drawn: Draw, preset: LinearPreset) -> tuple[Image8, Image8]:
-    """Flip, warp at the image's own size, resize to the preset's input: H×W×3 and H×W uint8.
+def augment(image: Image8, label: Label, drawn: Draw, preset: LinearPreset) -> tuple[npt.NDArray[Any], Label]:
+    """Flip, warp at the image's own size, resize to the preset's input: H×W×3 and H×W.
 
     One affine warp turns and scales about the image's centre. What comes from outside the image is black, and
     labelled 0, background. OpenCV's cubic warp differs between versions 4 and 5 by a few grey levels.
@@ -52,5 +53,5 @@ def augment(image: Image8, label: Image8, drawn: Draw, preset: LinearPreset) -> 
     height, width = label.shape
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), drawn.angle, drawn.scale)
     image = cv2.warpAffine(image, turn, (width, height), flags=cv2.INTER_CUBIC)  # type: ignore[assignment]
-    label = cv2.warpAffine(label, turn, (width, height), flags=cv2.INTER_NEAREST)  # type: ignore[assignment]
-    return resize_image(image, preset.input, preset.interpolation), resize_nearest(label, preset.input)
+    label = cv2.warpAffine(label, turn, (width, height), flags=cv2.INTER_NEAREST)
+    return to_input(image, preset), label_to_input(label, preset)

@@ -6,14 +6,26 @@ the key. `bench.catalogue` finds cards; this module says what may stand in one.
 
 from __future__ import annotations
 
+import itertools
+import re
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bench.errors import BadInput
-from bench.presets import ClusteringPreset, LinearPreset, Preset, RetrievalPreset
+from bench.presets import ClusteringPreset, DavisPreset, DensePreset, LinearPreset, Preset, RetrievalPreset
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -21,6 +33,28 @@ Id = Annotated[str, Field(pattern=ID_PATTERN)]
 
 
 Channel = Annotated[int, Field(ge=0, le=255)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+DriveId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{10,200}$")]
+"""The id of a file on Google Drive."""
+
+
+def _is_file_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", name):
+        raise ValueError("must be a plain file name of letters, digits and . _ + -")
+    return name
+
+
+def _is_web_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https address")
+    return url
+
+
+FileName = Annotated[str, AfterValidator(_is_file_name)]
+Url = Annotated[str, AfterValidator(_is_web_address)]
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+"""What can be unpacked, by the end of the name."""
 
 
 class _Entry(BaseModel):
@@ -77,11 +111,11 @@ class FileWeights(_Entry):
     source: Literal["file", "google-drive", "url"]
     file: str
     """The file's name; for `source = "file"` its path, relative to the card."""
-    id: str | None = None
+    id: DriveId | None = None
     """Google Drive's id."""
-    url: str | None = None
-    bytes: int | None = None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    url: Url | None = None
+    bytes: Annotated[int, Field(ge=1)] | None = None
+    sha256: Sha256 | None = None
     """Left out where the publisher gave none."""
     licence: str
     """The terms of the weights, in the publisher's words or an SPDX id."""
@@ -91,14 +125,58 @@ class FileWeights(_Entry):
         needs = {"google-drive": self.id, "url": self.url, "file": self.file}[self.source]
         if not needs:
             raise ValueError(f"source = '{self.source}' needs its {'id' if self.source != 'url' else 'url'}")
+        if self.source != "file":
+            _is_file_name(self.file)
         return self
 
     @property
     def address(self) -> str | None:
         """Where a person can fetch the file with a browser."""
         if self.source == "google-drive":
-            return f"https://drive.google.com/file/d/{self.id}/view"
+            return drive_page(self.id)
         return self.url
+
+
+def drive_page(file_id: str | None) -> str:
+    """The page on which a person can fetch a file from Google Drive."""
+    return f"https://drive.google.com/file/d/{file_id}/view"
+
+
+class Download(_Entry):
+    """One file of a data set, and where `bench download` gets it."""
+
+    file: FileName
+    urls: tuple[Url, ...] = ()
+    """Mirrors, tried in this order."""
+    google_drive: DriveId | None = Field(default=None, alias="google-drive")
+    """Tried after the mirrors."""
+    bytes: Annotated[int, Field(ge=1)] | None = None
+    sha256: Sha256 | None = None
+    """Left out where nobody published one."""
+    unpack: bool = False
+    """Whether it is an archive whose content is wanted."""
+    into: str = ""
+    """The folder below the data root that it belongs in."""
+    optional: bool = False
+    """Fetched only when asked for by name: an extra, or another way to what is there."""
+    note: str = ""
+    licence: str | None = None
+    """Where its terms are not the data set's."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Download:
+        if not self.urls and not self.google_drive:
+            raise ValueError(f"{self.file}: needs urls or google-drive")
+        if self.unpack and not self.file.endswith(ARCHIVES):
+            raise ValueError(f"{self.file}: unpack is for {', '.join(ARCHIVES)}")
+        if self.into.startswith(("/", "\\")) or ".." in PurePosixPath(self.into).parts:
+            raise ValueError(f"{self.file}: into must be a folder below the data root")
+        return self
+
+    @property
+    def page(self) -> str:
+        """Where a person can fetch it with a browser."""
+        return drive_page(self.google_drive) if self.google_drive else self.urls[0]
 
 
 class Training(_Entry):
@@ -141,11 +219,23 @@ class ModelCard(Card):
 
 
 class SplitFiles(_Entry):
-    """Where one split's files lie below the data root. `{id}` stands for a line of the list file."""
+    """Where one split's files lie below the data root. `{id}` stands for an image's id.
+
+    In video, `{id}` is a sequence and `{frame}` the number of one of its frames.
+    """
 
     list: str
+    """What the ids are read off."""
+    listing: Literal["lines", "coco-instances", "folders"] = "lines"
+    """How: `lines`, a text file with an id a line; `coco-instances`, COCO's JSON: the images with an annotation;
+    `folders`, a folder of folders: `<folder>/<name>` of every file in them that ends as `image` does."""
     image: str
     label: str | None = None
+
+    def are_of(self, *, video: bool) -> bool:
+        """Whether the files are numbered frames, or single images."""
+        patterns = [Path(pattern) for pattern in (self.image, self.label) if pattern is not None]
+        return all((path.name.count("{frame}"), "{frame}" in str(path.parent)) == (video, False) for path in patterns)
 
     @field_validator("list", "image", "label")
     @classmethod
@@ -176,24 +266,85 @@ class Split(_Entry):
 
     images: Annotated[int, Field(ge=1)] | None = None
     """Its official size; a run on fewer images is marked as limited."""
+    sequences: Annotated[int, Field(ge=1)] | None = None
+    """The same of a split of video."""
+    objects: Literal["one", "many"] | None = None
+    """In video, what annotations hold. `one`: everything above 0 is the object. `many`: ids, 255 is void."""
     note: str = ""
+
+    def is_of(self, *, video: bool) -> bool:
+        """Whether its entries are those of video, or of images."""
+        return (self.objects is not None) == video and (self.images if video else self.sequences) is None
+
+    @property
+    def size(self) -> int | None:
+        """How many samples it officially has, images or sequences."""
+        return self.images if self.objects is None else self.sequences
+
+
+LabelId = Annotated[int, Field(ge=0, le=65535)]
+
+
+class IdRange(_Entry):
+    """Ids of a label file, first to last, and the classes that they stand for: counted up alike, or one for all."""
+
+    ids: tuple[LabelId, LabelId]
+    classes: tuple[LabelId, LabelId]
+
+    @model_validator(mode="after")
+    def _fits(self) -> IdRange:
+        ids, classes = (last - first for first, last in (self.ids, self.classes))
+        if ids < 0 or classes not in (0, ids):
+            raise ValueError("ids and classes are [first, last], as many classes as ids or one for all")
+        return self
 
 
 class Labels(_Entry):
     """How a label file is decoded to class indices."""
 
-    encoding: Literal["index"] = "index"
-    """`index`: an 8-bit palette or greyscale PNG whose values are the class indices."""
-    ignore: Annotated[int, Field(ge=0, le=255)] = 255
+    encoding: Literal["index", "rgb"] = "index"
+    """`index`: an 8-bit palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B unused."""
+    ignore: LabelId = 255
+    """The id of ignored pixels, in the file and after `map`."""
+    map: tuple[IdRange, ...] = ()
+    """What the file's ids stand for; without it they are the class indices. An id that is not in it is an error."""
+
+    @field_validator("ignore")
+    @classmethod
+    def _ignore_fits(cls, ignore: int, info: ValidationInfo) -> int:
+        if info.data.get("encoding") == "index" and ignore > 255:
+            raise ValueError("an 8-bit label has ids up to 255")
+        return ignore
+
+    @field_validator("map")
+    @classmethod
+    def _map_is_unambiguous(cls, ranges: tuple[IdRange, ...], info: ValidationInfo) -> tuple[IdRange, ...]:
+        spans = sorted(entry.ids for entry in ranges)
+        ignore = info.data.get("ignore")
+        if any(first[1] >= second[0] for first, second in itertools.pairwise(spans)):
+            raise ValueError("two ranges share an id")
+        if spans and info.data.get("encoding") == "index" and spans[-1][1] > 255:
+            raise ValueError("an 8-bit label has ids up to 255")
+        if ignore is not None and any(first <= ignore <= last for first, last in spans):
+            raise ValueError(f"{ignore} is the id of ignored pixels")
+        return ranges
 
 
 class Protocols(_Entry):
     """The preset of each protocol on this data set."""
 
     clustering: ClusteringPreset | None = None
+    clustering_dense: DensePreset | None = Field(default=None, alias="clustering-dense")
+    davis: DavisPreset | None = None
     linear: LinearPreset | None = None
     retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
     retrieval_7: RetrievalPreset | None = Field(default=None, alias="retrieval-7")
+
+    @property
+    def given(self) -> list[str]:
+        """The ids of the protocols that have a preset."""
+        entries = type(self).model_fields
+        return [entry.alias or name for name, entry in entries.items() if getattr(self, name) is not None]
 
     def preset(self, protocol: str) -> Preset | None:
         """The preset of a protocol id; None where this data set has none."""
@@ -206,6 +357,8 @@ class DatasetCard(Card):
 
     homepage: str | None = None
     licence: str
+    kind: Literal["images", "video"] = "images"
+    """Single images with classes, or sequences with objects that have numbers."""
     root: str | None = None
     """Where the data lie, relative to the card; `--data-root` goes before it."""
     generator: Literal["shapes"] | None = None
@@ -213,13 +366,27 @@ class DatasetCard(Card):
     default_split: str = "val"
     default_models: tuple[str, ...] = ()
     """The models that `bench run` takes on this data set when none is named."""
-    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=4096)]
+    classes: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
+    """At least two for images, none for video."""
+    class_folders: Annotated[int, Field(ge=1)] | None = None
+    """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
     palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
     """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
     splits: dict[str, Split]
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
+    downloads: tuple[Download, ...] = ()
+    """Without any, the user has to bring the data."""
     protocols: Protocols
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_class_folders(cls, entries: Any) -> Any:
+        """Stand-ins for the names of classes that only the tree knows."""
+        count = entries.get("class_folders") if isinstance(entries, dict) else None
+        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)):
+            return entries
+        return entries | {"classes": [*entries["classes"], *(f"folder {i + 1}" for i in range(count))]}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> DatasetCard:
@@ -227,6 +394,8 @@ class DatasetCard(Card):
             raise ValueError("classes: two have the same name")
         if self.labels.ignore < len(self.classes):
             raise ValueError(f"labels.ignore: {self.labels.ignore} is also a class index")
+        if outside := [entry.classes[1] for entry in self.labels.map if entry.classes[1] >= len(self.classes)]:
+            raise ValueError(f"labels.map: there is no class {outside[0]}")
         if self.default_split not in self.splits:
             raise ValueError(f"default_split: '{self.default_split}' is none of the splits")
         if self.palette != "voc" and len(self.palette) > 256:
@@ -234,6 +403,27 @@ class DatasetCard(Card):
         for layout in self.layouts:
             if unknown := set(layout.splits) - set(self.splits):
                 raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is none of the splits")
+        if len({download.file for download in self.downloads}) != len(self.downloads):
+            raise ValueError("downloads: two have the same file name")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> DatasetCard:
+        video = self.kind == "video"
+        if video and self.classes:
+            raise ValueError("classes: a video data set has none, its objects are numbered")
+        if not video and len(self.classes) < 2:
+            raise ValueError("classes: at least two are needed")
+        for name, split in self.splits.items():
+            if not split.is_of(video=video):
+                need = "objects and sequences" if video else "images"
+                raise ValueError(f"splits.{name}: a split of {self.kind} is described by {need}")
+        for layout in self.layouts:
+            if wrong := [name for name, files in layout.splits.items() if not files.are_of(video=video)]:
+                where = f"layouts.{layout.name}.splits.{wrong[0]}"
+                raise ValueError(f"{where}: in video, and only there, a file's name has {{frame}}")
+        if wrong := [name for name in self.protocols.given if (name == "davis") != video]:
+            raise ValueError(f"protocols.{wrong[0]}: not for data of kind '{self.kind}'")
         return self
 
 
@@ -258,6 +448,14 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
         return kind.model_validate(entries | {"path": path})
     except ValidationError as error:
         raise BadInput(f"{path}: {first_problem(error)}", "Correct the card; README.md shows a whole one.") from error
+
+
+def is_model_card(path: Path) -> bool:
+    """Whether a file is a model's card rather than a data set's: a model's has an architecture."""
+    try:
+        return "architecture" in tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def first_problem(error: ValidationError) -> str:

@@ -24,7 +24,7 @@ class Outcome:
     detail: str
     fails: bool
     movement: tuple[str, ...] = ()
-    """Where a figure moved: the classes whose IoU changed most."""
+    """Where a figure moved: the classes, or sequences, that changed most."""
 
 
 ORDER = ("damaged", "below", "above", "reproduced", "not run", "not comparable")
@@ -90,9 +90,15 @@ def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
 
 
 def _weakest(record: Record) -> tuple[str, ...]:
-    """Per-class IoU of a figure that missed, worst first; the published per-class values are rarely known."""
-    known = sorted((value, name) for name, value in record.get("per_class", {}).items() if value is not None)
+    """The parts of a figure that missed, worst first; the published values of the parts are rarely known."""
+    known = sorted((value, name) for name, value in _parts(record).items() if value is not None)
     return tuple(f"{name} {value:.1f}" for value, name in known[:MOVED])
+
+
+def _parts(record: Record) -> dict[str, float | None]:
+    """What a figure is made of: the IoU of its classes, or J&F of its sequences."""
+    sequences = record.get("per_sequence", {})
+    return record.get("per_class", {}) | {name: entry.get("JF_mean") for name, entry in sequences.items()}
 
 
 def against_records(earlier: Sequence[Stored], stored: Sequence[Stored], required: Sequence[str]) -> list[Outcome]:
@@ -152,7 +158,7 @@ def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Ou
 
 
 def _class_movement(old: Record, new: Record) -> list[str]:
-    before, after = old.get("per_class", {}), new.get("per_class", {})
+    before, after = _parts(old), _parts(new)
     changes = [((after.get(name) or 0.0) - (value or 0.0), name) for name, value in before.items()]
     changes.sort(key=lambda change: -abs(change[0]))
     return [

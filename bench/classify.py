@@ -26,8 +26,8 @@ from bench.engine import Engine, arithmetic, call, stream
 from bench.linear import Features, feature_map, upsample
 from bench.observations import manifest_of
 from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
-from bench.preprocess import resize_nearest
-from bench.presets import LinearPreset
+from bench.preprocess import label_to_input, resize_nearest
+from bench.presets import ImagePreset
 from bench.samples import Samples, read_image
 from bench.shards import Item, ShardStore
 from bench.tables import Painted, contingency
@@ -69,7 +69,7 @@ def classify(
     features: Callable[[], Features],
     classifiers: Classifiers,
     samples: Samples,
-    preset: LinearPreset,
+    preset: ImagePreset,
     kept: ShardStore,
     engine: Engine,
     *,
@@ -88,7 +88,7 @@ def classify(
         forward = functools.partial(
             _forward, extract=features(), paint=paint, classifiers=classifiers, preset=preset, engine=engine
         )
-        count = functools.partial(_count, ignore=samples.card.labels.ignore, refiner=refiner)
+        count = functools.partial(_count, preset=preset, ignore=samples.card.labels.ignore, refiner=refiner)
         load = functools.partial(load_sample, samples=samples, preset=preset)
         return stream((samples.entries[i] for i in todo), load, forward, count, engine)
 
@@ -107,9 +107,9 @@ def classify(
 def _forward(
     batch: Sequence[Loaded],
     extract: Features,
-    paint: Callable[[Tensor, Loaded, LinearPreset], npt.NDArray[Any]],
+    paint: Callable[[Tensor, Loaded, ImagePreset], npt.NDArray[Any]],
     classifiers: Classifiers,
-    preset: LinearPreset,
+    preset: ImagePreset,
     engine: Engine,
 ) -> list[list[npt.NDArray[Any]]]:
     """Per image, what `paint` makes of each classifier's logits at the features' resolution."""
@@ -121,25 +121,27 @@ def _forward(
         biases = torch.from_numpy(classifiers.biases).to(features.device)
         painted = []
         for item, feature in zip(batch, features, strict=True):
-            require_finite(item, bool(torch.isfinite(feature).all()))
+            require_finite(item.sample.image, bool(torch.isfinite(feature).all()))
             logits = (F.conv2d(feature[None], w, b) for w, b in zip(weights, biases, strict=True))
             painted.append([paint(one, item, preset) for one in logits])
     return painted
 
 
-def _arg_max(logits: Tensor, item: Loaded, preset: LinearPreset) -> Classes:
+def _arg_max(logits: Tensor, item: Loaded, preset: ImagePreset) -> Classes:
     """The best class of every pixel at the input size."""
     best = upsample(logits, preset.input)[0].argmax(dim=0)
     return best.to(torch.int32).cpu().numpy().astype(np.uint16)
 
 
-def _probabilities(logits: Tensor, item: Loaded, preset: LinearPreset) -> npt.NDArray[np.float32]:
+def _probabilities(logits: Tensor, item: Loaded, preset: ImagePreset) -> npt.NDArray[np.float32]:
     """C×H×W at the image's own size: the logits at the input size, resampled once more (spec §4)."""
     resampled = upsample(upsample(logits, preset.input), item.size)[0]
     return resampled.softmax(dim=0).cpu().numpy()
 
 
-def _count(item: Loaded, painted: Sequence[npt.NDArray[Any]], ignore: int, refiner: Executor | None) -> Item:
+def _count(
+    item: Loaded, painted: Sequence[npt.NDArray[Any]], preset: ImagePreset, ignore: int, refiner: Executor | None
+) -> Item:
     """One image's tables on both grids, and its map if there is only one classifier."""
     tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}
     own = np.empty((0, 0), np.uint16)
@@ -153,7 +155,7 @@ def _count(item: Loaded, painted: Sequence[npt.NDArray[Any]], ignore: int, refin
             continue
         grids = {"label": (own, item.label)}
         if not refiner:
-            grids["input"] = (output, resize_nearest(item.label, output.shape))
+            grids["input"] = (output, label_to_input(item.label, preset))
         for grid, (predicted, label) in grids.items():
             table = contingency(predicted, label, ignore)
             tables[grid].append(np.insert(table, 0, candidate, axis=1))

@@ -10,6 +10,7 @@ import numpy as np
 from bench import published, record
 from bench.cards import DatasetCard
 from bench.protocols import Scored
+from bench.protocols.davis import Tracked
 from bench.record import Record
 from bench.rows import ConfusionRows
 from bench.samples import Samples
@@ -19,7 +20,7 @@ from bench.samples import Samples
 class Measured:
     """What a protocol found, and what it has to say about how."""
 
-    scored: Scored
+    scored: Scored | Tracked
     manifest: str
     """SHA-256 over the images and labels that were seen."""
     observed: dict[str, Any]
@@ -40,6 +41,10 @@ def describe(
 ) -> Record:
     """The record of a measurement, all but its cost. `protocol` is the record's entry, preset included."""
     scored, card = measured.scored, samples.card
+    if isinstance(scored, Tracked):
+        figures = scored.figures()
+    else:
+        figures = _confusion_figures(scored, card, protocol["preset"]["absent"])
     return {
         "schema": record.SCHEMA,
         "model": model,
@@ -47,21 +52,35 @@ def describe(
             "id": card.id,
             "title": card.title,
             "split": samples.split,
-            "images": len(samples),
-            "official_images": card.splits[samples.split].images,
+            **_size(samples),
             "manifest": measured.manifest,
             "limited": limited,
             "layout": samples.layout,
         },
         "protocol": protocol,
         "seeds": list(seeds),
-        "metrics": record.metrics_of(scored, protocol["preset"]["absent"]),
-        "per_class": record.per_class(scored.rows, card.classes),
-        "confusion": _confusion(scored.rows, card),
-        "cluster_to_class": [mapping.tolist() for mapping in scored.mappings],
+        **figures,
         "observed": measured.observed,
         "solver": measured.solver,
         **scored.detail,
+    }
+
+
+def _size(samples: Samples) -> dict[str, Any]:
+    """How many images were seen and how many there officially are; of video, how many sequences as well."""
+    official = samples.card.splits[samples.split]
+    size: dict[str, Any] = {"images": samples.images, "official_images": official.images}
+    if samples.card.kind == "video":
+        size |= {"sequences": len(samples), "official_sequences": official.sequences}
+    return size
+
+
+def _confusion_figures(scored: Scored, card: DatasetCard, absent: str) -> dict[str, Any]:
+    return {
+        "metrics": record.metrics_of(scored, absent),
+        "per_class": record.per_class(scored.rows, card.classes),
+        "confusion": _confusion(scored.rows, card),
+        "cluster_to_class": [mapping.tolist() for mapping in scored.mappings],
     }
 
 

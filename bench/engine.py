@@ -93,7 +93,7 @@ def halving(
         if len(batch) == 1:
             raise BadEnvironment(
                 f"out of memory on {engine.device} with a single image",
-                "Use --device cpu, or --set input='[…, …]' for a smaller input.",
+                "Use --device cpu, or a smaller input with --set (`bench list protocols` shows the entry).",
             ) from error
     torch.cuda.empty_cache()
     engine.batch_size = max(1, len(batch) // 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -25,40 +27,80 @@ def cluster(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = Fa
     return solver(np.ascontiguousarray(points, np.float32), preset, seed, gpu)
 
 
-def require_enough(images: int, clusters: int) -> None:
-    """Raises BadInput for fewer images than clusters."""
-    if images < clusters:
+def require_enough(points: int, clusters: int, what: str = "images") -> None:
+    """Raises BadInput for fewer points (by default one an image) than clusters."""
+    if points < clusters:
         raise BadInput(
-            f"{images} images cannot form {clusters} clusters",
+            f"{points} {what} cannot form {clusters} clusters",
             "Use more images, or fewer clusters with --clusters N.",
         )
 
 
+def fit(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = False, spherical: bool = False) -> Points:
+    """K×D centres of N×D points, as `cluster` finds them. With `spherical` they are L2-normalised in every iteration.
+
+    Raises BadInput for fewer points than clusters or values that are not finite.
+    """
+    require_enough(len(points), preset["clusters"], "points")
+    require_finite(points)
+    if preset.get("solver") == "minibatch":
+        return np.asarray(_run_minibatch(points, preset, seed).cluster_centers_, np.float32)
+    solver = _solver(points, preset, seed, gpu, spherical)
+    with _repeatable(len(points)):
+        solver.train(np.ascontiguousarray(points, np.float32))
+    return np.asarray(solver.centroids, np.float32)
+
+
+def nearest(centres: Points, points: Points) -> Labels:
+    """Cluster ids of N×D points: the nearest of K×D centres."""
+    import faiss
+
+    index = faiss.IndexFlatL2(centres.shape[1])
+    index.add(np.ascontiguousarray(centres, np.float32))
+    with _repeatable(len(points)):
+        _, found = index.search(np.ascontiguousarray(points, np.float32), 1)
+    return found[:, 0].astype(np.int32)
+
+
 def _faiss(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labels:
     """Lloyd's iterations; of `restarts` starts the one with the lowest objective."""
+    solver = _solver(points, preset, seed, gpu)
+    with _repeatable(len(points)):
+        solver.train(points)
+        _, found = solver.index.search(points, 1)
+    return found[:, 0].astype(np.int32)
+
+
+def _solver(points: Points, preset: dict[str, Any], seed: int, gpu: bool, spherical: bool = False) -> Any:
     import faiss
 
     starts = {"k-means++": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS, "random": faiss.ClusteringInitMethod_RANDOM}
-    solver = faiss.Kmeans(
+    return faiss.Kmeans(
         points.shape[1],
         preset["clusters"],
         niter=preset["iterations"],
         nredo=preset["restarts"],
         seed=seed,
         init_method=starts[preset["init"]],
+        spherical=spherical,
         gpu=gpu,
         # faiss would otherwise train on a silent subsample, and warn on stderr about small sets
         max_points_per_centroid=len(points),
         min_points_per_centroid=1,
     )
+
+
+@contextmanager
+def _repeatable(points: int) -> Iterator[None]:
+    """faiss on as many threads as `_threads` says; afterwards on as many as before."""
+    import faiss
+
     threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(_threads(len(points)))
+    faiss.omp_set_num_threads(_threads(points))
     try:
-        solver.train(points)
-        _, nearest = solver.index.search(points, 1)
+        yield
     finally:
         faiss.omp_set_num_threads(threads)
-    return nearest[:, 0].astype(np.int32)
 
 
 def _threads(points: int) -> int:
@@ -70,6 +112,10 @@ def _threads(points: int) -> int:
 
 def _minibatch(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labels:
     """The authors' solver."""
+    return np.asarray(_run_minibatch(points, preset, seed).labels_, np.int32)
+
+
+def _run_minibatch(points: Points, preset: dict[str, Any], seed: int) -> Any:
     import warnings
 
     from sklearn.cluster import MiniBatchKMeans
@@ -85,7 +131,7 @@ def _minibatch(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> 
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # empty clusters show in the record
-        return solver.fit(points).labels_.astype(np.int32)
+        return solver.fit(points)
 
 
 def use_gpu(device: str) -> bool:
@@ -102,7 +148,7 @@ def use_gpu(device: str) -> bool:
 
 def describe(preset: dict[str, Any], points: int, gpu: bool) -> dict[str, Any]:
     """What ran, for the record: library, version, device, threads."""
-    if preset["solver"] == "minibatch":
+    if preset.get("solver") == "minibatch":
         import sklearn
 
         return {

@@ -29,7 +29,7 @@ from bench.files import load_npz, save_npz
 from bench.parallel import batched, prefetch
 from bench.preprocess import normalise
 from bench.presets import LinearPreset
-from bench.samples import Image8, Samples, check_sizes, read_image, read_label
+from bench.samples import Label, Samples, check_sizes, read_image, read_label
 
 TRAINER_VERSION = 1
 """Raised whenever training would give other weights: old ones are then not gone on from."""
@@ -37,8 +37,8 @@ TRAINER_VERSION = 1
 Float32 = npt.NDArray[np.float32]
 Features = Callable[[Tensor], Tensor]
 """B×3×H×W normalised images → B×D×h×w features."""
-Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-"""Images B×H×W×3 and labels B×H×W, uint8."""
+Batch = tuple[npt.NDArray[Any], Label]
+"""Images B×H×W×3, 0…255, and labels B×H×W."""
 Report = Callable[[int, int, str], None]
 """Called with (images done, images in all, a note)."""
 
@@ -167,7 +167,7 @@ def augmented_batches(samples: Samples, preset: LinearPreset, seed: int, epoch: 
     """One epoch's batches, decoded and augmented in threads; the last, incomplete one is dropped."""
     cv2.setNumThreads(1)  # the loader's threads are the parallelism
 
-    def load(index: int) -> tuple[Image8, Image8]:
+    def load(index: int) -> tuple[npt.NDArray[Any], Label]:
         sample = samples.entries[index]
         image, _ = read_image(sample.image)
         if sample.label is None:
@@ -219,7 +219,7 @@ class _Learner:
             buffer = torch.from_numpy(velocity).reshape(parameter.shape).to(parameter.device)
             self.optimiser.state[parameter]["momentum_buffer"] = buffer
 
-    def step(self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], rate: float) -> float:
+    def step(self, images: npt.NDArray[Any], labels: Label, rate: float) -> float:
         """One step of SGD on a batch; returns its loss."""
         frozen = frozen_features(self.extract, images, self.preset, self.engine)
         if self.classifier is None:
@@ -254,10 +254,10 @@ class _Learner:
         return Training(velocity=(velocity[0], velocity[1][:, 0]), **arrays)
 
 
-def frozen_features(extract: Features, images: npt.NDArray[np.uint8], preset: LinearPreset, engine: Engine) -> Tensor:
-    """B×D×h×w float32 features of B×H×W×3 uint8 images, without autograd, yet of use to it."""
+def frozen_features(extract: Features, images: npt.NDArray[Any], preset: LinearPreset, engine: Engine) -> Tensor:
+    """B×D×h×w float32 features of B×H×W×3 images, 0…255, without autograd, yet of use to it."""
 
-    def forward(part: Sequence[npt.NDArray[np.uint8]]) -> list[Tensor]:
+    def forward(part: Sequence[npt.NDArray[Any]]) -> list[Tensor]:
         tensor = torch.from_numpy(np.stack(part)).to(engine.device, non_blocking=True)
         with torch.inference_mode(), arithmetic(engine):
             return list(feature_map(call(extract, normalise(tensor, preset)), len(part)))
@@ -280,7 +280,7 @@ def feature_map(output: Any, images: int) -> Tensor:
     raise BadInput(f"the network's features are {shape}", "Expected is one tensor, B×D×h×w.")
 
 
-def accumulate_gradient(classifier: nn.Conv2d, features: Tensor, labels: npt.NDArray[np.uint8], ignore: int) -> float:
+def accumulate_gradient(classifier: nn.Conv2d, features: Tensor, labels: Label, ignore: int) -> float:
     """Add the gradient of the mean cross-entropy over a batch's valid pixels; returns that mean.
 
     Logits are upsampled to the labels' size before the loss. Images go one by one: C×H×W logits of a whole

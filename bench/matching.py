@@ -1,10 +1,14 @@
-"""Matching: which class a cluster stands for (spec §3, step 7)."""
+"""Matching: which class a cluster stands for (spec §3, step 7; §7; §8)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse.csgraph import connected_components
 
 Table = npt.NDArray[np.int64]
 Mapping = npt.NDArray[np.int64]
@@ -26,17 +30,57 @@ def match(table: Table, objective: str = "iou") -> Mapping:
     """Predicted id → class, from a P×C pixel table whose row 0 is the background prediction.
 
     As many ids as classes or fewer: the one-to-one assignment with the largest summed IoU (`iou`) or the
-    most matched pixels (`pixels`). More ids than classes: each goes to the class it overlaps best, by IoU.
+    most matched pixels (`pixels`, spec §7). More ids than classes: each goes to the class it overlaps best, by IoU.
     """
     if len(table) > table.shape[1]:
         return best_class(table)
-    score = iou_table(table) if objective == "iou" else table.astype(np.float64)
     mapping = np.full(len(table), UNMATCHED, np.int64)
-    rows, columns = linear_sum_assignment(score, maximize=True)
-    mapping[rows] = columns
+    if objective == "pixels":
+        # classes as rows, missed pixels as costs: where assignments tie, the call decides (parity/metrics/coco81)
+        classes, ids = linear_sum_assignment((table.max(initial=0) - table).T)
+    else:
+        ids, classes = linear_sum_assignment(iou_table(table), maximize=True)
+    mapping[ids] = classes
     return mapping
 
 
 def best_class(table: Table) -> Mapping:
     """Each predicted id → the class with which its IoU is largest, the first at a tie."""
     return iou_table(table).argmax(axis=1).astype(np.int64)
+
+
+def match_images(shared: Table) -> Mapping:
+    """Predicted id → class from K×(C−1) numbers of images that hold both cluster and class (spec §8).
+
+    The one-to-one assignment with the largest sum; background stays background. With more clusters than classes each
+    goes to the class it shares most images with, the first at a tie.
+    """
+    if len(shared) > shared.shape[1]:
+        return np.concatenate([[0], shared.argmax(axis=1) + 1]).astype(np.int64)
+    clusters, classes = linear_sum_assignment(shared, maximize=True)
+    mapping = np.zeros(len(shared) + 1, np.int64)
+    mapping[clusters + 1] = classes + 1
+    return mapping
+
+
+def unique_optima(score: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Per row of an R×C table, R ≤ C: whether every assignment with the largest sum gives it the same column.
+
+    `score` must be whole numbers. Another optimum exists for a row exactly where it lies on a cycle of swaps that cost
+    nothing. With shortest distances as potentials, those swaps are edges of length 0, and the cycles their strongly
+    connected components.
+    """
+    rows, columns = score.shape
+    square = np.zeros((columns, columns), np.int64)
+    square[:rows] = score
+    _, chosen = linear_sum_assignment(square, maximize=True)
+    loss = square[np.arange(columns), chosen][:, None] - square[:, chosen]  # row i gives its column up for that of k
+    potential = np.zeros(columns, np.int64)
+    for _ in range(columns):
+        nearer = np.minimum(potential, (potential[:, None] + loss).min(axis=0))
+        if (nearer == potential).all():
+            break
+        potential = nearer
+    free = potential[:, None] + loss == potential
+    _, component = connected_components(sparse.csr_array(free), directed=True, connection="strong")
+    return np.asarray(np.bincount(component)[component[:rows]] == 1)

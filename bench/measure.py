@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 import torch
 
-from bench import classify, crf, kmeans, linear, published, record
+from bench import classify, crf, dense, kmeans, linear, published, record
 from bench.classify import Classifiers, decode_map
 from bench.describe import Measured
 from bench.engine import Engine
@@ -26,14 +26,25 @@ from bench.linear import Training
 from bench.observations import Observations, observation_store
 from bench.observe import observation_recipe, observe
 from bench.plan import FIRST_SEED, Plan, Settings, stage
-from bench.predictions import Map, paint_masks
-from bench.presets import TRAINING_ENTRIES, ClusteringPreset, LinearPreset, RetrievalPreset, SaliencyPreset
+from bench.predictions import Map, paint_clusters, paint_masks
+from bench.presets import (
+    TRAINING_ENTRIES,
+    ClusteringPreset,
+    DavisPreset,
+    DensePreset,
+    ImagePreset,
+    LinearPreset,
+    RetrievalPreset,
+    SaliencyPreset,
+)
 from bench.protocols import Scored, clustering, retrieval
+from bench.protocols import dense as dense_protocol
 from bench.protocols import linear as linear_protocol
 from bench.record import Record
 from bench.samples import Samples
 from bench.shards import ShardStore
 from bench.tables import Painted
+from bench.video import measure as video
 
 GAP_SEEDS = 20
 """Seeds over which our solver is held against the authors'."""
@@ -46,6 +57,10 @@ def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple
     """Carry the plan's protocol out; also returns how to paint its predictions."""
     if isinstance(plan.preset, LinearPreset):
         return _measure_linear(plan, plan.preset, engine, settings)
+    if isinstance(plan.preset, DavisPreset):
+        return video.measure_video(plan, plan.preset, engine, settings, warn)
+    if isinstance(plan.preset, DensePreset):
+        return _measure_dense(plan, plan.preset, engine, settings)
     assert isinstance(plan.preset, SaliencyPreset)
     observations = _look(plan, plan.samples, plan.preset, engine, settings)
     require_labels(bool(observations.counts.any()), plan.samples)
@@ -87,13 +102,19 @@ def _look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, 
 
 def _score(plan: Plan, observations: Observations, engine: Engine, settings: Settings, warn: Warn) -> Scored:
     """What the plan's protocol makes of the observations."""
+    assert isinstance(plan.preset, (ClusteringPreset, RetrievalPreset))
     resolved, classes = plan.preset.resolved(), plan.card.classes
     if isinstance(plan.preset, RetrievalPreset):
         assert plan.support is not None
         bank = _look(plan, plan.support, plan.preset, engine, settings)
         return retrieval.score(bank, observations, resolved, classes)
     gpu = kmeans.use_gpu(engine.device.type)
-    return clustering.score(observations, resolved, plan.seeds, len(classes), gpu=gpu, warn=warn)
+    fitted = None if plan.support is None else _look(plan, plan.support, plan.preset, engine, settings)
+    scored = clustering.score(observations, resolved, plan.seeds, len(classes), fitted=fitted, gpu=gpu, warn=warn)
+    if plan.preset.fit is not None:
+        images, manifest = (len(fitted), fitted.manifest) if fitted else (len(observations), observations.manifest)
+        scored.detail["fitted_on"] = {"split": plan.preset.fit, "images": images, "manifest": manifest}
+    return scored
 
 
 def _solver_entry(plan: Plan, images: int, gpu: bool) -> dict[str, Any]:
@@ -159,7 +180,7 @@ def _measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: 
 
 def _classify(
     plan: Plan,
-    preset: LinearPreset,
+    preset: ImagePreset,
     features: Callable[[], linear.Features],
     classifiers: Classifiers,
     engine: Engine,
@@ -169,6 +190,7 @@ def _classify(
 ) -> tuple[list[dict[str, Painted]], ShardStore]:
     """One pass over the plan's images with these classifiers, in parallel processes if a CRF refines them."""
     recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
+    recipe |= {"protocol": plan.protocol} if isinstance(preset, DensePreset) else {}
     recipe |= {"classifiers": classifiers.digest(), "crf": crf.RECIPE if refine else None}
     kept = classify.store(cache_folder(settings.cache), recipe)
     engine = replace(engine, progress=stage(settings, "dense CRF" if refine else "classifying"))
@@ -214,6 +236,45 @@ def _training_folder(plan: Plan, preset: LinearPreset, samples: Samples, setting
     return cache_folder(settings.cache) / "linear" / digest.hexdigest()[:24]
 
 
+# --- dense clustering ---
+
+
+def _measure_dense(plan: Plan, preset: DensePreset, engine: Engine, settings: Settings) -> tuple[Measured, Maps]:
+    """Draw pixels, cluster them, and paint every image with the clusters of all seeds in one more pass."""
+    features = functools.cache(lambda: dense.unit_features(plan.subject.pixels(engine.device)))
+    gpu, fresh = kmeans.use_gpu(engine.device.type), _is_fresh(plan, settings)
+    kept = _pixel_store(plan, preset, settings)
+    drawing = replace(engine, progress=stage(settings, "drawing pixels"))
+    drawn = dense.draw_pixels(features, plan.samples, preset, kept, drawing, fresh=fresh)
+    centres = dense.fit_all(kept, plan.samples, preset, plan.seeds, stage(settings, "clustering"), gpu=gpu, fresh=fresh)
+    painters = dense.as_classifiers(centres)
+    found, _ = _classify(plan, preset, features, painters, engine, settings)
+    painted = [one[preset.grid] for one in found]
+    require_labels(any(len(table) for table in painted[0].counts), plan.samples)
+    scored = dense_protocol.score(painted, preset, len(plan.card.classes))
+    scored.detail["pixels"] = {"of": plan.subject.pixels_are, "drawn": drawn}
+    measured = Measured(
+        scored,
+        painted[0].manifest,
+        {"from_cache": len(plan.samples) - painted[0].meta["fresh"], "device": painted[0].meta.get("device")},
+        kmeans.describe(preset.resolved(), drawn, gpu) | {"algorithm": "Lloyd, spherical"},
+        painted[0].meta.get("images_per_second"),
+    )
+
+    def maps(seed: int) -> Iterator[Map]:
+        _, own = _classify(plan, preset, features, painters.only(seed), engine, settings)
+        ids = map(decode_map, own.iterate_apart(plan.samples.keys))
+        return paint_clusters(ids, scored.mappings[seed], plan.card.labels.ignore)
+
+    return measured, maps
+
+
+def _pixel_store(plan: Plan, preset: DensePreset, settings: Settings) -> ShardStore:
+    """Where the drawn pixels of the plan's images are cached."""
+    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
+    return dense.store(cache_folder(settings.cache), recipe, preset)
+
+
 # --- how far our solver is from the authors' ---
 
 
@@ -252,6 +313,12 @@ def _mean_miou(observations: Observations, preset: ClusteringPreset, plan: Plan,
 
 def cached(plan: Plan, settings: Settings) -> str:
     """What of the plan's work is in the cache, in words."""
+    if isinstance(plan.preset, DavisPreset):
+        known = len(video.store_of(plan, plan.preset, settings).known(plan.samples.keys))
+        return f"{known} of {len(plan.samples)} sequences are cached"
+    if isinstance(plan.preset, DensePreset):
+        known = len(_pixel_store(plan, plan.preset, settings).known(plan.samples.keys))
+        return f"pixels of {known} of {len(plan.samples)} images are cached"
     if not isinstance(plan.preset, LinearPreset):
         known = len(store_of(plan, plan.samples, settings).known(plan.samples.keys))
         return f"{known} of {len(plan.samples)} images are cached"

@@ -24,6 +24,7 @@ OBSERVER_VERSION = 2
 
 MASK = "mask"
 Int64 = npt.NDArray[np.int64]
+NO_BANDS = np.empty((0, 8), np.int32)
 GRIDS = {"label": (0, 1), "input": (2, 3)}
 """Grid → columns of `counts`: inside the mask, outside of it."""
 
@@ -47,10 +48,13 @@ class Observation:
     """16 bytes of the hash of the image's and the label's file contents."""
     mask: npt.NDArray[np.uint8]
     """The mask on the input grid, packed to bits, row-major; empty where it was left in the cache."""
+    bands: npt.NDArray[np.int32] = field(default_factory=lambda: NO_BANDS)
+    """len(classes)×8 pixel counts as `bench.boundaries.count_bands` makes them; 0×8 where no figure needs them."""
 
     def item(self) -> Item:
         """As the cache keeps it; the mask lies apart."""
-        return {
+        bands = {"bands": self.bands} if len(self.bands) == len(self.classes) else {}
+        return bands | {
             "prototype": self.prototype[None],
             "area": np.array([[self.area, self.near]], np.int64),
             "size": np.array([self.size], np.int32),
@@ -68,7 +72,7 @@ class Observation:
         mask = item.get(MASK, np.empty(0, np.uint8))
         return cls(
             item["prototype"][0], area, near, (height, width), item["classes"], item["counts"],
-            item["digest"].tobytes(), mask,
+            item["digest"].tobytes(), mask, item.get("bands", NO_BANDS),
         )  # fmt: skip
 
 
@@ -89,6 +93,8 @@ class Observations:
     counts: npt.NDArray[np.int32]
     manifest: str
     """SHA-256 over ids and file contents: what data this was."""
+    bands: npt.NDArray[np.int32] = field(default_factory=lambda: NO_BANDS)
+    """Beside `counts`, ×8; 0×8 where no figure needs them."""
     meta: dict[str, Any] = field(default_factory=dict)
     """How they came to be: device, precision, images per second, peak memory."""
 
@@ -126,6 +132,7 @@ def stack(ids: Sequence[str], observations: Sequence[Observation], meta: dict[st
         classes=np.concatenate([o.classes for o in observations]),
         counts=np.concatenate([o.counts for o in observations]),
         manifest=manifest_of(ids, [o.digest for o in observations]),
+        bands=np.concatenate([o.bands for o in observations]),
         meta=meta,
     )
 

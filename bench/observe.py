@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.boundaries import count_bands
 from bench.engine import Engine, arithmetic, call, stream
 from bench.errors import BadInput, Warn
-from bench.observations import Observation, Observations, stack
-from bench.preprocess import normalise, resize_image, resize_nearest
-from bench.presets import INPUT_ENTRIES, Preset, SaliencyPreset
-from bench.samples import Image8, Sample, Samples, check_sizes, read_image, read_label
-from bench.shards import Item, ShardStore
+from bench.observations import NO_BANDS, Observation, Observations, stack
+from bench.preprocess import label_to_input, normalise, resize_nearest, to_input
+from bench.presets import INPUT_ENTRIES, ImagePreset, Preset, SaliencyPreset
+from bench.samples import Image8, Label, Sample, Samples, check_sizes, read_image, read_label
+from bench.shards import FLUSH_SECONDS, Item, ShardStore
 
 NEAR = 1e-4
 """Logits this close to the threshold may fall on either side of it by rounding."""
@@ -32,8 +34,8 @@ class Loaded:
     """One sample, decoded; the image resized to the input, the label at its own size."""
 
     sample: Sample
-    image: Image8
-    label: Image8 | None
+    image: npt.NDArray[Any]
+    label: Label | None
     size: tuple[int, int]
     digest: bytes
 
@@ -41,12 +43,15 @@ class Loaded:
 def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
     """All that decides what is seen of a sample, but the sample itself."""
     entries = preset.resolved()
-    return {
+    labels = samples.card.labels
+    # how plain indices are read has always been the same, and left unsaid
+    decoding = {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
+    return decoding | {
         "weights": weights_sha256,
         "dataset": samples.card.id,
         "split": samples.split,
         "classes": len(samples.card.classes),
-        "ignore": samples.card.labels.ignore,
+        "ignore": labels.ignore,
         "precision": precision,
         **{key: entries[key] for key in INPUT_ENTRIES if key in entries},
     }
@@ -70,7 +75,7 @@ def observe(
     def passes(todo: Sequence[int]) -> Any:
         forward = functools.partial(_run_batch, network(), preset=preset, engine=engine)
         entries = (samples.entries[i] for i in todo)
-        count = functools.partial(_count, ignore=samples.card.labels.ignore)
+        count = functools.partial(_count, preset=preset, ignore=samples.card.labels.ignore)
         return stream(entries, functools.partial(load_sample, samples=samples, preset=preset), forward, count, engine)
 
     found, meta = run_pass(passes, samples, store, engine, fresh=fresh)
@@ -80,7 +85,13 @@ def observe(
 
 
 def run_pass(
-    passes: Callable[[Sequence[int]], Any], samples: Samples, store: ShardStore, engine: Engine, *, fresh: bool
+    passes: Callable[[Sequence[int]], Any],
+    samples: Samples,
+    store: ShardStore,
+    engine: Engine,
+    *,
+    fresh: bool,
+    flush_seconds: float = FLUSH_SECONDS,
 ) -> tuple[dict[bytes, Item], dict[str, Any]]:
     """Every sample's item by key, and what is known of the pass; `passes(todo)` makes those that are missing."""
     found: dict[bytes, Item] = {} if fresh else store.known(samples.keys)
@@ -88,13 +99,13 @@ def run_pass(
     meta = store.read_meta()
     if todo:
         started = time.perf_counter()
-        found |= store.fill(samples.keys, todo, passes(todo), engine.progress)
+        found |= store.fill(samples.keys, todo, passes(todo), engine.progress, flush_seconds)
         seconds = time.perf_counter() - started
         meta = {
             "device": str(engine.device),
             "precision": engine.precision,
             "seconds": seconds,
-            "images_per_second": len(todo) / seconds,
+            "images_per_second": sum(samples.entries[i].images for i in todo) / seconds,
             "observed": len(todo),
         }
         store.write_meta(meta)
@@ -112,7 +123,7 @@ def _check_saliency(observations: Observations, preset: SaliencyPreset, warn: Wa
         warn(f"{empty} of {len(observations)} images have no salient pixel; they stay in, with a zero prototype")
 
 
-def load_sample(sample: Sample, samples: Samples, preset: Preset) -> Loaded:
+def load_sample(sample: Sample, samples: Samples, preset: ImagePreset) -> Loaded:
     """Decode a sample; the image is resized to the preset's input. Raises BadInput naming the file."""
     image, digest = read_image(sample.image)
     label = None
@@ -120,8 +131,7 @@ def load_sample(sample: Sample, samples: Samples, preset: Preset) -> Loaded:
         label, label_digest = read_label(sample.label, samples.card)
         check_sizes(sample, image, label)
         digest += label_digest
-    resized = resize_image(image, preset.input, preset.interpolation)
-    return Loaded(sample, resized, label, image.shape[:2], short_digest(digest))
+    return Loaded(sample, to_input(image, preset), label, image.shape[:2], short_digest(digest))
 
 
 def to_device(batch: Sequence[Loaded], preset: Preset, engine: Engine) -> Tensor:
@@ -140,15 +150,15 @@ def _run_batch(network: nn.Module, batch: Sequence[Loaded], preset: SaliencyPres
     with torch.inference_mode():
         prototypes, masks, near = summarise(embedding.float(), logit.float(), preset.input, preset.saliency_threshold)
     for item, finite in zip(batch, torch.isfinite(prototypes).all(dim=1).tolist(), strict=True):
-        require_finite(item, finite)
+        require_finite(item.sample.image, finite)
     return list(zip(prototypes.cpu().numpy(), masks.cpu().numpy(), near.tolist(), strict=True))
 
 
-def require_finite(item: Loaded, finite: bool) -> None:
+def require_finite(image: Path, finite: bool) -> None:
     """Raises BadInput naming the image on which the network gave NaN or infinity."""
     if not finite:
         raise BadInput(
-            f"the network gives NaN or infinity on {item.sample.image}",
+            f"the network gives NaN or infinity on {image}",
             "Its weights are damaged, or --precision is too low for them.",
         )
 
@@ -199,27 +209,32 @@ def _upsampling(source: int, target: int, like: Tensor) -> Tensor:
     return F.interpolate(identity[None], size=target, mode="linear", align_corners=False)[0].T.contiguous()
 
 
-def _count(item: Loaded, seen: Seen, ignore: int) -> Item:
+def _count(item: Loaded, seen: Seen, preset: SaliencyPreset, ignore: int) -> Item:
     """Count an image's labels inside and outside its mask, on the label's grid and on the input's."""
     prototype, mask, near = seen
     small = mask.view(np.uint8)
     classes = np.empty(0, np.uint16)
-    counts = np.empty((0, 4), np.int32)
+    counts, bands = np.empty((0, 4), np.int32), NO_BANDS
     if item.label is not None:
         at_label = resize_nearest(small, item.label.shape)
-        at_input = resize_nearest(item.label, mask.shape)
-        columns = np.concatenate([_inside_outside(item.label, at_label), _inside_outside(at_input, small)], axis=1)
+        at_input = label_to_input(item.label, preset)
+        values = max(256, ignore + 1)  # a label is a class or the ignore id, which is the larger
+        grids = ((item.label, at_label), (at_input, small))
+        columns = np.concatenate([_inside_outside(label, side, values) for label, side in grids], axis=1)
         columns[ignore] = 0
         classes = np.flatnonzero(columns.any(axis=1)).astype(np.uint16)
         counts = columns[classes].astype(np.int32)
+        if getattr(preset, "figures", None) == "imagenet-s":
+            bands = count_bands(item.label, at_label)[classes].astype(np.int32)
     area = int(small.sum())
-    return Observation(prototype, area, near, item.size, classes, counts, item.digest, np.packbits(mask)).item()
+    return Observation(prototype, area, near, item.size, classes, counts, item.digest, np.packbits(mask), bands).item()
 
 
-def _inside_outside(label: Image8, mask: Image8) -> npt.NDArray[np.int64]:
-    """256×2: how often each label value occurs under the mask and outside it."""
-    joint = np.bincount((label.astype(np.uint16) << 1 | mask).reshape(-1), minlength=512)
-    return joint.reshape(256, 2)[:, ::-1]
+def _inside_outside(label: Label, mask: Image8, values: int) -> npt.NDArray[np.int64]:
+    """`values`×2: how often each label value occurs under the mask and outside it."""
+    wide: Any = np.uint16 if values <= 1 << 15 else np.uint32
+    joint = np.bincount((label.astype(wide) * 2 + mask).reshape(-1), minlength=2 * values)
+    return joint.reshape(values, 2)[:, ::-1]
 
 
 def short_digest(digest: bytes) -> bytes:

@@ -13,7 +13,17 @@ from bench.engine import Precision
 from bench.errors import BadInput, Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
-from bench.presets import PRESETS, ClusteringPreset, LinearPreset, Preset, RetrievalPreset, fingerprint, override
+from bench.presets import (
+    PRESETS,
+    ClusteringPreset,
+    DavisPreset,
+    DensePreset,
+    LinearPreset,
+    Preset,
+    RetrievalPreset,
+    fingerprint,
+    override,
+)
 from bench.samples import Samples
 from bench.subjects import Subject, find_model, find_samples, rename
 
@@ -58,7 +68,8 @@ class Plan:
     subject: Subject
     samples: Samples
     support: Samples | None
-    """A second split that the protocol draws on: retrieval's bank, the linear classifier's training images."""
+    """A second split that the protocol draws on: retrieval's bank, the linear classifier's training images, the
+    images whose prototypes are clustered."""
     limited: bool
     """Whether a split has fewer images than its publisher counts; a preset's own cut is part of the recipe."""
     protocol: str
@@ -78,14 +89,20 @@ def make_plan(
     card = catalogue.dataset(dataset)
     default = card.protocols.preset(base)
     if default is None:
-        raise WrongName(f"{card.id} has no preset for {base}", f"Add [protocols.{base}] to its card.")
+        known = ", ".join(card.protocols.given) or "none"
+        raise WrongName(
+            f"{card.id} has no preset for {base}", f"It has one for {known}; [protocols.{base}] in its card adds it."
+        )
     preset = override(default, entries | settings.entries)
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
     split = card.default_split if settings.split is None else settings.split
     samples = _find_data(card, split, settings, cache, warn).first(settings.limit)
-    if isinstance(preset, ClusteringPreset):
+    card = samples.card  # some classes get their names from the tree
+    if isinstance(preset, ClusteringPreset) and preset.fit in (None, split):
         require_enough(len(samples), preset.clusters)
+    if isinstance(preset, DensePreset):
+        require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
         subject = rename(subject, settings.name)
@@ -94,7 +111,9 @@ def make_plan(
     if seeds != _seeds(default, Settings()):
         variations = (f"seeds{seeds[0]}x{len(seeds)}", *variations)
     name, comparable = _published_form(base, preset, default, card)
-    support = _find_support(card, preset, settings, cache, warn)
+    support = _find_support(card, preset, split, settings, cache, warn)
+    if support is not None and isinstance(preset, ClusteringPreset):
+        require_enough(len(support), preset.clusters)
     limited = samples.limited or (support is not None and support.limited)
     if support is not None and isinstance(preset, LinearPreset):
         support = support.first(preset.train_images)
@@ -128,12 +147,16 @@ def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
 
 def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Settings) -> Preset:
     """The preset as it applies to this model. Raises BadInput for a model that the protocol cannot use."""
+    if isinstance(preset, DavisPreset):
+        return _with_features(preset, subject)
+    if isinstance(preset, DensePreset):
+        return preset
     if not isinstance(preset, LinearPreset):
         if not subject.has_embedding:
             what = subject.architecture.what if subject.architecture else "a module"
             raise BadInput(
                 f"{subject.id} is {what}: it has no embedding and saliency head",
-                "This protocol needs the pre-trained file; what it has can be measured with --protocol linear.",
+                "This protocol needs the pre-trained file; --protocol linear and clustering-dense measure what it has.",
             )
         return preset
     if preset.crf:
@@ -152,6 +175,15 @@ def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Setti
     return preset.model_copy(update={"classifier": kind})
 
 
+def _with_features(preset: DavisPreset, subject: Subject) -> DavisPreset:
+    """The preset with its features settled: the embedding where the network has one, unless told otherwise."""
+    if preset.features == "embedding" and not subject.has_embedding:
+        what = subject.architecture.what if subject.architecture else "a module"
+        raise BadInput(f"{subject.id} is {what}: it has no embedding", "Use --set features=decoder.")
+    kind = preset.features or ("embedding" if subject.has_embedding else "decoder")
+    return preset.model_copy(update={"features": kind})
+
+
 def _published_form(base: str, preset: Preset, default: Preset, card: DatasetCard) -> tuple[str, Preset]:
     """The protocol's id as published figures have it, and the unmodified preset of that id."""
     if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, card):
@@ -164,16 +196,21 @@ def _published_form(base: str, preset: Preset, default: Preset, card: DatasetCar
 def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, warn: Warn) -> Samples:
     """The samples of a split. What is odd about their number is said."""
     samples = find_samples(card, split, settings.data_root, cache, stage(settings, "writing shapes"))
-    official = card.splits[split].images
+    official, what = card.splits[split].size, "sequences" if card.kind == "video" else "images"
     if official is not None and len(samples) > official:
-        warn(f"{samples.root} lists {len(samples)} {split} images, the card says {official}")
+        warn(f"{samples.root} lists {len(samples)} {split} {what}, the card says {official}")
     if samples.limited and settings.limit is None:
-        warn(f"{samples.root} holds {len(samples)} of the {official} {split} images: the run is marked as limited")
+        warn(f"{samples.root} holds {len(samples)} of the {official} {split} {what}: the run is marked as limited")
     return samples
 
 
-def _find_support(card: DatasetCard, preset: Preset, settings: Settings, cache: Path, warn: Warn) -> Samples | None:
-    """The second split that a protocol draws on: retrieval's bank, the linear classifier's training images."""
+def _find_support(
+    card: DatasetCard, preset: Preset, split: str, settings: Settings, cache: Path, warn: Warn
+) -> Samples | None:
+    """The second split that a protocol draws on, as in `Plan.support`."""
+    if isinstance(preset, ClusteringPreset) and preset.fit not in (None, split):
+        assert preset.fit is not None
+        return _find_data(card, preset.fit, settings, cache, warn)
     if isinstance(preset, RetrievalPreset):
         return _find_data(card, preset.bank, settings, cache, warn)
     if isinstance(preset, LinearPreset) and preset.classifier == "trained":

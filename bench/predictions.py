@@ -1,4 +1,4 @@
-"""Predictions as files: palette PNGs of class ids at each image's own size, written and read back."""
+"""Predictions as files: PNGs of class ids at each image's own size, written and read back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,14 @@ import numpy.typing as npt
 from bench.cards import DatasetCard
 from bench.errors import BadInput
 from bench.files import write_with
-from bench.matching import UNMATCHED
+from bench.matching import UNMATCHED, Mapping
 from bench.palette import palette_of
 from bench.parallel import Progress, default_workers, prefetch
 from bench.preprocess import resize_nearest
 from bench.record import Record, dumps
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Map = npt.NDArray[Any]
 """Class ids, H×W."""
@@ -39,10 +42,16 @@ def paint_masks(
 
     A cluster without a class is painted with the ignore id, which counts as a wrong prediction everywhere.
     """
-    shown = np.where(classes == UNMATCHED, ignore, classes).astype(np.uint8)
+    shown = np.where(classes == UNMATCHED, ignore, classes).astype(np.uint16)
     for bits, own, (inside, outside) in zip(packed, sizes, shown, strict=True):
         mask = np.unpackbits(bits, count=size[0] * size[1]).reshape(size)
         yield np.where(resize_nearest(mask, (int(own[0]), int(own[1]))), inside, outside)
+
+
+def paint_clusters(maps: Iterable[Map], mapping: Mapping, ignore: int) -> Iterator[Map]:
+    """Maps of cluster ids as maps of classes; a cluster without a class is painted with the ignore id."""
+    shown = np.where(mapping == UNMATCHED, ignore, mapping).astype(np.uint16)
+    return (shown[ids] for ids in maps)
 
 
 def save(
@@ -55,15 +64,16 @@ def save(
 ) -> None:
     """Write one PNG per image, `<id>.png`; of several seeds, each below `seed-<seed>/`.
 
-    `predictions.json` beside them says what made them. Each file is written atomically.
+    The PNGs are encoded as the data set's labels are: palette indices, or RGB. `predictions.json` beside them
+    says what made them. Each file is written atomically.
     """
     seeds = made["seeds"]
-    palette = palette_of(card)
+    encode = encode_rgb if card.labels.encoding == "rgb" else functools.partial(encode_index, palette_of(card))
     total, done = len(ids) * max(1, len(seeds)), 0
     with ThreadPoolExecutor(default_workers(), "bench-writer") as pool:
         for number in range(max(1, len(seeds))):
             below = folder / f"seed-{seeds[number]}" if len(seeds) > 1 else folder
-            write = functools.partial(_write, below, palette)
+            write = functools.partial(_write, below, encode)
             for _ in prefetch(pool, write, zip(ids, maps(number), strict=True), depth=32):
                 done += 1
                 if progress:
@@ -72,15 +82,28 @@ def save(
     write_with(folder / ABOUT, lambda stream: stream.write(dumps(about).encode()))
 
 
-def _write(folder: Path, palette: bytes, named: tuple[str, Map]) -> None:
+def _write(folder: Path, encode: Callable[[Map], Image], named: tuple[str, Map]) -> None:
+    name, classes = named
+    data = io.BytesIO()
+    encode(classes).save(data, "PNG")
+    write_with(folder / f"{name}.png", lambda stream: stream.write(data.getvalue()))
+
+
+def encode_index(palette: bytes, classes: Map) -> Image:
+    """Class ids up to 255 as a palette image."""
     from PIL import Image
 
-    name, classes = named
     picture = Image.fromarray(classes.astype(np.uint8), mode="P")
     picture.putpalette(palette)
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    write_with(folder / f"{name}.png", lambda stream: stream.write(data.getvalue()))
+    return picture
+
+
+def encode_rgb(classes: Map) -> Image:
+    """Class ids up to 65535 as an RGB image: (id mod 256, id div 256, 0)."""
+    from PIL import Image
+
+    wide = classes.astype(np.uint16)
+    return Image.fromarray(np.stack([wide & 255, wide >> 8, np.zeros_like(wide)], axis=-1).astype(np.uint8))
 
 
 def seed_folders(folder: Path) -> list[tuple[int | None, Path]]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.errors import WrongName, unknown_name
 
@@ -22,20 +22,16 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Preset(BaseModel):
-    """Entries that every protocol on images shares: how an image becomes the network's input."""
+    """Entries that every protocol shares: how an image becomes the network's input."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    input: tuple[Side, Side] = (512, 512)
-    """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""
     interpolation: Literal["cubic", "linear", "area"] = "cubic"
-    """OpenCV interpolation of the image. Labels and masks are always resized with nearest."""
+    """Interpolation of the image. Labels and masks are always resized with nearest."""
     mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
     """Subtracted from RGB in 0..1."""
     std: tuple[Unit, Unit, Unit] = (0.229, 0.224, 0.225)
     """Divides what `mean` left."""
-    absent: Literal["zero", "skip"] = "zero"
-    """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
 
     @field_validator("std")
     @classmethod
@@ -45,8 +41,13 @@ class Preset(BaseModel):
         return std
 
     def resolved(self) -> dict[str, Any]:
-        """The entries that define the figure, as plain JSON values."""
-        return self.model_dump(mode="json", exclude={"seeds"})
+        """The entries that define the figure, as plain JSON values.
+
+        An entry that came later is left out at its default: that is what the recipe has always been.
+        """
+        entries = self.model_dump(mode="json", exclude={"seeds"})
+        default = {key: type(self).model_fields[key].default for key in LATER_ENTRIES if key in entries}
+        return {key: value for key, value in entries.items() if key not in default or value != default[key]}
 
     @property
     def num_seeds(self) -> int:
@@ -54,14 +55,30 @@ class Preset(BaseModel):
         return 0
 
 
-class SaliencyPreset(Preset):
+LATER_ENTRIES = ("resizing", "fit", "figures")
+"""Entries that earlier versions did not have."""
+
+
+class ImagePreset(Preset):
+    """Entries that the protocols on single images, counted in confusion rows, share."""
+
+    input: tuple[Side, Side] = (512, 512)
+    """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""
+    resizing: Literal["opencv", "torch"] = "opencv"
+    """`opencv` resizes the 8-bit image, labels with OpenCV's nearest; `torch` the normalised image without
+    antialiasing, corners not aligned, labels with torch's nearest."""
+    absent: Literal["zero", "skip"] = "zero"
+    """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
+
+
+class SaliencyPreset(ImagePreset):
     """Entries of the protocols that tell objects from background by the saliency head."""
 
     saliency_threshold: Unit = 0.5
     """A pixel is salient where the saliency *logit* exceeds this (no sigmoid)."""
 
 
-INPUT_ENTRIES = ("input", "interpolation", "mean", "std", "saliency_threshold")
+INPUT_ENTRIES = ("input", "interpolation", "resizing", "mean", "std", "saliency_threshold", "figures")
 """What of a preset decides how an image is observed; the rest only decides how it is scored."""
 
 
@@ -82,12 +99,26 @@ class ClusteringPreset(SaliencyPreset):
     """Restarts, the best objective kept. Unset: 20 with faiss, 3 with minibatch as the authors ran it."""
     batch: Positive = 1000
     """Mini-batch size; `minibatch` only."""
-    matching: Literal["iou", "pixels"] = "iou"
-    """What the one-to-one Hungarian matching maximises: summed IoU, or matched pixels."""
+    fit: str | None = None
+    """The split whose prototypes are clustered; each evaluated image then joins the nearest centre. Unset: the
+    evaluated split itself."""
+    matching: Literal["iou", "pixels", "images"] = "iou"
+    """What the one-to-one Hungarian matching maximises: summed IoU, matched pixels, or the images that hold cluster
+    and class (background then stays background)."""
     grid: Literal["label", "input"] = "label"
     """Where pixels are counted: at the label's own size, or at the input size."""
+    figures: Literal["classes", "imagenet-s"] = "classes"
+    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size (spec §8)."""
     seeds: Positive = 5
     """How many seeds are run, counting up from the first. Not part of the fingerprint."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> ClusteringPreset:
+        if self.fit is not None and self.whiten:
+            raise ValueError("fit: whitening belongs to the images that it is computed on; set whiten = 0 as well")
+        if self.figures == "imagenet-s" and self.grid != "label":
+            raise ValueError("figures: imagenet-s counts at the label's own size; set grid = label as well")
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """As `Preset.resolved`, with `restarts` settled and entries of the other solver left out."""
@@ -97,6 +128,34 @@ class ClusteringPreset(SaliencyPreset):
         if self.solver == "faiss":
             del entries["batch"]
         return entries
+
+    @property
+    def num_seeds(self) -> int:
+        """As the preset says."""
+        return self.seeds
+
+
+class DensePreset(ImagePreset):
+    """K-means on pixels, without a saliency background: every pixel belongs to a cluster (spec §7)."""
+
+    pixels: Positive = 64
+    """So many random pixels of an image, at the features' resolution, are clustered."""
+    pixel_seed: Annotated[int, Field(ge=0)] = 1234
+    """Seed of that draw, which is the same for every seed of the K-means."""
+    clusters: Annotated[int, Field(ge=2, le=32766)] = 21
+    """K. Pixels and centres are L2-normalised; a pixel belongs to the centre of the largest dot product."""
+    init: Literal["k-means++", "random"] = "k-means++"
+    """Starting centres."""
+    iterations: Positive = 50
+    """At most this many Lloyd iterations."""
+    restarts: Positive = 3
+    """Restarts, the best objective kept."""
+    matching: Literal["iou", "pixels"] = "iou"
+    """What the one-to-one Hungarian matching maximises: summed IoU, or matched pixels."""
+    grid: Literal["label", "input"] = "label"
+    """Where pixels are counted: at the label's own size, or at the input size."""
+    seeds: Positive = 5
+    """How many seeds of the K-means are run, counting up from the first. Not part of the fingerprint."""
 
     @property
     def num_seeds(self) -> int:
@@ -117,7 +176,7 @@ class RetrievalPreset(SaliencyPreset):
     """Where pixels are counted: at the input size, or at the label's own size."""
 
 
-class LinearPreset(Preset):
+class LinearPreset(ImagePreset):
     """A 1×1 convolution on frozen features: trained here by this recipe, or released by its authors (spec §4)."""
 
     classifier: Literal["trained", "released"] = "trained"
@@ -171,8 +230,31 @@ TRAINING_ENTRIES = (
 """The linear preset's entries that only training reads."""
 
 
+class DavisPreset(Preset):
+    """The first frame's objects carried through a sequence by the similarity of features (spec §9).
+
+    The defaults are the field's customary values: those of DINO's evaluation (Caron et al., ICCV 2021), which
+    follows that of the space-time walk (Jabri et al., NeurIPS 2020).
+    """
+
+    height: Side = 480
+    """Height, in pixels, that frames are resized to; the width follows and is rounded to a multiple of 8."""
+    features: Literal["embedding", "decoder"] | None = None
+    """What is compared: the pixel embedding, or what a linear classifier stands on. Unset: the embedding, if any."""
+    context: Annotated[int, Field(ge=0, le=100)] = 7
+    """How many frames before the current one are looked at, besides the first one."""
+    top_k: Annotated[int, Field(ge=1, le=1000)] = 5
+    """So many of the most similar feature cells, over all of the context, give a cell its label."""
+    temperature: Rate = 0.1
+    """Their weights are a softmax of cosine similarity divided by this."""
+    neighbourhood: Annotated[int, Field(ge=1, le=1000)] = 12
+    """A cell looks at those at most this many rows and columns away in each frame of the context."""
+
+
 PRESETS: dict[str, type[Preset]] = {
     "clustering": ClusteringPreset,
+    "clustering-dense": DensePreset,
+    "davis": DavisPreset,
     "linear": LinearPreset,
     "retrieval-21": RetrievalPreset,
     "retrieval-7": RetrievalPreset,

@@ -30,7 +30,7 @@ from bench.errors import BadInput
 from bench.files import sha256_file, write_with
 from bench.metrics import class_iou, confusion_sums, from_sums
 from bench.protocols import Scored
-from bench.rows import ConfusionRows
+from bench.rows import ConfusionRows, Rows
 
 SCHEMA = 1
 Record = dict[str, Any]
@@ -138,11 +138,11 @@ def file_name(record: Record) -> str:
         return f"{protocol['id']}.json"
     marks = [f"{protocol['id']}@{protocol['fingerprint'][:8]}", *protocol["variations"]]
     if record["dataset"]["limited"]:
-        marks.append(f"limit{record['dataset']['images']}")
+        marks.append(f"limit{record['dataset'].get('sequences', record['dataset']['images'])}")
     return "-".join(marks) + ".json"
 
 
-def write(record: Record, rows: ConfusionRows, results: Path) -> Path:
+def write(record: Record, rows: Rows, results: Path) -> Path:
     """Write rows and record below `results`; returns the record's path.
 
     A file of another fingerprint is never replaced: then the name with the fingerprint in it is used.
@@ -205,7 +205,7 @@ _SHAPE: dict[str, dict[str, type]] = {
     "dataset": {"id": str, "split": str, "images": int, "manifest": str, "limited": bool},
     "protocol": {"id": str, "fingerprint": str, "preset": dict},
 }
-_OPTIONAL: dict[str, type] = {"seeds": list, "per_class": dict, "cluster_to_class": list}
+_OPTIONAL: dict[str, type] = {"seeds": list, "per_class": dict, "per_sequence": dict, "cluster_to_class": list}
 
 
 def _problem(record: Any) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,19 @@ from bench.errors import BadInput
 from bench.files import load_npz, save_npz
 
 Confusion = npt.NDArray[np.int64]
+
+
+class Rows(Protocol):
+    """What a protocol's figures are computed from, kept beside the record."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The images that were predicted, in order."""
+        ...
+
+    def write(self, path: Path) -> None:
+        """Write to an .npz file, atomically."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bench.measure import device_name, measure, solver_gap
 from bench.parallel import default_workers
 from bench.plan import Plan, Settings, make_plan, stage
 from bench.record import Record, Stored
-from bench.rows import ConfusionRows
+from bench.rows import Rows
 from bench.subjects import Subject
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def perform(
     return Stored(record.write(made, rows, Path(results)), made)
 
 
-def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, ConfusionRows]:
+def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Rows]:
     """Measure, and put the record together. Returns the record and its rows."""
     started = time.perf_counter()
     device = choose_device(settings.device)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.cards import DatasetCard, Layout, SplitFiles
+from bench.cards import DatasetCard, Labels, Layout, SplitFiles
 from bench.errors import BadInput, WrongName, unknown_name
+from bench.listings import class_folders, read_listing
 
 Image8 = npt.NDArray[np.uint8]
+Label = npt.NDArray[Any]
+"""Class indices, H×W, uint8 or uint16."""
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises on a damaged file, format by format."""
@@ -32,6 +36,16 @@ class Sample:
     id: str
     image: Path
     label: Path | None
+
+    @property
+    def images(self) -> int:
+        """How many images it consists of."""
+        return 1
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of its images: what predictions of them are called."""
+        return (self.id,)
 
 
 @dataclass(frozen=True)
@@ -55,9 +69,14 @@ class Samples:
         return iter(self.entries)
 
     @property
+    def images(self) -> int:
+        """How many images they consist of."""
+        return sum(sample.images for sample in self.entries)
+
+    @property
     def limited(self) -> bool:
         """Whether this is fewer images than the split has, by its list or by its publisher's count."""
-        official = self.card.splits[self.split].images
+        official = self.card.splits[self.split].size
         return self.cut or (official is not None and len(self) < official)
 
     def first(self, limit: int | None) -> Samples:
@@ -73,11 +92,11 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     Raises WrongName for an unknown split; BadInput for a root that is no such tree, an empty or repeating
     list, or missing files (the first is named, all are counted).
     """
-    if split not in card.splits:
-        raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
-    layout, files, base = _find_layout(card, split, root)
+    layout, files, base = find_layout(card, split, root)
     listing = base / files.list
-    ids = _read_ids(listing)
+    ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix)
+    if card.class_folders is not None and files.listing == "folders":
+        card = _with_names(card, listing)
     entries = tuple(
         Sample(i, base / files.image.replace("{id}", i), base / files.label.replace("{id}", i) if files.label else None)
         for i in ids
@@ -95,7 +114,28 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     return Samples(card, split, root, layout.name, entries, keys)
 
 
-def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, SplitFiles, Path]:
+def require_images(card: DatasetCard, what: str) -> None:
+    """Raises WrongName where `what` was asked of video, although it works on single images."""
+    if card.kind != "images":
+        raise WrongName(f"{card.id} is video: {what} works on single images", "Name another data set.")
+
+
+def _with_names(card: DatasetCard, listing: Path) -> DatasetCard:
+    """The card with its classes named as the folders are. Raises BadInput for another number of them."""
+    assert card.class_folders is not None
+    names = class_folders(listing)
+    if len(names) != card.class_folders:
+        raise BadInput(
+            f"{listing} holds {len(names)} folders; {card.title} has {card.class_folders} classes, each with one",
+            "Complete the data: a class's number is its folder's place among all, sorted.",
+        )
+    return card.model_copy(update={"classes": (*card.classes[: -card.class_folders], *names)})
+
+
+def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, SplitFiles, Path]:
+    """The layout that a tree has, its entry for the split, and the folder where it starts. Raises as `open_split`."""
+    if split not in card.splits:
+        raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
     if not root.is_dir():
         raise BadInput(f"no data root at {root}", f"Give the folder that holds {card.title} with --data-root.")
     tried: list[str] = []
@@ -103,7 +143,8 @@ def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spl
         files = layout.splits.get(split)
         for prefix in layout.prefixes if files else ():
             assert files is not None
-            if (root / prefix / files.list).is_file():
+            listing = root / prefix / files.list
+            if listing.is_dir() if files.listing == "folders" else listing.is_file():
                 return layout, files, root / prefix
             tried.append(str(PurePosixPath(prefix) / files.list))
     if not tried:
@@ -114,30 +155,14 @@ def _find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spl
     )
 
 
-def _read_ids(listing: Path) -> list[str]:
-    """The ids of a list file: the first word of every line that has one."""
-    try:
-        ids = [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{listing} is not a text file", "It should hold one image id per line.") from error
-    if not ids:
-        raise BadInput(f"{listing} is empty", "It should hold one image id per line.")
-    seen: set[str] = set()
-    for name in ids:
-        if name in seen:
-            raise BadInput(f"{listing} lists '{name}' twice", "Every image counts once; remove the repetition.")
-        if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
-            raise BadInput(f"{listing}: '{name}' leads out of the data root", "Ids are names, not paths.")
-        seen.add(name)
-    return ids
-
-
 def _key(sample: Sample) -> bytes:
-    """The sample's cache key; empty where a file is missing."""
-    digest = hashlib.sha256(sample.id.encode())
-    for path in (sample.image, sample.label):
-        if path is None:
-            continue
+    return file_key(sample.id, [path for path in (sample.image, sample.label) if path is not None])
+
+
+def file_key(name: str, paths: Sequence[Path]) -> bytes:
+    """A sample's cache key, from its id and its files; empty where one is missing."""
+    digest = hashlib.sha256(name.encode())
+    for path in paths:
         try:
             status = path.stat()
         except OSError:
@@ -167,20 +192,58 @@ def read_size(path: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def read_label(path: Path, card: DatasetCard) -> tuple[Image8, bytes]:
-    """Decode a label file to class indices, H×W uint8, and hash the file.
+def read_label(path: Path, card: DatasetCard) -> tuple[Label, bytes]:
+    """Decode a label file to class indices, H×W, and hash the file.
 
-    Raises BadInput for a damaged file, pixels that are not 8-bit indices, or a value that is neither a
-    class nor the ignore id.
+    They are uint8, or uint16 where the card's classes or its ignore id do not fit. Raises BadInput for a damaged
+    file, pixels of another kind than the card says, or an id that it does not know.
     """
-    label, digest = read_ids(path)
-    require_classes(label, path, card, "Correct the file or the card.")
-    return label, digest
+    ids, digest = read_ids(path, card.labels.encoding)
+    if card.labels.map:
+        ids = _classes_of(ids, path, card)
+    else:
+        require_classes(ids, path, card, "Correct the file or the card.")
+    return ids.astype(label_type(card), copy=False), digest
 
 
-def read_ids(path: Path) -> tuple[Image8, bytes]:
-    """Decode an 8-bit palette or greyscale PNG to its ids, H×W uint8, and hash the file. Raises BadInput."""
-    values, digest = _read_values(path, "class ids")
+def label_type(card: DatasetCard) -> type[np.uint8 | np.uint16]:
+    """The smallest type that holds the card's classes and its ignore id."""
+    return np.uint8 if card.labels.ignore < 256 and len(card.classes) <= 256 else np.uint16
+
+
+def _classes_of(ids: Label, path: Path, card: DatasetCard) -> Label:
+    """Ids as they stand in a file → class indices, by the card's map."""
+    lookup = _lookup(card.labels)
+    present = np.flatnonzero(np.bincount(ids.reshape(-1)))
+    if unknown := [id_ for id_ in present.tolist() if lookup[id_] < 0]:
+        raise BadInput(
+            f"{path} holds the id {unknown[0]}, which the label map of {card.id} does not have",
+            "Correct the file or the card.",
+        )
+    return lookup.astype(label_type(card))[ids]
+
+
+@functools.cache
+def _lookup(labels: Labels) -> npt.NDArray[np.int32]:
+    """File id → class, or −1; over all ids that a file can hold."""
+    lookup = np.full(65536, -1, np.int32)
+    lookup[labels.ignore] = labels.ignore
+    for entry in labels.map:
+        (first, last), (low, high) = entry.ids, entry.classes
+        lookup[first : last + 1] = low if low == high else np.arange(low, high + 1)
+    return lookup
+
+
+def read_ids(path: Path, encoding: Literal["index", "rgb"] = "index") -> tuple[Label, bytes]:
+    """Decode a PNG of ids as a card's `labels.encoding` says, and hash the file.
+
+    `index` gives H×W uint8, `rgb` H×W uint16; an alpha channel beside RGB is let through unread. Raises BadInput.
+    """
+    if encoding == "rgb":
+        channels, digest = _read_values(path, ("RGB", "RGBA"), "an RGB PNG, id = R + 256·G,", "RGB pixels")
+        # widened first: 8 bits times 256 overflow
+        return channels[..., 0].astype(np.uint16) | channels[..., 1].astype(np.uint16) << 8, digest
+    values, digest = _read_grey_values(path, "class ids")
     return values.astype(np.uint8, copy=False), digest
 
 
@@ -189,29 +252,29 @@ def read_grey(path: Path) -> Image8:
 
     Raises BadInput, naming the file, where it is missing, damaged or of another kind.
     """
-    values, _ = _read_values(path, "mask values")
+    values, _ = _read_grey_values(path, "mask values")
     return np.where(values, np.uint8(255), np.uint8(0)) if values.dtype == bool else values
 
 
-def _read_values(path: Path, what: str) -> tuple[npt.NDArray[Any], bytes]:
+def _read_grey_values(path: Path, what: str) -> tuple[npt.NDArray[Any], bytes]:
     """A PNG's values as they stand in it, H×W uint8, or bool where it has one bit; and the file's hash."""
+    return _read_values(path, ("P", "L", "1"), f"a palette or greyscale PNG of {what}", f"8-bit {what}")
+
+
+def _read_values(path: Path, modes: Sequence[str], expected: str, target: str) -> tuple[npt.NDArray[Any], bytes]:
+    """A picture's values as they stand in it, and the file's hash. Raises BadInput for one of another mode."""
     data, picture = _open(path)
     try:
         with picture:
-            if picture.mode not in ("P", "L", "1"):
-                raise BadInput(
-                    f"{path} has {picture.mode} pixels; a palette or greyscale PNG of {what} is expected",
-                    f"Convert it to 8-bit {what}.",
-                )
+            if picture.mode not in modes:
+                raise BadInput(f"{path} has {picture.mode} pixels; {expected} is expected", f"Convert it to {target}.")
             values = np.asarray(picture)
     except _DAMAGE as error:
         raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
     return values, hashlib.sha256(data).digest()
 
 
-def require_classes(
-    label: Image8, path: Path, card: DatasetCard, remedy: str = "Correct the file or the card."
-) -> None:
+def require_classes(label: Label, path: Path, card: DatasetCard, remedy: str = "Correct the file or the card.") -> None:
     """Raises BadInput for a value that is neither a class of the card nor its ignore id."""
     present = np.flatnonzero(np.bincount(label.reshape(-1), minlength=256))
     strange = present[(present >= len(card.classes)) & (present != card.labels.ignore)]
@@ -237,7 +300,7 @@ def _open(path: Path) -> tuple[bytes, Any]:
         raise BadInput(f"{path} is damaged or not an image", "Fetch this file again.") from error
 
 
-def check_sizes(sample: Sample, image: Image8, label: Image8) -> None:
+def check_sizes(sample: Sample, image: Image8, label: Label) -> None:
     """Raises BadInput unless image and label have the same height and width."""
     if image.shape[:2] != label.shape:
         raise BadInput(

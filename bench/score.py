@@ -28,9 +28,10 @@ from bench.predictions import ABOUT, seed_folders
 from bench.presets import fingerprint
 from bench.protocols import Scored
 from bench.record import Stored
-from bench.samples import Image8, Sample, Samples, read_ids, read_label, require_classes
+from bench.samples import Label, Sample, Samples, read_ids, read_label, require_classes
 from bench.subjects import UNKNOWN, find_samples
 from bench.tables import Counts, Painted, contingency, given_classes, matched_classes
+from bench.video.score import measure_masks
 
 Matching = Literal["none", "iou", "pixels"]
 
@@ -58,34 +59,51 @@ def score_folder(
 
     require_writable(results, "record", "--results")
     card = catalogue.dataset(dataset)
+    if card.kind == "video" and matching != "none":
+        raise WrongName(f"{card.id} is video: --match {matching} works on single images", "Leave --match out.")
     writing = stage(settings, "writing shapes")
     split = settings.split or card.default_split
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
     samples = samples.first(settings.limit)
+    card = samples.card
     sets = seed_folders(folder)
+    if card.kind == "video" and sets[0][0] is not None:
+        raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
     _warn_of_others(sets, samples, warn)
-    painted = [
-        _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
-    ]
-    require_labels(any(len(table) for table in painted[0].counts), samples)
     seeds = tuple(seed for seed, _ in sets if seed is not None)
-    measured = _measure(painted, matching, len(card.classes), folder.name)
-    model = _model_entry(folder, [one.meta["predictions"] for one in painted], settings.name, supervision)
+    if card.kind == "video":
+        measured, content = measure_masks(folder, samples, settings)
+        contents = [content]
+    else:
+        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name)
+    model = _model_entry(folder, contents, settings.name, supervision)
     protocol = _protocol_entry(card, matching, seeds)
     made = describe(model, samples, protocol, seeds, measured, limited=samples.limited)
     seconds = time.perf_counter() - started
-    complete(made, {"seconds": seconds, "images_per_second": len(samples) * len(sets) / seconds}, 0.0)
+    complete(made, {"seconds": seconds, "images_per_second": samples.images * len(sets) / seconds}, 0.0)
     made["warnings"] = warnings
     return Stored(record.write(made, measured.scored.rows, results), made)
 
 
 def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, warn: Warn) -> None:
     """Say how many files are predictions of no image: a wrong split or a stale folder looks like that."""
-    wanted = {sample.id for sample in samples}
+    wanted = {name for sample in samples for name in sample.ids}
     for _, below in sets:
         others = [p for p in below.rglob("*.png") if p.relative_to(below).with_suffix("").as_posix() not in wanted]
         if others:
             warn(f"{below} holds {len(others)} files that are no image of {samples.split}, {others[0].name} first")
+
+
+def _measure_sets(
+    sets: Sequence[tuple[int | None, Path]], samples: Samples, matching: Matching, settings: Settings, name: str
+) -> tuple[Measured, list[str]]:
+    """What sets of class or cluster ids come to, and a hash of each set."""
+    painted = [
+        _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
+    ]
+    require_labels(any(len(table) for table in painted[0].counts), samples)
+    measured = _measure(painted, matching, len(samples.card.classes), name)
+    return measured, [one.meta["predictions"] for one in painted]
 
 
 def _read_set(
@@ -115,7 +133,7 @@ def _read_set(
 def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matching) -> tuple[Counts, bytes, bytes]:
     """One image's table, the hash of its image and label as a run has it, and the hash of its prediction."""
     path = folder / f"{sample.id}.png"
-    predicted, own = read_ids(path)
+    predicted, own = read_ids(path, card.labels.encoding)
     if matching == "none":
         remedy = "Predictions must be class ids; cluster ids are matched to classes with --match iou or pixels."
         require_classes(predicted, path, card, remedy)
@@ -131,7 +149,7 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     return table, short_digest(digest + label_digest), own
 
 
-def _require_size(predicted: Image8, label: Image8, path: Path) -> None:
+def _require_size(predicted: Label, label: Label, path: Path) -> None:
     if predicted.shape != label.shape:
         raise BadInput(
             f"{path} is {predicted.shape[1]}×{predicted.shape[0]} pixels, its label {label.shape[1]}×{label.shape[0]}",
@@ -149,9 +167,11 @@ def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name:
 
 
 def _protocol_entry(card: DatasetCard, matching: Matching, seeds: Sequence[int]) -> dict[str, Any]:
-    """Absent classes count as the data set's own protocols have it."""
-    own = [found.absent for name in ("linear", "clustering") if (found := card.protocols.preset(name))]
-    preset = {"matching": matching, "grid": "label", "absent": own[0] if own else "zero"}
+    """Absent classes count as the data set's own protocols have it; video has none."""
+    own = [found.absent for found in (card.protocols.linear, card.protocols.clustering) if found]
+    preset = {"matching": matching, "grid": "label"}
+    if card.kind == "images":
+        preset["absent"] = own[0] if own else "zero"
     return {
         "id": "predictions" if matching == "none" else f"predictions+{matching}",
         "fingerprint": fingerprint("predictions", preset),

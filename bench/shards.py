@@ -97,10 +97,12 @@ class ShardStore:
         todo: Sequence[int],
         fresh: Iterable[Item],
         progress: Progress | None,
+        flush_seconds: float = FLUSH_SECONDS,
     ) -> dict[bytes, Item]:
         """Take in the items of the samples at `todo`, saving shard by shard, and what there is on any way out.
 
-        Returns them by key, without what lies apart: memory must not grow with it.
+        Returns them by key, without what lies apart: memory must not grow with it. A killed process loses the work of
+        `flush_seconds`, or of the one sample in hand.
         """
         found: dict[bytes, Item] = {}
         unsaved: dict[int, dict[bytes, Item]] = {}
@@ -117,7 +119,7 @@ class ShardStore:
                 unsaved.setdefault(index // SHARD, {})[keys[index]] = item
                 if progress:
                     progress(done, len(keys))
-                if len(unsaved) > 1 or time.monotonic() - saved_at > FLUSH_SECONDS:
+                if len(unsaved) > 1 or time.monotonic() - saved_at > flush_seconds:
                     save()
                     saved_at = time.monotonic()
         finally:

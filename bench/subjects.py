@@ -15,10 +15,13 @@ from torch import nn
 
 from bench import catalogue
 from bench.cards import Architecture, DatasetCard, FileWeights, ModelCard, RandomWeights
+from bench.download.items import card_name, data_folder, weights_file
+from bench.download.pins import Pins
 from bench.errors import BadInput, Warn, WrongName
 from bench.network import fold_batch_norm
 from bench.parallel import Progress
 from bench.samples import Samples, open_split
+from bench.video.sequences import open_videos
 from bench.weights import (
     Weights,
     build,
@@ -80,6 +83,28 @@ class Subject:
             return network.features
         return lambda images: network(images)[0]
 
+    def embedding(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        """B×3×H×W → B×D×h×w: the pixel embedding, without the saliency logit that may come with it."""
+        network: Any = self.network(device)
+
+        def embed(images: torch.Tensor) -> Any:
+            output = network(images)
+            return output[0] if isinstance(output, (tuple, list)) and output else output
+
+        return embed
+
+    @property
+    def pixels_are(self) -> str:
+        """What dense clustering groups, for the record."""
+        return "the pixel embedding" if self.architecture and self.architecture.embedding else self.features_are
+
+    def pixels(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+        """B×3×H×W → B×D×h×w: the pixel embedding of a network that has one, else its features (spec §7)."""
+        if self.architecture is None or not self.architecture.embedding:
+            return self.features(device)
+        network = self.network(device)
+        return lambda images: network(images)[0]
+
 
 def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn) -> Subject:
     """The subject of a card's id, a card's path, a checkpoint's path, or a module in memory."""
@@ -99,20 +124,28 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
                 f"{card.id} draws its weights from a seed", "Leave --weights out, or give the file as --model."
             )
         return _from_card(card, draw_random(card.architecture, card.weights))
-    return _from_card(card, read_checkpoint(_weights_file(card, card.weights, weights, cache)), warn)
+    path = _weights_file(card, card.weights, weights, cache)
+    read = read_checkpoint(path)
+    _check_hash(card, card.weights, read, path, cache, warn)
+    return _from_card(card, read)
 
 
-def _from_card(card: ModelCard, weights: Weights, warn: Warn | None = None) -> Subject:
-    if isinstance(card.weights, FileWeights):
-        expected = card.weights.sha256
-        if expected and weights.sha256 != expected:
-            raise BadInput(
-                f"{weights.source} is not the file of {card.id}: SHA-256 {weights.sha256[:12]}… instead of "
-                f"{expected[:12]}…",
-                "Download it again, or give your own file as --model FILE.",
-            )
-        if not expected and warn:
-            warn(f"no checksum was published for {card.id}; the record keeps that of the file used")
+def _check_hash(card: ModelCard, entry: FileWeights, weights: Weights, path: Path, cache: Path, warn: Warn) -> None:
+    """Hold the file against the published hash, or a downloaded one against the hash that was seen first."""
+    pin = Pins(cache).find(f"weights/{card.id}/{entry.file}") if path == _cached_file(card, entry, cache) else None
+    expected = entry.sha256 or (pin.sha256 if pin else None)
+    if expected and weights.sha256 != expected:
+        raise BadInput(
+            f"{weights.source} is not the file of {card.id}: SHA-256 {weights.sha256[:12]}… instead of "
+            f"{expected[:12]}…" + ("" if entry.sha256 or not pin else f", seen first on {pin.date[:10]}"),
+            "Download it again, or give your own file as --model FILE.",
+        )
+    if not entry.sha256:
+        checked = f"this one is as first seen on {pin.date[:10]}" if pin else "the record keeps that of the file used"
+        warn(f"no checksum was published for {card.id}; {checked}")
+
+
+def _from_card(card: ModelCard, weights: Weights) -> Subject:
     # now, not when the network is built: a cache that is warm must not let a wrong file through
     check_fit(card.architecture, weights)
     training = card.training
@@ -181,7 +214,7 @@ def _prepare(network: nn.Module, device: torch.device) -> nn.Module:
 def _weights_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path) -> Path:
     if given is not None:
         return given.expanduser()
-    cached = cache / "weights" / card.id / entry.file
+    cached = _cached_file(card, entry, cache)
     beside = (card.path.parent if card.path else Path()) / entry.file
     for path in (beside, cached):
         if path.is_file():
@@ -193,25 +226,33 @@ def _weights_file(card: ModelCard, entry: FileWeights, given: Path | None, cache
         )
     raise BadInput(
         f"the weights of {card.id} are not on this machine",
-        f"Fetch {entry.address} with a browser (licence: {entry.licence}) and give --weights FILE, "
-        f"or save it as {cached}",
+        f"`bench download {card_name(card)}` fetches them (licence: {entry.licence}). By hand: open {entry.address} "
+        f"in a browser, and give --weights FILE or save it as {cached}",
     )
+
+
+def _cached_file(card: ModelCard, entry: FileWeights, cache: Path) -> Path:
+    return weights_file(cache, card.id, entry.file)
 
 
 def find_samples(
     card: DatasetCard, split: str, root: Path | None, cache: Path, progress: Progress | None = None
 ) -> Samples:
-    """The samples of a split, from `root`, the card's own root, or the cache for a built-in data set."""
+    """The samples of a split: from `root`, the card's own root, or the cache, generated or downloaded."""
     if card.generator == "shapes" and root is None:
         root = _written_shapes(card, split, cache, progress)
     if root is None and card.root is not None and card.path is not None:
         root = card.path.parent / card.root
+    if root is None and data_folder(cache, card.id).is_dir():
+        root = data_folder(cache, card.id)
     if root is None:
+        fetch = f"`bench download {card_name(card)}` fetches it. Or g" if card.downloads else "G"
         raise NoDataRoot(
             f"no data root for {card.id}: {card.title} is not on this machine, as far as bench knows",
-            f'Give its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
+            f'{fetch}ive its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
         )
-    return open_split(card, split, root.expanduser())
+    find = open_videos if card.kind == "video" else open_split
+    return find(card, split, Path(root).expanduser())
 
 
 def _written_shapes(card: DatasetCard, split: str, cache: Path, progress: Progress | None) -> Path:

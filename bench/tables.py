@@ -20,12 +20,22 @@ Counts = npt.NDArray[np.int64]
 """k×3: predicted id, class, pixels."""
 
 
-def contingency(predicted: npt.NDArray[Any], label: npt.NDArray[np.uint8], ignore: int) -> Counts:
+_BINS = 1 << 22
+"""Pairs of ids beyond this are sorted instead of binned: maps of 16 bits hold few of many."""
+
+
+def contingency(predicted: npt.NDArray[Any], label: npt.NDArray[Any], ignore: int) -> Counts:
     """How often each predicted id meets each class, k×3, from two H×W maps; ignored pixels count nowhere."""
-    joint = np.bincount(predicted.reshape(-1).astype(np.int64) * 256 + label.reshape(-1))
-    found = np.flatnonzero(joint)
-    found = found[found % 256 != ignore]
-    return np.stack([found // 256, found % 256, joint[found]], axis=1)
+    values = 256 if label.dtype == np.uint8 else int(label.max(initial=0)) + 1
+    pairs = predicted.reshape(-1).astype(np.int64) * values + label.reshape(-1)
+    if pairs.max(initial=0) < _BINS:
+        joint = np.bincount(pairs)
+        found = np.flatnonzero(joint)
+        pixels = joint[found]
+    else:
+        found, pixels = np.unique(pairs, return_counts=True)
+    kept = found % values != ignore
+    return np.stack([found // values, found % values, pixels], axis=1)[kept]
 
 
 @dataclass(frozen=True)
@@ -62,12 +72,20 @@ def given_classes(painted: Sequence[Painted], num_classes: int) -> ConfusionRows
 
 
 def matched_classes(
-    painted: Sequence[Painted], objective: str, num_classes: int
+    painted: Sequence[Painted], objective: str, num_classes: int, clusters: int | None = None
 ) -> tuple[ConfusionRows, tuple[Mapping, ...]]:
-    """Confusion rows of cluster ids, each seed's matched to the classes on all its pixels; and the mappings."""
+    """Confusion rows of cluster ids, each seed's matched to the classes on all its pixels; and the mappings.
+
+    With `clusters`, ids up to that number take part in the matching even where nobody painted them: an absent class
+    matched to an empty cluster is another thing to a mean than one matched to a painted one.
+    """
     seeds, mappings = [], []
     for one in painted:
         used, table = one.table(num_classes)
+        if clusters is not None:
+            everything = np.zeros((clusters, num_classes), np.int64)
+            everything[used] = table
+            used, table = np.arange(clusters), everything
         mapping = np.full(int(used.max(initial=0)) + 1, UNMATCHED, np.int64)
         mapping[used] = match(table, objective)
         rows = one.rows()

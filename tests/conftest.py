@@ -101,3 +101,16 @@ def paint_golden(backbone: str):
             )  # fmt: skip
         observations = stack(arrays["names"].tolist(), found, {})
     return observations, json.loads((GOLDEN / f"clustering_{backbone}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def web(monkeypatch):
+    """A web server on 127.0.0.1; no proxy of the developer's stands before it."""
+    from tests.webserver import WebServer
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    server = WebServer()
+    yield server
+    server.stop()

@@ -210,6 +210,9 @@ OTHER = {
     "grid": "input",
     "absent": "skip",
     "batch": 500,
+    "resizing": "torch",
+    "fit": "train",
+    "figures": "imagenet-s",
 }
 
 
@@ -219,8 +222,8 @@ def print_of(**changes):
 
 def test_the_fingerprint_covers_every_entry_but_the_seeds():
     assert set(OTHER) == set(ClusteringPreset.model_fields) - {"seeds"}
-    theirs = {"solver": "minibatch"}  # the batch counts for this solver only
-    prints = {key: print_of(**(theirs if key == "batch" else {}), **{key: value}) for key, value in OTHER.items()}
+    needs = {"batch": {"solver": "minibatch"}, "fit": {"whiten": 0}}  # without which the entry is not read, or refused
+    prints = {key: print_of(**needs.get(key, {}), **{key: value}) for key, value in OTHER.items()}
     assert len({print_of(), *prints.values()}) == 1 + len(OTHER)
 
 
@@ -242,3 +245,15 @@ def test_a_whole_number_for_a_fraction_makes_no_other_recipe():
 def test_the_fingerprint_depends_on_the_protocol():
     resolved = ClusteringPreset().resolved()
     assert fingerprint("clustering", resolved) != fingerprint("linear", resolved)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "known"),
+    [("clustering", "cd6c2fc66c920c1c"), ("linear", "8aabba89c1a9bce7"), ("retrieval-7", "9ea3b28625ca24d2")],
+)
+def test_entries_that_came_later_leave_earlier_fingerprints_as_they_were(protocol, known):
+    preset = catalogue.dataset("pascal-voc").protocols.preset(protocol)
+    assert fingerprint(protocol, preset.resolved()).startswith(known)
+    assert fingerprint(protocol, override(preset, {"resizing": "torch"}).resolved()) != fingerprint(
+        protocol, preset.resolved()
+    )

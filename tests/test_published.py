@@ -169,7 +169,7 @@ def test_a_figure_is_reproduced_within_its_tolerance(figure, value, gap, status)
         ({"dataset": {"limited": True, "images": 40}}, "40 images"),
         ({"protocol": {"published_recipe": False}}, "modified"),
         ({"seeds": 4}, "4 seeds"),
-        ({"seeds": 1}, "1 seeds"),
+        ({"seeds": 1}, "run with 1 seed;"),
         ({"solver_gap": None}, "solver"),
     ],
 )

@@ -15,6 +15,7 @@ import click
 
 from bench._version import __version__
 from bench.cli.check import check
+from bench.cli.download import download
 from bench.cli.listing import list_, show
 from bench.cli.priors import priors
 from bench.cli.report import report
@@ -28,6 +29,7 @@ Examples:
   bench run                                     the built-in data set, no download
   bench run --dataset pascal-voc --data-root ~/VOCdevkit --weights FILE --model maskcontrast-sup
   bench run --model ./checkpoint.pth.tar        any checkpoint of this architecture
+  bench download pascal-voc                     a card's files: resumed, verified, unpacked
   bench score predictions --dataset pascal-voc  PNGs that any program made
   bench report --format pwc                     the paper's table beside what was measured
 """
@@ -44,7 +46,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, score, report, check, list_, show, priors, train):
+for _command in (run, score, report, check, list_, show, download, priors, train):
     cli.add_command(_command)
 
 
@@ -62,17 +64,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was observed so far is kept, the same command goes on from there", err=True)
+        click.echo("interrupted; what was done so far is kept, the same command goes on from there", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:  # noqa: BLE001 - the edge of the program
-        sys.exit(_explain(error, debug))
+        sys.exit(explain(error, debug))
 
 
-def _explain(error: Exception, debug: bool) -> int:
+def explain(error: Exception, debug: bool) -> int:
     """Print an error as the user should see it; returns the exit code."""
     if debug:
         traceback.print_exc()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from bench.cli.settings import data_root_option, data_roots, echo_table, results
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard, ModelCard
+    from bench.samples import Samples
 
 _KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
 
@@ -60,8 +61,8 @@ def _datasets() -> Table:
     return ("id", "classes", "splits", "title"), [
         (
             card.id,
-            str(len(card.classes)),
-            " ".join(f"{name}:{s.images or '?'}" for name, s in card.splits.items()),
+            str(len(card.classes) or "-"),
+            " ".join(f"{name}:{s.size or '?'}" for name, s in card.splits.items()),
             card.title,
         )
         for card in datasets().values()
@@ -154,20 +155,20 @@ def _results(folder: Path) -> Table:
 def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int) -> int:
     """Show a model, a data set (opening real samples) or a protocol."""
     from bench import catalogue
+    from bench.cards import is_model_card
     from bench.errors import unknown_name
     from bench.presets import PRESETS
 
     if name in catalogue.models():
         _show_model(catalogue.model(name))
-    elif name in PRESETS:
-        head, rows = _protocols()
-        echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
-    elif name in catalogue.datasets():
-        _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
+    elif name in PRESETS or name in catalogue.datasets():  # davis is both
+        if name in catalogue.datasets():
+            _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
+        if name in PRESETS:
+            _show_protocol(name, title=name in catalogue.datasets())
     elif catalogue.looks_like_path(name):
-        card = _load_either(Path(name).expanduser())
-        if hasattr(card, "architecture"):
-            _show_model(card)
+        if is_model_card(Path(name).expanduser()):
+            _show_model(catalogue.model(name))
         else:
             _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
     else:
@@ -176,20 +177,15 @@ def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int)
     return 0
 
 
-def _load_either(path: Path) -> Any:
-    """A card of whichever kind: a model's has an architecture."""
-    import tomllib
-
-    from bench.cards import DatasetCard, ModelCard, load_card
-
-    try:
-        is_model = "architecture" in tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        is_model = False
-    return load_card(path, ModelCard) if is_model else load_card(path, DatasetCard)
+def _show_protocol(name: str, *, title: bool) -> None:
+    head, rows = _protocols()
+    if title:
+        click.echo(f"\nThe protocol {name}:")
+    echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
 
 
 def _show_model(card: ModelCard) -> None:
+    from bench.download.items import card_name, weights_file
     from bench.files import cache_folder
     from bench.published import figures
 
@@ -200,7 +196,8 @@ def _show_model(card: ModelCard) -> None:
     if address := getattr(card.weights, "address", None):
         rows += [
             ("weights from", address),
-            ("weights cached", str(cache_folder() / "weights" / card.id / getattr(card.weights, "file", ""))),
+            ("weights cached", str(weights_file(cache_folder(), card.id, getattr(card.weights, "file", "")))),
+            ("fetch with", f"bench download {card_name(card)}"),
         ]
     if card.paper:
         rows += [("paper", f"{card.paper.title} ({card.paper.venue or card.paper.date}), arXiv {card.paper.arxiv}")]
@@ -214,8 +211,9 @@ def _show_model(card: ModelCard) -> None:
 
 def _show_dataset(card: DatasetCard, name: str, data_root: tuple[str, ...], split: str | None, count: int) -> None:
     rows = [("id", card.id), ("title", card.title), ("about", card.description), ("licence", card.licence)]
+    what = "sequences" if card.kind == "video" else "images"
     rows += [
-        ("split", f"{key}: {entry.images or 'any number of'} images{' - ' + entry.note if entry.note else ''}")
+        ("split", f"{key}: {entry.size or 'any number of'} {what}{' - ' + entry.note if entry.note else ''}")
         for key, entry in card.splits.items()
     ]
     rows += [
@@ -223,9 +221,20 @@ def _show_dataset(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
         for layout in card.layouts
     ]
     rows += [
-        ("classes", ", ".join(f"{i} {c}" for i, c in enumerate(card.classes))),
-        ("ignored", str(card.labels.ignore)),
+        (
+            "download",
+            entry.file
+            + (f", {entry.bytes:,} bytes" if entry.bytes else "")
+            + (", optional" if entry.optional else "")
+            + (f": {entry.note}" if entry.note else ""),
+        )
+        for entry in card.downloads
     ]
+    if card.classes:
+        rows += [
+            ("classes", ", ".join(f"{i} {c}" for i, c in enumerate(card.classes))),
+            ("ignored", str(card.labels.ignore)),
+        ]
     echo_table(rows)
     if count:
         _show_samples(card, name, data_root, split, count)
@@ -233,11 +242,8 @@ def _show_dataset(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
 
 def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], split: str | None, count: int) -> None:
     """Open real samples and print what is in them."""
-    import numpy as np
-
     from bench.cli.progress import progress_bar
     from bench.files import cache_folder
-    from bench.samples import check_sizes, read_image, read_label
     from bench.subjects import NoDataRoot, find_samples
 
     roots = data_roots(data_root)
@@ -248,20 +254,43 @@ def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
                 card, split or card.default_split, roots.get(name, roots.get("")), cache_folder(), step
             )
     except NoDataRoot as error:
-        click.echo(f"no samples shown: {error.problem}; give --data-root", err=True)
+        click.echo(f"no samples shown: {error}", err=True)
         return
     click.echo(f"\n{len(samples)} samples in {samples.split} at {samples.root} ({samples.layout})")
-    table = [("ID", "SIZE", "LABELS (SHARE OF PIXELS)")]
-    for sample in samples.first(count):
+    if card.kind == "video":
+        echo_table([("SEQUENCE", "FRAMES", "SIZE", "OBJECTS IN THE FIRST FRAME"), *_video_rows(samples.first(count))])
+    else:
+        echo_table([("ID", "SIZE", "LABELS (SHARE OF PIXELS)"), *_image_rows(samples.first(count))])
+
+
+def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
+    from bench.samples import check_sizes, read_image, read_label
+
+    card = samples.card
+    names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
+    for sample in samples:
         image, _ = read_image(sample.image)
         shares = "no label file"
         if sample.label is not None:
             label, _ = read_label(sample.label, card)
             check_sizes(sample, image, label)
-            values, counts = np.unique(label, return_counts=True)
-            names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
-            shares = ", ".join(
-                f"{names[int(v)]} {100 * n / label.size:.0f} %" for v, n in zip(values, counts, strict=True)
-            )
-        table.append((sample.id, f"{image.shape[1]}×{image.shape[0]}", shares))
-    echo_table(table)
+            shares = _shares(label, names)
+        yield sample.id, f"{image.shape[1]}×{image.shape[0]}", shares
+
+
+def _video_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
+    from bench.video.sequences import count_objects, read_frame, videos_of
+
+    for video in videos_of(samples):
+        frame = read_frame(video, 0, samples.card.splits[samples.split].objects or "many")
+        names = {0: "background"} | {k: f"object {k}" for k in range(1, 1 + count_objects(frame, video))}
+        height, width = frame.ids.shape
+        yield video.id, str(video.images), f"{width}×{height}", _shares(frame.ids, names)
+
+
+def _shares(label: Any, names: dict[int, str]) -> str:
+    """What values a label holds, and on how many of its pixels."""
+    import numpy as np
+
+    values, counts = np.unique(label, return_counts=True)
+    return ", ".join(f"{names[int(v)]} {100 * n / label.size:.0f} %" for v, n in zip(values, counts, strict=True))

@@ -109,8 +109,10 @@ def priors(
 
 def _samples(card: DatasetCard, split: str | None, root: Path | None, cache: Path | None, show: Show | None) -> Samples:
     from bench.files import cache_folder
+    from bench.samples import require_images
     from bench.subjects import find_samples
 
+    require_images(card, "bench priors")
     name = split or ("train" if "train" in card.splits else card.default_split)
     return find_samples(card, name, root, cache_folder(cache), partial(show, "writing shapes") if show else None)
 

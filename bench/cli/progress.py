@@ -5,19 +5,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 Show = Callable[..., None]
 """Called with (what, done, total), and with a note where there is more to say."""
 
 
 @contextmanager
-def progress_bar() -> Iterator[Show | None]:
-    """A function to call with (what, done, total, note=""), or None where stderr is not a terminal."""
+def progress_bar(unit: Literal["images", "bytes"] = "images") -> Iterator[Show | None]:
+    """A function to call with (what, done, total, note=""), or None where stderr is not a terminal.
+
+    `total` may be None where nobody knows it.
+    """
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -27,14 +40,15 @@ def progress_bar() -> Iterator[Show | None]:
             speed = getattr(task, "speed", None)
             return Text(f"{speed:.1f} images/s" if speed else "")
 
+    amounts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), Rate())
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
 
-        def show(what: str, done: int, total: int, note: str = "") -> None:
+        def show(what: str, done: int, total: int | None, note: str = "") -> None:
             if what not in tasks:
                 # what came from the cache took no time and must not count in the rate
                 tasks[what] = int(bar.add_task(what, total=total, completed=done - 1, note=note))

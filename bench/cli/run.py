@@ -22,6 +22,7 @@ Examples:
   bench run --solver minibatch --set restarts=1 --num-seeds 10
   bench run --clusters 100 --json
   bench run --protocol linear --epochs 2 --save-predictions predictions
+  bench run --dataset davis --split val-2017 --protocol davis --data-root ~/DAVIS --model FILE
 """
 
 
@@ -48,8 +49,8 @@ Examples:
     multiple=True,
     default=("clustering",),
     show_default=True,
-    help="clustering, linear, retrieval-21, …, `retrieval` for both of its kind, or `all` that the data set has. "
-    "Repeatable.",
+    help="clustering, clustering-dense, linear, retrieval-21, davis, …, `retrieval` for both of its kind, or `all` "
+    "that the data set has. Repeatable.",
 )
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
@@ -74,7 +75,7 @@ Examples:
 )
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the linear classifier's training.")
 @click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N images, or sequences; marked in the record.")
 @results_option
 @cache_option
 @click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
@@ -144,12 +145,12 @@ def run(
 
 def _report_failures(failures: list[tuple[str, Exception]]) -> int:
     """Of several runs, those that failed: all said at the end, none hides another. Returns the exit code."""
-    from bench.cli import _explain
+    from bench.cli import explain
 
     code = 0
     for what, error in failures:
         click.echo(f"{what} failed:", err=True)
-        code = _explain(error, debug=False)
+        code = explain(error, debug=False)
     return code
 
 
@@ -223,6 +224,13 @@ _NAMES = {
     "mean_class_accuracy": "mean class accuracy",
     "nmi": "NMI",
     "ari": "ARI",
+    "J_mean": "J mean",
+    "J_recall": "J recall",
+    "J_decay": "J decay",
+    "F_mean": "F mean",
+    "F_recall": "F recall",
+    "F_decay": "F decay",
+    "JF_mean": "J&F mean",
     "mIoU_last_epoch": "mIoU, last epoch",
     "mIoU_without_crf": "mIoU without CRF",
 }
@@ -231,11 +239,8 @@ _NAMES = {
 def print_record(record: Record, path: str) -> None:
     """A run's figures as a person reads them."""
     dataset, protocol = record["dataset"], record["protocol"]
-    images = f"{dataset['images']} images" + (
-        f" of {dataset['official_images']}" if dataset["limited"] and dataset["official_images"] else ""
-    )
     click.echo(
-        f"{record['model']['id']} on {dataset['id']} {dataset['split']} ({images}), {protocol['id']}"
+        f"{record['model']['id']} on {dataset['id']} {dataset['split']} ({_size(dataset)}), {protocol['id']}"
         + (", modified recipe" if protocol["modified"] else "")
     )
     for metric, measured in record["metrics"].items():
@@ -256,6 +261,14 @@ def print_record(record: Record, path: str) -> None:
     click.echo(f"  record: {path}")
 
 
+def _size(dataset: dict[str, Any]) -> str:
+    """How much of a split a record stands on, in words."""
+    what = "sequences" if "sequences" in dataset else "images"
+    official = dataset.get(f"official_{what}")
+    size = f"{dataset[what]} {what}" + (f" of {official}" if dataset["limited"] and official else "")
+    return size + (f", {dataset['images']} frames" if what == "sequences" else "")
+
+
 def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, folder: Path) -> None:
     """What `--dry-run` says."""
     from bench.files import display
@@ -266,9 +279,8 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     click.echo(
         f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
     )
-    click.echo(
-        f"data set     {plan.card.id} {plan.samples.split}, {len(plan.samples)} images at {display(plan.samples.root)}"
-    )
+    samples = plan.samples
+    click.echo(f"data set     {plan.card.id} {samples.split}, {samples.images} images at {display(samples.root)}")
     click.echo(
         f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}" + (", modified" if plan.modified else "")
     )

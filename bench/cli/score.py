@@ -12,6 +12,7 @@ from bench.cli.settings import cache_option, data_root_option, data_roots, resul
 _EPILOG = """\b
 Examples:
   bench score predictions --dataset pascal-voc --data-root ~/VOCdevkit
+  bench score masks --dataset davis --split val-2017 --data-root ~/DAVIS
   bench score clusters --dataset pascal-voc --match iou --name my-model --supervision none
 """
 
@@ -47,7 +48,8 @@ def score(
 ) -> int:
     """Score a folder of predictions that any program made.
 
-    DIR holds one PNG per image, <id>.png at the image's own size: 8-bit palette or greyscale. Folders seed-1,
+    DIR holds one PNG per image, <id>.png at the image's own size: 8-bit palette or greyscale. Of video, it is one of
+    object ids per frame, <sequence>/<frame>.png. Folders seed-1,
     seed-2, … in it are scored as seeds.
     """
     from bench.cli.progress import progress_bar

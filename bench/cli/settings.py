@@ -115,9 +115,9 @@ def parse_entries(context: click.Context, parameter: click.Parameter, values: tu
     return entries
 
 
-def echo_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows in aligned columns, the last one unpadded."""
+def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:
+    """Print rows in aligned columns, the last one unpadded; to stderr with `err`."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]).rstrip())
+        click.echo("  ".join([*cells, row[-1]]).rstrip(), err=err)

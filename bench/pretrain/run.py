@@ -27,7 +27,7 @@ from bench.pretrain.recipe import Recipe, override
 from bench.pretrain.trainer import Job, Report, Trainer
 from bench.priors import open_priors
 from bench.priors.reader import MANIFEST
-from bench.samples import Samples
+from bench.samples import Samples, require_images
 from bench.subjects import find_samples
 
 
@@ -167,6 +167,7 @@ def _prepare(recipe: Recipe, dataset: str, priors: Path, out: Path, device: torc
 def _find_samples(recipe: Recipe, dataset: str, settings: Settings) -> tuple[Samples, Samples | None]:
     """The samples to train on and those held out, if any."""
     card = catalogue.dataset(dataset)
+    require_images(card, "bench train")
     split = settings.split or recipe.split
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache))
     return hold_out(samples) if settings.eval_every else (samples, None)

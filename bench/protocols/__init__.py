@@ -1,4 +1,4 @@
-"""Protocols: recipes from observations to confusion rows. No protocol has metric code of its own."""
+"""Protocols: recipes from observations to confusion rows. No protocol on images has metric code of its own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Copy figures and generated inputs of the reference implementation: `python tests/tools/import_goldens.py PARITY`.
 
-PARITY is the folder with `inputs/` and `golden/`. The figures were measured once on the reference
+PARITY is the folder with `inputs/`, `golden/` and `metrics/`. The figures were measured once on the reference
 implementation; this only selects what the tests read, so running it again changes nothing.
 """
 
@@ -65,6 +65,22 @@ def select_linear(parity: Path) -> None:
     (HERE / "linear.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
+def copy_davis(parity: Path) -> None:
+    source = parity / "metrics" / "davis"
+    shutil.copyfile(source / "golden.json", HERE / "davis.json")
+    shutil.copyfile(source / "synthetic.npz", HERE / "davis.npz")
+
+
+def copy_metrics(parity: Path) -> None:
+    """What COCO-Stuff-81 and ImageNet-S are checked against: inputs, and figures measured on them."""
+    for name in ("coco81", "imagenet_s"):
+        for source in (parity / "metrics" / name).rglob("*.*"):
+            if source.suffix in (".json", ".npz", ".png", ".txt"):
+                target = HERE / name / source.relative_to(parity / "metrics" / name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+
 def select_pretraining(parity: Path, dropout: str) -> None:
     """All figures of the golden steps; their inputs (13 MB) stay where they are."""
     arrays = np.load(parity / "golden" / f"d_pretrain_resnet18_{dropout}.npz")
@@ -82,6 +98,8 @@ def main(parity: Path) -> None:
     for classes in (21, 7):
         select_retrieval(parity, classes)
     select_linear(parity)
+    copy_davis(parity)
+    copy_metrics(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")

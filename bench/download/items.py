@@ -1,0 +1,121 @@
+"""Items: which files a card has, where each is fetched, and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import catalogue
+from bench.cards import DatasetCard, Download, FileWeights, ModelCard
+from bench.download.drive import download_address
+from bench.errors import BadInput, unknown_name
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file of a card."""
+
+    card: str
+    """How a user names the card on the command line."""
+    home: str
+    """What it is a file of: `weights/ID` or `datasets/ID`."""
+    file: str
+    urls: tuple[str, ...]
+    """Addresses, tried in this order."""
+    page: str
+    """Where a person can fetch it with a browser."""
+    path: Path
+    """Where the file itself goes."""
+    licence: str
+    bytes: int | None = None
+    sha256: str | None = None
+    """Published by somebody; None where nobody did."""
+    root: Path | None = None
+    """For an archive: the data root that its content belongs to."""
+    into: str = ""
+    """For an archive: the folder below the root."""
+    optional: bool = False
+    note: str = ""
+
+    @property
+    def unpack(self) -> bool:
+        """Whether the content is wanted rather than the file."""
+        return self.root is not None
+
+    @property
+    def key(self) -> str:
+        """What its hash is pinned under."""
+        return f"{self.home}/{self.file}"
+
+    @property
+    def goal(self) -> Path:
+        """Where the user will find it."""
+        return self.path if self.root is None else self.root / self.into
+
+
+def weights_file(cache: Path, card_id: str, file: str) -> Path:
+    """Where the weights of a model card lie in the cache."""
+    return cache / "weights" / card_id / file
+
+
+def data_folder(cache: Path, card_id: str) -> Path:
+    """The data root of a data set that was downloaded."""
+    return cache / "datasets" / card_id
+
+
+def card_name(card: ModelCard | DatasetCard) -> str:
+    """What names a card on the command line: its id, or the path of one that is not built in."""
+    built_in = card.id in (catalogue.models() if isinstance(card, ModelCard) else catalogue.datasets())
+    return card.id if built_in or card.path is None else str(card.path)
+
+
+def items_of(card: ModelCard | DatasetCard, cache: Path) -> list[Item]:
+    """The card's files, the optional ones too.
+
+    Empty where the card needs none: generated data and weights, or weights beside the card. Raises BadInput
+    for a data set that names no files.
+    """
+    if isinstance(card, ModelCard):
+        return _of_model(card, cache)
+    if not card.downloads and card.generator is None:
+        raise BadInput(
+            f"the card of {card.id} names no files to fetch",
+            f"Get {card.title} from {card.homepage or 'its publisher'} and give its folder with --data-root.",
+        )
+    return [_of_data(card, download, cache) for download in card.downloads]
+
+
+def choose(items: Sequence[Item], wanted: Sequence[str]) -> list[Item]:
+    """The items `wanted` by name, or all that are not optional. Raises WrongName for one that is not there."""
+    names = [item.file for item in items]
+    for name in wanted:
+        if name not in names:
+            raise unknown_name(f"file of {items[0].card}", name, names, f"bench download {items[0].card} --list")
+    return [item for item in items if (item.file in wanted if wanted else not item.optional)]
+
+
+def _of_model(card: ModelCard, cache: Path) -> list[Item]:
+    weights = card.weights
+    if not isinstance(weights, FileWeights) or weights.address is None:
+        return []
+    url = download_address(weights.id) if weights.source == "google-drive" and weights.id else weights.url
+    assert url is not None
+    return [
+        Item(
+            card_name(card), f"weights/{card.id}", weights.file, (url,), weights.address,
+            weights_file(cache, card.id, weights.file), weights.licence, weights.bytes, weights.sha256,
+        )
+    ]  # fmt: skip
+
+
+def _of_data(card: DatasetCard, download: Download, cache: Path) -> Item:
+    urls = download.urls + ((download_address(download.google_drive),) if download.google_drive else ())
+    root = data_folder(cache, card.id)
+    # an archive waits beside the data, so that the data appear at once and whole
+    path = cache / "downloads" / card.id / download.file if download.unpack else root / download.into / download.file
+    return Item(
+        card_name(card), f"datasets/{card.id}", download.file, urls, download.page, path,
+        download.licence or card.licence, download.bytes, download.sha256, root if download.unpack else None,
+        download.into, download.optional, download.note,
+    )  # fmt: skip

@@ -1,0 +1,93 @@
+"""Pins: where nobody published a hash, the one seen first is kept in the user's cache and checked ever after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadEnvironment, BadInput
+from bench.files import atomic_write
+
+BY_HAND = "a file put there by hand"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What was seen first."""
+
+    sha256: str
+    bytes: int
+    source: str
+    """The address it came from, or `BY_HAND`."""
+    date: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class Pins:
+    """The pins in `<cache>/downloads/pins.json`, by the key of the item."""
+
+    cache: Path
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.cache / "downloads" / "pins.json"
+
+    def find(self, key: str) -> Pin | None:
+        """The pin of an item. Raises BadInput for a file that is damaged: a pin must not get lost silently."""
+        entry = self._read().get(key)
+        if entry is None:
+            return None
+        try:
+            return Pin(**entry)
+        except TypeError as error:
+            raise self._damaged(f"'{key}' is no pin") from error
+
+    def keep(self, key: str, sha256: str, size: int, source: str) -> Pin:
+        """Pin a hash, in place of an earlier one if there is one."""
+        pin = Pin(sha256, size, source, datetime.now(UTC).isoformat(timespec="seconds"))
+        with locked(self.path.with_suffix(".lock"), 60.0, "the list of pins is in use"):
+            entries = self._read() | {key: vars(pin)}
+            with atomic_write(self.path) as stream:
+                stream.write(json.dumps(entries, indent=1, sort_keys=True).encode())
+        return pin
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            entries = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise self._damaged(str(error)) from error
+        if not isinstance(entries, dict):
+            raise self._damaged("it is no table")
+        return entries
+
+    def _damaged(self, why: str) -> BadInput:
+        return BadInput(
+            f"{self.path} is damaged: {why}",
+            "Mend it, or remove it: then the hashes seen next are pinned anew.",
+        )
+
+
+@contextmanager
+def locked(path: Path, patience: float, problem: str) -> Iterator[None]:
+    """Hold a lock file; the system frees it when the process ends. Raises BadEnvironment after `patience` seconds."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout as error:
+        raise BadEnvironment(problem, f"Wait for the other `bench download` to end ({path}).") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,82 @@
+"""Listings: which images a split has, read off a file that comes with the data set."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bench.errors import BadInput
+
+
+def read_listing(path: Path, kind: str, ending: str = "") -> list[str]:
+    """The ids of a split's images; `kind` is a card's `listing`, `ending` that of the image files.
+
+    Raises BadInput, naming the file, where it is none of its kind, is empty, repeats an id, or has one that leads
+    out of the data root.
+    """
+    if kind == "folders":
+        return _files_in_folders(path, ending)
+    ids = _coco_instances(path) if kind == "coco-instances" else _lines(path)
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            raise BadInput(f"{path} lists '{name}' twice", "Every image counts once; remove the repetition.")
+        if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
+            raise BadInput(f"{path}: '{name}' leads out of the data root", "Ids are names, not paths.")
+        seen.add(name)
+    return ids
+
+
+def class_folders(path: Path) -> list[str]:
+    """The names of the folders in a folder, sorted."""
+    with os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _files_in_folders(path: Path, ending: str) -> list[str]:
+    """`<folder>/<name without ending>` of every file with this ending, sorted (spec §8)."""
+    ids = []
+    for folder in class_folders(path):
+        with os.scandir(path / folder) as entries:
+            names = sorted(e.name for e in entries if e.name.endswith(ending) and not e.name.startswith("."))
+        ids += [f"{folder}/{name.removesuffix(ending)}" for name in names]
+    if not ids:
+        raise BadInput(f"{path} holds no folder with *{ending} files", "Images lie in a folder a class.")
+    return ids
+
+
+def _lines(path: Path) -> list[str]:
+    """The first word of every line that has one."""
+    try:
+        ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not a text file", "It should hold one image id per line.") from error
+    if not ids:
+        raise BadInput(f"{path} is empty", "It should hold one image id per line.")
+    return ids
+
+
+def _coco_instances(path: Path) -> list[str]:
+    """The images with at least one instance annotation, by file name without its ending, sorted (spec §7)."""
+    remedy = "Give COCO's own file: an object with `images` (id, file_name) and `annotations` (image_id)."
+    try:
+        content: Any = json.loads(path.read_bytes())
+        annotated = {entry["image_id"] for entry in content["annotations"]}
+        names = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{path} is no COCO annotation file: {_reason(error)}", remedy) from error
+    if strange := annotated - names.keys():
+        raise BadInput(
+            f"{path} is no COCO annotation file: image {next(iter(strange))} is annotated, not listed", remedy
+        )
+    if not annotated:
+        raise BadInput(f"{path} annotates no image", remedy)
+    return sorted(str(PurePosixPath(names[image]).with_suffix("")) for image in annotated)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return "its parts have other types" if isinstance(error, TypeError) else f"no JSON ({error})"

@@ -1,0 +1,203 @@
+"""Dense clustering: pixels drawn and clustered, every pixel assigned; against a direct computation."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import bench
+from bench import catalogue, dense, kmeans
+from bench.classify import decode_map
+from bench.engine import Engine
+from bench.errors import BadInput
+from bench.measure import _classify
+from bench.plan import Settings, make_plan
+from bench.preprocess import resize_nearest
+from bench.presets import DensePreset
+from bench.samples import open_split, read_label
+from bench.score import score_folder
+
+CPU = torch.device("cpu")
+CARD = catalogue.dataset("pascal-voc")
+SMALL = {"input": [32, 40], "clusters": 5, "pixels": 10, "restarts": 2, "iterations": 20}
+SHARED = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
+
+
+class Colours(nn.Module):
+    """A bare backbone: features of three channels at a quarter of the size, and no saliency."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def features(self, images):
+        self.calls += len(images)
+        return F.avg_pool2d(images, 4) + 0.1
+
+    def forward(self, images):
+        raise AssertionError("only `features` is wanted")
+
+
+def run(model, golden, tmp_path, **more):
+    entries = SMALL | more.pop("entries", {})
+    return bench.evaluate(
+        model,
+        "pascal-voc",
+        "clustering-dense",
+        data_root=golden / "VOCSegmentation",
+        cache=tmp_path / "cache",
+        entries=entries,
+        **more,
+    )
+
+
+def stored_pixels(model, golden, tmp_path, preset, images=6):
+    samples = open_split(CARD, "val", golden / "VOCSegmentation").first(images)
+    kept = dense.store(tmp_path, {"test": 1}, preset)
+    drawn = dense.draw_pixels(
+        lambda: dense.unit_features(model.features), samples, preset, kept, Engine(CPU, batch_size=4)
+    )
+    return samples, kept, drawn
+
+
+def test_the_drawn_pixels_are_unit_vectors_of_the_image_itself(golden, tmp_path):
+    preset, model = DensePreset(input=(32, 40), pixels=7), Colours()
+    samples, kept, drawn = stored_pixels(model, golden, tmp_path, preset)
+    assert drawn == 6 * 7
+    for sample, pixels in zip(samples, kept.iterate_apart(samples.keys), strict=True):
+        loaded = dense.load_sample(sample, samples, preset)
+        whole = F.normalize(model.features(dense.to_device([loaded], preset, Engine(CPU))), dim=1)[0].flatten(1).T
+        chosen = dense.positions(sample.id, len(whole), preset)
+        assert len(set(chosen.tolist())) == 7
+        np.testing.assert_allclose(pixels, whole[chosen].numpy(), atol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(pixels, axis=1), 1, atol=1e-5)
+
+
+def test_the_draw_hangs_on_the_image_and_the_preset_alone():
+    preset = DensePreset()
+    first = dense.positions("a", 1000, preset)
+    np.testing.assert_array_equal(first, dense.positions("a", 1000, preset))
+    assert (first != dense.positions("b", 1000, preset)).any()
+    assert (first != dense.positions("a", 1000, DensePreset(pixel_seed=1))).any()
+    assert sorted(dense.positions("a", 5, preset).tolist()) == list(range(5))
+
+
+def test_every_pixel_goes_to_the_most_similar_centre_after_upsampling(golden, tmp_path):
+    plan = make_plan(
+        Colours(),
+        "pascal-voc",
+        "clustering-dense",
+        Settings(data_root=golden / "VOCSegmentation", cache=tmp_path, entries=SMALL, limit=4),
+        print,
+    )
+    preset, model = plan.preset, Colours()
+    centres = [
+        F.normalize(torch.randn(5, 3, generator=torch.Generator().manual_seed(s)), dim=1).numpy() for s in (0, 1)
+    ]
+    settings = Settings(cache=tmp_path)
+    features = dense.unit_features(model.features)
+    found, _ = _classify(
+        plan, preset, lambda: features, dense.as_classifiers(centres), Engine(CPU, batch_size=3), settings
+    )
+    for seed, own in enumerate(centres):
+        for number, sample in enumerate(plan.samples):
+            loaded = dense.load_sample(sample, plan.samples, preset)
+            pixels = F.normalize(model.features(dense.to_device([loaded], preset, Engine(CPU))), dim=1)
+            similarity = torch.einsum("kd,bdhw->bkhw", torch.from_numpy(own), pixels)
+            best = F.interpolate(similarity, size=(32, 40), mode="bilinear", align_corners=False)[0].argmax(0).numpy()
+            label, _ = read_label(sample.label, CARD)
+            grids = {"label": (resize_nearest(best.astype(np.uint8), label.shape), label)}
+            grids["input"] = (best, resize_nearest(label, best.shape))
+            for grid, (predicted, true) in grids.items():
+                table = np.zeros((5, 256), np.int64)
+                np.add.at(table, (predicted, true), 1)
+                ours = np.zeros_like(table)
+                np.add.at(
+                    ours, tuple(found[seed][grid].counts[number][:, :2].T), found[seed][grid].counts[number][:, 2]
+                )
+                table[:, 255] = 0
+                np.testing.assert_array_equal(ours, table)
+
+
+def test_colours_that_are_plain_to_see_are_found():
+    generator = np.random.default_rng(0)
+    true = generator.integers(0, 4, 400)
+    points = np.eye(4, 6)[true] + generator.normal(0, 0.05, (400, 6))
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    centres = kmeans.fit(points, DensePreset(clusters=4).resolved(), 0, spherical=True)
+    np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1, atol=1e-5)
+    found = (points @ centres.T).argmax(axis=1)
+    assert len({(a, b) for a, b in zip(found.tolist(), true.tolist(), strict=True)}) == 4
+
+
+def test_centres_and_nearest_are_what_cluster_gives():
+    points = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+    for solver in ("faiss", "minibatch"):
+        recipe = {"clusters": 6, "solver": solver, "init": "k-means++", "iterations": 50, "restarts": 2, "batch": 1000}
+        centres = kmeans.fit(points, recipe, 3)
+        assert centres.shape == (6, 5)
+        np.testing.assert_array_equal(kmeans.nearest(centres, points), kmeans.cluster(points, recipe, 3))
+
+
+def test_a_module_with_features_alone_is_evaluated_with_every_seed_in_two_passes(golden, tmp_path):
+    model = Colours()
+    record = run(model, golden, tmp_path, num_seeds=3)
+    assert record["protocol"]["id"] == "clustering-dense" and len(record["metrics"]["mIoU"]["per_seed"]) == 3
+    assert model.calls == 2 * 40
+    assert record["pixels"]["drawn"] == 40 * 10
+    counted = sum(
+        (read_label(s.label, CARD)[0] != 255).sum() for s in open_split(CARD, "val", golden / "VOCSegmentation")
+    )
+    assert np.sum(record["confusion"]["mean"]) == pytest.approx(counted, abs=0.1)
+    assert all(len(mapping) == 5 for mapping in record["cluster_to_class"])
+
+
+def test_a_checkpoint_s_passes_are_cached_and_change_no_figure(golden, small_file, tmp_path):
+    first = run(small_file, golden, tmp_path, num_seeds=2)
+    again = run(small_file, golden, tmp_path, num_seeds=2)
+    assert first["observed"]["from_cache"] == 0 and again["observed"]["from_cache"] == 40
+    assert first["metrics"] == again["metrics"] and first["cluster_to_class"] == again["cluster_to_class"]
+    assert first["pixels"]["of"] == "the pixel embedding"
+    fresh = run(small_file, golden, tmp_path, num_seeds=2, fresh=True, batch_size=3)
+    assert fresh["metrics"]["mIoU"]["value"] == pytest.approx(first["metrics"]["mIoU"]["value"], abs=0.5)
+
+
+def test_a_pass_that_broke_off_goes_on_where_it_stopped(golden, tmp_path):
+    preset, model = DensePreset(input=(32, 40), pixels=7), Colours()
+    stored_pixels(model, golden, tmp_path, preset, images=4)
+    stored_pixels(model, golden, tmp_path, preset, images=6)
+    assert model.calls == 6
+
+
+def test_saved_predictions_score_to_the_last_digit(golden, small_file, tmp_path):
+    made = run(small_file, golden, tmp_path, num_seeds=2, save_predictions=tmp_path / "predictions")
+    settings = Settings(data_root=golden / "VOCSegmentation", cache=tmp_path / "cache")
+    scored = score_folder(tmp_path / "predictions", "pascal-voc", tmp_path / "r", settings).record
+    for metric in SHARED:
+        assert scored["metrics"][metric]["per_seed"] == made["metrics"][metric]["per_seed"], metric
+
+
+def test_more_clusters_than_classes_and_too_few_pixels(golden, small_file, tmp_path):
+    record = run(small_file, golden, tmp_path, num_seeds=1, entries={"clusters": 30})
+    assert len(record["cluster_to_class"][0]) == 30 and record["protocol"]["modified"]
+    with pytest.raises(BadInput, match="2 pixels cannot form 5 clusters"):
+        run(small_file, golden, tmp_path, limit=1, entries={"pixels": 2})
+
+
+def test_a_damaged_network_is_named_with_the_image(golden, tmp_path):
+    class Broken(Colours):
+        def features(self, images):
+            return super().features(images) * float("nan")
+
+    with pytest.raises(BadInput, match=r"NaN or infinity on .*jpg"):
+        run(Broken(), golden, tmp_path)
+
+
+def test_maps_are_those_of_the_classifying_pass(golden, small_file, tmp_path):
+    made = run(small_file, golden, tmp_path, num_seeds=1, save_predictions=tmp_path / "p", limit=3)
+    mapping = made["cluster_to_class"][0]
+    stores = [p for p in (tmp_path / "cache/classified").rglob("*.map.npz")]
+    with np.load(stores[0]) as arrays:
+        first = decode_map(arrays["map"][: arrays["map.ends"][0]])
+    assert set(np.unique(first).tolist()) <= set(range(5)) and len(mapping) == 5

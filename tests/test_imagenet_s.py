@@ -1,0 +1,357 @@
+"""ImageNet-S: its tree, its labels, and its figures against those of the benchmark's toolbox."""
+
+import hashlib
+import json
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+from scipy.optimize import linear_sum_assignment
+
+import bench
+from bench import catalogue
+from bench.boundaries import band_width, count_bands, is_boundary
+from bench.errors import BadInput, WrongName
+from bench.matching import UNMATCHED, match_images, unique_optima
+from bench.plan import Settings
+from bench.presets import override
+from bench.protocols import imagenet_s
+from bench.samples import open_split, read_ids, read_label
+from bench.score import score_folder
+from tests.conftest import GOLDEN
+
+CARD = catalogue.dataset("imagenet-s-50")
+FOLDER = GOLDEN / "imagenet_s"
+FIGURES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))["groups"]
+CLASSES, IGNORE = 51, 1000
+KEYS = {"miou": "mIoU"} | {f"miou_{s}": f"mIoU_{s}" for s in imagenet_s.SIZES}
+KEYS |= {f"boundary_{theirs}": f"boundary_{ours}" for theirs, ours in KEYS.items()}
+KEYS |= {"f_measure": "f_measure", "image_accuracy": "image_accuracy"}
+POINTS = 1e-4
+MATCHED = [name for name in FIGURES if "match" in FIGURES[name]]
+few = settings(max_examples=40, deadline=None)
+
+
+def maps_of(group):
+    """(prediction, label) of every image."""
+    for line in (FOLDER / group / "names.txt").read_text().split():
+        file = f"{line.removesuffix('.png')}.png"
+        label, _ = read_label(FOLDER / group / "gt" / file, CARD)
+        yield read_ids(FOLDER / group / "pred" / file, "rgb")[0], label
+
+
+def rows_of(group):
+    return imagenet_s.joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps_of(group))])
+
+
+def check(rows, images, theirs):
+    ours = imagenet_s.figures(rows, images, CLASSES)
+    for key, own in KEYS.items():
+        if theirs[key] is None:
+            assert ours[own] is None, key
+        else:
+            assert ours[own] == pytest.approx(theirs[key], abs=POINTS), key
+    np.testing.assert_allclose(imagenet_s.class_iou(rows, CLASSES), theirs["iou_per_class"], atol=POINTS)
+    np.testing.assert_allclose(imagenet_s.boundary_iou(rows, CLASSES), theirs["boundary_iou_per_class"], atol=POINTS)
+
+
+def shared_of(rows):
+    shared = np.zeros((50, 50), np.int64)
+    for image in np.unique(rows.image):
+        own = rows.image == image
+        predicted, true = (np.unique(column[own]) for column in (rows.predicted, rows.true))
+        shared[np.ix_(predicted[predicted > 0] - 1, true[true > 0] - 1)] += 1
+    return shared
+
+
+def given_table(group):
+    table = {int(k): v for k, v in FIGURES[group]["match"].items()}
+    return np.array([table[i] for i in range(CLASSES)])
+
+
+# --- the golden figures ---
+
+
+@pytest.mark.parametrize("group", FIGURES)
+def test_figures_without_matching_are_the_toolbox_s(group):
+    check(rows_of(group), FIGURES[group]["images"], FIGURES[group]["without_match"])
+
+
+@pytest.mark.parametrize("group", MATCHED)
+def test_figures_with_the_given_table_are_the_toolbox_s(group):
+    rows = rows_of(group).matched(given_table(group), CLASSES)
+    check(rows, FIGURES[group]["images"], FIGURES[group]["with_match"])
+
+
+def test_our_own_matching_gives_the_toolbox_s_figures_where_any_solver_must():
+    rows, theirs = rows_of("unique"), FIGURES["unique"]
+    check(rows.matched(match_images(shared_of(rows)), CLASSES), theirs["images"], theirs["with_match"])
+
+
+@pytest.mark.parametrize("group", MATCHED)
+def test_our_own_matching_costs_what_the_best_costs(group):
+    rows, theirs = rows_of(group), FIGURES[group]["matching"]
+    shared = shared_of(rows)
+    listed = {tuple(map(int, key.split(","))): n for key, n in theirs["cooccurrence"].items()}
+    assert {(i + 1, j + 1): shared[i, j] for i, j in np.argwhere(shared)} == listed
+    mapping = match_images(shared)
+    kept = shared[np.arange(50), mapping[1:] - 1].sum()
+    assert 50 - kept / FIGURES[group]["images"] == pytest.approx(theirs["total_cost_official"], abs=1e-5)
+
+
+@pytest.mark.parametrize("group", MATCHED)
+def test_clusters_with_a_unique_optimum_are_the_given_ones(group):
+    shared = shared_of(rows_of(group))
+    unique = unique_optima(shared) & shared.any(axis=1)
+    assert (np.flatnonzero(unique) + 1).tolist() == FIGURES[group]["matching"]["clusters_with_a_unique_optimum"]
+
+
+@pytest.mark.parametrize("group", FIGURES)
+def test_boundary_maps_are_the_toolbox_s(group):
+    for (predicted, label), theirs in zip(maps_of(group), FIGURES[group]["per_image"], strict=True):
+        assert band_width(*label.shape) == theirs["band"]
+        hashes = [hashlib.sha256(whole_map(ids).astype("<u2").tobytes()).hexdigest() for ids in (label, predicted)]
+        assert set(hashes) <= {value for value in map(str, flat(theirs))}
+
+
+def whole_map(ids):
+    return np.where(is_boundary(ids), ids + 1, 0)
+
+
+def flat(value):
+    if isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from flat(inner)
+    else:
+        yield value
+
+
+# --- what must not matter ---
+
+
+def draw_maps(generator, images, classes):
+    """Id maps with ignored pixels, as (prediction, label)."""
+    shapes = generator.integers(4, 12, (images, 2))
+    return [
+        (
+            generator.integers(0, classes, s).astype(np.uint16),
+            generator.choice([*range(classes), IGNORE], s).astype(np.uint16),
+        )
+        for s in shapes
+    ]
+
+
+def rows_from(maps):
+    return imagenet_s.joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(2, 6))
+@few
+def test_permuting_cluster_ids_changes_no_metric_where_the_optimum_is_unique(seed, images, classes):
+    generator = np.random.default_rng(seed)
+    maps = draw_maps(generator, images, classes)
+    order = np.concatenate([[0], 1 + generator.permutation(classes - 1)]).astype(np.uint16)
+    before, after = rows_from(maps), rows_from([(order[p], t) for p, t in maps])
+    mapping = np.concatenate([[0], 1 + generator.permutation(classes - 1)])
+    figures = [
+        imagenet_s.figures(before.matched(mapping[order], classes), images, classes),
+        imagenet_s.figures(after.matched(mapping, classes), images, classes),
+    ]
+    assert figures[0] == pytest.approx(figures[1], abs=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
+@few
+def test_rows_of_two_halves_join_to_the_whole(seed, images):
+    maps = draw_maps(np.random.default_rng(seed), images, 4)
+    parts = [imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)]
+    halves = imagenet_s.joined([imagenet_s.joined(parts[images // 2 :]), imagenet_s.joined(parts[: images // 2])])
+    assert imagenet_s.figures(halves, images, 4) == pytest.approx(imagenet_s.figures(rows_from(maps), images, 4))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+@few
+def test_an_image_of_only_ignored_pixels_counts_only_in_means_over_images(seed, images):
+    maps = draw_maps(np.random.default_rng(seed), images, 4)
+    void = (np.full((5, 5), 2, np.uint16), np.full((5, 5), IGNORE, np.uint16))
+    before = imagenet_s.figures(rows_from(maps), images, 4)
+    after = imagenet_s.figures(rows_from([*maps, void]), images + 1, 4)
+    for name, value in before.items():
+        if name in ("f_measure", "image_accuracy"):
+            assert after[name] == pytest.approx(value * images / (images + 1))
+        else:
+            assert after[name] == value
+
+
+def squares(largest):
+    sizes = st.integers(1, largest).flatmap(lambda c: st.tuples(st.integers(1, c), st.just(c)))
+    return sizes.flatmap(lambda shape: arrays(np.int64, shape, elements=st.integers(0, 4)))
+
+
+@given(squares(6))
+@few
+def test_image_matching_is_optimal_and_one_to_one(shared):
+    clusters, classes = shared.shape
+    best = max(sum(shared[i, c] for i, c in enumerate(chosen)) for chosen in permutations(range(classes), clusters))
+    mapping = match_images(shared)
+    assert mapping[0] == 0 and UNMATCHED not in mapping and len(set(mapping.tolist())) == clusters + 1
+    assert shared[np.arange(clusters), mapping[1:] - 1].sum() == best
+
+
+@given(squares(5))
+@few
+def test_a_unique_optimum_is_one_that_every_best_assignment_has(shared):
+    clusters, classes = shared.shape
+    scores = {c: sum(shared[i, j] for i, j in enumerate(c)) for c in permutations(range(classes), clusters)}
+    best = [chosen for chosen, score in scores.items() if score == max(scores.values())]
+    theirs = [len({chosen[i] for chosen in best}) == 1 for i in range(clusters)]
+    assert unique_optima(shared).tolist() == theirs
+
+
+def test_unique_optima_of_many_clusters_are_found_in_time():
+    shared = np.random.default_rng(0).poisson(0.3, (919, 919)) + np.diag(np.full(919, 9))
+    _, chosen = linear_sum_assignment(shared, maximize=True)
+    assert (chosen == np.arange(919)).all() and unique_optima(shared).sum() > 900
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(3, 40), st.integers(3, 40))
+@few
+def test_bands_of_a_mask_are_those_of_the_map_it_paints(seed, height, width):
+    generator = np.random.default_rng(seed)
+    label = np.repeat(generator.choice([0, 3, IGNORE], (height, 1)), width, axis=1).astype(np.uint16)
+    mask = (generator.random((height, width)) < 0.1).astype(np.uint8)
+    bands = count_bands(label, mask)
+    classes = np.array([c for c in (0, 3) if (label == c).any()], np.uint16)
+    offsets = np.array([0, len(classes)])
+    ours = imagenet_s.mask_rows(
+        offsets, classes, bands[classes].astype(np.int32), np.array([6], np.int32), np.arange(8)
+    )
+    theirs = imagenet_s.map_rows(0, mask.astype(np.uint16) * 7, label, IGNORE)
+    assert as_table(ours) == as_table(theirs)
+
+
+def as_table(rows):
+    columns = (getattr(rows, name).tolist() for name in imagenet_s.BandRows.__annotations__)
+    return sorted(zip(*columns, strict=True))
+
+
+# --- the tree, and whole runs ---
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory):
+    """A tree in the benchmark's format: 50 folders, two images of train and one each of the others in every one."""
+    root, generator = tmp_path_factory.mktemp("imagenet-s") / "ImageNetS50", np.random.default_rng(0)
+    for number in range(1, 51):
+        for split, count in (("train", 2), ("validation", 1), ("test", 1), ("train-semi", 1)):
+            for index in range(count):
+                name = f"n{number:08d}/n{number:08d}_{index}"
+                image = generator.integers(0, 256, (6, 6, 3)).astype(np.uint8)
+                put(root / split / f"{name}.JPEG", np.asarray(Image.fromarray(image).resize((48, 40))))
+                if split in ("validation", "train-semi"):
+                    label = np.zeros((40, 48), np.uint16)
+                    label[8:30, 10:36], label[:3] = number, IGNORE
+                    put(root / f"{split}-segmentation" / f"{name}.png", encode(label))
+    return root
+
+
+def put(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def encode(ids):
+    return np.stack([ids & 255, ids >> 8, np.zeros_like(ids)], axis=-1).astype(np.uint8)
+
+
+def run(model, tree, **more):
+    """A run; what it observes is cached for the other tests."""
+    entries = {"input": [32, 32], "restarts": 1, "iterations": 10} | more.pop("entries", {})
+    return bench.evaluate(model, "imagenet-s-50", data_root=tree, entries=entries, **more)
+
+
+def test_ids_are_folder_and_name_sorted_and_classes_are_the_folders(tree):
+    for root in (tree, tree.parent):
+        samples = open_split(CARD, "train", root)
+        ids = [sample.id for sample in samples]
+        assert len(ids) == 100 and ids == sorted(ids) and ids[0] == "n00000001/n00000001_0"
+        assert all(sample.label is None for sample in samples)
+        assert samples.card.classes[:2] == ("other", "n00000001") and len(samples.card.classes) == 51
+
+
+def test_the_three_sizes_have_their_official_numbers():
+    for count, sizes in ((50, (64431, 752, 1682)), (300, (384862, 4097, 9088)), (919, (1183322, 12419, 27423))):
+        card = catalogue.dataset(f"imagenet-s-{count}")
+        assert tuple(card.splits[s].images for s in ("train", "val", "test")) == sizes
+        assert len(card.classes) == count + 1 and card.protocols.clustering.clusters == count
+
+
+def test_a_wrong_tree_and_a_missing_folder_are_named(tree, tmp_path):
+    with pytest.raises(BadInput, match=r"does not hold ImageNet-S-50 \(val\).*ImageNetS50/validation"):
+        open_split(CARD, "val", tmp_path)
+    (tmp_path / "validation/n1").mkdir(parents=True)
+    with pytest.raises(BadInput, match=r"holds no folder with \*\.JPEG files"):
+        open_split(CARD, "val", tmp_path)
+    put(tmp_path / "validation/n1/a.JPEG", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(BadInput, match=r"holds 1 folders; ImageNet-S-50 has 50 classes"):
+        open_split(CARD, "val", tmp_path)
+    with pytest.raises(BadInput, match=r"holds 50 folders; ImageNet-S-300 has 300"):
+        open_split(catalogue.dataset("imagenet-s-300"), "val", tree)
+
+
+def test_a_run_is_fitted_on_train_and_reports_the_benchmark_s_figures(tree, small_file, tmp_path):
+    record = run(small_file, tree, num_seeds=2, save_predictions=tmp_path / "predictions")
+    assert record["fitted_on"]["split"] == "train" and record["fitted_on"]["images"] == 100
+    assert record["dataset"]["limited"] and record["dataset"]["images"] == 50
+    for metric in ("mIoU", "boundary_mIoU", "f_measure", "image_accuracy", "mIoU_ml"):
+        assert 0 <= record["metrics"][metric]["value"] <= 100
+    assert "mIoU_s" not in record["metrics"]  # nothing is that small
+    assert (
+        record["matching"]["solver"].startswith("scipy")
+        and len(record["matching"]["clusters_with_a_unique_optimum"]) == 2
+    )
+    assert record["cluster_to_class"][0][0] == 0 and "n00000007" in record["per_class"]
+    # the same from the maps that the run painted
+    for number, seed in enumerate(record["seeds"]):
+        maps = []
+        for sample in open_split(CARD, "val", tree):
+            painted, _ = read_ids(tmp_path / f"predictions/seed-{seed}/{sample.id}.png", "rgb")
+            maps.append((painted, read_label(sample.label, CARD)[0]))
+        figures = imagenet_s.figures(rows_from(maps), len(maps), CLASSES)
+        for name, value in figures.items():
+            if value is not None:
+                assert record["metrics"][name]["per_seed"][number] == pytest.approx(value, abs=1e-9), name
+
+
+def test_saved_predictions_score_to_the_last_digit(tree, small_file, tmp_path):
+    made = run(small_file, tree, num_seeds=1, save_predictions=tmp_path / "predictions")
+    scored = score_folder(tmp_path / "predictions", "imagenet-s-50", tmp_path / "r", Settings(data_root=tree)).record
+    assert scored["metrics"]["mIoU"]["value"] == made["metrics"]["mIoU"]["value"]
+    assert scored["dataset"]["manifest"] == made["dataset"]["manifest"] and scored["per_class"] == made["per_class"]
+
+
+def test_fitting_on_val_needs_no_train_and_is_recorded(tree, small_file, tmp_path):
+    for folder in ("validation", "validation-segmentation"):
+        (tmp_path / "cut").mkdir(exist_ok=True)
+        (tmp_path / "cut" / folder).symlink_to(tree / folder)
+    record = run(small_file, tmp_path / "cut", num_seeds=1, entries={"fit": "val"})
+    assert record["fitted_on"]["split"] == "val" and record["protocol"]["modified"]
+    with pytest.raises(BadInput, match=r"does not hold ImageNet-S-50 \(train\)"):
+        run(small_file, tmp_path / "cut", num_seeds=1)
+
+
+def test_test_has_no_labels_to_score_against(tree, small_file):
+    with pytest.raises(BadInput, match="Without labels there is nothing to score against"):
+        run(small_file, tree, num_seeds=1, split="test")
+
+
+def test_presets_that_contradict_themselves_are_refused():
+    preset = CARD.protocols.clustering
+    with pytest.raises(WrongName, match="set whiten = 0"):
+        override(preset, {"whiten": 32})
+    with pytest.raises(WrongName, match="set grid = label"):
+        override(preset, {"grid": "input"})

@@ -1,0 +1,125 @@
+"""How label files are decoded to class indices, and predictions written alike."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import ValidationError
+
+from bench import catalogue
+from bench.cards import Labels
+from bench.errors import BadInput
+from bench.observations import Observation
+from bench.observe import Loaded, _count
+from bench.predictions import encode_rgb
+from bench.presets import ClusteringPreset
+from bench.samples import Sample, read_ids, read_label
+from bench.tables import contingency
+
+VOC = catalogue.dataset("pascal-voc")
+PRESET = ClusteringPreset(input=(8, 8))
+GAPS = Labels(
+    map=({"ids": (0, 2), "classes": (1, 3)}, {"ids": (4, 4), "classes": (4, 4)}, {"ids": (9, 30), "classes": (0, 0)})
+)
+WIDE = VOC.model_copy(update={"labels": Labels(encoding="rgb", ignore=1000)})
+MAPPED = VOC.model_copy(update={"labels": GAPS})
+
+
+def put(path, array):
+    Image.fromarray(np.asarray(array)).save(path)
+    return path
+
+
+def rgb(ids, blue=0, alpha=None):
+    ids = np.asarray(ids, np.uint16)
+    channels = [ids & 255, ids >> 8, np.full_like(ids, blue)] + ([] if alpha is None else [np.full_like(ids, alpha)])
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("alpha", [None, 0, 77])
+def test_an_rgb_label_is_red_plus_256_green_and_blue_is_unread(tmp_path, alpha):
+    ids = [[0, 1, 20], [1000, 7, 19]]
+    label, _ = read_label(put(tmp_path / "label.png", rgb(ids, blue=9, alpha=alpha)), WIDE)
+    assert label.dtype == np.uint16
+    np.testing.assert_array_equal(label, ids)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "LA", "1", "I;16"])
+def test_grey_and_palette_files_are_refused_where_rgb_is_due(tmp_path, mode):
+    path = tmp_path / "label.png"
+    Image.new(mode, (4, 3)).save(path)
+    with pytest.raises(BadInput, match=r"label\.png has .* pixels; an RGB PNG"):
+        read_label(path, WIDE)
+
+
+@pytest.mark.parametrize("strange", [21, 255, 999, 1001, 65535])
+def test_an_rgb_id_that_is_no_class_is_named(tmp_path, strange):
+    path = put(tmp_path / "label.png", rgb([[0, strange]]))
+    with pytest.raises(BadInput, match=rf"label\.png holds the label {strange}, .* 1000 for ignored"):
+        read_label(path, WIDE)
+
+
+def test_a_map_has_gaps_counts_up_or_gathers(tmp_path):
+    raw = np.array([[0, 1, 2, 4], [9, 20, 30, 255]], np.uint8)
+    label, _ = read_label(put(tmp_path / "label.png", raw), MAPPED)
+    np.testing.assert_array_equal(label, [[1, 2, 3, 4], [0, 0, 0, 255]])
+    assert label.dtype == np.uint8
+
+
+@pytest.mark.parametrize("unknown", [3, 5, 8, 31, 254])
+def test_an_id_in_a_gap_of_the_map_is_named(tmp_path, unknown):
+    path = put(tmp_path / "label.png", np.array([[0, unknown]], np.uint8))
+    with pytest.raises(BadInput, match=rf"label\.png holds the id {unknown}, which the label map"):
+        read_label(path, MAPPED)
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({"ignore": 256}, "8-bit label"),
+        ({"map": [{"ids": (0, 256), "classes": (0, 0)}]}, "8-bit label"),
+        ({"map": [{"ids": (0, 4), "classes": (0, 3)}]}, "as many classes as ids"),
+        ({"map": [{"ids": (4, 0), "classes": (0, 0)}]}, "as many classes as ids"),
+        ({"map": [{"ids": (0, 4), "classes": (0, 4)}, {"ids": (4, 5), "classes": (5, 6)}]}, "share an id"),
+        ({"map": [{"ids": (0, 255), "classes": (0, 0)}]}, "255 is the id of ignored pixels"),
+    ],
+)
+def test_a_map_that_makes_no_sense_is_refused(entries, words):
+    with pytest.raises(ValidationError, match=words):
+        Labels.model_validate(entries)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.uint8, np.uint16]), st.sampled_from([30, 5000, 65536]))
+@settings(max_examples=40, deadline=None)
+def test_pairs_are_counted_as_one_by_one(seed, kind, ids):
+    generator = np.random.default_rng(seed)
+    ignore = 255 if kind == np.uint8 else 1000
+    label = generator.choice([0, 1, 7, 50, ignore], (5, 6)).astype(kind)
+    predicted = generator.integers(0, ids, (5, 6))
+    naive = {}
+    for pair in zip(predicted.flat, label.flat, strict=True):
+        if pair[1] != ignore:
+            naive[pair] = naive.get(pair, 0) + 1
+    assert {(p, c): n for p, c, n in contingency(predicted, label, ignore).tolist()} == naive
+
+
+@pytest.mark.parametrize(("kind", "ignore"), [(np.uint8, 255), (np.uint16, 1000), (np.uint16, 40000)])
+def test_an_observation_counts_wide_labels_under_the_mask_and_outside(kind, ignore):
+    generator = np.random.default_rng(1)
+    label = generator.choice([0, 3, 50, ignore], (8, 8)).astype(kind)
+    mask = generator.random((8, 8)) < 0.4
+    item = Loaded(Sample("a", None, None), np.zeros((8, 8, 3), np.uint8), label, (8, 8), bytes(16))
+    seen = Observation.of_item(_count(item, (np.zeros(2, np.float32), mask, 0), PRESET, ignore))
+    assert seen.classes.tolist() == [0, 3, 50]
+    for class_, row in zip(seen.classes, seen.counts, strict=True):
+        inside, outside = ((label == class_) & mask).sum(), ((label == class_) & ~mask).sum()
+        assert row.tolist() == [inside, outside, inside, outside]
+
+
+@given(st.lists(st.integers(0, 65535), min_size=1, max_size=20))
+@settings(max_examples=40, deadline=None)
+def test_an_rgb_prediction_is_read_back_as_it_was(tmp_path_factory, ids):
+    path = tmp_path_factory.mktemp("rgb") / "prediction.png"
+    encode_rgb(np.array([ids])).save(path)
+    np.testing.assert_array_equal(read_ids(path, "rgb")[0], [ids])
