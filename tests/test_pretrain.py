@@ -79,12 +79,13 @@ def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, na
             assert getattr(given, key).item() == pytest.approx(step[key], abs=1e-4)
         assert list(seen["logits"].shape) == step["logits_shape"]
         rows = seen["logits"].detach().numpy()[::EVERY]
-        assert np.abs(rows - arrays[f"logits_first_rows_{number}"]).max() < 1e-3 * np.abs(rows).max()
+        # rounding grows with steps: in the third, one thread and two differ by a few thousandths
+        assert np.abs(rows - arrays[f"logits_first_rows_{number}"]).max() < (1e-5, 1e-4, 1e-2)[number]
         targets = masks[0].nonzero(as_tuple=True)[0]
         assert torch.bincount(targets).tolist() == step["labels_hist"]
         assert losses.class_weights(targets, 132)[:5].tolist() == pytest.approx(step["w_class"], rel=1e-6)
         for key, expected in step["grads"].items():
-            # rounding grows with steps and depth: one thread and two differ by 0.7 % in step three's first layers
+            # and with depth: there they differ by 0.7 % in the first layers
             relative = 1e-4 if number == 0 else 1e-3 if "head" in key else 2e-2
             assert close_sums(module.model_q.get_parameter(key).grad, expected, relative), (number, key)
         optimizer.step()

@@ -1,0 +1,93 @@
+"""What the shipped model's figure is worth: `python tests/benchmarks/shapes_comparison.py [CHECKPOINT ...]`.
+
+Prints mIoU on shapes val (percent, five seeds, the standard protocol) of `maskcontrast-shapes` and of what it must
+beat: the random network, K-means on colour histograms under the shipped model's own masks, and any checkpoint
+given, such as one trained with `--set contrast_weight=0`, on the saliency loss alone. Beside each stands the
+difference to the shipped model with its 95 % interval: a bootstrap over images, the same images drawn for both.
+The ceiling is each predicted mask painted with the class that fills most of it.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from bench import catalogue
+from bench.bootstrap import resampled_metrics
+from bench.engine import Engine
+from bench.files import cache_folder
+from bench.kmeans import cluster
+from bench.observations import MASK, Observations
+from bench.observe import observe
+from bench.preprocess import resize_image
+from bench.protocols import clustering
+from bench.record import seed_metrics
+from bench.rows import ConfusionRows
+from bench.samples import read_image
+from bench.shards import ShardStore
+from bench.subjects import find_model, find_samples
+
+MODEL = "maskcontrast-shapes"
+SEEDS = range(1234, 1239)
+
+
+def look(model, samples, preset) -> tuple[Observations, list[np.ndarray]]:
+    """A model's observations, and its masks at the input size."""
+    subject = find_model(model, None, cache_folder(), print)
+    device = torch.device("cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        store = ShardStore(Path(folder), MASK)
+        seen = observe(lambda: subject.network(device), samples, preset, store, Engine(device, warn=print))
+        return seen, [np.unpackbits(mask).reshape(preset.input) for mask in store.iterate_apart(samples.keys)]
+
+
+def colour_histograms(samples, masks, preset) -> np.ndarray:
+    """Square roots of joint 4×4×4 RGB histograms under the masks, N×64, each of unit length."""
+    rows = []
+    for sample, mask in zip(samples, masks, strict=True):
+        pixels = resize_image(read_image(sample.image)[0], preset.input)[mask > 0]
+        counts = np.bincount((pixels.astype(np.int64) // 64) @ np.array([16, 4, 1]), minlength=64)
+        rows.append(np.sqrt(counts / max(1, counts.sum())))
+    return np.stack(rows).astype(np.float32)
+
+
+def ceiling(seen: Observations, preset) -> float:
+    """mIoU where every mask has the class that fills most of it."""
+    inside, _ = seen.histograms("label", 21)
+    best = inside.toarray()[:, 1:].argmax(axis=1).astype(np.int32)
+    return figure(clustering.score_labels(seen, [best], preset.resolved(), 21).rows)
+
+
+def figure(rows: ConfusionRows) -> float:
+    """mIoU in percent, mean over seeds."""
+    return float(np.mean([metrics["mIoU"] for metrics in seed_metrics(rows, "zero")]))
+
+
+def main(checkpoints: list[str]) -> None:
+    card = catalogue.dataset("shapes")
+    preset = card.protocols.clustering
+    samples = find_samples(card, "val", None, cache_folder())
+    cv2.setNumThreads(1)
+    found: dict[str, ConfusionRows] = {}
+    seen, masks = look(MODEL, samples, preset)
+    found[MODEL] = clustering.score(seen, preset.resolved(), SEEDS, 21).rows
+    points = colour_histograms(samples, masks, preset)
+    labels = [cluster(points, preset.resolved(), seed) for seed in SEEDS]
+    found["colour histograms, the same masks"] = clustering.score_labels(seen, labels, preset.resolved(), 21).rows
+    for other in ("random-shapes", *checkpoints):
+        found[other] = clustering.score(look(other, samples, preset)[0], preset.resolved(), SEEDS, 21).rows
+    shipped = resampled_metrics(found[MODEL], "zero")["mIoU"]
+    for name, rows in found.items():
+        low, high = np.percentile(shipped - resampled_metrics(rows, "zero")["mIoU"], [2.5, 97.5])
+        print(f"{name:40} {figure(rows):6.2f}   behind by {low:6.2f} to {high:6.2f}")
+    print(f"{'ceiling with its masks':40} {ceiling(seen, preset):6.2f}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
