@@ -102,10 +102,17 @@ def test_without_options_a_figure_its_interval_and_the_record(bench, tmp_path):
     done = bench("run", "--results", "records")
     assert done.returncode == 0, done.stderr
     assert "mIoU" in done.stdout and "95 % interval" in done.stdout
-    path = tmp_path / "records" / done.stdout.split("record: records/")[1].strip()
-    record = json.loads(path.read_text())
-    assert record["dataset"]["images"] == 400 and not record["dataset"]["limited"]
-    assert path.with_name(record["rows"]["file"]).is_file()
+    trained, untrained = (
+        tmp_path / "records" / part.split("\n")[0].strip() for part in done.stdout.split("record: records/")[1:]
+    )
+    figures = []
+    for path, model in ((trained, "maskcontrast-shapes"), (untrained, "random-shapes")):
+        record = json.loads(path.read_text())
+        assert record["model"]["id"] == model
+        assert record["dataset"]["images"] == 400 and not record["dataset"]["limited"]
+        assert path.with_name(record["rows"]["file"]).is_file()
+        figures.append(record["metrics"]["mIoU"]["value"])
+    assert figures[0] > figures[1] + 20
 
 
 def test_twice_gives_the_same_figures_to_the_last_digit(bench):
@@ -272,7 +279,8 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(environment
         (("run", "--set", "restarts=many"), ("restarts",)),
         (("run", "--set", "restarts"), ("KEY=VALUE",)),
         (("run", "--clusters", "0"), ("--clusters",)),
-        (("run", "--weights", "x.pth"), ("random-shapes",)),
+        (("run", "--weights", "x.pth"), ("--weights fits one model",)),
+        (("run", "--weights", "x.pth", "--model", "random-shapes"), ("random-shapes",)),
         (("run", "--seed", "2147483647"), ("seeds 2147483647 to", "out of range")),
         (("run", "--set", "std=[0,0,0]"), ("--set std", "must be positive")),
         (("run", "--set", "input=[1000000,9]"), ("--set input",)),
@@ -434,7 +442,8 @@ def test_settings_go_flag_then_environment_then_file(bench, tmp_path):
     assert record["dataset"]["images"] == 30 and (tmp_path / "from-file").is_dir()
     bench("run", "--model", "random-shapes", BENCH_RESULTS="from-environment")
     assert (tmp_path / "from-environment").is_dir()
-    record = json.loads(bench("run", "--json", "--limit", "40", "--results", "from-flag").stdout)
+    given = ("run", "--json", "--model", "random-shapes", "--limit", "40", "--results", "from-flag")
+    record = json.loads(bench(*given).stdout)
     assert record["dataset"]["images"] == 40 and (tmp_path / "from-flag").is_dir()
     (tmp_path / "bench.toml").write_text("[run]\nlimt = 3\n")
     said(bench("run"), 2, "bench.toml", "limt")
