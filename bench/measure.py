@@ -156,6 +156,7 @@ def _measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: 
     painted = seeds[0].painted
     require_labels(any(len(table) for table in painted.counts), plan.samples)
 
+    @functools.cache
     def final(seed: int) -> tuple[Painted, ShardStore]:
         """What the chosen classifier of a seed painted, and where its maps are."""
         found, kept = _classify(plan, preset, features, seeds[seed].classifier, engine, settings, refine=preset.crf)
@@ -295,7 +296,8 @@ def solver_gap(made: Record, plan: Plan, engine: Engine, settings: Settings) -> 
         return float(json.loads(known.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         pass
-    observations = _look(plan, plan.samples, plan.preset, engine, settings)
+    # what `measure` has just seen; --fresh asks for one new pass, not for two
+    observations = _look(plan, plan.samples, plan.preset, engine, replace(settings, fresh=False))
     theirs = plan.preset.model_copy(update={"solver": "minibatch"})
     gpu = kmeans.use_gpu(engine.device.type)
     means = [_mean_miou(observations, preset, plan, gpu) for preset in (plan.preset, theirs)]

@@ -277,6 +277,14 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def read_value(value: Any) -> Any:
+    """The value after `--set KEY=`: text is read as JSON where it is JSON."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError:
+        return value
+
+
 def override(preset: Preset, entries: dict[str, Any]) -> Preset:
     """`preset` with `--set KEY=VALUE` entries applied; text is read as JSON where it is JSON.
 
@@ -287,10 +295,7 @@ def override(preset: Preset, entries: dict[str, Any]) -> Preset:
     for key, text in entries.items():
         if key not in known:
             raise unknown_name("preset entry", key, known, "bench list protocols")
-        try:
-            values[key] = json.loads(text) if isinstance(text, str) else text
-        except json.JSONDecodeError:
-            values[key] = text
+        values[key] = read_value(text)
     try:
         return type(preset).model_validate(values)
     except ValidationError as error:

@@ -6,7 +6,6 @@ both. Unknown keys are errors, so a typo never trains the default.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from bench.cards import Architecture, Card, first_problem
 from bench.errors import WrongName, unknown_name
+from bench.presets import read_value
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -127,10 +127,7 @@ def override(recipe: Recipe, entries: Mapping[str, Any]) -> Recipe:
         known = [k for k in settable if k != "architecture"] + [f"architecture.{k}" for k in settable["architecture"]]
         if key not in known:
             raise unknown_name("recipe entry", key, known, "bench list recipes")
-        try:
-            table[name] = json.loads(value) if isinstance(value, str) else value
-        except json.JSONDecodeError:
-            table[name] = value
+        table[name] = read_value(value)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
