@@ -18,6 +18,14 @@ from tests.checkpoints import value_hash, values
 
 NARROW = Architecture(backbone="resnet18", width=4, decoder_width=8, embedding=6)
 EVERY = 997  # the reference's figures keep one row of the logits in so many
+HEADS = (1e-4, 1e-3, 1e-3)
+GRADIENTS_WITHIN = {
+    "backbone": (1e-4, 6e-3, 2e-2),
+    "decoder": (1e-4, 1e-3, 2e-3),
+    "head": HEADS,
+    "classification_head": HEADS,
+}
+"""Of the sum of magnitudes, in each of the three steps."""
 
 
 def narrow(**settings):
@@ -79,14 +87,14 @@ def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, na
             assert getattr(given, key).item() == pytest.approx(step[key], abs=1e-4)
         assert list(seen["logits"].shape) == step["logits_shape"]
         rows = seen["logits"].detach().numpy()[::EVERY]
-        # rounding grows with steps: in the third, one thread and two differ by a few thousandths
+        # Rounding grows with steps, and with depth: a float64 run of the same steps is away from the reference's
+        # float32 by this much (tools/pretrain_rounding.py), so closer than that nobody's float32 can be held.
         assert np.abs(rows - arrays[f"logits_first_rows_{number}"]).max() < (1e-5, 1e-4, 1e-2)[number]
         targets = masks[0].nonzero(as_tuple=True)[0]
         assert torch.bincount(targets).tolist() == step["labels_hist"]
         assert losses.class_weights(targets, 132)[:5].tolist() == pytest.approx(step["w_class"], rel=1e-6)
         for key, expected in step["grads"].items():
-            # and with depth: there they differ by 0.7 % in the first layers
-            relative = 1e-4 if number == 0 else 1e-3 if "head" in key else 2e-2
+            relative = GRADIENTS_WITHIN[key.split(".")[0]][number]
             assert close_sums(module.model_q.get_parameter(key).grad, expected, relative), (number, key)
         optimizer.step()
         state = module.state_dict()
