@@ -153,6 +153,8 @@ class Download(_Entry):
     bytes: Annotated[int, Field(ge=1)] | None = None
     sha256: Sha256 | None = None
     """Left out where nobody published one."""
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    """Only where a publisher gave no other: it tells a broken file, and no forged one."""
     unpack: bool = False
     """Whether it is an archive whose content is wanted."""
     into: str = ""

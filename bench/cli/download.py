@@ -110,7 +110,7 @@ def _print_plan(items: Sequence[Item], network: Network | None, *, to_stderr: bo
     for item in items:
         size = item.bytes if network is None or is_there(item) else size_of(item, network)
         shown = _size(size) if size is not None else "not known"
-        rows.append((item.file, shown, status(item), ", ".join(host(url) for url in item.urls), str(item.path)))
+        rows.append((item.file, shown, status(item), ", ".join(dict.fromkeys(map(host, item.urls))), str(item.path)))
     echo_table(rows, err=to_stderr)
     for item in items:
         about = [f"licence: {item.licence}", item.note, f"unpacked to {item.goal}" if item.unpack else ""]

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPResponse
+from pathlib import Path
 
 from bench.download.drive import Answer, looks_like_page, read_page
 from bench.download.http import NETWORK, Failure, fail, host, open_url
 from bench.download.items import Item
 from bench.download.parts import Part, validator_of
 from bench.errors import BadEnvironment, BadInput, Warn
-from bench.files import sha256_file
+from bench.files import md5_file, sha256_file
 
 CHUNK = 1 << 18
 PROGRESS = 1 << 20
@@ -47,10 +48,20 @@ class Network:
 class Expected:
     """The hash a file must have, and who says so."""
 
-    sha256: str
+    digest: str
     source: str
     remedy: str = ""
     """What to do if the file has another one."""
+    md5: bool = False
+    """Whether the hash is an MD5, not a SHA-256."""
+
+    def mismatch(self, path: Path, sha256: str) -> str | None:
+        """In words, that a file (whose SHA-256 is known already) has another hash; None where it has this one."""
+        found = md5_file(path) if self.md5 else sha256
+        if found == self.digest:
+            return None
+        name = "MD5" if self.md5 else "SHA-256"
+        return f"its {name} is {found[:12]}…, the one {self.source} is {self.digest[:12]}…"
 
 
 @dataclass(frozen=True)
@@ -124,15 +135,11 @@ def _from_mirror(url: str, item: Item, part: Part, expected: Expected | None, ne
 def _verified(part: Part, before: int, expected: Expected | None) -> str:
     """The part's hash. One that is wrong is discarded, and worth another try if it was made of two pieces."""
     digest = sha256_file(part.path)
-    if expected is None or digest == expected.sha256:
+    problem = expected.mismatch(part.path, digest) if expected else None
+    if problem is None:
         return digest
     part.discard()
-    raise Failure(mismatch(digest, expected), anew=before > 0, wrong=True)
-
-
-def mismatch(digest: str, expected: Expected) -> str:
-    """In words, that a hash is not the one expected."""
-    return f"its SHA-256 is {digest[:12]}…, the one {expected.source} is {expected.sha256[:12]}…"
+    raise Failure(problem, anew=before > 0, wrong=True)
 
 
 def _transfer(source: str, address: str, item: Item, part: Part, hashed: bool, network: Network) -> Answer | None:

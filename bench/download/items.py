@@ -37,6 +37,13 @@ class Item:
     """For an archive: the folder below the root."""
     optional: bool = False
     note: str = ""
+    md5: str | None = None
+    """Published where no SHA-256 was."""
+
+    @property
+    def published(self) -> bool:
+        """Whether somebody published a checksum."""
+        return bool(self.sha256 or self.md5)
 
     @property
     def unpack(self) -> bool:
@@ -117,5 +124,5 @@ def _of_data(card: DatasetCard, download: Download, cache: Path) -> Item:
     return Item(
         card_name(card), f"datasets/{card.id}", download.file, urls, download.page, path,
         download.licence or card.licence, download.bytes, download.sha256, root if download.unpack else None,
-        download.into, download.optional, download.note,
+        download.into, download.optional, download.note, download.md5,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.download.archives import unpack
 from bench.download.drive import looks_like_page
-from bench.download.fetch import Expected, Network, fetch, mismatch
+from bench.download.fetch import Expected, Network, fetch
 from bench.download.http import Failure, open_url
 from bench.download.items import Item
 from bench.download.parts import Part
@@ -97,7 +97,7 @@ def obtain(
         if receipt is not None and not fresh:
             return Obtained(item, "unpacked before", receipt["sha256"], f"verified on {str(receipt['date'])[:10]}")
         pins = Pins(cache)
-        pin = None if item.sha256 else pins.find(item.key)
+        pin = None if item.published else pins.find(item.key)
         expected = _expected(item, None if repin else pin)
         if item.path.is_file() and not fresh:
             how, source, digest = "found", BY_HAND, _check_present(item, expected)
@@ -106,7 +106,7 @@ def obtain(
             how, source, digest = "fetched", fetched.url, fetched.sha256
         staging = _unpack(item, digest, source, network) if item.root is not None else None
         verdict = "as published"
-        if not item.sha256:
+        if not item.published:
             verdict = _pin(item, pins, pin, digest, source)
         if staging is not None and item.root is not None:
             _install(staging, item.root)
@@ -118,6 +118,8 @@ def obtain(
 def _expected(item: Item, pin: Pin | None) -> Expected | None:
     if item.sha256:
         return Expected(item.sha256, "published")
+    if item.md5:
+        return Expected(item.md5, "published", md5=True)
     if pin is None:
         return None
     return Expected(
@@ -146,8 +148,8 @@ def _check_present(item: Item, expected: Expected | None) -> str:
     if item.bytes is not None and size != item.bytes:
         raise BadInput(f"{path} has {size:,} bytes, the file has {item.bytes:,}", remedy)
     digest = sha256_file(path)
-    if expected is not None and digest != expected.sha256:
-        raise BadInput(f"{path} is not the file: {mismatch(digest, expected)}", f"{remedy} {expected.remedy}".strip())
+    if expected is not None and (problem := expected.mismatch(path, digest)):
+        raise BadInput(f"{path} is not the file: {problem}", f"{remedy} {expected.remedy}".strip())
     return digest
 
 
