@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.cells import printable
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -117,6 +119,7 @@ def parse_entries(context: click.Context, parameter: click.Parameter, values: tu
 
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:
     """Print rows in aligned columns, the last one unpadded; to stderr with `err`."""
+    rows = [tuple(printable(cell) for cell in row) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
