@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cells import one_line, printable
-from bench.cli.settings import results_folder, results_option
+from bench.cli.settings import echo_skipped, results_folder, results_option
 
 if TYPE_CHECKING:
     from bench.check import Outcome
@@ -65,8 +65,7 @@ def check(
 
     outcomes, skipped = _outcomes(results_folder(results), against, required)
     passed, line = verdict(outcomes)
-    for problem in skipped:
-        click.echo(f"warning: skipped: {one_line(problem)}", err=True)
+    echo_skipped(skipped)
     if as_json:
         _print_json(outcomes, skipped, passed, line)
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.settings import results_folder, results_option
+from bench.cli.settings import read_records, results_folder, results_option
 
 
 @click.command()
@@ -33,13 +33,10 @@ def report(form: str, figure: str | None, out: Path | None, results: Path | None
         raise click.UsageError("--figure goes with --format badge")
     from bench.files import display, write_with
     from bench.published import figures
-    from bench.record import read_all
     from bench.report import FORMATS, as_badge
 
     folder = results_folder(results)
-    stored, problems = read_all(folder)
-    for problem in problems:
-        click.echo(f"warning: skipped: {problem}", err=True)
+    stored = read_records(folder)
     text = as_badge(figures(), stored, folder, figure) if figure else FORMATS[form](figures(), stored, folder)
     if out is None:
         click.echo(text, nl=False)
