@@ -243,7 +243,7 @@ def _map_movement(old: Record, new: Record) -> tuple[str, ...]:
     if not changes:
         return ()
     lost = [name for name in dict.fromkeys(maps[0]) if name not in maps[1]]
-    lines = [f"{len(changes)} of {len(maps[0])} clusters stand for another class: {_some(changes)}"]
+    lines = [f"{len(changes)} of {len(maps[0])} predicted ids stand for another class: {_some(changes)}"]
     return (*lines, *([f"no cluster stands any longer for {_some(lost)}"] if lost else []))
 
 

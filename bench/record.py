@@ -221,16 +221,17 @@ def read_all(results: Path) -> tuple[list[Stored], list[str]]:
 def check_rows(stored: Stored) -> str | None:
     """What is wrong with a record's rows file; None if it is there and fits its hash."""
     rows = stored.record.get("rows")
-    if not isinstance(rows, dict) or "file" not in rows:
+    if rows is None:
         return "the record names no rows file"
     path = rows_path(stored)
     try:
-        fits = sha256_file(path) == rows.get("sha256")
-    except OSError as error:
-        return f"{path.name} is missing" if not path.exists() else f"{path.name} cannot be read: {error.strerror}"
-    return None if fits else f"{path.name} does not fit the record's hash"
+        return None if sha256_file(path) == rows["sha256"] else f"{path.name} does not fit the record's hash"
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    except (OSError, ValueError) as error:
+        return f"{path.name} cannot be read: {error}"
 
 
 def rows_path(stored: Stored) -> Path:
     """Where a record's rows lie: beside it, whatever folder the record may name."""
-    return stored.path.parent / Path(str(stored.record["rows"]["file"])).name
+    return stored.path.parent / Path(stored.record["rows"]["file"]).name

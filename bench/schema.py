@@ -69,6 +69,11 @@ class _Confusion(_Entry):
     mean: list[list[Number]] = []
 
 
+class _Rows(_Entry):
+    file: str
+    sha256: str
+
+
 class _Record(_Entry):
     model: _Model
     dataset: _Dataset
@@ -80,6 +85,7 @@ class _Record(_Entry):
     confusion: _Confusion | None = None
     cluster_to_class: list[list[int]] = []
     solver_gap: Number | None = None
+    rows: _Rows | None = None
     created: str = ""
 
 

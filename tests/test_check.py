@@ -152,7 +152,7 @@ def test_a_moved_record_fails_and_shows_where(before, after, change, status):
     outcome, (passed, _) = compared([keep(before, old)], [keep(after, new)])
     assert (outcome.status, outcome.fails, passed) == (status, True, False)
     assert outcome.movement == (Movement("cat", 46.0, 46 + 20 * change), Movement("cow", 1.0, 0.5))
-    assert outcome.clusters == ("2 of 3 clusters stand for another class: 1: cat → cow, 2: cow → cat",)
+    assert outcome.clusters == ("2 of 3 predicted ids stand for another class: 1: cat → cow, 2: cow → cat",)
 
 
 def test_a_move_within_the_seeds_spread_is_no_regression(before, after):

@@ -310,7 +310,7 @@ def test_the_summary_shows_per_class_movement_and_the_cluster_map(tmp_path, monk
     assert text.startswith("what another step wrote\n")
     assert "FAILED" in text
     assert "| cat | 46.00 | 6.50 | -39.50 |" in text
-    assert "1 of 3 clusters stand for another class: 1: cat → cow" in text
+    assert "1 of 3 predicted ids stand for another class: 1: cat → cow" in text
     assert "no cluster stands any longer for cat" in text
     assert "44.20 earlier, 40.00 now" in text
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench.check import against_published, against_records, verdict
@@ -73,7 +73,10 @@ def run_everything(results):
             assert error.problem
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(("rows", "file"), "x" * 5000)
+@example(("rows", "file"), "\0")
+@example(("metrics", "mIoU", "value"), 10**400)
 @given(st.sampled_from(list(places(ENTRY))), st.just(...) | VALUES)
 def test_any_entry_may_hold_anything(path, new):
     if new is ... and not path:
