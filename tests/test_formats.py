@@ -225,6 +225,15 @@ def test_a_hostile_name_changes_no_figure_and_adds_no_cell(tmp_path, name):
     assert not re.search(r"(?m)^\s*[\[*]", text["latex"])
 
 
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_stays_on_its_line_of_a_listing(tmp_path, name):
+    record = hostile(name, tmp_path)[1][0].record
+    (tmp_path / "x.json").write_text(json.dumps(record), encoding="utf-8")
+    done = bench("list", "results", "--results", tmp_path)
+    assert (done.code, len(done.stdout.splitlines())) == (0, 2)
+    assert not {"\x1b", "\x00", "\u202e", "\x85"} & set(done.stdout)
+
+
 @given(st.text())
 def test_any_text_is_one_safe_cell(text):
     for cell in (one_line(text), markdown_cell(text), latex_cell(text), str(csv_cell(text))):

@@ -67,8 +67,10 @@ def _print(found: Comparison) -> None:
     echo_table([_who(name, found.metric, *pair) for name, pair in zip("AB", values, strict=True)])
     for name, (stored, _) in zip("AB", values, strict=True):
         click.echo(f"labels seen by {name}: {one_line(stored.record['model']['supervision'])}")
+    limited, modified = dataset["limited"], protocol.get("modified")
     click.echo(
-        f"{dataset['id']} {one_line(dataset['split'])}, {dataset['images']} images, {one_line(protocol['id'])}, "
+        f"{dataset['id']} {one_line(dataset['split'])}, {dataset['images']} images{' (limited)' if limited else ''}, "
+        f"{one_line(protocol['id'])}{' (modified)' if modified else ''}, "
         f"fingerprint {one_line(protocol['fingerprint'])[:8]}"
     )
     click.echo(f"\n{found.metric}: B − A = {chosen.difference:+.2f}, {_bounds(chosen, found.resamples)}")
@@ -83,14 +85,9 @@ def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...
     from bench.files import display
 
     record = stored.record
-    seeds = len(record.get("seeds", []))
-    return (
-        name,
-        record["model"]["id"],
-        f"{metric} {value:.2f}",
-        f"{seeds} seed{'' if seeds == 1 else 's'}" if seeds else "no seeds",
-        display(stored.path),
-    )
+    seeds, spread = len(record.get("seeds", [])), record["metrics"][metric].get("std")
+    over = f"± {spread:.2f} over {seeds} seeds" if spread is not None else "one seed" if seeds else "no seeds"
+    return name, record["model"]["id"], f"{metric} {value:.2f}", over, display(stored.path)
 
 
 def _bounds(one: Difference, resamples: int) -> str:
