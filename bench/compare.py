@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.bootstrap import RESAMPLES
-from bench.errors import BadInput, unknown_name
-from bench.paired import Difference, of_confusion, of_frames
-from bench.protocols.davis import Tracked
+from bench.errors import BadInput, WrongName, unknown_name
+from bench.paired import Difference, of_confusion, of_frames, same_objects
+from bench.protocols.davis import METRICS, Tracked
 from bench.record import Record, Stored, check_rows, read, rows_path, seed_metrics
 from bench.rows import ConfusionRows
 from bench.video.rows import FrameRows
 
 Kind = TypeVar("Kind", ConfusionRows, FrameRows)
 
+IMAGE_METRICS = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
+"""What `bench.metrics.from_sums` makes of confusion rows."""
 AGREE = 1e-6
 """Points by which a record's figure may differ from what its rows give: the order of a sum."""
 
@@ -176,14 +178,17 @@ def _require_figure(stored: Stored, name: str, metric: str, value: float) -> Non
     )
 
 
-def _require_metric(metric: str, known: Sequence[str], records: Sequence[Record]) -> None:
+def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> None:
     if metric not in known:
-        raise unknown_name("metric", metric, known, "bench compare --help")
-    if missing := [name for name, record in zip("AB", records, strict=True) if metric not in record["metrics"]]:
-        raise BadInput(f"{missing[0]} has no {metric}: it is undefined for a part of it, or was not measured")
+        raise WrongName(f"rows give no metric '{metric}'", f"Those of these records give {', '.join(known)}.")
+    for name, record in (("A", a), ("B", b)):
+        if metric not in record["metrics"]:
+            have = ", ".join(record["metrics"])
+            raise BadInput(f"{name} has no {metric}, only {have}", "Choose one that both have with --metric.")
 
 
 def _compare_images(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
+    _require_metric(metric, IMAGE_METRICS, a.record, b.record)
     rows = [_load(ConfusionRows, stored, name) for name, stored in (("A", a), ("B", b))]
     names = [_classes(stored.record, own.num_classes) for stored, own in zip((a, b), rows, strict=True)]
     if names[0] != names[1]:
@@ -197,8 +202,11 @@ def _compare_images(a: Stored, b: Stored, metric: str, resamples: int) -> Compar
         per_seed = seed_metrics(own, absent)
         for key in per_seed[0]:
             _require_figure(stored, name, key, sum(values[key] for values in per_seed) / len(per_seed))
-    metrics, classes = _paired(lambda: of_confusion(rows[0], rows[1], absent, resamples))
-    _require_metric(metric, list(metrics), (a.record, b.record))
+    try:
+        second = rows[1].in_order(rows[0].ids)
+    except ValueError as error:
+        raise _not_a_pair("images") from error
+    metrics, classes = of_confusion(rows[0], second, absent, resamples)
     parts = [
         Part(name, _known(one.first), _known(one.second), _known(one.difference), _bounds(one))
         for name, one in zip(names[0], classes, strict=True)
@@ -207,25 +215,20 @@ def _compare_images(a: Stored, b: Stored, metric: str, resamples: int) -> Compar
 
 
 def _compare_videos(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
+    _require_metric(metric, METRICS, a.record, b.record)
     rows = [_load(FrameRows, stored, name) for name, stored in (("A", a), ("B", b))]
     for name, stored, own in zip("AB", (a, b), rows, strict=True):
         for key, entry in Tracked(own).figures()["metrics"].items():
             _require_figure(stored, name, key, entry["value"])
-    metrics, sequences = _paired(lambda: of_frames(rows[0], rows[1], resamples))
-    _require_metric(metric, list(metrics), (a.record, b.record))
+    if not same_objects(rows[0], rows[1]):
+        raise _not_a_pair("objects or frames")
+    metrics, sequences = of_frames(rows[0], rows[1], resamples)
     parts = [Part(name, one, other, other - one, None) for name, (one, other) in sequences.items()]
     return Comparison(a, b, metric, metrics, tuple(parts), "sequences", resamples)
 
 
-Result = TypeVar("Result")
-
-
-def _paired(work: Callable[[], Result]) -> Result:
-    """Rows that fit their records but not each other are bad input."""
-    try:
-        return work()
-    except ValueError as error:
-        raise BadInput(f"the rows of A and B do not belong together: {error}", "Run both again.") from error
+def _not_a_pair(what: str) -> BadInput:
+    return BadInput(f"the rows of A and B are of other {what}, whatever their records say", "Run both again.")
 
 
 def _classes(record: Record, count: int) -> list[str]:

@@ -87,6 +87,12 @@ def _difference(first: float, second: float, resampled: Float) -> Difference:
     return Difference(first, second, second - first, *interval(resampled), p_value(resampled))
 
 
+def same_objects(first: FrameRows, second: FrameRows) -> bool:
+    """Whether two runs were measured on the same objects in the same frames."""
+    same = np.array_equal(first.frame, second.frame) and np.array_equal(first.object, second.object)
+    return same and first.ids == second.ids
+
+
 def of_frames(
     first: FrameRows, second: FrameRows, resamples: int = RESAMPLES
 ) -> tuple[dict[str, Difference], dict[str, tuple[float, float]]]:
@@ -94,9 +100,7 @@ def of_frames(
 
     Raises ValueError for rows of other objects or frames.
     """
-    if first.ids != second.ids or not (
-        np.array_equal(first.frame, second.frame) and np.array_equal(first.object, second.object)
-    ):
+    if not same_objects(first, second):
         raise ValueError("other objects or frames")
     tables, draws = [], []
     for rows in (first, second):

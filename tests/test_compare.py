@@ -223,9 +223,19 @@ def test_rows_of_another_record_with_a_forged_hash_are_refused(tmp_path, pair):
 
 
 def test_a_metric_that_rows_do_not_give_is_a_wrong_name(pair):
-    with pytest.raises(WrongName, match="unknown metric 'miou'") as caught:
-        compare(*pair, "miou", 100)
-    assert "mIoU" in caught.value.remedy
+    with pytest.raises(WrongName, match="no metric 'nmi'") as caught:
+        compare(*pair, "nmi", 100)
+    assert all(name in caught.value.remedy for name in compare(*pair, resamples=100).metrics)
+
+
+def test_a_record_without_the_metric_is_refused_before_its_rows_are_looked_for(tmp_path, pair, rows):
+    def change(record):
+        record["metrics"] = {"clusters_used": record["metrics"]["mIoU"]}
+
+    other = changed(tmp_path, rows[1], change)
+    other.path.with_name("clustering.rows.npz").unlink()
+    with pytest.raises(BadInput, match="B has no mIoU, only clusters_used"):
+        compare(pair[0], other)
 
 
 def frames(seed, sequences=6):
@@ -271,9 +281,16 @@ def test_the_same_sequences_are_drawn_for_both_videos():
     assert metrics["F_mean"].p == 1
 
 
-def test_videos_of_other_objects_are_refused():
+def test_videos_of_other_objects_are_refused(tmp_path):
+    own = frames(1), frames(1, sequences=5)
     with pytest.raises(ValueError, match="objects"):
-        of_frames(frames(1), frames(1, sequences=5), 100)
+        of_frames(*own, 100)
+    stored = [keep(tmp_path, video_record(rows, name), rows) for rows, name in zip(own, ("one", "two"), strict=True)]
+    with pytest.raises(BadInput, match="A saw 54 images"):
+        compare(*stored)
+    renamed = replace(own[0], ids=tuple(name.replace("seq0", "other") for name in own[0].ids))
+    with pytest.raises(BadInput, match="other objects or frames"):
+        compare(stored[0], keep(tmp_path, video_record(renamed, "three"), renamed))
 
 
 def test_a_record_is_found_by_path_and_by_name(tmp_path, pair):
