@@ -87,7 +87,8 @@ def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...
     record = stored.record
     seeds, spread = len(record.get("seeds", [])), record["metrics"][metric].get("std")
     over = f"± {spread:.2f} over {seeds} seeds" if spread is not None else "one seed" if seeds else "no seeds"
-    return name, record["model"]["id"], f"{metric} {value:.2f}", over, display(stored.path)
+    marks = "".join(f", {variation}" for variation in record["protocol"].get("variations", []))
+    return name, record["model"]["id"], f"{metric} {value:.2f}", over + marks, display(stored.path)
 
 
 def _bounds(one: Difference, resamples: int) -> str:

@@ -6,8 +6,8 @@ draws a data set from it, and asks whether the interval that the record would ha
 interval of `bench compare` with a second model holds the true difference. Classes are unequally frequent and unequally
 hard, objects of log-normal size; the rarest class has 45 images or more on average in a data set, seldom under 30.
 
-1000 trials of four settings take about five minutes on one core. At a true coverage of 95 % the share of 1000
-trials has a standard error of 0.7 points.
+1000 trials of the four settings take some minutes on one core. At a true coverage of 95 % the share of 1000 trials
+has a standard error of 0.7 points.
 """
 
 from __future__ import annotations
