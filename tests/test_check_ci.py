@@ -20,13 +20,6 @@ SUP = "maskcontrast-sup"
 FIGURE = f"{SUP} pascal-voc val clustering mIoU"
 
 
-@pytest.fixture(autouse=True)
-def _no_service(monkeypatch):
-    """The tests may themselves run on such a service."""
-    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def parsed(line):
     """A workflow command as the service reads it: (kind, properties, message); None for a line of log."""
     match = re.fullmatch(r"\s*::(\w+)(?: (.*?))?::(.*)", line)
@@ -158,6 +151,19 @@ def test_a_model_known_by_its_folder_alone_may_be_required_and_fails(tmp_path):
     code, data = check(tmp_path, "--require", "my-model")
     assert (code, status_of(data, "my-model")) == (1, ("not run", True))
     assert bench("check", "--results", tmp_path, "--require", "my-modle").code == 2
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_an_earlier_record_that_cannot_be_read_is_said_and_satisfies_no_requirement(tmp_path, damage):
+    keep(tmp_path / "after", make_record(value=44.4, created="2031"))
+    keep(tmp_path / "after", make_record(model="other", created="2031"))
+    keep(tmp_path / "before", make_record(model="other"))
+    path = keep(tmp_path / "before", make_record(value=44.4)).path
+    path.write_text(DAMAGE[damage](path.read_text(encoding="utf-8")), encoding="utf-8")
+    code, data = check(tmp_path / "after", "--against", tmp_path / "before")
+    assert (code, len(data["outcomes"]), len(data["skipped"])) == (0, 1, 1)
+    code, data = check(tmp_path / "after", "--against", tmp_path / "before", "--require", SUP)
+    assert (code, status_of(data, SUP)) == (1, ("not run", True))
 
 
 # --- schemas ---
