@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,48 +13,52 @@ from bench.frame import joined
 from bench.published import ROUNDING, Published
 from bench.record import Record, Stored, check_rows
 
+COMPARED = ("reproduced", "below", "above")
+ORDER = ("damaged", "below", "above", "reproduced", "not run", "not comparable")
+"""How outcomes are listed: what needs eyes first."""
+
+MOVED = 6
+"""How many classes, or clusters, to show when a figure moved."""
+
+
+@dataclass(frozen=True)
+class Movement:
+    """A class's IoU, or a sequence's J&F, in percent: what it was, and what it is. None where unknown."""
+
+    name: str
+    before: float | None
+    after: float | None
+
+    @property
+    def change(self) -> float:
+        """In points; an unknown value counts as 0."""
+        return (self.after or 0.0) - (self.before or 0.0)
+
 
 @dataclass(frozen=True)
 class Outcome:
     """One figure's verdict."""
 
     status: str
-    """reproduced, below, above, not run, not comparable, or damaged."""
+    """One of `ORDER`."""
     what: str
     """Model, data set, split, protocol and metric."""
     detail: str
     fails: bool
-    movement: tuple[str, ...] = ()
-    """Where a figure moved: the classes, or sequences, that changed most."""
+    movement: tuple[Movement, ...] = ()
+    """The classes, or sequences, that changed most; without earlier values the weakest."""
+    clusters: tuple[str, ...] = ()
+    """The first seed's cluster map, or how it changed."""
+    measured: bool = True
+    """Whether a record has the figure, comparable or not."""
 
 
-ORDER = ("damaged", "below", "above", "reproduced", "not run", "not comparable")
-"""How outcomes are listed: what needs eyes first."""
-
-MOVED = 6
-"""How many classes to show when a figure moved."""
-
-
-def against_published(figures: Sequence[Published], stored: Sequence[Stored], required: Sequence[str]) -> list[Outcome]:
-    """An outcome per published figure. `required` are model ids whose figures must have been run.
-
-    Raises WrongName for a required id that no figure and no record has.
-    """
-    ids = {card for figure in figures for card in figure.card} | {entry.record["model"]["id"] for entry in stored}
-    _check_required(required, ids, "bench list published")
-    outcomes = [_published_outcome(row, required) for _, row in joined(figures, stored).iterrows()]
-    outcomes += [
-        Outcome("not run", name, "required, but no published figure answers to it", True)
-        for name in required
-        if not any(_is_required(card, figure.protocol, (name,)) for figure in figures for card in figure.card)
-    ]
+def in_order(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """What fails first."""
     return sorted(outcomes, key=lambda outcome: (not outcome.fails, ORDER.index(outcome.status)))
 
 
-def _check_required(required: Sequence[str], ids: set[str], listing: str) -> None:
-    for name in required:
-        if _model_of(name) not in ids:
-            raise unknown_name("required model", _model_of(name), ids, listing)
+# --- what must have been compared ---
 
 
 def _model_of(name: str) -> str:
@@ -61,38 +66,69 @@ def _model_of(name: str) -> str:
     return name.partition("/")[0]
 
 
-def _is_required(model: str, protocol: str, required: Sequence[str]) -> bool:
-    return bool({model, f"{model}/{protocol}"} & set(required))
+def _require_known(required: Sequence[str], ids: Collection[str], listing: str) -> None:
+    for name in required:
+        if _model_of(name) not in ids:
+            raise unknown_name("required model", _model_of(name), ids, listing)
+
+
+def _is_required(models: Collection[str], protocol: str, required: Sequence[str]) -> bool:
+    return any({model, f"{model}/{protocol}"} & set(required) for model in models)
+
+
+def _unanswered(required: Sequence[str], answered: Collection[tuple[str, str]], why: str) -> list[Outcome]:
+    """A failure for every required name that no (model, protocol) with an outcome of its own answers to."""
+    return [
+        Outcome("not run", name, why, True, measured=False)
+        for name in required
+        if not any(_is_required([model], protocol, [name]) for model, protocol in answered)
+    ]
+
+
+# --- against published figures ---
+
+
+def against_published(
+    figures: Sequence[Published], stored: Sequence[Stored], required: Sequence[str], known: Collection[str] = ()
+) -> list[Outcome]:
+    """An outcome per published figure. `required` are models whose figures (of a protocol) must have been compared.
+
+    Raises WrongName for a required id that no figure, no record and none of the `known` ids has.
+    """
+    answered = {(card, figure.protocol) for figure in figures for card in figure.card}
+    _require_known(required, {model for model, _ in answered} | _models(stored) | set(known), "bench list models")
+    outcomes = [_published_outcome(row, required) for _, row in joined(figures, stored).iterrows()]
+    return in_order([*outcomes, *_unanswered(required, answered, "required, but no published figure answers to it")])
+
+
+def _models(stored: Sequence[Stored]) -> set[str]:
+    return {entry.record["model"]["id"] for entry in stored}
 
 
 def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
     answer: Stored | None = row["record"]
     name = answer.record["model"]["id"] if answer else " or ".join(row["card"]) or row["model"]
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"
-    wanted = any(_is_required(card, row["protocol"], required) for card in row["card"])
+    wanted = _is_required(row["card"], row["protocol"], required)
     status = row["status"]
     if answer and (problem := check_rows(answer)):
         return Outcome("damaged", what, problem, True)
-    if status in ("not run", "not comparable"):
+    if status not in COMPARED:
         shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
-        return Outcome(status, what, f"{shown}; {row['reason']}", wanted)
+        return Outcome(status, what, f"{shown}; {row['reason']}", wanted, measured=answer is not None)
     detail = (
         f"{row['value']:g} published, {row['measured']:.2f} measured, difference {row['difference']:+.2f}, "
         f"tolerance {row['tolerance']:.2f}"
     )
-    return Outcome(
-        status,
-        what,
-        detail,
-        status != "reproduced",
-        _weakest(answer.record) if answer and status != "reproduced" else (),
-    )
+    if status == "reproduced" or answer is None:
+        return Outcome(status, what, detail, False)
+    return Outcome(status, what, detail, True, _weakest(answer.record), _cluster_map(answer.record))
 
 
-def _weakest(record: Record) -> tuple[str, ...]:
-    """The parts of a figure that missed, worst first; the published values of the parts are rarely known."""
+def _weakest(record: Record) -> tuple[Movement, ...]:
+    """The parts of a figure that missed, worst first; their published values are not known."""
     known = sorted((value, name) for name, value in _parts(record).items() if value is not None)
-    return tuple(f"{name} {value:.1f}" for value, name in known[:MOVED])
+    return tuple(Movement(name, None, value) for value, name in known[:MOVED])
 
 
 def _parts(record: Record) -> dict[str, float | None]:
@@ -101,29 +137,24 @@ def _parts(record: Record) -> dict[str, float | None]:
     return record.get("per_class", {}) | {name: entry.get("JF_mean") for name, entry in sequences.items()}
 
 
-def against_records(earlier: Sequence[Stored], stored: Sequence[Stored], required: Sequence[str]) -> list[Outcome]:
-    """An outcome per metric of every earlier record, held against the record of the same run now."""
-    now = {_identity(entry.record): entry for entry in stored}
-    ids = {entry.record["model"]["id"] for entry in (*earlier, *stored)}
-    _check_required(required, ids, "bench list results")
-    compared = {entry.record["model"]["id"] for entry in earlier}
-    outcomes = [
-        Outcome("not run", name, "required, but there is no earlier record of it", True)
-        for name in required
-        if _model_of(name) not in compared
-    ]
+# --- against earlier records ---
+
+
+def against_records(
+    earlier: Sequence[Stored], stored: Sequence[Stored], required: Sequence[str], known: Collection[str] = ()
+) -> list[Outcome]:
+    """An outcome per metric of every earlier record, held against the newest record of the same run now.
+
+    Raises WrongName for a required id that no record and none of the `known` ids has.
+    """
+    _require_known(required, _models(earlier) | _models(stored) | set(known), "bench list results")
+    by_age = sorted(stored, key=lambda entry: str(entry.record.get("created", "")))
+    now = {_identity(entry.record): entry for entry in by_age}
+    answered = {(entry.record["model"]["id"], entry.record["protocol"]["id"]) for entry in earlier}
+    outcomes = _unanswered(required, answered, "required, but there is no earlier record of it")
     for old in earlier:
-        new = now.get(_identity(old.record))
-        for metric, before in old.record["metrics"].items():
-            what = " ".join([*_identity(old.record)[:4], metric])
-            wanted = _is_required(old.record["model"]["id"], old.record["protocol"]["id"], required)
-            if new is None or metric not in new.record["metrics"]:
-                outcomes.append(Outcome("not run", what, f"{before['value']:.2f} earlier", wanted))
-            elif problem := check_rows(new):
-                outcomes.append(Outcome("damaged", what, problem, True))
-            else:
-                outcomes.append(_moved(what, metric, old.record, new.record, wanted))
-    return outcomes
+        outcomes += _record_outcomes(old, now.get(_identity(old.record)), required)
+    return in_order(outcomes)
 
 
 def _identity(record: Record) -> tuple[str, ...]:
@@ -139,13 +170,32 @@ def _identity(record: Record) -> tuple[str, ...]:
     )
 
 
+def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str]) -> list[Outcome]:
+    """One outcome per metric of an earlier record."""
+    wanted = _is_required([old.record["model"]["id"]], old.record["protocol"]["id"], required)
+    problem = new and check_rows(new)
+    outcomes = []
+    for metric, before in old.record["metrics"].items():
+        what = " ".join([*_identity(old.record)[:4], metric])
+        if new is None or metric not in new.record["metrics"]:
+            outcomes.append(Outcome("not run", what, f"{before['value']:.2f} earlier", wanted, measured=False))
+        elif problem:
+            outcomes.append(Outcome("damaged", what, problem, True))
+        elif new.record == old.record:
+            reason = f"{before['value']:.2f} earlier; the record is that very one, nothing was run since"
+            outcomes.append(Outcome("not run", what, reason, wanted, measured=False))
+        else:
+            outcomes.append(_moved(what, metric, old.record, new.record, wanted))
+    return outcomes
+
+
 def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Outcome:
     """Two means over seeds differ by chance by about s·√(1/n + 1/m); beyond twice that, something changed."""
     before, after = old["metrics"][metric], new["metrics"][metric]
     if old["dataset"]["manifest"] != new["dataset"]["manifest"]:
         return Outcome("not comparable", what, "the two runs saw different images or labels", wanted)
     spread = max(before.get("std") or 0.0, after.get("std") or 0.0)
-    sizes = [max(1, len(entry.get("per_seed") or [0])) for entry in (before, after)]
+    sizes = [len(entry["per_seed"]) for entry in (before, after)]
     allowed = ROUNDING + 2 * spread * math.sqrt(sum(1 / n for n in sizes))
     difference = after["value"] - before["value"]
     status = "reproduced" if abs(difference) <= allowed else "below" if difference < 0 else "above"
@@ -153,29 +203,61 @@ def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Ou
         f"{before['value']:.2f} earlier, {after['value']:.2f} now, difference {difference:+.2f}, "
         f"tolerance {allowed:.2f}"
     )
-    moved = () if status == "reproduced" else (*_class_movement(old, new), *_map_movement(old, new))
-    return Outcome(status, what, detail, status != "reproduced", moved)
+    if status == "reproduced":
+        return Outcome(status, what, detail, False)
+    return Outcome(status, what, detail, True, _part_movement(old, new), _map_movement(old, new))
 
 
-def _class_movement(old: Record, new: Record) -> list[str]:
+def _part_movement(old: Record, new: Record) -> tuple[Movement, ...]:
     before, after = _parts(old), _parts(new)
-    changes = [((after.get(name) or 0.0) - (value or 0.0), name) for name, value in before.items()]
-    changes.sort(key=lambda change: -abs(change[0]))
-    return [
-        f"{name} {before[name] or 0.0:.1f} → {after.get(name) or 0.0:.1f}" for change, name in changes[:MOVED] if change
-    ]
+    changes = [Movement(name, before.get(name), after.get(name)) for name in before | after]
+    changes.sort(key=lambda movement: -abs(movement.change))
+    return tuple(movement for movement in changes[:MOVED] if movement.change)
 
 
-def _map_movement(old: Record, new: Record) -> list[str]:
-    """Whether clusters changed their class, under the first seed."""
-    maps = [record.get("cluster_to_class") or [[]] for record in (old, new)]
-    changed = sum(a != b for a, b in zip(maps[0][0], maps[1][0], strict=False))
-    return [f"{changed} of {len(maps[0][0])} clusters stand for another class"] if changed else []
+# --- cluster maps ---
+
+
+def _first_map(record: Record) -> list[str]:
+    """Of every predicted id under the first seed (0 is background, cluster k is k + 1) its class's name."""
+    maps = record.get("cluster_to_class") or [[]]
+    names = (record.get("confusion") or {}).get("classes") or list(record.get("per_class") or {})
+    return [names[c] if 0 <= c < len(names) else "no class" if c < 0 else f"class {c}" for c in maps[0]]
+
+
+def _cluster_map(record: Record) -> tuple[str, ...]:
+    """The first seed's map: of every class the predicted ids that stand for it."""
+    ids: dict[str, list[str]] = defaultdict(list)
+    for number, name in enumerate(_first_map(record)):
+        ids[name].append(str(number))
+    shown = [f"{name} {_some(numbers)}" for name, numbers in ids.items()]
+    without = [name for name in record.get("per_class", {}) if ids and name not in ids]
+    lines = [f"predicted ids of each class: {_some(shown, 4 * MOVED)}"] if shown else []
+    return (*lines, *([f"no cluster stands for {_some(without)}"] if without else []))
+
+
+def _map_movement(old: Record, new: Record) -> tuple[str, ...]:
+    """Which clusters changed their class, and which classes lost their last one, under the first seed."""
+    maps = _first_map(old), _first_map(new)
+    changes = [f"{i}: {a} → {b}" for i, (a, b) in enumerate(zip(*maps, strict=False)) if a != b]
+    if not changes:
+        return ()
+    lost = [name for name in dict.fromkeys(maps[0]) if name not in maps[1]]
+    lines = [f"{len(changes)} of {len(maps[0])} predicted ids stand for another class: {_some(changes)}"]
+    return (*lines, *([f"no cluster stands any longer for {_some(lost)}"] if lost else []))
+
+
+def _some(names: Sequence[str], most: int = MOVED) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+# --- the verdict ---
 
 
 def verdict(outcomes: Sequence[Outcome]) -> tuple[bool, str]:
     """(passed, one line). A check in which nothing was compared does not pass."""
-    compared = sum(outcome.status in ("reproduced", "below", "above") for outcome in outcomes)
+    compared = sum(outcome.status in COMPARED for outcome in outcomes)
     failed = sum(outcome.fails for outcome in outcomes)
     counts = {status: sum(o.status == status for o in outcomes) for status in ORDER}
     line = ", ".join(f"{count} {status}" for status, count in counts.items() if count)

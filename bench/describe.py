@@ -14,6 +14,7 @@ from bench.protocols.davis import Tracked
 from bench.record import Record
 from bench.rows import ConfusionRows
 from bench.samples import Samples
+from bench.schema import SCHEMA
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def describe(
     else:
         figures = _confusion_figures(scored, card, protocol["preset"]["absent"])
     return {
-        "schema": record.SCHEMA,
+        "schema": SCHEMA,
         "model": model,
         "dataset": {
             "id": card.id,

@@ -12,7 +12,7 @@ from bench.presets import PRESETS
 from bench.published import Published, compare
 from bench.record import Record, Stored
 
-_RECORD_COLUMNS = [
+RECORD_COLUMNS = [
     "dataset",
     "split",
     "protocol",
@@ -66,7 +66,7 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
                     entry.path.relative_to(results).as_posix(),
                 )
             )
-    return pd.DataFrame(lines, columns=_RECORD_COLUMNS)
+    return pd.DataFrame(lines, columns=RECORD_COLUMNS)
 
 
 def best_answer(figure: Published, stored: Sequence[Stored]) -> Stored | None:

@@ -22,9 +22,19 @@ def mean_iou(iou: Float, absent: str) -> Float:
     """Mean over the classes (last axis); an absent class counts as 0 (`zero`) or not at all (`skip`)."""
     if absent == "zero":
         return np.nan_to_num(iou, nan=0.0).mean(axis=-1)
-    present = ~np.isnan(iou)
-    total = np.nan_to_num(iou, nan=0.0).sum(axis=-1)
-    return np.asarray(total / np.maximum(present.sum(axis=-1), 1))
+    return np.nan_to_num(mean_present(iou, axis=-1), nan=0.0)
+
+
+def mean_present(values: Float, axis: int) -> Float:
+    """Mean of the values that are not NaN; NaN where all are."""
+    count = (~np.isnan(values)).sum(axis=axis)
+    total = np.nan_to_num(values, nan=0.0).sum(axis=axis)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+
+
+def iou_of_sums(sums: Float) -> Float:
+    """IoU in percent per class of ...×3C sums, as `from_sums` takes them; NaN for a class that occurs nowhere."""
+    return class_iou(*np.split(np.asarray(sums, np.float64), 3, axis=-1))
 
 
 def from_sums(sums: Float, absent: str, counted: Sequence[int] | None = None) -> dict[str, Float]:

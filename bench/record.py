@@ -7,10 +7,8 @@ record last, both atomically, so a record always has its rows.
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,15 +22,14 @@ import numpy as np
 
 from bench._version import __version__
 from bench.bootstrap import intervals
-from bench.cards import ID_PATTERN
 from bench.catalogue import checkout
 from bench.errors import BadInput
 from bench.files import sha256_file, write_with
-from bench.metrics import class_iou, confusion_sums, from_sums
+from bench.metrics import confusion_sums, from_sums, iou_of_sums, mean_present
 from bench.protocols import Scored
 from bench.rows import ConfusionRows, Rows
+from bench.schema import upgraded
 
-SCHEMA = 1
 Record = dict[str, Any]
 
 _PACKAGES = (
@@ -71,10 +68,9 @@ def metrics_of(scored: Scored, absent: str) -> dict[str, dict[str, Any]]:
 
 def per_class(rows: ConfusionRows, classes: Sequence[str]) -> dict[str, float | None]:
     """Mean over the seeds of each class's IoU, percent; None for a class that occurs nowhere."""
-    values = [class_iou(*np.split(confusion_sums(rows.confusion(i)), 3)) for i in range(len(rows.seeds))]
-    present = ~np.isnan(values)
-    mean = np.nan_to_num(values, nan=0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
-    return {name: float(mean[i]) if present[:, i].any() else None for i, name in enumerate(classes)}
+    values = [iou_of_sums(confusion_sums(rows.confusion(i))) for i in range(len(rows.seeds))]
+    mean = mean_present(np.array(values), axis=0)
+    return {name: None if np.isnan(mean[i]) else float(mean[i]) for i, name in enumerate(classes)}
 
 
 def environment() -> dict[str, Any]:
@@ -185,69 +181,22 @@ def _is_free(path: Path, mine: str) -> bool:
 
 
 def read(path: Path) -> Record:
-    """Read and validate a record. Raises BadInput for a file that is damaged or no record."""
+    """Read, convert and validate a record. Raises BadInput for a file that is damaged or no record."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except (OSError, ValueError) as error:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, parse_constant=_no_constant)
+        if "\\ud" in text.lower():
+            dumps(value).encode()  # half a pair of surrogates is no text
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} is damaged: {error}", "Remove it, or run the evaluation again.") from error
-    problem = _problem(record)
+    record, problem = upgraded(value)
     if problem:
         raise BadInput(f"{path} is not a record of this program: {problem}", "Remove it from the results folder.")
-    return dict(record)
+    return record
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
-
-
-_SHAPE: dict[str, dict[str, type]] = {
-    "model": {"id": str, "weights_sha256": str, "supervision": str},
-    "dataset": {"id": str, "split": str, "images": int, "manifest": str, "limited": bool},
-    "protocol": {"id": str, "fingerprint": str, "preset": dict},
-}
-_OPTIONAL: dict[str, type] = {"seeds": list, "per_class": dict, "per_sequence": dict, "cluster_to_class": list}
-
-
-def _problem(record: Any) -> str | None:
-    """What keeps a JSON value from being a record; None if nothing does."""
-    if not isinstance(record, dict):
-        return "it is no JSON object"
-    if record.get("schema") != SCHEMA:
-        return f"schema {record.get('schema')!r} instead of {SCHEMA}"
-    for key, inner in _SHAPE.items():
-        entry = record.get(key)
-        if not isinstance(entry, dict):
-            return f"'{key}' is missing"
-        if missing := [name for name in inner if name not in entry]:
-            return f"'{key}.{missing[0]}' is missing"
-        if wrong := [name for name, kind in inner.items() if not isinstance(entry[name], kind)]:
-            return f"'{key}.{wrong[0]}' has the wrong type"
-    if odd := [key for key in ("model", "dataset") if not re.fullmatch(ID_PATTERN, record[key]["id"])]:
-        return f"'{odd[0]}.id' is no id"
-    if wrong := [name for name, kind in _OPTIONAL.items() if not isinstance(record.get(name, kind()), kind)]:
-        return f"'{wrong[0]}' has the wrong type"
-    return _metrics_problem(record)
-
-
-def _metrics_problem(record: Record) -> str | None:
-    metrics = record.get("metrics")
-    if not isinstance(metrics, dict) or not metrics:
-        return "'metrics' is missing"
-    for name, entry in metrics.items():
-        if not isinstance(entry, dict) or not _is_number(entry.get("value")):
-            return f"'metrics.{name}.value' is not a finite number"
-        values, bounds, spread = entry.get("per_seed"), entry.get("ci95"), entry.get("std")
-        if not isinstance(values, list) or not values or not all(map(_is_number, values)):
-            return f"'metrics.{name}.per_seed' is no list of finite numbers"
-        if bounds is not None and not (isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_number, bounds))):
-            return f"'metrics.{name}.ci95' is not two finite numbers"
-        if spread is not None and not _is_number(spread):
-            return f"'metrics.{name}.std' is not a finite number"
-    return None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -272,9 +221,17 @@ def read_all(results: Path) -> tuple[list[Stored], list[str]]:
 def check_rows(stored: Stored) -> str | None:
     """What is wrong with a record's rows file; None if it is there and fits its hash."""
     rows = stored.record.get("rows")
-    if not isinstance(rows, dict) or "file" not in rows:
+    if rows is None:
         return "the record names no rows file"
-    path = stored.path.parent / Path(str(rows["file"])).name
-    if not path.is_file():
+    path = rows_path(stored)
+    try:
+        return None if sha256_file(path) == rows["sha256"] else f"{path.name} does not fit the record's hash"
+    except FileNotFoundError:
         return f"{path.name} is missing"
-    return None if sha256_file(path) == rows.get("sha256") else f"{path.name} does not fit the record's hash"
+    except (OSError, ValueError) as error:
+        return f"{path.name} cannot be read: {error}"
+
+
+def rows_path(stored: Stored) -> Path:
+    """Where a record's rows lie: beside it, whatever folder the record may name."""
+    return stored.path.parent / Path(stored.record["rows"]["file"]).name

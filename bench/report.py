@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import csv
+import io
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.frame import joined, records_frame
+from bench.badge import count_badge, figure_badge
+from bench.cells import csv_cell, latex_cell, markdown_cell
+from bench.frame import RECORD_COLUMNS, joined, records_frame
 from bench.published import Published
-from bench.record import Stored
+from bench.record import Stored, dumps
 
 SEED_TASKS = ("Semantic Segmentation", "Unsupervised Semantic Segmentation", "10-shot image generation")
 """The tasks under which the archive lists the same eight figures; the third by an error of the archive."""
@@ -60,8 +64,8 @@ def _plain(row: pd.Series[Any]) -> dict[str, Any]:
     return plain
 
 
-def _render(name: str, **context: Any) -> str:
-    """Render a text template. (Pages for browsers are another matter: those are escaped.)"""
+def render(name: str, cell: Callable[[object], str], missing: str = "–", **context: Any) -> str:
+    """Render a text template; `cell` escapes text for its format. (Pages for browsers are another matter.)"""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -72,37 +76,75 @@ def _render(name: str, **context: Any) -> str:
         autoescape=False,
         keep_trailing_newline=True,
     )
-    environment.filters["cell"] = markdown_cell
-    environment.filters["points"] = lambda value: "–" if value is None else f"{value:.2f}"
-    environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.2f}"
+    environment.filters["cell"] = cell
+    environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
+    environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"
     return environment.get_template(name).render(**context)
-
-
-def markdown_cell(value: object) -> str:
-    """A value that cannot break out of its cell, whatever a card or record has in it."""
-    text = " ".join(str(value).split())
-    for sign in "\\|<>`*_[]":
-        text = text.replace(sign, "\\" + sign)
-    return text
 
 
 def as_markdown(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
     """The leaderboard as Markdown tables."""
-    return _render("leaderboard.md.j2", **leaderboard(figures, stored, results))
+    return render("leaderboard.md.j2", markdown_cell, **leaderboard(figures, stored, results))
 
 
 def as_json(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
     """The leaderboard as JSON: `published`, `measured` and `counts` of outcomes."""
-    return json.dumps(leaderboard(figures, stored, results), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return dumps(leaderboard(figures, stored, results))
+
+
+def as_csv(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+    """The leaderboard as one CSV table, UTF-8 with a header, figures in full precision.
+
+    The column `kind` says whether a line is a published figure (`value` is the published one) or a record of our own.
+    An apostrophe stands before text that a spreadsheet would take for a formula.
+    """
+    board = leaderboard(figures, stored, results)
+    lines = [{"kind": kind} | line for kind in ("published", "measured") for line in board[kind]]
+    columns = {"kind": None} | dict.fromkeys([*_columns(Published, _OUTCOME), *RECORD_COLUMNS])
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({key: csv_cell(_flat(value)) for key, value in line.items()})
+    return stream.getvalue()
+
+
+_OUTCOME = ("measured", "low", "high", "difference", "tolerance", "status", "reason")
+
+
+def _columns(kind: type[Any], more: Sequence[str]) -> list[str]:
+    return [*(field.name for field in fields(kind)), *more]
+
+
+def _flat(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def as_latex(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+    """The leaderboard as LaTeX tables for booktabs, one per data set and split."""
+    board = leaderboard(figures, stored, results)
+    for kind in ("published", "measured"):
+        board[kind].sort(key=lambda line: (line["dataset"], line["split"]))
+    return render("leaderboard.tex.j2", latex_cell, "--", **board)
 
 
 def as_pwc(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
     """The table that this project set out to reproduce, line by line as it was given."""
-    return _render("pwc.md.j2", lines=seed_table(figures, stored))
+    return render("pwc.md.j2", markdown_cell, lines=seed_table(figures, stored))
+
+
+def as_badge(figures: Sequence[Published], stored: Sequence[Stored], results: Path, figure: str | None = None) -> str:
+    """A badge for shields.io's endpoint: one record's `figure`, else how many published figures are reproduced."""
+    if figure is None:
+        return dumps(count_badge(figures, stored))
+    return dumps(figure_badge(figures, stored, results, figure))
 
 
 FORMATS: dict[str, Callable[[Sequence[Published], Sequence[Stored], Path], str]] = {
     "md": as_markdown,
     "json": as_json,
+    "csv": as_csv,
+    "latex": as_latex,
     "pwc": as_pwc,
+    "badge": as_badge,
 }

@@ -6,7 +6,8 @@ Rows are sparse; an image has a handful.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +44,15 @@ class SeedRows:
     true: npt.NDArray[np.int32]
     count: npt.NDArray[np.int64]
 
+    def require(self, images: int, classes: int) -> None:
+        """Raises ValueError for an image, class or count that cannot be."""
+        for name, limit in (("image", images), ("predicted", classes + 1), ("true", classes)):
+            column = getattr(self, name)
+            if len(column) and not 0 <= column.min() <= column.max() < limit:
+                raise ValueError(f"{name} is out of range")
+        if (self.count < 0).any():
+            raise ValueError("a count is negative")
+
 
 @dataclass(frozen=True)
 class ConfusionRows:
@@ -73,6 +83,20 @@ class ConfusionRows:
         count = np.concatenate([rows.count[hit], rows.count[matched], rows.count])
         return sparse.coo_array((count, (image, column)), shape=(len(self.ids), 3 * classes)).tocsr()
 
+    def in_order(self, ids: Sequence[str]) -> ConfusionRows:
+        """The same rows with the images in another order. Raises ValueError for ids of other images."""
+        if tuple(ids) == self.ids:
+            return self
+        place = {name: i for i, name in enumerate(ids)}
+        if len(place) != len(ids) or place.keys() != set(self.ids) or len(ids) != len(self.ids):
+            raise ValueError("other images")
+        to = np.array([place[name] for name in self.ids], np.int32)
+        seeds = tuple(replace(rows, image=to[rows.image]) for rows in self.seeds)
+        return replace(self, ids=tuple(ids), seeds=seeds, labels=self._labels_at(np.argsort(to)))
+
+    def _labels_at(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        return self.labels[:, order] if self.labels.shape[1] else self.labels
+
     def write(self, path: Path) -> None:
         """Write to an .npz file, atomically."""
         flat = {name: np.concatenate([getattr(rows, name) for rows in self.seeds]) for name in SeedRows.__annotations__}
@@ -99,6 +123,9 @@ class ConfusionRows:
             parts = {name: np.split(arrays[name], ends) for name in SeedRows.__annotations__}
             seeds = tuple(SeedRows(**{n: parts[n][i] for n in parts}) for i in range(len(arrays["lengths"])))
             counted = tuple(arrays["counted"].tolist()) if "counted" in arrays else None
-            return cls(tuple(arrays["ids"].tolist()), int(arrays["num_classes"]), seeds, arrays["labels"], counted)
+            ids, classes = tuple(arrays["ids"].tolist()), int(arrays["num_classes"])
+            for rows in seeds:
+                rows.require(len(ids), classes)
+            return cls(ids, classes, seeds, arrays["labels"], counted)
         except (KeyError, ValueError, TypeError) as error:
             raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error

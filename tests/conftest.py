@@ -18,8 +18,8 @@ GOLDEN = ROOT / "tests" / "golden"
 
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path_factory, monkeypatch):
-    """No setting of the developer's shell or home leaks into a test."""
-    for name in [name for name in os.environ if name.startswith("BENCH_")]:
+    """No setting of the developer's shell or home, or of a service that runs the tests, leaks into one."""
+    for name in [name for name in os.environ if name.startswith(("BENCH_", "GITHUB_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.check import against_published, against_records, verdict
+from bench.check import Movement, against_published, against_records, verdict
 from bench.errors import WrongName
 from bench.published import figures
 from tests.synthetic import keep, make_record, random_rows
@@ -19,8 +19,10 @@ def published(stored, required=()):
 
 
 def compared(earlier, now, required=()):
+    """The outcome of the record of 44.2, and the verdict."""
     outcomes = against_records(earlier, now, required)
-    return outcomes[0], verdict(outcomes)
+    (found,) = [outcome for outcome in outcomes if outcome.what == FIGURE]
+    return found, verdict(outcomes)
 
 
 def spoil(stored):
@@ -56,8 +58,9 @@ def test_a_figure_out_of_tolerance_fails_and_says_which_classes(tmp_path, value,
     outcome, (passed, line) = published([keep(tmp_path, make_record(value=value))])
     assert (outcome.status, outcome.fails, passed) == (status, True, False)
     assert f"1 {status}" in line
-    assert outcome.movement[0] == "cow 0.1"
+    assert outcome.movement[0] == Movement("cow", None, 0.1)
     assert len(outcome.movement) == 3
+    assert outcome.clusters == ("predicted ids of each class: background 0, cat 1, cow 2",)
 
 
 def test_without_records_nothing_is_compared_and_nothing_passes():
@@ -148,11 +151,8 @@ def test_a_moved_record_fails_and_shows_where(before, after, change, status):
     )
     outcome, (passed, _) = compared([keep(before, old)], [keep(after, new)])
     assert (outcome.status, outcome.fails, passed) == (status, True, False)
-    assert outcome.movement == (
-        f"cat 46.0 → {46 + 20 * change:.1f}",
-        "cow 1.0 → 0.5",
-        "2 of 3 clusters stand for another class",
-    )
+    assert outcome.movement == (Movement("cat", 46.0, 46 + 20 * change), Movement("cow", 1.0, 0.5))
+    assert outcome.clusters == ("2 of 3 predicted ids stand for another class: 1: cat → cow, 2: cow → cat",)
 
 
 def test_a_move_within_the_seeds_spread_is_no_regression(before, after):
@@ -163,7 +163,7 @@ def test_a_move_within_the_seeds_spread_is_no_regression(before, after):
 
 def test_a_record_that_is_gone_is_not_run(before, after):
     old = [keep(before, make_record()), keep(before, make_record(model="other"))]
-    new = [keep(after, make_record(model="other"))]
+    new = [keep(after, make_record(model="other", created="2031"))]
     outcome, (passed, _) = compared(old, new)
     assert (outcome.status, outcome.fails, passed) == ("not run", False, True)
     outcome, (passed, _) = compared(old, new, [SUP])
@@ -183,7 +183,10 @@ def test_another_run_does_not_stand_in(before, after, changes):
 @pytest.mark.parametrize("value", [44.2, 30.0])
 def test_a_run_with_other_seeds_does_not_stand_in_for_the_whole_one(before, after, value):
     other = {"modified": True, "variations": ["seeds7x3"]}
-    new = [keep(after, make_record(value=value)), keep(after, make_record(value=74.2 - value, seeds=3, protocol=other))]
+    new = [
+        keep(after, make_record(value=value, created="2031")),
+        keep(after, make_record(value=74.2 - value, seeds=3, protocol=other)),
+    ]
     for stored in (new, new[::-1]):
         outcome, _ = compared([keep(before, make_record())], stored)
         assert outcome.status == ("reproduced" if value == 44.2 else "below")
@@ -198,7 +201,10 @@ def test_other_images_are_not_comparable(before, after):
 
 def test_other_images_do_not_satisfy_a_requirement(before, after):
     old = [keep(before, make_record()), keep(before, make_record(model="other"))]
-    new = [keep(after, make_record(dataset={"manifest": "b" * 64})), keep(after, make_record(model="other"))]
+    new = [
+        keep(after, make_record(dataset={"manifest": "b" * 64})),
+        keep(after, make_record(model="other", created="2031")),
+    ]
     assert compared(old, new)[1][0]
     assert not compared(old, new, [SUP])[1][0]
 
@@ -218,7 +224,7 @@ def test_an_unknown_required_id_is_a_wrong_name_against_records_too(before, afte
 
 
 def test_a_required_model_without_an_earlier_record_does_not_pass(before, after):
-    now = [keep(after, make_record()), keep(after, make_record(model="other"))]
+    now = [keep(after, make_record()), keep(after, make_record(model="other", created="2031"))]
     assert not verdict(against_records([keep(before, make_record())], now, ["other"]))[0]
 
 

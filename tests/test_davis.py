@@ -334,11 +334,12 @@ def test_the_real_cut_from_run_to_check(realdata, small_file, command, tmp_path)
     blackswan, libby = np.mean(overlaps[:48]), np.mean(overlaps[48:])
     assert made["metrics"]["J_mean"]["value"] == pytest.approx(50 * (blackswan + libby), abs=1e-9)
 
+    shutil.copytree(tmp_path / "r", tmp_path / "before")
     code, out, _ = command(*arguments, "--json")
     again = json.loads(out)
     assert again["observed"]["from_cache"] == 2 and again["rows"]["sha256"] == made["rows"]["sha256"]
     assert "J\\_mean" in command("report", "--format", "md")[1]
-    code, out, _ = command("check", "--against", tmp_path / "r")
+    code, out, _ = command("check", "--against", tmp_path / "before")
     assert code == 0 and out.count("reproduced") >= len(METRICS)
     code, out, _ = command(*arguments, "--dry-run")
     assert code == 0 and "99 images" in out and "2 of 2 sequences are cached" in out

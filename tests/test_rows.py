@@ -1,5 +1,7 @@
 """Confusion rows: sums, and the file they lie in."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,26 @@ def test_no_flipped_byte_escapes_as_another_error(tmp_path):
             ConfusionRows.read(path)
         except BadInput:
             continue
+
+
+@pytest.mark.parametrize(
+    "column, value", [("image", 40), ("image", -1), ("predicted", 6), ("true", 5), ("true", -1), ("count", -1)]
+)
+def test_a_row_that_cannot_be_is_damage(tmp_path, column, value):
+    rows = random_rows(0, images=40, classes=5)
+    first = rows.seeds[0]
+    changed = getattr(first, column).copy()
+    changed[7] = value
+    replace(rows, seeds=(replace(first, **{column: changed}), rows.seeds[1])).write(tmp_path / "x.npz")
+    with pytest.raises(BadInput, match="damaged"):
+        ConfusionRows.read(tmp_path / "x.npz")
+
+
+def test_images_can_be_put_in_another_order_and_no_others():
+    rows = random_rows(0, images=6)
+    turned = rows.in_order(rows.ids[::-1])
+    np.testing.assert_array_equal(turned.class_sums(0).toarray(), rows.class_sums(0).toarray()[::-1])
+    np.testing.assert_array_equal(turned.labels, rows.labels[:, ::-1])
+    for ids in (rows.ids[:-1], (*rows.ids[:-1], "other"), (*rows.ids, "more"), rows.ids[:1] * 6):
+        with pytest.raises(ValueError, match="other images"):
+            rows.in_order(ids)

@@ -15,6 +15,7 @@ import click
 
 from bench._version import __version__
 from bench.cli.check import check
+from bench.cli.compare import compare
 from bench.cli.download import download
 from bench.cli.listing import list_, show
 from bench.cli.priors import priors
@@ -32,6 +33,7 @@ Examples:
   bench download pascal-voc                     a card's files: resumed, verified, unpacked
   bench score predictions --dataset pascal-voc  PNGs that any program made
   bench report --format pwc                     the paper's table beside what was measured
+  bench compare A B                             two records on the same images: difference, interval, p
 """
 
 
@@ -46,7 +48,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, score, report, check, list_, show, download, priors, train):
+for _command in (run, score, report, check, compare, list_, show, download, priors, train):
     cli.add_command(_command)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import data_root_option, data_roots, echo_table, results_folder, results_option
+from bench.cli.settings import data_root_option, data_roots, echo_table, read_records, results_folder, results_option
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard, ModelCard
@@ -123,13 +123,8 @@ def _published() -> Table:
 
 
 def _results(folder: Path) -> Table:
-    from bench.record import read_all
-
-    stored, problems = read_all(folder)
-    for problem in problems:
-        click.echo(f"warning: skipped: {problem}", err=True)
     rows = []
-    for entry in stored:
+    for entry in read_records(folder):
         record = entry.record
         modified, limited = record["protocol"].get("modified"), record["dataset"]["limited"]
         marks = (" (modified)" if modified else "") + (" (limited)" if limited else "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cells import one_line
 from bench.cli.settings import cache_option, data_root_option, data_roots, parse_entries, results_folder, results_option
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def print_record(record: Record, path: str) -> None:
     """A run's figures as a person reads them."""
     dataset, protocol = record["dataset"], record["protocol"]
     click.echo(
-        f"{record['model']['id']} on {dataset['id']} {dataset['split']} ({_size(dataset)}), {protocol['id']}"
+        f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
         + (", modified recipe" if protocol["modified"] else "")
     )
     for metric, measured in record["metrics"].items():
@@ -257,7 +258,7 @@ def print_record(record: Record, path: str) -> None:
             + answer["status"]
             + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
         )
-    click.echo(f"  labels seen: {record['model']['supervision']}")
+    click.echo(f"  labels seen: {one_line(record['model']['supervision'])}")
     click.echo(f"  record: {path}")
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from bench.cells import one_line, printable
+
+if TYPE_CHECKING:
+    from bench.record import Stored
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,6 +50,21 @@ def results_folder(given: Path | None) -> Path:
     from bench.catalogue import default_results
 
     return given.expanduser() if given else default_results()
+
+
+def read_records(folder: Path) -> list[Stored]:
+    """The records below a folder. A file that is none is told in one line and skipped."""
+    from bench.record import read_all
+
+    stored, problems = read_all(folder)
+    echo_skipped(problems)
+    return stored
+
+
+def echo_skipped(problems: Sequence[str]) -> None:
+    """Tell of files that are no records."""
+    for problem in problems:
+        click.echo(f"warning: skipped: {one_line(problem)}", err=True)
 
 
 def read_config() -> dict[str, Any]:
@@ -117,6 +137,7 @@ def parse_entries(context: click.Context, parameter: click.Parameter, values: tu
 
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:
     """Print rows in aligned columns, the last one unpadded; to stderr with `err`."""
+    rows = [tuple(printable(cell) for cell in row) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]

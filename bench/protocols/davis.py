@@ -32,9 +32,7 @@ class Tracked:
         Means are over objects, which over sequences of one object each (2016) is the mean over sequences. A figure
         that is undefined for any object is left out of its entry: it would be the mean of a part.
         """
-        objects = self.rows.objects()
-        table = object_table([(similarity, accuracy) for _, _, similarity, accuracy in objects])
-        belongs = np.array([self.rows.sequences.index(name) for name, _, _, _ in objects])
+        table, belongs = tables_of(self.rows)
         return {"metrics": _metrics(table, belongs), "per_sequence": self._per_sequence(table, belongs)}
 
     def _per_sequence(self, table: Floats, belongs: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
@@ -44,6 +42,13 @@ class Tracked:
             frames = sum(frame.rpartition("/")[0] == name for frame in self.rows.ids)
             entries[name] = {"frames": frames, "objects": len(own)} | _known(own.mean(axis=0))
         return entries
+
+
+def tables_of(rows: FrameRows) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """O×7 figures of every object, percent, and the sequence that each belongs to, counted from 0."""
+    objects = rows.objects()
+    table = object_table([(similarity, accuracy) for _, _, similarity, accuracy in objects])
+    return table, np.array([rows.sequences.index(name) for name, _, _, _ in objects])
 
 
 def object_table(objects: Sequence[tuple[Floats, Floats]]) -> Floats:
@@ -82,8 +87,13 @@ def intervals(
     Objects of one sequence share its difficulty, so they are not drawn one by one. `belongs` is each object's
     sequence, counted from 0 without gaps.
     """
+    low, high = np.percentile(resampled_means(table, belongs, resamples), [2.5, 97.5], axis=0)
+    return {name: (float(a), float(b)) for name, a, b in zip(METRICS, low, high, strict=True)}
+
+
+def resampled_means(table: Floats, belongs: npt.NDArray[np.int64], resamples: int = RESAMPLES) -> Floats:
+    """R×7: the mean over objects in every resample of whole sequences. The draws are the same for the same number."""
     count = np.bincount(belongs)
     sums = np.stack([np.bincount(belongs, column) for column in table.T], axis=1)
     chunks = [(weights @ sums) / (weights @ count)[:, None] for weights in resample_weights(len(count), resamples, 0)]
-    low, high = np.percentile(np.concatenate(chunks), [2.5, 97.5], axis=0)
-    return {name: (float(a), float(b)) for name, a, b in zip(METRICS, low, high, strict=True)}
+    return np.concatenate(chunks)

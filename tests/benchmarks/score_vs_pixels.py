@@ -11,8 +11,10 @@ import time
 import cv2
 import numpy as np
 
+from bench.bootstrap import intervals
 from bench.observations import Observation, stack
 from bench.observe import _inside_outside
+from bench.paired import of_confusion
 from bench.preprocess import resize_nearest
 from bench.presets import ClusteringPreset
 from bench.protocols.clustering import score
@@ -34,7 +36,7 @@ def make(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def observed(rng: np.random.Generator, label: np.ndarray, mask: np.ndarray) -> Observation:
-    columns = np.tile(_inside_outside(label, resize_nearest(mask, LABEL)), 2)
+    columns = np.tile(_inside_outside(label, resize_nearest(mask, LABEL), CLASSES), 2)
     classes = np.flatnonzero(columns.any(axis=1))
     prototype = rng.standard_normal(32).astype(np.float32)
     return Observation(
@@ -77,6 +79,12 @@ def main() -> None:
     metrics_of(scored, "zero")
     with_intervals = time.perf_counter() - start
     start = time.perf_counter()
+    intervals(scored.rows, "zero")
+    resampling = time.perf_counter() - start
+    start = time.perf_counter()
+    of_confusion(scored.rows, scored.rows, "zero")
+    comparing = time.perf_counter() - start
+    start = time.perf_counter()
     scan_pixels(pictures[:SCANNED], scored.rows.labels[0][:SCANNED])
     scanned = (time.perf_counter() - start) * IMAGES / SCANNED * SEEDS
     print(f"from pixels, five seeds of {IMAGES} images (scaled from {SCANNED}): {scanned:8.1f} s")
@@ -85,6 +93,8 @@ def main() -> None:
         f"and with 2000 bootstrap resamples:                          {with_intervals:8.3f} s, "
         f"{scanned / with_intervals:,.0f}x"
     )
+    print(f"the resamples alone:                                        {resampling:8.3f} s")
+    print(f"a paired comparison of two such records, every class too:   {comparing:8.3f} s")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Prints mIoU on shapes val (percent, five seeds, the standard protocol) of `maskcontrast-shapes` and of what it must
 beat: the random network, K-means on colour histograms under the shipped model's own masks, and any checkpoint
 given, such as one trained with `--set contrast_weight=0`, on the saliency loss alone. Beside each stands the
-difference to the shipped model with its 95 % interval: a bootstrap over images, the same images drawn for both.
+difference to the shipped model with its 95 % interval, a paired bootstrap as in `bench compare`.
 The ceiling is each predicted mask painted with the class that fills most of it.
 """
 
@@ -19,12 +19,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench import catalogue
-from bench.bootstrap import resampled_metrics
 from bench.engine import Engine
 from bench.files import cache_folder
 from bench.kmeans import cluster
 from bench.observations import MASK, Observations
 from bench.observe import observe
+from bench.paired import of_confusion
 from bench.preprocess import resize_image
 from bench.protocols import clustering
 from bench.record import seed_metrics
@@ -82,10 +82,9 @@ def main(checkpoints: list[str]) -> None:
     found["colour histograms, the same masks"] = clustering.score_labels(seen, labels, preset.resolved(), 21).rows
     for other in ("random-shapes", *checkpoints):
         found[other] = clustering.score(look(other, samples, preset)[0], preset.resolved(), SEEDS, 21).rows
-    shipped = resampled_metrics(found[MODEL], "zero")["mIoU"]
     for name, rows in found.items():
-        low, high = np.percentile(shipped - resampled_metrics(rows, "zero")["mIoU"], [2.5, 97.5])
-        print(f"{name:40} {figure(rows):6.2f}   behind by {low:6.2f} to {high:6.2f}")
+        behind = of_confusion(rows, found[MODEL], "zero")[0]["mIoU"]
+        print(f"{name:40} {behind.first:6.2f}   behind by {behind.low:6.2f} to {behind.high:6.2f}")
     print(f"{'ceiling with its masks':40} {ceiling(seen, preset):6.2f}")
 
 

@@ -1,0 +1,64 @@
+"""Cells: text from cards and records, made safe for what it is printed into.
+
+A name may hold anything: markup, line ends, terminal escapes, letters that turn the writing direction.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "[": "{[}",  # after \\ it would begin an argument, and so would *
+    "]": "{]}",
+    "*": "{*}",
+    "–": "--",
+    "—": "---",
+    "×": r"\texttimes{}",
+    **{sign: "\\" + sign for sign in "_%&#${}"},
+}
+
+_FORMULA = "=+-@"
+"""A spreadsheet takes a cell that begins so for a formula."""
+
+
+def printable(value: object) -> str:
+    """A value without control characters or marks of direction, its line ends as spaces."""
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    text = re.sub(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]", " ", text)
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+
+
+def one_line(value: object) -> str:
+    """A printable value with single spaces."""
+    return " ".join(printable(value).split())
+
+
+def markdown_cell(value: object) -> str:
+    """A value that cannot break out of its cell, whatever a card or record has in it."""
+    text = one_line(value)
+    for sign in "\\|<>`*_[]":
+        text = text.replace(sign, "\\" + sign)
+    return text
+
+
+def latex_cell(value: object) -> str:
+    """A value as text that LaTeX sets as it is."""
+    return "".join(_LATEX.get(c, c) for c in one_line(value))
+
+
+def csv_cell(value: object) -> object:
+    """A value as a CSV file has it: text on one line, and with an apostrophe before what would be a formula."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return "'" + text if text.startswith(tuple(_FORMULA)) else text

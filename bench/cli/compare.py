@@ -1,0 +1,119 @@
+"""`bench compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cells import one_line
+from bench.cli.settings import echo_table, results_folder, results_option
+
+if TYPE_CHECKING:
+    from bench.compare import Comparison, Part
+    from bench.paired import Difference
+    from bench.record import Stored
+
+_EPILOG = """\b
+A and B are records: a path, or MODEL/DATASET-SPLIT/PROTOCOL below --results.
+p is twice the smaller share of resamples on one side of 0 (a 0 counts on both), with one added to the count and to
+the number of resamples; the least that 2000 resamples can give is 0.001.
+
+\b
+Examples:
+  bench compare random-shapes/shapes-val/clustering maskcontrast-shapes/shapes-val/clustering
+  bench compare before/clustering.json after/clustering.json --metric pixel_accuracy --json
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@click.option(
+    "--metric",
+    help="mIoU, pixel_accuracy or mean_class_accuracy; of video J_mean, J_recall, J_decay, F_mean, F_recall, F_decay "
+    "or JF_mean. [default: mIoU, of video JF_mean]",
+)
+@click.option(
+    "--resamples", type=click.IntRange(100, 1_000_000), default=2000, show_default=True, help="Bootstrap resamples."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@results_option
+def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, results: Path | None) -> int:
+    """Compare two records of one recipe on the same images: B − A by a paired bootstrap.
+
+    Every resample draws the same images for both. The 95 % interval is of the images drawn: labels, matching and seeds
+    are held fixed.
+    """
+    from bench.compare import compare as compare_records
+    from bench.compare import find
+    from bench.record import dumps
+
+    folder = results_folder(results)
+    found = compare_records(find(a, folder), find(b, folder), metric, resamples)
+    if as_json:
+        click.echo(dumps(found.as_json()), nl=False)
+    else:
+        _print(found)
+    return 0
+
+
+def _print(found: Comparison) -> None:
+    """The comparison as a person reads it."""
+    record, chosen = found.a.record, found.chosen
+    dataset, protocol = record["dataset"], record["protocol"]
+    values = ((found.a, chosen.first), (found.b, chosen.second))
+    echo_table([_who(name, found.metric, *pair) for name, pair in zip("AB", values, strict=True)])
+    for name, (stored, _) in zip("AB", values, strict=True):
+        click.echo(f"labels seen by {name}: {one_line(stored.record['model']['supervision'])}")
+    limited, modified = dataset["limited"], protocol.get("modified")
+    click.echo(
+        f"{dataset['id']} {one_line(dataset['split'])}, {dataset['images']} images{' (limited)' if limited else ''}, "
+        f"{one_line(protocol['id'])}{' (modified)' if modified else ''}, "
+        f"fingerprint {one_line(protocol['fingerprint'])[:8]}"
+    )
+    click.echo(f"\n{found.metric}: B − A = {chosen.difference:+.2f}, {_bounds(chosen, found.resamples)}")
+    click.echo(f"{_verdict(chosen.low, chosen.high)} ({found.resamples} resamples of the {found.unit})")
+    title = "CLASS" if found.unit == "images" else "SEQUENCE"
+    rows = [_cells(part) for part in found.parts]
+    click.echo()
+    echo_table([(title, f"{'A':>6}", f"{'B':>6}", f"{'B − A':>7}", "95 % INTERVAL"), *rows])
+
+
+def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...]:
+    from bench.files import display
+
+    record = stored.record
+    seeds, spread = len(record.get("seeds", [])), record["metrics"][metric].get("std")
+    over = f"± {spread:.2f} over {seeds} seeds" if spread is not None else "one seed" if seeds else "no seeds"
+    marks = "".join(f", {variation}" for variation in record["protocol"].get("variations", []))
+    return name, record["model"]["id"], f"{metric} {value:.2f}", over + marks, display(stored.path)
+
+
+def _bounds(one: Difference, resamples: int) -> str:
+    least = 2 / (resamples + 1)
+    p = f"p ≤ {least:.2g}" if one.p <= least else f"p = {one.p:.2g}"
+    return f"95 % interval {one.low:+.2f} to {one.high:+.2f}, {p}"
+
+
+def _verdict(low: float, high: float) -> str:
+    if low > 0:
+        return "B is higher than A: the interval lies above 0."
+    if high < 0:
+        return "B is lower than A: the interval lies below 0."
+    return "No difference is shown: the interval holds 0."
+
+
+def _cells(part: Part) -> tuple[str, ...]:
+    def number(value: float | None, form: str, width: int) -> str:
+        return f"{'–' if value is None else format(value, form):>{width}}"
+
+    bounds = "" if part.ci95 is None else f"{part.ci95[0]:+7.2f} to {part.ci95[1]:+7.2f}"
+    return (
+        part.name,
+        number(part.a, ".2f", 6),
+        number(part.b, ".2f", 6),
+        number(part.difference, "+.2f", 7),
+        bounds,
+    )

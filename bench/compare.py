@@ -1,0 +1,237 @@
+"""Compare: two records of one recipe on the same images, by a paired bootstrap over their rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.bootstrap import RESAMPLES
+from bench.errors import BadInput, WrongName, unknown_name
+from bench.paired import Difference, of_confusion, of_frames, same_objects
+from bench.protocols.davis import METRICS, Tracked
+from bench.record import Record, Stored, check_rows, read, rows_path, seed_metrics
+from bench.rows import ConfusionRows
+from bench.video.rows import FrameRows
+
+Kind = TypeVar("Kind", ConfusionRows, FrameRows)
+
+IMAGE_METRICS = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
+"""What `bench.metrics.from_sums` makes of confusion rows."""
+AGREE = 1e-6
+"""Points by which a record's figure may differ from what its rows give: the order of a sum."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a figure is made of, for two models: a class's IoU or a sequence's J&F, percent. None where undefined."""
+
+    name: str
+    a: float | None
+    b: float | None
+    difference: float | None
+    ci95: tuple[float, float] | None
+    """None where nothing can be drawn, as for one sequence."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """B − A."""
+
+    a: Stored
+    b: Stored
+    metric: str
+    metrics: dict[str, Difference]
+    """Every metric that the rows give; `metric` is the one asked for."""
+    parts: tuple[Part, ...]
+    unit: str
+    """What was drawn, and what `parts` are: images and classes, or sequences."""
+    resamples: int
+
+    @property
+    def chosen(self) -> Difference:
+        """The difference asked for."""
+        return self.metrics[self.metric]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        dataset, protocol = self.a.record["dataset"], self.a.record["protocol"]
+        key = "per_class" if self.unit == "images" else "per_sequence"
+        parts = {part.name: {k: v for k, v in asdict(part).items() if k != "name"} for part in self.parts}
+        return {
+            "a": _who(self.a),
+            "b": _who(self.b),
+            "dataset": {name: dataset[name] for name in ("id", "split", "images", "manifest", "limited")},
+            "protocol": {"id": protocol["id"], "fingerprint": protocol["fingerprint"]},
+            "metric": self.metric,
+            **_figures(self.chosen),
+            "metrics": {name: _figures(one) for name, one in self.metrics.items()},
+            key: parts,
+            "resamples": self.resamples,
+            "drawn": self.unit,
+        }
+
+
+def _figures(one: Difference) -> dict[str, Any]:
+    return {
+        "values": [_known(one.first), _known(one.second)],
+        "difference": _known(one.difference),
+        "ci95": _bounds(one),
+        "p": _known(one.p),
+    }
+
+
+def _who(stored: Stored) -> dict[str, Any]:
+    model = stored.record["model"]
+    return {
+        "path": stored.path.as_posix(),
+        "model": {key: model.get(key, model["id"]) for key in ("id", "title", "weights_sha256", "supervision")},
+        "seeds": stored.record.get("seeds", []),
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _bounds(one: Difference) -> tuple[float, float] | None:
+    return None if math.isnan(one.low) else (one.low, one.high)
+
+
+def find(name: str, results: Path) -> Stored:
+    """A record by its path, or as `model/dataset-split/protocol` below `results`.
+
+    Raises WrongName where there is none, BadInput where the file is no record.
+    """
+    given = Path(name).expanduser()
+    below = results / f"{name.removesuffix('.json')}.json"
+    for path in (given, below):
+        if path.is_file():
+            return Stored(path, read(path))
+    known = [path.relative_to(results).as_posix().removesuffix(".json") for path in results.rglob("*.json")]
+    raise unknown_name("record", name, known, f"bench list results --results {results}")
+
+
+def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RESAMPLES) -> Comparison:
+    """B − A of a metric with its interval, and of every class or sequence.
+
+    The metric is mIoU by default, J&F of video. Raises BadInput where the two cannot be compared, with the reason,
+    WrongName for a metric that the rows do not give.
+    """
+    _require_same_recipe(a.record, b.record)
+    _require_same_data(a.record, b.record)
+    if "per_sequence" in a.record:
+        return _compare_videos(a, b, metric or "JF_mean", resamples)
+    return _compare_images(a, b, metric or "mIoU", resamples)
+
+
+def _require_same_recipe(a: Record, b: Record) -> None:
+    if a["protocol"]["fingerprint"] == b["protocol"]["fingerprint"]:
+        return
+    remedy = "Compare runs of one protocol and preset: the same --protocol, --solver, --clusters and --set make them."
+    if a["protocol"]["id"] != b["protocol"]["id"]:
+        raise BadInput(f"A is {a['protocol']['id']}, B is {b['protocol']['id']}: two protocols", remedy)
+    one, other = a["protocol"]["preset"], b["protocol"]["preset"]
+    keys = [key for key in one | other if one.get(key) != other.get(key)]
+    differ = ", ".join(f"{key} is {one.get(key)} in A and {other.get(key)} in B" for key in keys)
+    marks = f"fingerprints {a['protocol']['fingerprint'][:8]} and {b['protocol']['fingerprint'][:8]}"
+    raise BadInput(f"A and B follow different recipes: {differ or marks}", remedy)
+
+
+def _require_same_data(a: Record, b: Record) -> None:
+    sets = [f"{record['dataset']['id']} {record['dataset']['split']}" for record in (a, b)]
+    if sets[0] != sets[1]:
+        raise BadInput(f"A is on {sets[0]}, B on {sets[1]}", "Compare runs on one data set and split.")
+    remedy = "Run both on the same files; --limit, a changed image or a changed label makes another set."
+    counts = [record["dataset"]["images"] for record in (a, b)]
+    if counts[0] != counts[1]:
+        raise BadInput(f"A saw {counts[0]} images of {sets[0]}, B {counts[1]}", remedy)
+    for where in ("dataset", "bank", "fitted_on"):
+        seen = [_manifest(record, where) for record in (a, b)]
+        if seen[0] != seen[1]:
+            what = {"dataset": "images or labels", "bank": "bank", "fitted_on": "images to cluster"}[where]
+            raise BadInput(f"A and B saw different {what}: their manifests differ", remedy)
+
+
+def _manifest(record: Record, where: str) -> Any:
+    entry = record.get(where)
+    return entry.get("manifest") if isinstance(entry, dict) else None
+
+
+def _load(kind: type[Kind], stored: Stored, name: str) -> Kind:
+    """A record's rows. Raises BadInput where they are missing, damaged, or not those of the record."""
+    if problem := check_rows(stored):
+        raise BadInput(f"{name} ({stored.path}) has lost its rows: {problem}", "Run the evaluation again.")
+    return kind.read(rows_path(stored))
+
+
+def _require_figure(stored: Stored, name: str, metric: str, value: float) -> None:
+    """A record whose figure is not that of its rows was changed by hand, or by a damaged program."""
+    entry = stored.record["metrics"].get(metric)
+    if entry is None or (abs(entry["value"] - value) <= AGREE):
+        return
+    raise BadInput(
+        f"{name} ({stored.path}) says {metric} {entry['value']:.4f}, its rows give {value:.4f}",
+        "Run the evaluation again.",
+    )
+
+
+def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> None:
+    if metric not in known:
+        raise WrongName(f"rows give no metric '{metric}'", f"Those of these records give {', '.join(known)}.")
+    for name, record in (("A", a), ("B", b)):
+        if metric not in record["metrics"]:
+            have = ", ".join(record["metrics"])
+            raise BadInput(f"{name} has no {metric}, only {have}", "Choose one that both have with --metric.")
+
+
+def _compare_images(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
+    _require_metric(metric, IMAGE_METRICS, a.record, b.record)
+    rows = [_load(ConfusionRows, stored, name) for name, stored in (("A", a), ("B", b))]
+    names = [_classes(stored.record, own.num_classes) for stored, own in zip((a, b), rows, strict=True)]
+    if names[0] != names[1]:
+        differ = next((pair for pair in zip(*names, strict=False) if pair[0] != pair[1]), None)
+        said = f"'{differ[0]}' in A is '{differ[1]}' in B" if differ else f"{len(names[0])} and {len(names[1])}"
+        raise BadInput(f"A and B have different classes: {said}", "Compare runs on one data set and split.")
+    if rows[0].counted != rows[1].counted:
+        raise BadInput("A and B average over different classes", "Compare runs of one protocol and preset.")
+    absent = a.record["protocol"]["preset"].get("absent", "zero")
+    for name, stored, own in zip("AB", (a, b), rows, strict=True):
+        per_seed = seed_metrics(own, absent)
+        for key in per_seed[0]:
+            _require_figure(stored, name, key, sum(values[key] for values in per_seed) / len(per_seed))
+    try:
+        second = rows[1].in_order(rows[0].ids)
+    except ValueError as error:
+        raise _not_a_pair("images") from error
+    metrics, classes = of_confusion(rows[0], second, absent, resamples)
+    parts = [
+        Part(name, _known(one.first), _known(one.second), _known(one.difference), _bounds(one))
+        for name, one in zip(names[0], classes, strict=True)
+    ]
+    return Comparison(a, b, metric, metrics, tuple(parts), "images", resamples)
+
+
+def _compare_videos(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
+    _require_metric(metric, METRICS, a.record, b.record)
+    rows = [_load(FrameRows, stored, name) for name, stored in (("A", a), ("B", b))]
+    for name, stored, own in zip("AB", (a, b), rows, strict=True):
+        for key, entry in Tracked(own).figures()["metrics"].items():
+            _require_figure(stored, name, key, entry["value"])
+    if not same_objects(rows[0], rows[1]):
+        raise _not_a_pair("objects or frames")
+    metrics, sequences = of_frames(rows[0], rows[1], resamples)
+    parts = [Part(name, one, other, other - one, None) for name, (one, other) in sequences.items()]
+    return Comparison(a, b, metric, metrics, tuple(parts), "sequences", resamples)
+
+
+def _not_a_pair(what: str) -> BadInput:
+    return BadInput(f"the rows of A and B are of other {what}, whatever their records say", "Run both again.")
+
+
+def _classes(record: Record, count: int) -> list[str]:
+    """The classes' names, by index."""
+    names = (record.get("confusion") or {}).get("classes") or list(record.get("per_class") or {})
+    return list(names) if len(names) == count else [f"class {i}" for i in range(count)]

@@ -1,0 +1,320 @@
+"""Comparing two records: the paired bootstrap, what is refused and why, and the command."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.bootstrap import resample_weights, resampled_metrics
+from bench.compare import compare, find
+from bench.errors import BadInput, WrongName
+from bench.metrics import confusion_sums, from_sums
+from bench.paired import of_confusion, of_frames, p_value
+from bench.protocols import Scored
+from bench.protocols.davis import Tracked
+from bench.record import metrics_of, per_class
+from bench.rows import ConfusionRows, SeedRows
+from bench.video.rows import FrameRows
+from tests.synthetic import keep, make_record, random_rows
+from tests.terminal import bench
+
+CLASSES = ["background", "cat", "cow", "dog"]
+
+
+def kept(results, rows, **changes):
+    return keep(results, measured(rows, **changes), rows)
+
+
+def measured(rows, **changes):
+    """A record that says what its rows give."""
+    record = make_record(seeds=len(rows.seeds), **changes)
+    record["dataset"]["images"] = len(rows.ids)
+    record["metrics"] = metrics_of(Scored(rows), "zero")
+    record["per_class"] = per_class(rows, CLASSES)
+    record["confusion"] = {"classes": CLASSES}
+    return record
+
+
+@pytest.fixture
+def rows():
+    return random_rows(1, 40), random_rows(2, 40)
+
+
+@pytest.fixture
+def pair(tmp_path, rows):
+    return [kept(tmp_path, own, model=name) for name, own in zip(("one", "two"), rows, strict=True)]
+
+
+def miou(rows):
+    return np.mean([from_sums(confusion_sums(rows.confusion(i)), "zero")["mIoU"] for i in range(len(rows.seeds))])
+
+
+def test_the_difference_is_that_of_the_two_figures(rows):
+    metrics, classes = of_confusion(*rows, "zero", 200)
+    assert metrics["mIoU"].difference == pytest.approx(miou(rows[1]) - miou(rows[0]))
+    assert np.mean([one.second for one in classes]) == pytest.approx(miou(rows[1]))
+    for one in (*metrics.values(), *classes):
+        assert one.low <= one.difference <= one.high
+
+
+def test_both_are_scored_on_the_same_draws(rows):
+    first, second = (resampled_metrics(own, "zero", 200)["mIoU"] for own in rows)
+    metrics, _ = of_confusion(*rows, "zero", 200)
+    low, high = np.percentile(second - first, [2.5, 97.5])
+    assert (metrics["mIoU"].low, metrics["mIoU"].high) == pytest.approx((low, high))
+
+
+def test_what_is_hard_for_both_cancels():
+    """A model that is a little better on every image: a narrow interval, although the images differ widely."""
+    rng = np.random.default_rng(0)
+    hit = rng.integers(0, 1000, 200)
+    image, none = np.arange(200, dtype=np.int32), np.zeros(200, np.int32)
+
+    def model(right):
+        columns = (np.tile(image, 2), np.concatenate([none, none + 1]), np.tile(none, 2))
+        seed = SeedRows(*columns, np.concatenate([right, 1000 - right]))
+        return ConfusionRows(tuple(map(str, image)), 1, (seed,), np.empty((1, 0), np.int32))
+
+    metrics, _ = of_confusion(model(hit), model(np.minimum(hit + 10, 1000)), "zero", 500)
+    single = np.ptp(np.percentile(resampled_metrics(model(hit), "zero", 500)["mIoU"], [2.5, 97.5]))
+    assert metrics["mIoU"].low > 0
+    assert metrics["mIoU"].high - metrics["mIoU"].low < single / 20
+
+
+def test_a_model_compared_with_itself_differs_by_nothing(rows):
+    metrics, classes = of_confusion(rows[0], rows[0], "zero", 100)
+    for one in (*metrics.values(), *classes):
+        assert (one.difference, one.low, one.high, one.p) == (0, 0, 0, 1)
+
+
+def test_turning_the_two_round_turns_the_sign(rows):
+    there, _ = of_confusion(*rows, "zero", 200)
+    back, _ = of_confusion(*rows[::-1], "zero", 200)
+    for name, one in there.items():
+        assert (back[name].difference, back[name].p) == pytest.approx((-one.difference, one.p))
+        assert (back[name].low, back[name].high) == pytest.approx((-one.high, -one.low))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(12)))
+def test_images_are_joined_by_id_whatever_their_order(order):
+    first, second = random_rows(1, 12), random_rows(2, 12)
+    place = np.argsort(order).astype(np.int32)
+    shuffled = replace(
+        second,
+        ids=tuple(second.ids[i] for i in order),
+        seeds=tuple(replace(seed, image=place[seed.image]) for seed in second.seeds),
+        labels=second.labels[:, order],
+    )
+    again = shuffled.in_order(second.ids)
+    np.testing.assert_array_equal(again.labels, second.labels)
+    np.testing.assert_array_equal(again.class_sums(1).toarray(), second.class_sums(1).toarray())
+    assert of_confusion(first, shuffled, "zero", 50) == of_confusion(first, second, "zero", 50)
+
+
+def test_a_class_that_occurs_nowhere_has_no_difference():
+    def model(count):
+        columns = (np.array([0, 1]), np.zeros(2, np.int32), np.zeros(2, np.int32))
+        return ConfusionRows(("a", "b"), 2, (SeedRows(*columns, np.array([count, 5])),), np.empty((1, 0), np.int32))
+
+    _, classes = of_confusion(model(3), model(4), "skip", 100)
+    assert np.isnan([classes[1].difference, classes[1].low, classes[1].p]).all()
+    assert classes[0].difference == 0
+
+
+def test_p_counts_the_rarer_side_twice_and_never_is_zero():
+    assert p_value(np.ones(1999)) == 2 / 2000
+    assert p_value(np.zeros(10)) == 1
+    assert p_value(np.array([-1.0] * 4 + [1.0] * 95)) == pytest.approx(2 * 5 / 100)
+    assert p_value(np.array([-1.0, 1.0])) == 1
+    assert p_value(-np.array([-1.0] * 4 + [1.0] * 95)) == pytest.approx(2 * 5 / 100)
+    assert np.isnan(p_value(np.array([np.nan])))
+
+
+def test_p_is_small_just_where_the_interval_leaves_out_zero():
+    rng = np.random.default_rng(3)
+    for shift in np.linspace(0, 4, 41):
+        draws = rng.normal(shift, 1, 4000)
+        low, _ = np.percentile(draws, [2.5, 97.5])
+        if abs(low) > 0.02:
+            assert (p_value(draws) < 0.05) == (low > 0)
+
+
+def test_records_of_two_models_are_compared(pair, rows):
+    found = compare(*pair, resamples=200)
+    assert found.chosen.difference == pytest.approx(miou(rows[1]) - miou(rows[0]))
+    assert [part.name for part in found.parts] == CLASSES
+    assert found.parts[1].b == pytest.approx(pair[1].record["per_class"]["cat"])
+    assert compare(*pair, "pixel_accuracy", 200).chosen == found.metrics["pixel_accuracy"]
+
+
+def test_another_number_of_seeds_is_no_obstacle(tmp_path, pair):
+    other = kept(tmp_path, random_rows(3, 40, seeds=3), model="three")
+    assert compare(pair[0], other, resamples=100).as_json()["b"]["seeds"] == [1234, 1235, 1236]
+
+
+def changed(tmp_path, rows, change):
+    record = measured(rows, model="two")
+    change(record)
+    return keep(tmp_path / "changed", record, rows)
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda r: r["protocol"].update(id="linear", fingerprint="e" * 64), "A is clustering, B is linear"),
+        (
+            lambda r: (r["protocol"].update(fingerprint="e" * 64), r["protocol"]["preset"].update(clusters=30)),
+            "clusters is 20 in A and 30 in B",
+        ),
+        (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints ffffffff and eeeeeeee"),
+        (lambda r: r["dataset"].update(id="shapes"), "A is on pascal-voc val, B on shapes val"),
+        (lambda r: r["dataset"].update(split="train"), "B on pascal-voc train"),
+        (lambda r: r["dataset"].update(images=30), "A saw 40 images of pascal-voc val, B 30"),
+        (lambda r: r["dataset"].update(manifest="b" * 64), "different images or labels"),
+        (lambda r: r.update(bank={"manifest": "b" * 64}), "different bank"),
+        (lambda r: r.update(fitted_on={"manifest": "b" * 64}), "different images to cluster"),
+        (lambda r: r["confusion"].update(classes=["background", "cat", "cow", "<dog>"]), "'dog' in A is '<dog>' in B"),
+        (lambda r: r["metrics"]["mIoU"].update(value=99.0), "says mIoU 99.0000, its rows give"),
+    ],
+)
+def test_what_is_no_pair_is_refused_with_the_reason(tmp_path, pair, rows, change, says):
+    with pytest.raises(BadInput) as caught:
+        compare(pair[0], changed(tmp_path, rows[1], change))
+    assert says in caught.value.problem
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "other, says",
+    [
+        (lambda rows: replace(rows, ids=("elsewhere", *rows.ids[1:])), "other images"),
+        (lambda rows: replace(rows, counted=(1, 2, 3)), "average over different classes"),
+    ],
+)
+def test_rows_that_do_not_belong_together_are_refused(tmp_path, pair, rows, other, says):
+    own = other(rows[1])
+    with pytest.raises(BadInput, match=says):
+        compare(pair[0], kept(tmp_path / "changed", own, model="two"))
+
+
+@pytest.mark.parametrize(
+    "spoil, says",
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(b"spoilt"), "does not fit the record's hash"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "does not fit the record's hash"),
+    ],
+)
+def test_rows_that_are_lost_are_refused(pair, spoil, says):
+    spoil(pair[1].path.with_name("clustering.rows.npz"))
+    with pytest.raises(BadInput, match=says) as caught:
+        compare(*pair)
+    assert "B (" in caught.value.problem
+
+
+def test_rows_of_another_record_with_a_forged_hash_are_refused(tmp_path, pair):
+    forged = keep(tmp_path / "forged", pair[1].record | {"model": pair[1].record["model"] | {"id": "forged"}})
+    with pytest.raises(BadInput, match="says mIoU"):
+        compare(pair[0], forged)
+
+
+def test_a_metric_that_rows_do_not_give_is_a_wrong_name(pair):
+    with pytest.raises(WrongName, match="no metric 'nmi'") as caught:
+        compare(*pair, "nmi", 100)
+    assert all(name in caught.value.remedy for name in compare(*pair, resamples=100).metrics)
+
+
+def test_a_record_without_the_metric_is_refused_before_its_rows_are_looked_for(tmp_path, pair, rows):
+    def change(record):
+        record["metrics"] = {"clusters_used": record["metrics"]["mIoU"]}
+
+    other = changed(tmp_path, rows[1], change)
+    other.path.with_name("clustering.rows.npz").unlink()
+    with pytest.raises(BadInput, match="B has no mIoU, only clusters_used"):
+        compare(pair[0], other)
+
+
+def frames(seed, sequences=6):
+    rng = np.random.default_rng(seed)
+    ids, frame, number = [], [], []
+    for s in range(sequences):
+        first = len(ids)
+        ids += [f"seq{s}/{t:05}" for t in range(9)]
+        for obj in range(1, 2 + s % 2):
+            frame += range(first + 1, first + 9)
+            number += [obj] * 8
+    count = len(frame)
+    return FrameRows(
+        tuple(ids), np.array(frame, np.int32), np.array(number, np.int32), rng.random(count), rng.random(count)
+    )
+
+
+def video_record(rows, model):
+    record = make_record(model=model, dataset={"id": "davis", "images": len(rows.ids)}, protocol={"id": "davis"})
+    for key in ("per_class", "cluster_to_class"):
+        del record[key]
+    return record | {"seeds": []} | Tracked(rows).figures()
+
+
+def test_videos_are_compared_by_whole_sequences(tmp_path):
+    own = [frames(1), frames(2)]
+    stored = [keep(tmp_path, video_record(rows, name), rows) for rows, name in zip(own, ("one", "two"), strict=True)]
+    found = compare(*stored, resamples=300)
+    assert (found.metric, found.unit) == ("JF_mean", "sequences")
+    values = [entry.record["metrics"]["JF_mean"]["value"] for entry in stored]
+    assert found.chosen.difference == pytest.approx(values[1] - values[0])
+    assert found.chosen.low <= found.chosen.difference <= found.chosen.high
+    assert [part.name for part in found.parts] == [f"seq{i}" for i in range(6)]
+    assert found.parts[0].a == pytest.approx(stored[0].record["per_sequence"]["seq0"]["JF_mean"])
+    json.dumps(found.as_json(), allow_nan=False)
+
+
+def test_the_same_sequences_are_drawn_for_both_videos():
+    rows = frames(1)
+    better = replace(rows, similarity=rows.similarity + 0.1)
+    metrics, _ = of_frames(rows, better, 200)
+    assert (metrics["J_mean"].low, metrics["J_mean"].high) == pytest.approx((10, 10))
+    assert metrics["F_mean"].p == 1
+
+
+def test_videos_of_other_objects_are_refused(tmp_path):
+    own = frames(1), frames(1, sequences=5)
+    with pytest.raises(ValueError, match="objects"):
+        of_frames(*own, 100)
+    stored = [keep(tmp_path, video_record(rows, name), rows) for rows, name in zip(own, ("one", "two"), strict=True)]
+    with pytest.raises(BadInput, match="A saw 54 images"):
+        compare(*stored)
+    renamed = replace(own[0], ids=tuple(name.replace("seq0", "other") for name in own[0].ids))
+    with pytest.raises(BadInput, match="other objects or frames"):
+        compare(stored[0], keep(tmp_path, video_record(renamed, "three"), renamed))
+
+
+def test_a_record_is_found_by_path_and_by_name(tmp_path, pair):
+    for name in (str(pair[0].path), "one/pascal-voc-val/clustering", "one/pascal-voc-val/clustering.json"):
+        assert find(name, tmp_path).record == pair[0].record
+    with pytest.raises(WrongName, match="unknown record") as caught:
+        find("ones/pascal-voc-val/clustering", tmp_path)
+    assert "one/pascal-voc-val/clustering" in caught.value.remedy
+
+
+def test_the_command_prints_the_comparison(tmp_path, pair):
+    names = ("one/pascal-voc-val/clustering", "two/pascal-voc-val/clustering")
+    text = bench("compare", *names, "--results", tmp_path, "--resamples", 200).stdout
+    found = compare(*pair, resamples=200)
+    assert f"B − A = {found.chosen.difference:+.2f}" in text
+    assert f"95 % interval {found.chosen.low:+.2f} to {found.chosen.high:+.2f}" in text
+    for part in found.parts:
+        assert any(line.split()[:2] == [part.name, f"{part.a:.2f}"] for line in text.splitlines())
+    data = json.loads(bench("compare", *names, "--results", tmp_path, "--resamples", 200, "--json").stdout)
+    assert data["difference"] == found.chosen.difference
+    assert data["ci95"] == [found.chosen.low, found.chosen.high]
+    assert data["per_class"]["cat"]["b"] == found.parts[1].b
+
+
+def test_resamples_are_drawn_alike_whatever_is_resampled():
+    first, second = (np.concatenate(list(resample_weights(40, 30, seed=0))) for _ in range(2))
+    np.testing.assert_array_equal(first, second)

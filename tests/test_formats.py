@@ -1,0 +1,255 @@
+"""The formats of `bench report`: each carries the same figures, and no name breaks out of any."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.badge import count_badge, figure_badge
+from bench.cells import csv_cell, latex_cell, markdown_cell, one_line
+from bench.errors import WrongName
+from bench.published import figures
+from bench.record import Stored
+from bench.report import FORMATS, as_badge, as_csv, as_json, as_latex, as_markdown
+from tests.synthetic import keep, make_record
+from tests.terminal import bench
+from tests.test_report import tables
+
+SUP = "maskcontrast-sup"
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """One figure reproduced, one missed, one run limited, and one record of another metric alone."""
+    other = make_record(model="without-labels", dataset={"id": "mine", "split": "all", "images": 7})
+    other["metrics"] = {"clusters_used": {"value": 19.0, "std": None, "per_seed": [19.0]}}
+    records = [
+        make_record(value=44.3),
+        make_record(model="maskcontrast-unsup", value=30.123456789),
+        make_record(model="limited", dataset={"limited": True, "images": 40}),
+        other | {"per_class": {}, "seeds": []},
+    ]
+    return [keep(tmp_path, record) for record in records]
+
+
+def split_row(line):
+    return [cell.strip() for cell in re.split(r"(?<!\\)&", line.rstrip().removesuffix(r"\\"))]
+
+
+def latex_tables(text):
+    """Every tabular as its rows of cells, header first."""
+    bodies = re.findall(r"\\begin\{tabular\}.*?\n\\toprule\n(.*?)\\bottomrule\n\\end\{tabular\}", text, re.S)
+    return [[split_row(line) for line in body.splitlines() if line != r"\midrule"] for body in bodies]
+
+
+def number(cell):
+    return None if cell in ("", "–", "--") else float(cell)
+
+
+def rounded(value):
+    return None if value is None else float(f"{value:.2f}")
+
+
+def figures_of_json(text):
+    data = json.loads(text)
+    return (
+        [
+            (one["value"], rounded(one["measured"]), rounded(one["difference"]), one["status"])
+            for one in data["published"]
+        ],
+        [(rounded(one["value"]), rounded(one["low"]), rounded(one["std"]), one["images"]) for one in data["measured"]],
+    )
+
+
+def low_of(cell):
+    return number(re.split(" – | to ", cell)[0])
+
+
+def figures_of_markdown(text):
+    published, measured = tables(text)
+    return (
+        [(float(row[6]), number(row[7]), number(row[8]), row[9]) for row in published[1:]],
+        [(number(row[6]), low_of(row[7]), number(row[8]), int(row[9].split()[0])) for row in measured[1:]],
+    )
+
+
+def figures_of_csv(text):
+    rows = list(csv.DictReader(io.StringIO(text)))
+    published = [row for row in rows if row["kind"] == "published"]
+    measured = [row for row in rows if row["kind"] == "measured"]
+    points = [[rounded(number(row[key])) for key in ("measured", "difference")] for row in published]
+    return (
+        [(float(row["value"]), *two, row["status"]) for row, two in zip(published, points, strict=True)],
+        [(*(rounded(number(row[key])) for key in ("value", "low", "std")), int(row["images"])) for row in measured],
+    )
+
+
+def figures_of_latex(text):
+    published, measured = [], []
+    for head, *rows in latex_tables(text):
+        if "Published" in head:
+            published += [(float(row[4]), number(row[5]), number(row[6]), row[7]) for row in rows]
+        else:
+            measured += [(number(row[4]), low_of(row[5]), number(row[6]), int(row[7].split()[0])) for row in rows]
+    return published, measured
+
+
+def ordered(found):
+    return [sorted(map(repr, part)) for part in found]
+
+
+def test_every_format_carries_the_same_figures(stored, tmp_path):
+    told = figures_of_json(as_json(figures(), stored, tmp_path))
+    assert {one[3] for one in told[0]} == {"reproduced", "below", "not run", "not comparable"}
+    assert len(told[1]) == 4
+    assert figures_of_markdown(as_markdown(figures(), stored, tmp_path)) == told
+    assert figures_of_csv(as_csv(figures(), stored, tmp_path)) == told
+    assert ordered(figures_of_latex(as_latex(figures(), stored, tmp_path))) == ordered(told)
+    badge = json.loads(as_badge(figures(), stored, tmp_path))
+    assert badge == {"schemaVersion": 1, "label": "reproduced figures", "message": "1 of 58, 1 below", "color": "red"}
+
+
+def test_csv_keeps_full_precision_and_every_column(stored, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(as_csv(figures(), stored, tmp_path))))
+    assert None not in rows[0]
+    (mine,) = [row for row in rows if row["measured"] == "30.123456789"]
+    assert float(mine["difference"]) == 30.123456789 - 35
+    data = json.loads(as_json(figures(), stored, tmp_path))
+    for kind in ("published", "measured"):
+        assert all(key in rows[0] for key in data[kind][0])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_command_writes_every_format(stored, tmp_path, form):
+    done = bench("report", "--format", form, "--results", tmp_path, "--out", tmp_path / "out")
+    assert (done.code, done.stdout) == (0, "")
+    assert bench("report", "--format", form, "--results", tmp_path).stdout == (tmp_path / "out").read_text(
+        encoding="utf-8"
+    )
+
+
+# --- badges ---
+
+
+def test_the_count_s_colour_is_that_of_the_worst(tmp_path):
+    seen = {}
+    for value in (44.2, 30.0, 60.0):
+        seen[value] = count_badge(figures(), [keep(tmp_path / str(value), make_record(value=value))])
+    assert [(one["message"], one["color"]) for one in seen.values()] == [
+        ("1 of 58", "brightgreen"), ("0 of 58, 1 below", "red"), ("0 of 58, 1 above", "orange"),
+    ]  # fmt: skip
+    assert count_badge(figures(), [])["color"] == "lightgrey"
+    assert count_badge([], [])["message"] == "0 of 0"
+
+
+@pytest.mark.parametrize(
+    "name, message, colour",
+    [
+        (f"{SUP}/pascal-voc-val/clustering", "44.30 (reproduced)", "brightgreen"),
+        (f"{SUP}/pascal-voc-val/clustering/mIoU", "44.30 (reproduced)", "brightgreen"),
+        ("maskcontrast-unsup/pascal-voc-val/clustering", "30.12 (below)", "red"),
+        ("limited/pascal-voc-val/clustering@ffffffff-limit40", "44.20 (limited)", "blue"),
+        ("without-labels/mine-all/clustering", "19.00", "blue"),
+    ],
+)
+def test_a_badge_of_one_figure(stored, tmp_path, name, message, colour):
+    badge = figure_badge(figures(), stored, tmp_path, name)
+    assert (badge["message"], badge["color"]) == (message, colour)
+    assert badge["schemaVersion"] == 1
+    assert badge["label"].endswith(("mIoU", "clusters_used"))
+    done = bench("report", "--format", "badge", "--figure", name, "--results", tmp_path)
+    assert json.loads(done.stdout) == badge
+
+
+def test_a_badge_of_no_record_is_a_wrong_name(stored, tmp_path):
+    with pytest.raises(WrongName, match="unknown record") as caught:
+        figure_badge(figures(), stored, tmp_path, "maskcontrast-supp/pascal-voc-val/clustering")
+    assert f"{SUP}/pascal-voc-val/clustering" in caught.value.remedy
+    with pytest.raises(WrongName, match="has no nmi"):
+        figure_badge(figures(), stored, tmp_path, f"{SUP}/pascal-voc-val/clustering/nmi")
+
+
+def test_figure_goes_with_a_badge_alone(tmp_path):
+    done = bench("report", "--figure", "x", "--results", tmp_path)
+    assert (done.code, "--figure goes with --format badge" in done.stderr) == (2, True)
+
+
+# --- names that try to break out ---
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"double\" 'single' `back`",
+    "\u202eright to left\u202c שלום",
+    "x" * 300,
+    "../../etc/passwd \\ C:\\",
+    r"_ % & # $ ~ ^ \ { } [ ] * \input{x} \\[9pt] ^^41",
+    "=cmd()|' /C calc'!A0",
+    "+1", "-1", "@SUM(1)", "\t=1", "\n=1", " =1",
+    "two\nlines\r\nand | a # head",
+    "\x1b[31mred\x00\x85",
+    "a,b;c\"\"d",
+]  # fmt: skip
+
+
+def hostile(name, results):
+    record = make_record(value=44.3)
+    record["model"] |= {"title": name, "supervision": name}
+    record["dataset"] |= {"split": name}
+    record["protocol"] |= {"id": name, "fingerprint": name}
+    record["metrics"] = {name: record["metrics"]["mIoU"]}
+    texts = dict.fromkeys(("model", "supervision", "note", "dataset", "split", "protocol", "metric"), name)
+    extra = replace(figures()[4], seed_table=False, **texts)
+    return [*figures(), extra], [Stored(results / "a" / "x.json", record)]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_changes_no_figure_and_adds_no_cell(tmp_path, name):
+    table, stored = hostile(name, tmp_path)
+    told = figures_of_json(as_json(table, stored, tmp_path))
+    text = {form: FORMATS[form](table, stored, tmp_path) for form in ("md", "csv", "latex", "badge")}
+    assert figures_of_markdown(text["md"]) == told
+    assert figures_of_csv(text["csv"]) == told
+    assert ordered(figures_of_latex(text["latex"])) == ordered(told)
+    assert {len(row) for one in tables(text["md"]) for row in one} == {11}
+    assert {len(row) for one in latex_tables(text["latex"]) for row in one} == {8}
+    for form in ("md", "csv", "latex"):
+        assert not {"\x1b", "\x00", "\u202e", "\r", "\x85"} & set(text[form])
+    assert "<script>" not in text["md"]
+    for row in csv.reader(io.StringIO(text["csv"])):
+        assert not any(cell.startswith(tuple("=+@\t\r")) or re.match(r"-(?![\d.]+$)", cell) for cell in row)
+    assert not re.search(r"(?m)^\s*[\[*]", text["latex"])
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_stays_on_its_line_of_a_listing(tmp_path, name):
+    record = hostile(name, tmp_path)[1][0].record
+    (tmp_path / "x.json").write_text(json.dumps(record), encoding="utf-8")
+    done = bench("list", "results", "--results", tmp_path)
+    assert (done.code, len(done.stdout.splitlines())) == (0, 2)
+    assert not {"\x1b", "\x00", "\u202e", "\x85"} & set(done.stdout)
+
+
+@given(st.text())
+def test_any_text_is_one_safe_cell(text):
+    for cell in (one_line(text), markdown_cell(text), latex_cell(text), str(csv_cell(text))):
+        assert len(cell.splitlines()) <= 1
+        assert cell == cell.strip()
+    assert not re.search(r"(?<!\\)[|<>`*_\[\]]", markdown_cell(text).replace("\\\\", ""))
+    assert not re.search(r"(?<!\\)[%&#$_]", latex_cell(text))
+    assert not str(csv_cell(text)).startswith(("=", "+", "-", "@"))
+
+
+def test_numbers_are_no_formulas():
+    assert csv_cell(-1.5) == -1.5
+    assert csv_cell("-1.5") == "'-1.5"
+
+
+def test_escaped_text_reads_as_it_was():
+    assert latex_cell("a_b 5% & #1 $2 {x}") == r"a\_b 5\% \& \#1 \$2 \{x\}"
+    assert latex_cell("\\ ~ ^ [*]") == r"\textbackslash{} \textasciitilde{} \textasciicircum{} {[}{*}{]}"
+    assert one_line("שלום – 牛") == "שלום – 牛"
