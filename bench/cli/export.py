@@ -103,7 +103,7 @@ def export(
     from bench.cli.progress import progress_bar
 
     with progress_bar() as progress:
-        settings = _settings(root, progress, options, from_folder=model is None)
+        settings = _settings(root, progress, options, from_folder=source is not None)
         if verify is not None:
             return _verify(verify, dataset, settings, as_json)
         assert dataset is not None and out is not None
@@ -136,6 +136,8 @@ def _settings(root: Path | None, progress: Any, options: dict[str, Any], *, from
     chosen = {key: options[key] for key in names}
     if not from_folder and (options["name"] or options["supervision"]):
         raise click.UsageError("--name and --supervision belong to --from; a model's card says both")
+    if from_folder and (options["ids"] != "classes" or options["weights"] or options["entries"]):
+        raise click.UsageError("--ids, --weights and --set belong to --model; predictions are taken as they are")
     return Settings(
         data_root=root,
         progress=progress,

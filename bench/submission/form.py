@@ -31,7 +31,7 @@ def require_server(card: DatasetCard) -> None:
 def method_text(entries: Entries[str, Any]) -> bytes:
     """`key: value` a line; line breaks in a value become spaces, values that are None are left out."""
     lines = (f"{key}: {' '.join(str(value).split())}\n" for key, value in entries.items() if value is not None)
-    return "".join(lines).encode()
+    return "".join(lines).encode(errors="replace")
 
 
 def read_method(data: bytes) -> dict[str, str]:
@@ -56,8 +56,8 @@ def match_text(mapping: Sequence[int]) -> bytes:
 def read_match(data: bytes, classes: int) -> dict[int, int]:
     """Cluster id → class of a `match.json`. Raises ValueError, saying what is wrong with it."""
     try:
-        table = json.loads(data)
-    except ValueError as error:
+        table = json.loads(data, object_pairs_hook=_without_repetition)
+    except json.JSONDecodeError as error:
         raise ValueError(f"no JSON ({error})") from error
     if not isinstance(table, dict) or not table:
         raise ValueError("no object of cluster id: class id")
@@ -70,10 +70,18 @@ def read_match(data: bytes, classes: int) -> dict[int, int]:
             )
     match = {int(key): value for key, value in table.items()}
     if len(match) < len(table) or len(set(match.values())) < len(match):
-        raise ValueError("not one-to-one: two clusters go to one class, or one stands in it twice")
+        raise ValueError("not one-to-one: two clusters go to one class")
     if match.get(0) != 0:
         raise ValueError("0, the background, does not go to 0")
     return match
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"it has '{twice}' twice")
+    return table
 
 
 def read_match_file(path: Path, classes: int) -> dict[int, int]:
