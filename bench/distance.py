@@ -185,7 +185,7 @@ def _index(bank: Bank, gpu: bool) -> Any:
 
     index: Any = faiss.IndexFlatIP(bank.entries.shape[1])
     if gpu:
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+        index = faiss.index_cpu_to_gpus_list(index, gpus=[0])
     index.add(np.ascontiguousarray(bank.entries))
     return index
 

@@ -92,6 +92,11 @@ def measure(
 
 def require_labels(any_label: bool, samples: Samples) -> None:
     """Raises BadInput where nothing could be counted."""
+    if not any_label and samples.entries[0].label is None:
+        raise BadInput(
+            f"{samples.card.id} {samples.split} has no labels to score against",
+            "Without labels there is no figure. `bench export` writes predictions of ImageNet-S's test for its server.",
+        )
     if not any_label:
         raise BadInput(
             f"no labelled pixel in any of the {len(samples)} images: all are {samples.card.labels.ignore}",

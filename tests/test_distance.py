@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 import bench
 from bench import catalogue, distance
@@ -20,25 +19,11 @@ from bench.presets import DistancePreset
 from bench.samples import open_split, read_ids, read_image, read_label
 from bench.score import score_folder
 from tests.imagenet import IGNORE, encode, put
+from tests.networks import Colours
 
 CPU = torch.device("cpu")
 CARD = catalogue.dataset("imagenet-s-50")
 SMALL = {"input": [32, 32], "upsample": 2}
-
-
-class Colours(nn.Module):
-    """Features are the normalised colours at a quarter of the size; a saliency head would fail."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = 0
-
-    def features(self, images):
-        self.calls += len(images)
-        return F.avg_pool2d(images, 4) + 0.1
-
-    def forward(self, images):
-        raise AssertionError("the saliency head has no part in this")
 
 
 def run(model, tree, **more):
@@ -221,7 +206,7 @@ def test_a_bank_without_labels_or_of_no_split_is_an_error(imagenet_tree, small_f
         run(small_file, imagenet_tree, entries={"bank": "train"})
     with pytest.raises(WrongName, match="unknown split"):
         run(small_file, imagenet_tree, entries={"bank": "nowhere"})
-    with pytest.raises(BadInput, match="Without labels there is nothing to score against"):
+    with pytest.raises(BadInput, match="imagenet-s-50 test has no labels to score against"):
         run(small_file, imagenet_tree, split="test")
     with pytest.raises(WrongName, match="temperature"):
         run(small_file, imagenet_tree, entries={"temperature": 0})

@@ -493,7 +493,7 @@ def test_a_flat_folder_is_no_tree(tree, tmp_path):
 
 
 def test_test_has_no_labels_to_score_against(tree, small_file):
-    with pytest.raises(BadInput, match="Without labels there is nothing to score against"):
+    with pytest.raises(BadInput, match="imagenet-s-50 test has no labels to score against"):
         run(small_file, tree, num_seeds=1, split="test")
 
 

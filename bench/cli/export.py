@@ -61,7 +61,8 @@ Examples:
 @click.option(
     "--track",
     type=click.Choice(["fully unsupervised", "distance matching", "semi-supervised", "free"]),
-    help="The benchmark's track, for method.txt. [default: free where a saliency map has a part]",
+    help="The benchmark's track, for method.txt. A saliency map, supervised pre-training and other data than "
+    "ImageNet-S's are allowed in the free one only. [default: free where a saliency map has a part, else not stated]",
 )
 @click.option("--name", metavar="ID", help="With --from: the method's id. [default: the folder's name]")
 @click.option("--supervision", metavar="TEXT", help="With --from: the labels that the method has seen.")

@@ -105,18 +105,15 @@ def _require_classes_elsewhere(plan: Plan, ids: Ids) -> None:
 
 
 def _track(plan: Plan, wanted: str | None) -> str:
-    """The benchmark's track that these predictions belong in, as far as the model says what it has seen."""
-    about = f"{plan.subject.prior} {plan.subject.supervision}".lower()
-    if isinstance(plan.preset, SaliencyPreset) or "saliency" in about:
+    """The benchmark's track: free where a saliency map has a part (spec §8), else as the user says."""
+    if isinstance(plan.preset, SaliencyPreset) or "saliency" in f"{plan.subject.prior} {plan.subject.supervision}":
         if wanted not in (None, "free"):
             raise WrongName(
                 f"a saliency map has a part in {plan.subject.id} by {plan.protocol}: its track is 'free'",
                 "Leave --track out.",
             )
         return "free"
-    if wanted is None:
-        return UNKNOWN if UNKNOWN in about or not isinstance(plan.preset, DistancePreset) else "distance matching"
-    return wanted
+    return wanted or UNKNOWN
 
 
 def _method_of(plan: Plan, scored: Scored, ids: Ids, track: str) -> dict[str, Any]:
