@@ -25,7 +25,15 @@ from pydantic import (
 )
 
 from bench.errors import BadInput
-from bench.presets import ClusteringPreset, DavisPreset, DensePreset, LinearPreset, Preset, RetrievalPreset
+from bench.presets import (
+    ClusteringPreset,
+    DavisPreset,
+    DensePreset,
+    DistancePreset,
+    LinearPreset,
+    Preset,
+    RetrievalPreset,
+)
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -338,6 +346,7 @@ class Protocols(_Entry):
     clustering: ClusteringPreset | None = None
     clustering_dense: DensePreset | None = Field(default=None, alias="clustering-dense")
     davis: DavisPreset | None = None
+    distance_matching: DistancePreset | None = Field(default=None, alias="distance-matching")
     linear: LinearPreset | None = None
     retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
     retrieval_7: RetrievalPreset | None = Field(default=None, alias="retrieval-7")

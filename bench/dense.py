@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench import kmeans
+from bench import centres
 from bench.classify import Classifiers
 from bench.engine import Engine, arithmetic, call, stream
-from bench.files import load_npz, save_npz
 from bench.linear import Features, feature_map
 from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
 from bench.parallel import Progress
@@ -113,25 +111,21 @@ def fit_all(
 ) -> list[Float32]:
     """Per seed the K×D centres of the pixels that `draw_pixels` kept; those found earlier lie beside them."""
     recipe = {key: preset.resolved()[key] for key in ("clusters", "init", "iterations", "restarts")}
-    text = json.dumps([recipe, DENSE_VERSION, gpu], sort_keys=True).encode() + b"".join(samples.keys)
-    stem = f"centres-{hashlib.sha256(text).hexdigest()[:16]}"
-    points: Float32 | None = None
-    centres = []
-    for number, seed in enumerate(seeds, start=1):
-        path = kept.folder / f"{stem}-seed-{seed}.npz"
-        known = None if fresh else load_npz(path)
-        if known is None or "centres" not in known:
-            if points is None:
-                points = np.concatenate(list(kept.iterate_apart(samples.keys)))
-            known = {"centres": kmeans.fit(points, recipe, seed, gpu=gpu, spherical=True)}
-            save_npz(path, known)
-        centres.append(known["centres"])
-        if progress:
-            progress(number, len(seeds))
-    return centres
+    return centres.fit_all(
+        kept.folder,
+        recipe,
+        samples.keys,
+        seeds,
+        lambda: np.concatenate(list(kept.iterate_apart(samples.keys))),
+        version=DENSE_VERSION,
+        progress=progress,
+        gpu=gpu,
+        spherical=True,
+        fresh=fresh,
+    )
 
 
-def as_classifiers(centres: Sequence[Float32]) -> Classifiers:
+def as_classifiers(found: Sequence[Float32]) -> Classifiers:
     """Centres of several seeds as linear classifiers without bias on unit features."""
-    weights = np.stack(centres)
+    weights = np.stack(found)
     return Classifiers(weights, np.zeros(weights.shape[:2], np.float32))

@@ -37,13 +37,21 @@ def class_folders(path: Path) -> list[str]:
 
 def _files_in_folders(path: Path, ending: str) -> list[str]:
     """`<folder>/<name without ending>` of every file with this ending, sorted (spec §8)."""
-    ids = []
+    ids: list[str] = []
+    empty: list[str] = []
     for folder in class_folders(path):
         with os.scandir(path / folder) as entries:
             names = sorted(e.name for e in entries if e.name.endswith(ending) and not e.name.startswith("."))
+        if not names:
+            empty.append(folder)
         ids += [f"{folder}/{name.removesuffix(ending)}" for name in names]
     if not ids:
         raise BadInput(f"{path} holds no folder with *{ending} files", "Images lie in a folder a class.")
+    if empty:
+        raise BadInput(
+            f"{path / empty[0]} holds no *{ending} file ({len(empty)} class folders are empty)",
+            "Complete the data: every class has images.",
+        )
     return ids
 
 

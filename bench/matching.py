@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
@@ -15,6 +17,11 @@ Mapping = npt.NDArray[np.int64]
 
 UNMATCHED = -1
 """A cluster that one-to-one matching left without a class."""
+BY_IMAGES = {
+    "solver": f"scipy {scipy.__version__}, linear_sum_assignment",
+    "ties": "as the solver leaves them, clusters as rows, classes as columns, in ascending order",
+}
+"""Optimal assignments tie, and ties move the figure by points (spec §8): so the record says who broke them."""
 
 
 def iou_table(table: Table) -> npt.NDArray[np.float64]:
@@ -61,6 +68,21 @@ def match_images(shared: Table) -> Mapping:
     mapping = np.zeros(len(shared) + 1, np.int64)
     mapping[clusters + 1] = classes + 1
     return mapping
+
+
+def count_unique(shared: Table) -> int | None:
+    """How many of the clusters that occur have one class in every best assignment of `match_images`.
+
+    None with more clusters than classes, where none is one-to-one.
+    """
+    if len(shared) > shared.shape[1]:
+        return None
+    return int(unique_optima(shared)[shared.any(axis=1)].sum())
+
+
+def say_by_images(unique: Sequence[int | None]) -> dict[str, Any]:
+    """The record's entry about matching by images; `unique` as `count_unique` gives it, one a seed."""
+    return BY_IMAGES | {"clusters_with_a_unique_optimum": [count for count in unique if count is not None]}
 
 
 def unique_optima(score: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

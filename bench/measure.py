@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +14,27 @@ from typing import Any
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from bench import classify, crf, dense, kmeans, linear, published, record
+from bench import classify, crf, dense, distance, kmeans, linear
+from bench.centres import fit_all
 from bench.classify import Classifiers, decode_map
 from bench.describe import Measured
 from bench.engine import Engine
 from bench.errors import BadInput, Warn
-from bench.files import cache_folder, write_with
+from bench.files import cache_folder
 from bench.linear import Training
 from bench.observations import Observations, observation_store
 from bench.observe import observation_recipe, observe
-from bench.plan import FIRST_SEED, Plan, Settings, stage
+from bench.plan import Plan, Settings, stage
 from bench.predictions import Map, paint_clusters, paint_masks
 from bench.presets import (
     TRAINING_ENTRIES,
     ClusteringPreset,
     DavisPreset,
     DensePreset,
+    DistancePreset,
     ImagePreset,
     LinearPreset,
     RetrievalPreset,
@@ -39,37 +42,49 @@ from bench.presets import (
 )
 from bench.protocols import Scored, clustering, retrieval
 from bench.protocols import dense as dense_protocol
+from bench.protocols import distance as distance_protocol
 from bench.protocols import linear as linear_protocol
-from bench.record import Record
 from bench.samples import Samples
 from bench.shards import ShardStore
 from bench.tables import Painted
 from bench.video import measure as video
 
-GAP_SEEDS = 20
-"""Seeds over which our solver is held against the authors'."""
-
+CENTRES_VERSION = 1
+"""Raised whenever the same observations would give other centres."""
 Maps = Callable[[int], Iterator[Map]]
 """Seed's number → every image's map of class ids at its own size, in order."""
 
 
-def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple[Measured, Maps]:
-    """Carry the plan's protocol out; also returns how to paint its predictions."""
+def measure(
+    plan: Plan, engine: Engine, settings: Settings, warn: Warn, *, labelled: bool = True
+) -> tuple[Measured, Maps]:
+    """Carry the plan's protocol out; also returns how to paint its predictions.
+
+    Without `labelled`, images without labels are painted by what was found elsewhere (`bench.submission` says by which
+    protocols); what is measured then stands on nothing. Otherwise they raise BadInput.
+    """
     if isinstance(plan.preset, LinearPreset):
         return _measure_linear(plan, plan.preset, engine, settings)
     if isinstance(plan.preset, DavisPreset):
         return video.measure_video(plan, plan.preset, engine, settings, warn)
     if isinstance(plan.preset, DensePreset):
         return _measure_dense(plan, plan.preset, engine, settings)
+    if isinstance(plan.preset, DistancePreset):
+        return _measure_distance(plan, plan.preset, engine, settings, labelled=labelled)
     assert isinstance(plan.preset, SaliencyPreset)
-    observations = _look(plan, plan.samples, plan.preset, engine, settings)
-    require_labels(bool(observations.counts.any()), plan.samples)
-    scored = _score(plan, observations, engine, settings, warn)
+    observations = look(plan, plan.samples, plan.preset, engine, settings)
+    if labelled:
+        require_labels(bool(observations.counts.any()), plan.samples)
+    scored = score_observations(plan, observations, engine, settings, warn)
     measured = Measured(
         scored,
         observations.manifest,
         _observed(observations),
-        _solver_entry(plan, len(observations), kmeans.use_gpu(engine.device.type)),
+        _solver_entry(
+            plan,
+            scored.detail.get("fitted_on", {}).get("images", len(observations)),
+            kmeans.use_gpu(engine.device.type),
+        ),
         observations.meta.get("images_per_second"),
     )
     return measured, lambda seed: _masks_of(plan, plan.preset.input, settings, observations, scored, seed)
@@ -77,6 +92,11 @@ def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple
 
 def require_labels(any_label: bool, samples: Samples) -> None:
     """Raises BadInput where nothing could be counted."""
+    if not any_label and samples.entries[0].label is None:
+        raise BadInput(
+            f"{samples.card.id} {samples.split} has no labels to score against",
+            "Without labels there is no figure. `bench export` writes predictions of ImageNet-S's test for its server.",
+        )
     if not any_label:
         raise BadInput(
             f"no labelled pixel in any of the {len(samples)} images: all are {samples.card.labels.ignore}",
@@ -93,34 +113,64 @@ def store_of(plan: Plan, samples: Samples, settings: Settings) -> ShardStore:
     return observation_store(cache_folder(settings.cache), recipe)
 
 
-def _look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, settings: Settings) -> Observations:
+def look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, settings: Settings) -> Observations:
     """The observations of one split."""
     network = functools.partial(plan.subject.network, engine.device)
     store = store_of(plan, samples, settings)
     return observe(network, samples, preset, store, engine, fresh=_is_fresh(plan, settings))
 
 
-def _score(plan: Plan, observations: Observations, engine: Engine, settings: Settings, warn: Warn) -> Scored:
+def score_observations(
+    plan: Plan, observations: Observations, engine: Engine, settings: Settings, warn: Warn
+) -> Scored:
     """What the plan's protocol makes of the observations."""
     assert isinstance(plan.preset, (ClusteringPreset, RetrievalPreset))
     resolved, classes = plan.preset.resolved(), plan.card.classes
     if isinstance(plan.preset, RetrievalPreset):
         assert plan.support is not None
-        bank = _look(plan, plan.support, plan.preset, engine, settings)
+        bank = look(plan, plan.support, plan.preset, engine, settings)
         return retrieval.score(bank, observations, resolved, classes)
     gpu = kmeans.use_gpu(engine.device.type)
-    fitted = None if plan.support is None else _look(plan, plan.support, plan.preset, engine, settings)
-    scored = clustering.score(observations, resolved, plan.seeds, len(classes), fitted=fitted, gpu=gpu, warn=warn)
-    if plan.preset.fit is not None:
-        images, manifest = (len(fitted), fitted.manifest) if fitted else (len(observations), observations.manifest)
-        scored.detail["fitted_on"] = {"split": plan.preset.fit, "images": images, "manifest": manifest}
+    seen = functools.partial(look, plan, preset=plan.preset, engine=engine, settings=settings)
+    if plan.preset.fit is None:
+        return clustering.score(observations, resolved, plan.seeds, len(classes), gpu=gpu, warn=warn)
+    fitted = observations if plan.support is None else seen(plan.support)
+    matched = None if plan.matched is None else seen(plan.matched)
+    centres = _centres(plan, fitted, settings, gpu)
+    scored = clustering.score(observations, resolved, plan.seeds, len(classes), centres=centres, matched=matched)
+    scored.detail["fitted_on"] = _split_entry(plan.preset.fit, fitted) | {"centres_sha256": [*map(_sha256, centres)]}
+    if plan.preset.matched_on is not None:
+        scored.detail["matched_on"] = _split_entry(plan.preset.matched_on, matched or observations)
     return scored
+
+
+def _centres(plan: Plan, fitted: Observations, settings: Settings, gpu: bool) -> list[kmeans.Points]:
+    """Per seed the centres of the split that is clustered, kept beside its observations."""
+    samples = plan.support or plan.samples
+    names = ("solver", "clusters", "init", "iterations", "restarts", "batch")
+    recipe = {key: value for key, value in plan.preset.resolved().items() if key in names}
+    folder, step = store_of(plan, samples, settings).folder, stage(settings, "clustering")
+    return fit_all(
+        folder, recipe, samples.keys, plan.seeds, lambda: fitted.prototypes,
+        version=CENTRES_VERSION, progress=step, gpu=gpu, fresh=_is_fresh(plan, settings),
+    )  # fmt: skip
+
+
+def _split_entry(split: str, seen: Observations) -> dict[str, Any]:
+    return {"split": split, "images": len(seen), "manifest": seen.manifest}
+
+
+def _sha256(array: npt.NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def _solver_entry(plan: Plan, images: int, gpu: bool) -> dict[str, Any]:
     if isinstance(plan.preset, ClusteringPreset):
         return kmeans.describe(plan.preset.resolved(), images, gpu)
-    return {"library": "faiss", "version": faiss.__version__, "device": "cpu", "algorithm": "exact inner product"}
+    return _EXACT_SEARCH | {"device": "cpu"}
+
+
+_EXACT_SEARCH = {"library": "faiss", "version": faiss.__version__, "algorithm": "exact inner product"}
 
 
 def _observed(observations: Observations) -> dict[str, Any]:
@@ -270,47 +320,49 @@ def _measure_dense(plan: Plan, preset: DensePreset, engine: Engine, settings: Se
     return measured, maps
 
 
+# --- distance matching ---
+
+
+def _measure_distance(
+    plan: Plan, preset: DistancePreset, engine: Engine, settings: Settings, *, labelled: bool
+) -> tuple[Measured, Maps]:
+    """Fill a bank with the labelled instances of one split, and let it vote on every pixel of another."""
+    assert plan.support is not None
+    features = functools.cache(lambda: plan.subject.pixels(engine.device))
+    gpu, fresh = kmeans.use_gpu(engine.device.type), _is_fresh(plan, settings)
+    filling = replace(engine, progress=stage(settings, "filling the bank"))
+    bank = distance.fill_bank(
+        features, plan.support, preset, _instance_store(plan, preset, settings), filling, fresh=fresh
+    )
+    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
+    kept = distance.painted_store(cache_folder(settings.cache), recipe, preset, bank)
+    painted = distance.paint(features, bank, plan.samples, preset, kept, engine, gpu=gpu, fresh=fresh)
+    if labelled:
+        require_labels(any(len(table) for table in painted.counts), plan.samples)
+    scored = distance_protocol.score(painted, preset, len(plan.card.classes))
+    entry = {"split": preset.bank, "images": bank.images, "entries": len(bank.classes), "manifest": bank.manifest}
+    scored.detail.update(bank=entry, pixels={"of": plan.subject.pixels_are})
+    measured = Measured(
+        scored,
+        painted.manifest,
+        {"from_cache": len(plan.samples) - painted.meta["fresh"], "device": painted.meta.get("device")},
+        _EXACT_SEARCH | {"device": "cuda" if gpu else "cpu"},
+        painted.meta.get("images_per_second"),
+    )
+    return measured, lambda seed: map(decode_map, kept.iterate_apart(plan.samples.keys))
+
+
+def _instance_store(plan: Plan, preset: DistancePreset, settings: Settings) -> ShardStore:
+    """Where the instances of the plan's bank are cached."""
+    assert plan.support is not None
+    recipe = observation_recipe(plan.subject.weights_sha256, plan.support, preset, settings.precision)
+    return distance.bank_store(cache_folder(settings.cache), recipe, preset)
+
+
 def _pixel_store(plan: Plan, preset: DensePreset, settings: Settings) -> ShardStore:
     """Where the drawn pixels of the plan's images are cached."""
     recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
     return dense.store(cache_folder(settings.cache), recipe, preset)
-
-
-# --- how far our solver is from the authors' ---
-
-
-def solver_gap(made: Record, plan: Plan, engine: Engine, settings: Settings) -> float | None:
-    """|mean mIoU of our solver − of the authors'| over 20 seeds on these observations, in points.
-
-    0 when the solver is theirs or nothing is clustered; measured only where there is a published figure to hold
-    the run against.
-    """
-    if not isinstance(plan.preset, ClusteringPreset) or plan.preset.solver == "minibatch":
-        return 0.0
-    figures = published.answers_to(made)
-    if made["dataset"]["limited"] or not plan.published_recipe or not any(f.comparable for f in figures.values()):
-        return None
-    digest = hashlib.sha256(f"{plan.fingerprint}|{made['dataset']['manifest']}".encode()).hexdigest()[:16]
-    known = store_of(plan, plan.samples, settings).folder / f"solver-gap-{digest}.json"
-    try:
-        return float(json.loads(known.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        pass
-    # what `measure` has just seen; --fresh asks for one new pass, not for two
-    observations = _look(plan, plan.samples, plan.preset, engine, replace(settings, fresh=False))
-    theirs = plan.preset.model_copy(update={"solver": "minibatch"})
-    gpu = kmeans.use_gpu(engine.device.type)
-    means = [_mean_miou(observations, preset, plan, gpu) for preset in (plan.preset, theirs)]
-    gap = abs(means[0] - means[1])
-    write_with(known, lambda stream: stream.write(json.dumps(gap).encode()))
-    return gap
-
-
-def _mean_miou(observations: Observations, preset: ClusteringPreset, plan: Plan, gpu: bool) -> float:
-    seeds: Sequence[int] = range(FIRST_SEED, FIRST_SEED + GAP_SEEDS)
-    scored = clustering.score(observations, preset.resolved(), seeds, len(plan.card.classes), gpu=gpu)
-    values = [metrics["mIoU"] for metrics in record.seed_metrics(scored.rows, preset.absent)]
-    return float(np.mean(values))
 
 
 def cached(plan: Plan, settings: Settings) -> str:
@@ -321,6 +373,10 @@ def cached(plan: Plan, settings: Settings) -> str:
     if isinstance(plan.preset, DensePreset):
         known = len(_pixel_store(plan, plan.preset, settings).known(plan.samples.keys))
         return f"pixels of {known} of {len(plan.samples)} images are cached"
+    if isinstance(plan.preset, DistancePreset):
+        assert plan.support is not None
+        known = len(_instance_store(plan, plan.preset, settings).known(plan.support.keys))
+        return f"{known} of {len(plan.support)} images of the bank are cached"
     if not isinstance(plan.preset, LinearPreset):
         known = len(store_of(plan, plan.samples, settings).known(plan.samples.keys))
         return f"{known} of {len(plan.samples)} images are cached"

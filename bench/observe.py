@@ -197,13 +197,13 @@ def summarise(
     weight = full * masks
     height, width = embedding.shape[-2:]
     if (height, width) != size:
-        rows, columns = _upsampling(height, size[0], full), _upsampling(width, size[1], full)
+        rows, columns = upsampling(height, size[0], full), upsampling(width, size[1], full)
         weight = rows.T @ weight @ columns
     prototypes = F.normalize(torch.einsum("bdhw,bhw->bd", embedding, weight), dim=1)
     return prototypes, masks, ((full - threshold).abs() < NEAR).sum((1, 2))
 
 
-def _upsampling(source: int, target: int, like: Tensor) -> Tensor:
+def upsampling(source: int, target: int, like: Tensor) -> Tensor:
     """The target×source matrix of bilinear upsampling along one axis, as torch's own interpolation does it."""
     identity = torch.eye(source, device=like.device, dtype=like.dtype)
     return F.interpolate(identity[None], size=target, mode="linear", align_corners=False)[0].T.contiguous()

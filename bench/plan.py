@@ -18,6 +18,7 @@ from bench.presets import (
     ClusteringPreset,
     DavisPreset,
     DensePreset,
+    DistancePreset,
     LinearPreset,
     Preset,
     RetrievalPreset,
@@ -70,6 +71,8 @@ class Plan:
     support: Samples | None
     """A second split that the protocol draws on: retrieval's bank, the linear classifier's training images, the
     images whose prototypes are clustered."""
+    matched: Samples | None
+    """The split on whose labels clusters are matched, where it is not the evaluated one."""
     limited: bool
     """Whether a split has fewer images than its publisher counts; a preset's own cut is part of the recipe."""
     protocol: str
@@ -114,7 +117,8 @@ def make_plan(
     support = _find_support(card, preset, split, settings, cache, warn)
     if support is not None and isinstance(preset, ClusteringPreset):
         require_enough(len(support), preset.clusters)
-    limited = samples.limited or (support is not None and support.limited)
+    matched = _find_matched(card, preset, split, settings, cache, warn)
+    limited = any(each.limited for each in (samples, support, matched) if each is not None)
     if support is not None and isinstance(preset, LinearPreset):
         support = support.first(preset.train_images)
     resolved = preset.resolved()
@@ -126,6 +130,7 @@ def make_plan(
         subject,
         samples,
         support,
+        matched,
         limited,
         name,
         preset,
@@ -149,7 +154,7 @@ def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Setti
     """The preset as it applies to this model. Raises BadInput for a model that the protocol cannot use."""
     if isinstance(preset, DavisPreset):
         return _with_features(preset, subject)
-    if isinstance(preset, DensePreset):
+    if isinstance(preset, (DensePreset, DistancePreset)):
         return preset
     if not isinstance(preset, LinearPreset):
         if not subject.has_embedding:
@@ -211,11 +216,27 @@ def _find_support(
     if isinstance(preset, ClusteringPreset) and preset.fit not in (None, split):
         assert preset.fit is not None
         return _find_data(card, preset.fit, settings, cache, warn)
-    if isinstance(preset, RetrievalPreset):
+    if isinstance(preset, (RetrievalPreset, DistancePreset)):
         return _find_data(card, preset.bank, settings, cache, warn)
     if isinstance(preset, LinearPreset) and preset.classifier == "trained":
         return _find_data(card, preset.train, settings, cache, warn)
     return None
+
+
+def _find_matched(
+    card: DatasetCard, preset: Preset, split: str, settings: Settings, cache: Path, warn: Warn
+) -> Samples | None:
+    """The split that clusters are matched on, as in `Plan.matched`. Raises WrongName where it has no labels."""
+    if not isinstance(preset, ClusteringPreset) or preset.matched_on in (None, split):
+        return None
+    assert preset.matched_on is not None
+    matched = _find_data(card, preset.matched_on, settings, cache, warn)
+    if matched.entries[0].label is None:
+        raise WrongName(
+            f"{card.id} {preset.matched_on} has no labels to match clusters on",
+            "Name a split that has some with --set matched_on=…",
+        )
+    return matched
 
 
 def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ class Preset(BaseModel):
         return 0
 
 
-LATER_ENTRIES = ("resizing", "fit", "figures")
+LATER_ENTRIES = ("resizing", "fit", "matched_on", "figures")
 """Entries that earlier versions did not have."""
 
 
@@ -102,6 +102,9 @@ class ClusteringPreset(SaliencyPreset):
     fit: str | None = None
     """The split whose prototypes are clustered; each evaluated image then joins the nearest centre. Unset: the
     evaluated split itself."""
+    matched_on: str | None = None
+    """The split on whose labels the clusters are matched; their classes are then those of any evaluated split, one
+    without labels as well. Unset: the evaluated split itself."""
     matching: Literal["iou", "pixels", "images"] = "iou"
     """What the one-to-one Hungarian matching maximises: summed IoU, matched pixels, or the images that hold cluster
     and class (background then stays background)."""
@@ -116,6 +119,8 @@ class ClusteringPreset(SaliencyPreset):
     def _is_consistent(self) -> ClusteringPreset:
         if self.fit is not None and self.whiten:
             raise ValueError("fit: whitening belongs to the images that it is computed on; set whiten = 0 as well")
+        if self.matched_on is not None and self.fit is None:
+            raise ValueError("matched_on: each split would have clusters of its own; set fit to one split as well")
         if self.figures == "imagenet-s" and self.grid != "label":
             raise ValueError("figures: imagenet-s counts at the label's own size; set grid = label as well")
         return self
@@ -161,6 +166,29 @@ class DensePreset(ImagePreset):
     def num_seeds(self) -> int:
         """As the preset says."""
         return self.seeds
+
+
+class DistancePreset(ImagePreset):
+    """Every pixel takes the class that its nearest neighbours among labelled instances vote for (spec §8).
+
+    An instance is what one image has of one class. Its entry in the bank is the mean, over its pixels at the label's
+    own size, of the embedding upsampled to that size, L2-normalised; a pixel that asks is L2-normalised too. A
+    saliency head has no part in it.
+    """
+
+    bank: str = "train"
+    """The split whose labelled instances fill the bank."""
+    background: bool = False
+    """Whether class 0 (background, other) has instances as well; without them no pixel is ever class 0."""
+    neighbours: Annotated[int, Field(ge=1, le=1024)] = 10
+    """So many entries of the largest dot product vote, or all where the bank has fewer."""
+    temperature: Rate = 0.07
+    """The weight of a vote is exp(dot product / this)."""
+    upsample: Annotated[int, Field(ge=1, le=32)] = 4
+    """Features are upsampled by this factor (bilinear) before their pixels ask; the classes found are resized to the
+    image with nearest."""
+    figures: Literal["classes", "imagenet-s"] = "classes"
+    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size (spec §8)."""
 
 
 class RetrievalPreset(SaliencyPreset):
@@ -255,6 +283,7 @@ PRESETS: dict[str, type[Preset]] = {
     "clustering": ClusteringPreset,
     "clustering-dense": DensePreset,
     "davis": DavisPreset,
+    "distance-matching": DistancePreset,
     "linear": LinearPreset,
     "retrieval-21": RetrievalPreset,
     "retrieval-7": RetrievalPreset,

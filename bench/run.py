@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from bench import predictions, record
 from bench.describe import complete, describe
 from bench.engine import Engine, choose_device
-from bench.errors import unknown_name
+from bench.errors import Warn, unknown_name
 from bench.files import require_writable
-from bench.measure import device_name, measure, solver_gap
+from bench.gap import solver_gap
+from bench.measure import device_name, measure
 from bench.parallel import default_workers
 from bench.plan import Plan, Settings, make_plan, stage
 from bench.record import Record, Stored
@@ -68,11 +69,10 @@ def perform(
     return Stored(record.write(made, rows, Path(results)), made)
 
 
-def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Rows]:
-    """Measure, and put the record together. Returns the record and its rows."""
-    started = time.perf_counter()
+def engine_for(settings: Settings, warn: Warn) -> Engine:
+    """What passes over images run on. Raises BadEnvironment for a device that is not there."""
     device = choose_device(settings.device)
-    engine = Engine(
+    return Engine(
         device,
         settings.precision,
         settings.batch_size or (32 if device.type == "cuda" else 4),
@@ -80,6 +80,12 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
         stage(settings, "observing"),
         warn,
     )
+
+
+def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Rows]:
+    """Measure, and put the record together. Returns the record and its rows."""
+    started = time.perf_counter()
+    engine = engine_for(settings, warn)
     measured, maps = measure(plan, engine, settings, warn)
     protocol = {
         "id": plan.protocol,

@@ -25,7 +25,7 @@ Image8 = npt.NDArray[np.uint8]
 Label = npt.NDArray[Any]
 """Class indices, H×W, uint8 or uint16."""
 
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises on a damaged file, format by format."""
 
 
@@ -181,7 +181,7 @@ def read_image(path: Path) -> tuple[Image8, bytes]:
             if picture.mode.startswith(("I", "F")):
                 raise BadInput(f"{path} has {picture.mode} pixels; 8-bit images are expected", "Convert it.")
             array = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
+    except (*DAMAGED_IMAGE, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
     return array, hashlib.sha256(data).digest()
 
@@ -266,10 +266,13 @@ def _read_values(path: Path, modes: Sequence[str], expected: str, target: str) -
     data, picture = _open(path)
     try:
         with picture:
-            if picture.mode not in modes:
-                raise BadInput(f"{path} has {picture.mode} pixels; {expected} is expected", f"Convert it to {target}.")
+            # Pillow takes 16-bit RGB for RGB and drops the low bytes, which are the ids
+            wide = picture.format == "PNG" and picture.mode.startswith("RGB") and data[24] == 16
+            mode = f"16-bit {picture.mode}" if wide else picture.mode
+            if mode not in modes:
+                raise BadInput(f"{path} has {mode} pixels; {expected} is expected", f"Convert it to {target}.")
             values = np.asarray(picture)
-    except _DAMAGE as error:
+    except DAMAGED_IMAGE as error:
         raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
     return values, hashlib.sha256(data).digest()
 
@@ -296,7 +299,7 @@ def _open(path: Path) -> tuple[bytes, Any]:
         raise BadInput(f"{path} is missing or a folder", "Complete the data.") from error
     try:
         return data, Image.open(io.BytesIO(data))
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
+    except (*DAMAGED_IMAGE, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is damaged or not an image", "Fetch this file again.") from error
 
 

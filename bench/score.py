@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,14 +27,15 @@ from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
 from bench.predictions import ABOUT, seed_folders
 from bench.presets import fingerprint
-from bench.protocols import Scored
+from bench.protocols import Scored, imagenet_s
 from bench.record import Stored
 from bench.samples import Label, Sample, Samples, read_ids, read_label, require_classes
 from bench.subjects import UNKNOWN, find_samples
-from bench.tables import Counts, Painted, contingency, given_classes, matched_classes
+from bench.tables import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
 from bench.video.score import measure_masks
 
-Matching = Literal["none", "iou", "pixels"]
+Matching = Literal["none", "iou", "pixels", "images"]
+"""What gives cluster ids their classes; `none` where the ids are classes already."""
 
 
 def score_folder(
@@ -76,7 +78,7 @@ def score_folder(
         contents = [content]
     else:
         measured, contents = _measure_sets(sets, samples, matching, settings, folder.name)
-    model = _model_entry(folder, contents, settings.name, supervision)
+    model = model_entry(folder, contents, settings.name, supervision)
     protocol = _protocol_entry(card, matching, seeds)
     made = describe(model, samples, protocol, seeds, measured, limited=samples.limited)
     seconds = time.perf_counter() - started
@@ -110,39 +112,50 @@ def _read_set(
     folder: Path, samples: Samples, matching: Matching, settings: Settings, number: int, sets: int
 ) -> Painted:
     """Count one set of predictions, in threads."""
+    require_predictions(folder, samples)
+    progress = stage(settings, "scoring")
+    read = functools.partial(_read_one, folder=folder, card=samples.card, matching=matching)
+    bands, tables, digests, content = [], [], [], hashlib.sha256()
+    with ThreadPoolExecutor(settings.workers or default_workers(), "bench-loader") as pool:
+        for done, (table, digest, own) in enumerate(prefetch(pool, read, samples, depth=32), start=1):
+            by_boundaries = table.shape[1] == 5
+            bands += [table] if by_boundaries else []
+            tables.append(imagenet_s.counts_of(table) if by_boundaries else table)
+            digests.append(digest)
+            content.update(own)
+            if progress:
+                progress(number * len(samples) + done, sets * len(samples))
+    ids = tuple(sample.id for sample in samples)
+    return Painted(ids, tuple(tables), manifest_of(ids, digests), {"predictions": content.hexdigest()}, tuple(bands))
+
+
+def require_predictions(folder: Path, samples: Samples) -> None:
+    """Raises BadInput unless there is `<id>.png` for every sample."""
     missing = [sample.id for sample in samples if not (folder / f"{sample.id}.png").is_file()]
     if missing:
         raise BadInput(
             f"{folder / missing[0]}.png is missing ({len(missing)} of {len(samples)} images have no prediction)",
             "Every image of the split needs one, named <id>.png; --split and --limit choose the images.",
         )
-    progress = stage(settings, "scoring")
-    read = functools.partial(_read_one, folder=folder, card=samples.card, matching=matching)
-    tables, digests, content = [], [], hashlib.sha256()
-    with ThreadPoolExecutor(settings.workers or default_workers(), "bench-loader") as pool:
-        for done, (table, digest, own) in enumerate(prefetch(pool, read, samples, depth=32), start=1):
-            tables.append(table)
-            digests.append(digest)
-            content.update(own)
-            if progress:
-                progress(number * len(samples) + done, sets * len(samples))
-    ids = tuple(sample.id for sample in samples)
-    return Painted(ids, tuple(tables), manifest_of(ids, digests), {"predictions": content.hexdigest()})
 
 
 def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matching) -> tuple[Counts, bytes, bytes]:
-    """One image's table, the hash of its image and label as a run has it, and the hash of its prediction."""
+    """One image's table, the hash of its image and label as a run has it, and the hash of its prediction.
+
+    The table is one of bands where the data set's figures need them.
+    """
     path = folder / f"{sample.id}.png"
     predicted, own = read_ids(path, card.labels.encoding)
     if matching == "none":
-        remedy = "Predictions must be class ids; cluster ids are matched to classes with --match iou or pixels."
+        remedy = "Predictions must be class ids; cluster ids are matched to classes with --match iou, pixels or images."
         require_classes(predicted, path, card, remedy)
     digest = hashlib.sha256(sample.image.read_bytes()).digest()
+    by_boundaries = _figures(card) == "imagenet-s"
     if sample.label is None:
-        return np.empty((0, 3), np.int64), short_digest(digest), own
+        return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
     label, label_digest = read_label(sample.label, card)
     _require_size(predicted, label, path)
-    table = contingency(predicted, label, card.labels.ignore)
+    table = (imagenet_s.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
     if matching == "none":
         # a pixel left open is a wrong prediction, whatever its class
         table[table[:, 0] == card.labels.ignore, 0] = len(card.classes)
@@ -158,12 +171,22 @@ def _require_size(predicted: Label, label: Label, path: Path) -> None:
 
 
 def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name: str) -> Measured:
+    solver = {"library": "scipy", "algorithm": f"Hungarian on {matching}"}
     if matching == "none":
         scored, solver = Scored(given_classes(painted, classes)), {"algorithm": "none: class ids were given"}
+    elif matching == "images":
+        rows, mappings, detail = matched_by_images(painted, classes)
+        scored = Scored(rows, mappings, detail=detail)
     else:
-        rows, mappings = matched_classes(painted, matching, classes)
-        scored, solver = Scored(rows, mappings), {"library": "scipy", "algorithm": f"Hungarian on {matching}"}
+        scored = Scored(*matched_classes(painted, matching, classes))
+    if painted[0].bands:
+        scored = replace(scored, extra=imagenet_s.painted_figures(painted, scored.mappings, classes))
     return Measured(scored, painted[0].manifest, {"predictions": name}, solver)
+
+
+def _figures(card: DatasetCard) -> str:
+    """Which figures the data set has, as its preset for clustering says."""
+    return card.protocols.clustering.figures if card.protocols.clustering else "classes"
 
 
 def _protocol_entry(card: DatasetCard, matching: Matching, seeds: Sequence[int]) -> dict[str, Any]:
@@ -172,6 +195,8 @@ def _protocol_entry(card: DatasetCard, matching: Matching, seeds: Sequence[int])
     preset = {"matching": matching, "grid": "label"}
     if card.kind == "images":
         preset["absent"] = own[0] if own else "zero"
+    if _figures(card) != "classes":
+        preset["figures"] = _figures(card)
     return {
         "id": "predictions" if matching == "none" else f"predictions+{matching}",
         "fingerprint": fingerprint("predictions", preset),
@@ -183,7 +208,7 @@ def _protocol_entry(card: DatasetCard, matching: Matching, seeds: Sequence[int])
     }
 
 
-def _model_entry(folder: Path, contents: Sequence[str], name: str | None, supervision: str | None) -> dict[str, Any]:
+def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervision: str | None) -> dict[str, Any]:
     """Whose predictions these are: as said, else as `predictions.json` has it, else by the folder's name."""
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()
     stem = re.sub(r"[^a-z0-9._+-]+", "-", folder.resolve().name.lower()).strip("-.")

@@ -7,18 +7,20 @@ cluster ids that a matching turns into classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
-from bench.matching import UNMATCHED, Mapping, match
+from bench.matching import UNMATCHED, Mapping, count_unique, match, match_images, say_by_images
 from bench.rows import ConfusionRows, SeedRows
 
 Counts = npt.NDArray[np.int64]
 """k×3: predicted id, class, pixels."""
-
+Bands = npt.NDArray[np.int64]
+"""k×5: predicted id, class, whether on the boundary of either (1 or 0), pixels."""
 
 _BINS = 1 << 22
 """Pairs of ids beyond this are sorted instead of binned: maps of 16 bits hold few of many."""
@@ -49,6 +51,8 @@ class Painted:
     """SHA-256 over ids and contents of images and labels: what data this was."""
     meta: dict[str, Any] = field(default_factory=dict)
     """How the pass went: device, images per second, and how many images were not in the cache."""
+    bands: tuple[Bands, ...] = ()
+    """Beside `counts`, the same pixels told apart by boundaries; none where no figure needs them."""
 
     def rows(self) -> SeedRows:
         """All tables as one, with the image's number; predicted ids are as they were painted."""
@@ -88,12 +92,52 @@ def matched_classes(
             used, table = np.arange(clusters), everything
         mapping = np.full(int(used.max(initial=0)) + 1, UNMATCHED, np.int64)
         mapping[used] = match(table, objective)
-        rows = one.rows()
-        classes = mapping[rows.predicted]
-        predicted = np.where(classes == UNMATCHED, num_classes, classes).astype(np.int32)
-        seeds.append(SeedRows(rows.image, predicted, rows.true, rows.count))
+        seeds.append(_with_classes(one.rows(), mapping, num_classes))
         mappings.append(mapping)
     return _confusion(painted, seeds, num_classes), tuple(mappings)
+
+
+def matched_by_images(
+    painted: Sequence[Painted], num_classes: int
+) -> tuple[ConfusionRows, tuple[Mapping, ...], dict[str, Any]]:
+    """Confusion rows of cluster ids, each seed's matched on the images that hold both cluster and class (spec §8).
+
+    Id 0 is background and stays it. Also returns the mappings, and what the record says of the matching.
+    """
+    mappings, unique = [], []
+    for one in painted:
+        ids, shared = _shared_images(one.rows(), len(one.ids), num_classes)
+        mapping = np.full(int(ids.max(initial=0)) + 1, UNMATCHED, np.int64)
+        mapping[np.concatenate([[0], ids])] = match_images(shared)
+        mappings.append(mapping)
+        unique.append(count_unique(shared))
+    seeds = [_with_classes(one.rows(), mapping, num_classes) for one, mapping in zip(painted, mappings, strict=True)]
+    return _confusion(painted, seeds, num_classes), tuple(mappings), {"matching": say_by_images(unique)}
+
+
+def _shared_images(rows: SeedRows, images: int, num_classes: int) -> tuple[Mapping, Counts]:
+    """Cluster ids, and the images that each (rows) shares with each class but 0 (columns).
+
+    The ids are those of the classes where no other one occurs, even if some have no pixel: as the benchmark has it.
+    """
+    used = np.unique(rows.predicted[rows.predicted > 0]).astype(np.int64)
+    ids = used if used.max(initial=0) >= num_classes else np.arange(1, num_classes)
+    cluster, object_ = rows.predicted > 0, rows.true > 0
+    held = [
+        sparse.coo_array((np.ones(kept.sum(), np.int64), (rows.image[kept], column)), shape=(images, width)).tocsr() > 0
+        for kept, column, width in (
+            (cluster, np.searchsorted(ids, rows.predicted[cluster]), len(ids)),
+            (object_, rows.true[object_] - 1, num_classes - 1),
+        )
+    ]
+    return ids, (held[0].astype(np.int64).T @ held[1].astype(np.int64)).toarray()
+
+
+def _with_classes(rows: SeedRows, mapping: Mapping, num_classes: int) -> SeedRows:
+    """Rows of cluster ids as rows of the classes that they stand for."""
+    classes = mapping[rows.predicted]
+    predicted = np.where(classes == UNMATCHED, num_classes, classes).astype(np.int32)
+    return replace(rows, predicted=predicted)
 
 
 def _confusion(painted: Sequence[Painted], seeds: Sequence[SeedRows], num_classes: int) -> ConfusionRows:

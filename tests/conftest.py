@@ -63,6 +63,14 @@ def small_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def imagenet_tree(tmp_path_factory) -> Path:
+    """A small tree in ImageNet-S-50's format."""
+    from tests.imagenet import write_tree
+
+    return write_tree(tmp_path_factory.mktemp("imagenet-s") / "ImageNetS50")
+
+
+@pytest.fixture(scope="session")
 def linear_file(tmp_path_factory) -> Path:
     """A released classifier of 21 classes on the narrow network, in the authors' file format."""
     from tests.checkpoints import write_linear_checkpoint

@@ -212,6 +212,7 @@ OTHER = {
     "batch": 500,
     "resizing": "torch",
     "fit": "train",
+    "matched_on": "val",
     "figures": "imagenet-s",
 }
 
@@ -222,7 +223,8 @@ def print_of(**changes):
 
 def test_the_fingerprint_covers_every_entry_but_the_seeds():
     assert set(OTHER) == set(ClusteringPreset.model_fields) - {"seeds"}
-    needs = {"batch": {"solver": "minibatch"}, "fit": {"whiten": 0}}  # without which the entry is not read, or refused
+    # without which the entry is not read, or refused
+    needs = {"batch": {"solver": "minibatch"}, "fit": {"whiten": 0}, "matched_on": {"whiten": 0, "fit": "test"}}
     prints = {key: print_of(**needs.get(key, {}), **{key: value}) for key, value in OTHER.items()}
     assert len({print_of(), *prints.values()}) == 1 + len(OTHER)
 

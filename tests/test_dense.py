@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 import bench
 from bench import catalogue, dense, kmeans
@@ -17,26 +16,12 @@ from bench.preprocess import resize_nearest
 from bench.presets import DensePreset
 from bench.samples import open_split, read_label
 from bench.score import score_folder
+from tests.networks import Colours
 
 CPU = torch.device("cpu")
 CARD = catalogue.dataset("pascal-voc")
 SMALL = {"input": [32, 40], "clusters": 5, "pixels": 10, "restarts": 2, "iterations": 20}
 SHARED = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
-
-
-class Colours(nn.Module):
-    """A bare backbone: features of three channels at a quarter of the size, and no saliency."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = 0
-
-    def features(self, images):
-        self.calls += len(images)
-        return F.avg_pool2d(images, 4) + 0.1
-
-    def forward(self, images):
-        raise AssertionError("only `features` is wanted")
 
 
 def run(model, golden, tmp_path, **more):

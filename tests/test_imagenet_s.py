@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
 from itertools import permutations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,9 @@ from bench.presets import override
 from bench.protocols import imagenet_s
 from bench.samples import open_split, read_ids, read_label
 from bench.score import score_folder
+from bench.tables import Painted, contingency, matched_by_images
 from tests.conftest import GOLDEN
+from tests.imagenet import encode, put
 
 CARD = catalogue.dataset("imagenet-s-50")
 FOLDER = GOLDEN / "imagenet_s"
@@ -242,30 +246,9 @@ def as_table(rows):
 # --- the tree, and whole runs ---
 
 
-@pytest.fixture(scope="session")
-def tree(tmp_path_factory):
-    """A tree in the benchmark's format: 50 folders, two images of train and one each of the others in every one."""
-    root, generator = tmp_path_factory.mktemp("imagenet-s") / "ImageNetS50", np.random.default_rng(0)
-    for number in range(1, 51):
-        for split, count in (("train", 2), ("validation", 1), ("test", 1), ("train-semi", 1)):
-            for index in range(count):
-                name = f"n{number:08d}/n{number:08d}_{index}"
-                image = generator.integers(0, 256, (6, 6, 3)).astype(np.uint8)
-                put(root / split / f"{name}.JPEG", np.asarray(Image.fromarray(image).resize((48, 40))))
-                if split in ("validation", "train-semi"):
-                    label = np.zeros((40, 48), np.uint16)
-                    label[8:30, 10:36], label[:3] = number, IGNORE
-                    put(root / f"{split}-segmentation" / f"{name}.png", encode(label))
-    return root
-
-
-def put(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def encode(ids):
-    return np.stack([ids & 255, ids >> 8, np.zeros_like(ids)], axis=-1).astype(np.uint8)
+@pytest.fixture
+def tree(imagenet_tree):
+    return imagenet_tree
 
 
 def run(model, tree, **more):
@@ -344,8 +327,173 @@ def test_fitting_on_val_needs_no_train_and_is_recorded(tree, small_file, tmp_pat
         run(small_file, tmp_path / "cut", num_seeds=1)
 
 
+# --- matched on val, used elsewhere ---
+
+
+@pytest.fixture
+def labelled_test(tree, tmp_path):
+    """The tree with its test images as train-semi, whose labels then are those of test."""
+    root = tmp_path / "labelled"
+    root.mkdir()
+    for folder in ("train", "validation", "validation-segmentation"):
+        (root / folder).symlink_to(tree / folder)
+    (root / "train-semi").symlink_to(tree / "test")
+    for path in (tree / "test").glob("*/*.JPEG"):
+        label = np.zeros((40, 48), np.uint16)
+        label[5:20, 5:40] = int(path.parent.name[1:])
+        put(root / "train-semi-segmentation" / path.parent.name / f"{path.stem}.png", encode(label))
+    return root
+
+
+def test_clusters_of_train_matched_on_val_give_another_split_its_classes(labelled_test, small_file):
+    on_val = run(small_file, labelled_test, num_seeds=2)
+    elsewhere = run(small_file, labelled_test, num_seeds=2, split="train-semi")
+    assert elsewhere["cluster_to_class"] == on_val["cluster_to_class"]
+    assert elsewhere["matching"] == on_val["matching"]
+    assert elsewhere["fitted_on"] == on_val["fitted_on"] and len(set(on_val["fitted_on"]["centres_sha256"])) == 2
+    assert elsewhere["matched_on"] == on_val["matched_on"]
+    assert (elsewhere["matched_on"]["split"], elsewhere["matched_on"]["images"]) == ("val", 50)
+    assert elsewhere["protocol"]["fingerprint"] == on_val["protocol"]["fingerprint"]
+    own = run(small_file, labelled_test, num_seeds=2, split="train-semi", entries={"matched_on": "train-semi"})
+    assert own["cluster_to_class"] != on_val["cluster_to_class"] and own["protocol"]["modified"]
+
+
+def test_the_figures_of_another_split_are_those_of_what_val_s_matching_paints(labelled_test, small_file, tmp_path):
+    made = run(small_file, labelled_test, num_seeds=1, split="train-semi", save_predictions=tmp_path / "p")
+    settings = Settings(data_root=labelled_test, split="train-semi")
+    scored = score_folder(tmp_path / "p", "imagenet-s-50", tmp_path / "r", settings).record
+    for name, entry in scored["metrics"].items():
+        assert entry["value"] == pytest.approx(made["metrics"][name]["value"], abs=1e-9), name
+
+
+def test_centres_are_kept_and_found_anew_alike(tree, small_file, tmp_path):
+    first, again = (run(small_file, tree, num_seeds=1, cache=tmp_path / "cache") for _ in range(2))
+    fresh = run(small_file, tree, num_seeds=1, cache=tmp_path / "cache", fresh=True)
+    assert first["fitted_on"] == again["fitted_on"] == fresh["fitted_on"]
+    assert first["cluster_to_class"] == again["cluster_to_class"] == fresh["cluster_to_class"]
+
+
+def test_clusters_cannot_be_matched_where_nothing_is_labelled(tree, small_file):
+    with pytest.raises(WrongName, match="train has no labels to match clusters on"):
+        run(small_file, tree, entries={"matched_on": "train"})
+
+
+# --- cluster ids of any program, matched by images ---
+
+
+def test_raw_cluster_ids_matched_by_images_score_as_the_run(tree, small_file, tmp_path):
+    made = run(small_file, tree, num_seeds=2, save_predictions=tmp_path / "p")
+    for number, seed in enumerate(made["seeds"]):
+        clusters = np.argsort(made["cluster_to_class"][number]).astype(np.uint16)
+        for path in (tmp_path / f"p/seed-{seed}").rglob("*.png"):
+            put(path, encode(clusters[read_ids(path, "rgb")[0]]))
+    settings = Settings(data_root=tree)
+    scored = score_folder(tmp_path / "p", "imagenet-s-50", tmp_path / "r", settings, matching="images").record
+    assert scored["cluster_to_class"] == made["cluster_to_class"] and scored["matching"] == made["matching"]
+    assert scored["protocol"]["id"] == "predictions+images" and scored["protocol"]["preset"]["figures"] == "imagenet-s"
+    for name, entry in scored["metrics"].items():
+        assert entry["per_seed"] == pytest.approx(made["metrics"][name]["per_seed"], abs=1e-9), name
+
+
+@pytest.mark.parametrize("group", MATCHED)
+def test_painted_ids_matched_by_images_are_the_toolbox_s(group):
+    names = [f"{group}-{i}" for i in range(FIGURES[group]["images"])]
+    bands = tuple(imagenet_s.band_table(p, t, IGNORE) for p, t in maps_of(group))
+    painted = Painted(tuple(names), tuple(map(imagenet_s.counts_of, bands)), "", {}, bands)
+    _, (mapping,), detail = matched_by_images([painted], CLASSES)
+    assert mapping.tolist() == match_images(shared_of(rows_of(group))).tolist()
+    unique = FIGURES[group]["matching"]["clusters_with_a_unique_optimum"]
+    assert detail["matching"]["clusters_with_a_unique_optimum"] == [len(unique)]
+    if group == "unique":
+        figures = imagenet_s.painted_figures([painted], [mapping], CLASSES)
+        for key, own in KEYS.items():
+            theirs = FIGURES[group]["with_match"][key]
+            if own != "mIoU" and theirs is not None:
+                assert figures[own] == [pytest.approx(theirs, abs=POINTS)], key
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4))
+@few
+def test_a_band_table_without_boundaries_is_the_contingency_table(seed, classes):
+    ((predicted, label),) = draw_maps(np.random.default_rng(seed), 1, classes)
+    found = imagenet_s.counts_of(imagenet_s.band_table(predicted, label, IGNORE))
+    assert found.tolist() == contingency(predicted, label, IGNORE).tolist()
+
+
+def test_many_cluster_ids_go_to_the_class_that_they_share_most_images_with(tmp_path):
+    counts = tuple(np.array([[900 + i, 1 + i % 2, 5], [0, 0, 5]]) for i in range(4))
+    rows, (mapping,), detail = matched_by_images([Painted(tuple("abcd"), counts, "")], 3)
+    assert [mapping[i] for i in (0, 900, 901, 902, 903)] == [0, 1, 2, 1, 2]
+    assert detail["matching"]["clusters_with_a_unique_optimum"] == []
+    assert rows.confusion(0)[:3].tolist() == [[20, 0, 0], [0, 10, 0], [0, 0, 10]]
+
+
+# --- bad input ---
+
+
+@pytest.fixture
+def val_only(tree, tmp_path):
+    """A copy of val that a test may spoil."""
+    for folder in ("validation", "validation-segmentation"):
+        shutil.copytree(tree / folder, tmp_path / "copy" / folder)
+    return tmp_path / "copy"
+
+
+def label_of(root, number=7):
+    return root / f"validation-segmentation/n{number:08d}/n{number:08d}_0.png"
+
+
+@pytest.mark.parametrize("strange", [51, 300, 999, 1001])
+def test_an_unknown_label_id_is_named(val_only, small_file, strange):
+    put(label_of(val_only), encode(np.full((40, 48), strange, np.uint16)))
+    with pytest.raises(BadInput, match=rf"n00000007_0\.png holds the label {strange}, but imagenet-s-50 has"):
+        run(small_file, val_only, num_seeds=1, entries={"fit": "val"})
+
+
+def test_labels_of_16_bits_are_refused_grey_and_rgb(val_only, small_file):
+    Image.fromarray(np.full((40, 48), 7, np.uint16)).save(label_of(val_only))
+    with pytest.raises(BadInput, match=r"n00000007_0\.png has I;16 pixels; an RGB PNG"):
+        run(small_file, val_only, num_seeds=1, entries={"fit": "val"})
+    cv2.imwrite(str(label_of(val_only)), np.full((40, 48, 3), 7, np.uint16))
+    with pytest.raises(BadInput, match=r"n00000007_0\.png has 16-bit RGB pixels; an RGB PNG"):
+        run(small_file, val_only, num_seeds=1, entries={"fit": "val"})
+
+
+def test_an_alpha_channel_beside_rgb_is_let_through_as_the_benchmark_does(val_only, tree, small_file):
+    with Image.open(label_of(val_only)) as picture:
+        clear = picture.convert("RGBA")
+    clear.putalpha(3)
+    clear.save(label_of(val_only))
+    spoilt, sound = (run(small_file, root, num_seeds=1, entries={"fit": "val"}) for root in (val_only, tree))
+    assert spoilt["metrics"] == sound["metrics"]
+
+
+def test_a_missing_label_and_one_of_another_size_are_named(val_only, small_file):
+    put(label_of(val_only), encode(np.zeros((39, 48), np.uint16)))
+    with pytest.raises(BadInput, match=r"n00000007_0\.png is 48×39 pixels, its image 48×40"):
+        run(small_file, val_only, num_seeds=1, entries={"fit": "val"})
+    label_of(val_only).unlink()
+    with pytest.raises(BadInput, match=r"n00000007_0\.png is missing \(1 of 50 samples"):
+        open_split(CARD, "val", val_only)
+
+
+def test_an_empty_class_folder_is_named(val_only):
+    for path in (val_only / "validation/n00000009").iterdir():
+        path.unlink()
+    with pytest.raises(BadInput, match=r"n00000009 holds no \*\.JPEG file \(1 class folders are empty\)"):
+        open_split(CARD, "val", val_only)
+
+
+def test_a_flat_folder_is_no_tree(tree, tmp_path):
+    (tmp_path / "test").mkdir()
+    for path in (tree / "test").glob("*/*.JPEG"):
+        shutil.copy(path, tmp_path / "test" / path.name)
+    with pytest.raises(BadInput, match="Images lie in a folder a class"):
+        open_split(CARD, "test", tmp_path)
+
+
 def test_test_has_no_labels_to_score_against(tree, small_file):
-    with pytest.raises(BadInput, match="Without labels there is nothing to score against"):
+    with pytest.raises(BadInput, match="imagenet-s-50 test has no labels to score against"):
         run(small_file, tree, num_seeds=1, split="test")
 
 
@@ -355,3 +503,5 @@ def test_presets_that_contradict_themselves_are_refused():
         override(preset, {"whiten": 32})
     with pytest.raises(WrongName, match="set grid = label"):
         override(preset, {"grid": "input"})
+    with pytest.raises(WrongName, match="set fit to one split as well"):
+        override(preset, {"fit": None})

@@ -1,5 +1,6 @@
 """How label files are decoded to class indices, and predictions written alike."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,6 +51,13 @@ def test_grey_and_palette_files_are_refused_where_rgb_is_due(tmp_path, mode):
     path = tmp_path / "label.png"
     Image.new(mode, (4, 3)).save(path)
     with pytest.raises(BadInput, match=r"label\.png has .* pixels; an RGB PNG"):
+        read_label(path, WIDE)
+
+
+def test_rgb_of_16_bits_is_refused_and_not_cut_to_its_high_bytes(tmp_path):
+    path = tmp_path / "label.png"
+    cv2.imwrite(str(path), np.full((3, 4, 3), 7, np.uint16))
+    with pytest.raises(BadInput, match=r"label\.png has 16-bit RGB pixels; an RGB PNG"):
         read_label(path, WIDE)
 
 

@@ -17,6 +17,7 @@ from bench._version import __version__
 from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.download import download
+from bench.cli.export import export
 from bench.cli.listing import list_, show
 from bench.cli.priors import priors
 from bench.cli.report import report
@@ -48,7 +49,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, score, report, check, compare, list_, show, download, priors, train):
+for _command in (run, score, report, check, compare, export, list_, show, download, priors, train):
     cli.add_command(_command)
 
 

@@ -50,8 +50,8 @@ Examples:
     multiple=True,
     default=("clustering",),
     show_default=True,
-    help="clustering, clustering-dense, linear, retrieval-21, davis, …, `retrieval` for both of its kind, or `all` "
-    "that the data set has. Repeatable.",
+    help="clustering, clustering-dense, distance-matching, linear, retrieval-21, davis, …, `retrieval` for both of its "
+    "kind, or `all` that the data set has. Repeatable.",
 )
 @click.option("--split", help="Split to evaluate on. [default: the data set's own]")
 @data_root_option

@@ -25,10 +25,11 @@ Examples:
 @click.option(
     "--match",
     "matching",
-    type=click.Choice(["none", "iou", "pixels"]),
+    type=click.Choice(["none", "iou", "pixels", "images"]),
     default="none",
     show_default=True,
-    help="none: the PNGs hold class ids; iou, pixels: cluster ids, matched to classes so as to maximise that.",
+    help="none: the PNGs hold class ids; iou, pixels, images: cluster ids, matched to classes so as to maximise the "
+    "summed IoU, the matched pixels, or the images that hold both (ImageNet-S; 0 stays background).",
 )
 @click.option("--name", metavar="ID", help="The model's id in the record. [default: the folder's name]")
 @click.option("--supervision", metavar="TEXT", help="The labels that the model has seen.")
@@ -48,7 +49,8 @@ def score(
 ) -> int:
     """Score a folder of predictions that any program made.
 
-    DIR holds one PNG per image, <id>.png at the image's own size: 8-bit palette or greyscale. Of video, it is one of
+    DIR holds one PNG per image, <id>.png at the image's own size: 8-bit palette or
+    greyscale, or RGB (id = R + 256·G) where the data set's labels are. Of video, it is one of
     object ids per frame, <sequence>/<frame>.png. Folders seed-1,
     seed-2, … in it are scored as seeds.
     """

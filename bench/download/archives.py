@@ -115,7 +115,7 @@ def _write_members(
         count += 1
         if count > limits.members:
             raise Hostile(f"it has more than {limits.members:,} members")
-        path = target / _safe(member.name)
+        path = target / safe_path(member.name)
         if member.kind == "folder":
             _make_folder(path, member.name)
         elif member.kind == "file":
@@ -127,7 +127,7 @@ def _write_members(
     return count
 
 
-def _safe(name: str) -> PurePosixPath:
+def safe_path(name: str) -> PurePosixPath:
     """The member's path below the target. Raises Hostile for one that any system would take elsewhere."""
     path = PurePosixPath(name)
     if path.is_absolute() or "\\" in name or re.match(r"[A-Za-z]:", name):
@@ -165,7 +165,7 @@ def _write_file(member: Member, path: Path, room: int, most: int) -> int:
 def _members(archive: Path, limits: Limits) -> Iterator[Iterator[Member]]:
     if archive.name.endswith(".zip"):
         with zipfile.ZipFile(archive) as opened:
-            yield _zip_members(opened, archive.stat().st_size)
+            yield zip_members(opened, archive.stat().st_size)
         return
     with archive.open("rb") as raw:
         compressed = archive.name.endswith("gz")
@@ -195,7 +195,8 @@ _TAR_KINDS = {
 }
 
 
-def _zip_members(opened: zipfile.ZipFile, size: int) -> Iterator[Member]:
+def zip_members(opened: zipfile.ZipFile, size: int) -> Iterator[Member]:
+    """The members of an opened .zip of `size` bytes. Raises Hostile where they overlap."""
     position = 0
     for entry in opened.infolist():
         # members that share their bytes are how a small file becomes petabytes

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 from scipy import sparse
 
 from bench.errors import Warn
-from bench.kmeans import cluster, fit, nearest
-from bench.matching import UNMATCHED, Mapping, Table, match, match_images, unique_optima
+from bench.kmeans import Points, cluster, nearest
+from bench.matching import UNMATCHED, Mapping, Table, count_unique, match, match_images, say_by_images
 from bench.metrics import ari, nmi
 from bench.observations import Observations
 from bench.protocols import Scored, imagenet_s
@@ -21,11 +21,6 @@ from bench.rows import ConfusionRows, SeedRows
 from bench.whitening import whiten
 
 Labels = npt.NDArray[np.int32]
-MATCHING_BY_IMAGES = {
-    "solver": f"scipy {scipy.__version__}, linear_sum_assignment",
-    "ties": "as the solver leaves them, clusters as rows, classes as columns, in ascending order",
-}
-"""Optimal assignments tie, and ties move the figure by points (spec §8): so the record says who broke them."""
 
 
 def score(
@@ -34,54 +29,72 @@ def score(
     seeds: Sequence[int],
     num_classes: int,
     *,
-    fitted: Observations | None = None,
+    centres: Sequence[Points] | None = None,
+    matched: Observations | None = None,
     gpu: bool = False,
     warn: Warn = lambda message: None,
 ) -> Scored:
     """Cluster the prototypes once per seed and count. `preset` is a resolved clustering preset.
 
-    With `fitted`, its prototypes are clustered, and each of `observations` joins the nearest centre.
+    With `centres`, K×D a seed, each image joins the nearest one, and nothing is clustered. With `matched` as well,
+    the clusters take the classes that they have on those observations.
     """
-    if fitted is not None:
-        centres = (fit(fitted.prototypes, preset, seed, gpu=gpu) for seed in seeds)
-        labels = [nearest(own, observations.prototypes) for own in centres]
-    else:
+    if centres is None:
         points = whiten(observations.prototypes, preset["whiten"], warn)
         labels = [cluster(points, preset, seed, gpu=gpu) for seed in seeds]
-    return score_labels(observations, labels, preset, num_classes)
+        return score_labels(observations, labels, preset, num_classes)
+    labels = [nearest(own, observations.prototypes) for own in centres]
+    if matched is None:
+        return score_labels(observations, labels, preset, num_classes)
+    elsewhere = [nearest(own, matched.prototypes) for own in centres]
+    mappings, detail = match_labels(matched, elsewhere, preset, num_classes)
+    return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
 
 
 def score_labels(
     observations: Observations, labels: Sequence[Labels], preset: dict[str, Any], num_classes: int
 ) -> Scored:
-    """Confusion rows from given cluster ids, one array of N ids per seed."""
+    """Confusion rows from given cluster ids, one array of N ids per seed, matched on these images."""
+    mappings, detail = match_labels(observations, labels, preset, num_classes)
+    return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
+
+
+def match_labels(
+    observations: Observations, labels: Sequence[Labels], preset: dict[str, Any], num_classes: int
+) -> tuple[list[Mapping], dict[str, Any]]:
+    """Per seed predicted id → class, by the preset's `matching` on these images; and what the record says of it."""
     inside, outside = observations.histograms(preset["grid"], num_classes)
-    by_images = preset["matching"] == "images"
-    seeds, mappings, unique = [], [], []
+    if preset["matching"] == "images":
+        shared = [shared_images(inside, outside, assigned, preset["clusters"]) for assigned in labels]
+        return [match_images(table) for table in shared], {"matching": say_by_images([*map(count_unique, shared)])}
+    tables = (pixel_table(inside, outside, assigned, preset["clusters"]) for assigned in labels)
+    return [match(table, preset["matching"]) for table in tables], {}
+
+
+def count_labels(
+    observations: Observations,
+    labels: Sequence[Labels],
+    mappings: Sequence[Mapping],
+    preset: dict[str, Any],
+    num_classes: int,
+) -> Scored:
+    """Confusion rows from cluster ids, one array of N ids per seed, and the classes that they stand for."""
+    inside, outside = observations.histograms(preset["grid"], num_classes)
     extra: dict[str, list[float]] = defaultdict(list)
-    for assigned in labels:
+    for assigned, mapping in zip(labels, mappings, strict=True):
         table = pixel_table(inside, outside, assigned, preset["clusters"])
-        if by_images:
-            shared = shared_images(inside, outside, assigned, preset["clusters"])
-            mapping = match_images(shared)
-            if len(shared) <= shared.shape[1]:
-                unique.append(int(unique_optima(shared)[shared.any(axis=1)].sum()))
-        else:
-            mapping = match(table, preset["matching"])
-        seeds.append(_rows(inside, outside, assigned, mapping, num_classes))
-        mappings.append(mapping)
         found = {"nmi": nmi(table), "ari": ari(table)}
         if preset.get("figures") == "imagenet-s":
             found |= _imagenet_s_figures(observations, assigned, mapping, num_classes)
         for name, value in found.items():
             extra[name].append(value)
+    seeds = (_rows(inside, outside, *own, num_classes) for own in zip(labels, mappings, strict=True))
     rows = ConfusionRows(observations.ids, num_classes, tuple(seeds), np.stack(labels).astype(np.int32))
     painted = [
         np.stack([mapping[assigned + 1], np.full(len(assigned), mapping[0])], axis=1)
         for mapping, assigned in zip(mappings, labels, strict=True)
     ]
-    detail = {"matching": MATCHING_BY_IMAGES | {"clusters_with_a_unique_optimum": unique}} if by_images else {}
-    return Scored(rows, tuple(mappings), np.stack(painted), dict(extra), detail)
+    return Scored(rows, tuple(mappings), np.stack(painted), dict(extra))
 
 
 def shared_images(inside: Any, outside: Any, labels: Labels, clusters: int) -> Table:
@@ -97,8 +110,7 @@ def _imagenet_s_figures(
     observations: Observations, labels: Labels, mapping: Mapping, num_classes: int
 ) -> dict[str, float]:
     rows = imagenet_s.mask_rows(observations.offsets, observations.classes, observations.bands, labels, mapping)
-    figures = imagenet_s.figures(rows, len(observations), num_classes)
-    return {name: value for name, value in figures.items() if name != "mIoU" and value is not None}
+    return imagenet_s.beside_miou(rows, len(observations), num_classes)
 
 
 def pixel_table(inside: Any, outside: Any, labels: Labels, clusters: int) -> Table:

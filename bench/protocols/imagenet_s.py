@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from bench.boundaries import is_boundary
 from bench.matching import UNMATCHED, Mapping
+from bench.tables import Bands, Counts, Painted
 
 BETA_SQUARED = 0.3
 """What the benchmark has where β² belongs."""
@@ -73,6 +75,34 @@ def mask_rows(
     return rows.matched(mapping, np.iinfo(np.int32).max)
 
 
+def band_table(predicted: npt.NDArray[Any], label: npt.NDArray[Any], ignore: int) -> Bands:
+    """`map_rows` of one image as a plain table."""
+    rows = map_rows(0, predicted, label, ignore)
+    return np.stack([rows.predicted, rows.true, rows.on_predicted, rows.on_true, rows.count], axis=1).astype(np.int64)
+
+
+def counts_of(bands: Bands) -> Counts:
+    """A band table without boundaries: k×3 as `bench.tables.contingency` has it."""
+    pairs, inverse = np.unique(bands[:, :2], axis=0, return_inverse=True)
+    pixels = np.bincount(inverse.reshape(-1), bands[:, 4], minlength=len(pairs)).astype(np.int64)
+    return np.concatenate([pairs, pixels[:, None]], axis=1)
+
+
+def painted_figures(
+    painted: Sequence[Painted], mappings: Sequence[Mapping], num_classes: int
+) -> dict[str, list[float]]:
+    """`beside_miou` of what was painted, a value a seed; of class ids, or of ids that `mappings` give classes to."""
+    per_seed = []
+    for number, one in enumerate(painted):
+        lengths = [len(table) for table in one.bands]
+        predicted, true, on_predicted, on_true, count = np.concatenate(one.bands).T
+        image = np.repeat(np.arange(len(lengths)), lengths)
+        rows = BandRows(image, predicted, true, on_predicted > 0, on_true > 0, count)
+        rows = rows.matched(mappings[number], num_classes) if mappings else rows
+        per_seed.append(beside_miou(rows, len(lengths), num_classes))
+    return {name: [found[name] for found in per_seed] for name in per_seed[0]}
+
+
 def joined(parts: list[BandRows]) -> BandRows:
     """The rows of several parts."""
     return BandRows(*(np.concatenate([getattr(p, name) for p in parts]) for name in BandRows.__annotations__))
@@ -96,6 +126,12 @@ def figures(rows: BandRows, images: int, num_classes: int) -> dict[str, float | 
         found[f"mIoU_{name}"] = _mean_of_present(class_iou(part, num_classes), part, num_classes)
         found[f"boundary_mIoU_{name}"] = _mean_of_present(boundary_iou(part, num_classes), on_boundary, num_classes)
     return found
+
+
+def beside_miou(rows: BandRows, images: int, num_classes: int) -> dict[str, float]:
+    """The figures that confusion rows do not give: all that are defined, without mIoU."""
+    every = figures(rows, images, num_classes)
+    return {name: value for name, value in every.items() if name != "mIoU" and value is not None}
 
 
 def _mean_of_present(iou: npt.NDArray[np.float64], rows: BandRows, num_classes: int) -> float | None:

@@ -1,0 +1,194 @@
+"""`bench export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.settings import cache_option, data_root_option, data_roots, parse_entries
+
+if TYPE_CHECKING:
+    from bench.plan import Settings
+
+_EPILOG = """\b
+The archive:
+  n01440764/<name>.png, …   8-bit RGB, (id mod 256, id div 256, 0), at the image's own size
+  method.txt                what made them, one `key: value` a line. The benchmark leaves its form open; it is ours
+  match.json                with --ids clusters: {"cluster": class, …}, one-to-one, 0 to 0
+
+\b
+Examples:
+  bench export imagenet-s-50 --split test --model maskcontrast-unsup --data-root ~/ImageNetS50 --out submission.zip
+  bench export imagenet-s-50 --protocol distance-matching --model FILE --data-root ~/ImageNetS50 --out distance.zip
+  bench export imagenet-s-50 --from predictions --name my-model --supervision none --data-root … --out mine.zip
+  bench export --verify submission.zip --data-root ~/ImageNetS50
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("dataset", metavar="[DATASET]", required=False)
+@click.option("--verify", type=click.Path(path_type=Path), metavar="ZIP", help="Check an archive, and write nothing.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="ZIP", help="The archive to write.")
+@click.option("--model", metavar="ID|CARD|FILE", help="Whose predictions: a card's id, a card, or a checkpoint file.")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Predictions that are there already: <folder>/<name>.png as --save-predictions or any program writes them. A "
+    "match.json beside them is taken along.",
+)
+@click.option("--dataset", "named", metavar="ID|CARD", help="The data set, for --verify. [default: as method.txt says]")
+@click.option("--split", default="test", show_default=True, help="The split that is predicted.")
+@data_root_option
+@click.option(
+    "--protocol",
+    type=click.Choice(["clustering", "distance-matching"]),
+    default="clustering",
+    show_default=True,
+    help="clustering: centres of the split that the preset fits, classes from the one that it matches on.",
+)
+@click.option(
+    "--ids",
+    type=click.Choice(["classes", "clusters"]),
+    default="classes",
+    show_default=True,
+    help="What the PNGs hold; clusters come with match.json.",
+)
+@click.option("--seed", "first_seed", type=click.IntRange(0, 2**31 - 1), default=1234, show_default=True, help="Seed.")
+@click.option(
+    "--track",
+    type=click.Choice(["fully unsupervised", "distance matching", "semi-supervised", "free"]),
+    help="The benchmark's track, for method.txt. A saliency map, supervised pre-training and other data than "
+    "ImageNet-S's are allowed in the free one only. [default: free where a saliency map has a part, else not stated]",
+)
+@click.option("--name", metavar="ID", help="With --from: the method's id. [default: the folder's name]")
+@click.option("--supervision", metavar="TEXT", help="With --from: the labels that the method has seen.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
+@click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]")
+@click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
+@click.option(
+    "--set",
+    "entries",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=parse_entries,
+    help="Any entry of the preset (see `bench list protocols`). Repeatable.",
+)
+@cache_option
+@click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+def export(
+    dataset: str | None,
+    named: str | None,
+    verify: Path | None,
+    out: Path | None,
+    model: str | None,
+    source: Path | None,
+    data_root: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Write a submission to the server of ImageNet-S, which keeps the labels of `test`; or check one.
+
+    From a model, or from predictions that any program made (--from). By default the PNGs hold class ids, and there is
+    no match.json: the benchmark asks for matched categories on the test images.
+    """
+    dataset = _one_name(dataset, named)
+    _require_one_job(dataset, verify, out, model, source)
+    roots = data_roots(data_root)
+    root = roots.get(dataset or "", roots.get(""))
+    from bench.cli.progress import progress_bar
+
+    with progress_bar() as progress:
+        settings = _settings(root, progress, options, from_folder=source is not None)
+        if verify is not None:
+            return _verify(verify, dataset, settings, as_json)
+        assert dataset is not None and out is not None
+        return _write(dataset, out.expanduser(), model, source, settings, options, as_json)
+
+
+def _one_name(dataset: str | None, named: str | None) -> str | None:
+    if dataset and named and dataset != named:
+        raise click.UsageError(f"two data sets: {dataset} and --dataset {named}")
+    return dataset or named
+
+
+def _require_one_job(
+    dataset: str | None, verify: Path | None, out: Path | None, model: str | None, source: Path | None
+) -> None:
+    if verify is not None:
+        if out or model or source:
+            raise click.UsageError("--verify checks an archive and writes none: leave --out, --model and --from out")
+        return
+    if dataset is None or out is None:
+        raise click.UsageError("name the data set and --out ZIP, or check an archive with --verify ZIP")
+    if (model is None) == (source is None):
+        raise click.UsageError("name a model with --model, or predictions with --from: one of the two")
+
+
+def _settings(root: Path | None, progress: Any, options: dict[str, Any], *, from_folder: bool) -> Settings:
+    from bench.plan import Settings
+
+    names = ("split", "first_seed", "weights", "device", "batch_size", "workers", "entries", "cache", "fresh", "name")
+    chosen = {key: options[key] for key in names}
+    if not from_folder and (options["name"] or options["supervision"]):
+        raise click.UsageError("--name and --supervision belong to --from; a model's card says both")
+    if from_folder and (options["ids"] != "classes" or options["weights"] or options["entries"]):
+        raise click.UsageError("--ids, --weights and --set belong to --model; predictions are taken as they are")
+    return Settings(
+        data_root=root,
+        progress=progress,
+        warn=lambda message: click.echo(f"warning: {message}", err=True),
+        **chosen,
+    )
+
+
+def _write(
+    dataset: str,
+    out: Path,
+    model: str | None,
+    source: Path | None,
+    settings: Settings,
+    options: dict[str, Any],
+    as_json: bool,
+) -> int:
+    from bench.files import display, sha256_file
+    from bench.record import dumps
+    from bench.submission.export import export_folder, export_run
+
+    track = options["track"]
+    if model is not None:
+        done = export_run(model, dataset, out, settings, protocol=options["protocol"], ids=options["ids"], track=track)
+    else:
+        assert source is not None
+        done = export_folder(
+            source.expanduser(), dataset, out, settings, supervision=options["supervision"], track=track
+        )
+    if as_json:
+        about = {"archive": str(out), "split": done.split, "images": done.images, "track": done.track}
+        click.echo(dumps(about | {"sha256": sha256_file(out)}), nl=False)
+    else:
+        click.echo(f"{display(out)}: {done.images} predictions of {dataset} {done.split}; track: {done.track}")
+    return 0
+
+
+def _verify(archive: Path, dataset: str | None, settings: Settings, as_json: bool) -> int:
+    """Exit code 0 for a sound archive, else 3."""
+    from bench.record import dumps
+    from bench.submission.verify import verify
+
+    found = verify(archive.expanduser(), dataset, settings)
+    if as_json:
+        about = {"archive": str(archive), "dataset": found.dataset, "split": found.split, "ok": not found.problems}
+        click.echo(dumps(about | {"predictions": found.predictions, "problems": found.lines}), nl=False)
+    elif found.problems:
+        for line in found.lines:
+            click.echo(line)
+    else:
+        against = "against the images" if settings.data_root else "in itself; --data-root checks names and sizes too"
+        click.echo(f"{archive}: {found.predictions} predictions of {found.dataset} {found.split}, sound ({against})")
+    return 3 if found.problems else 0

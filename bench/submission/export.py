@@ -1,0 +1,278 @@
+"""Export: from a model, or from predictions that any program made, to a submission."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from bench import catalogue
+from bench._version import __version__
+from bench.cards import DatasetCard
+from bench.errors import BadInput, WrongName
+from bench.files import atomic_write, cache_folder, require_writable
+from bench.measure import measure
+from bench.parallel import default_workers, prefetch
+from bench.plan import Plan, Settings, make_plan, stage
+from bench.predictions import Map, encode_rgb, paint_clusters, seed_folders
+from bench.presets import ClusteringPreset, DistancePreset, SaliencyPreset
+from bench.protocols import Scored
+from bench.run import engine_for
+from bench.samples import Sample, Samples, read_ids, read_size
+from bench.score import model_entry, require_predictions
+from bench.subjects import UNKNOWN, find_samples
+from bench.submission.form import DATASET, MATCH, METHOD, match_text, method_text, read_match_file, require_server
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Ids = Literal["classes", "clusters"]
+_TIME = (1980, 1, 1, 0, 0, 0)
+"""Of every member: equal predictions give equal bytes."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A submission that was written."""
+
+    path: Path
+    split: str
+    images: int
+    track: str
+
+
+def export_run(
+    model: str | Path | nn.Module,
+    dataset: str,
+    out: Path,
+    settings: Settings,
+    *,
+    protocol: str = "clustering",
+    ids: Ids = "classes",
+    track: str | None = None,
+) -> Exported:
+    """Paint a split, labelled or not, and write the submission `out`, atomically.
+
+    By `clustering` with the centres of the split that the preset fits, and the classes that they have on the one it
+    matches on; by `distance-matching` with the bank's. `ids` says whether the PNGs hold classes or clusters, which
+    `match.json` then translates. The seed is `settings.first_seed`. Raises BenchError as `bench.run.perform` does.
+    """
+    require_server(catalogue.dataset(dataset))
+    require_writable(out.parent, "submission", "--out")
+    warn = settings.warn or (lambda message: None)
+    plan = make_plan(model, dataset, protocol, replace(settings, num_seeds=1), warn)
+    _require_classes_elsewhere(plan, ids)
+    track = _track(plan, track)
+    measured, maps = measure(plan, engine_for(settings, warn), settings, warn, labelled=False)
+    scored = measured.scored
+    assert isinstance(scored, Scored)
+    painted, match = maps(0), None
+    if ids == "clusters":
+        match = match_text(scored.mappings[0].tolist())
+        # one-to-one, so a class tells its cluster
+        clusters = np.zeros(len(plan.card.classes), np.int64)
+        clusters[scored.mappings[0]] = np.arange(len(scored.mappings[0]))
+        painted = paint_clusters(painted, clusters, plan.card.labels.ignore)
+    members = _encoded(zip(scored.rows.ids, painted, strict=True), len(plan.samples), settings)
+    method = method_text(_method_of(plan, scored, ids, track))
+    _write(out, members, match, lambda: method)
+    return Exported(out, plan.samples.split, len(plan.samples), track)
+
+
+def _require_classes_elsewhere(plan: Plan, ids: Ids) -> None:
+    """Raises WrongName for a protocol that cannot say what class an image without labels shows."""
+    preset = plan.preset
+    if isinstance(preset, DistancePreset):
+        if ids == "clusters":
+            raise WrongName("distance matching has no clusters (--ids clusters)", "Leave --ids out.")
+        return
+    if not isinstance(preset, ClusteringPreset):
+        raise WrongName(f"{plan.protocol} makes no submission", "Use --protocol clustering or distance-matching.")
+    if plan.matched is None and plan.samples.entries[0].label is None:
+        raise WrongName(
+            f"{plan.samples.split} has no labels to match clusters on",
+            "Name the split to match on with --set matched_on=val, and the one to cluster with --set fit=train.",
+        )
+
+
+def _track(plan: Plan, wanted: str | None) -> str:
+    """The benchmark's track: free where a saliency map has a part (spec §8), else as the user says."""
+    if isinstance(plan.preset, SaliencyPreset) or "saliency" in f"{plan.subject.prior} {plan.subject.supervision}":
+        if wanted not in (None, "free"):
+            raise WrongName(
+                f"a saliency map has a part in {plan.subject.id} by {plan.protocol}: its track is 'free'",
+                "Leave --track out.",
+            )
+        return "free"
+    return wanted or UNKNOWN
+
+
+def _method_of(plan: Plan, scored: Scored, ids: Ids, track: str) -> dict[str, Any]:
+    subject, detail = plan.subject, scored.detail
+    return {
+        "method": f"{subject.title}, {plan.protocol}",
+        "model": subject.id,
+        DATASET: plan.card.id,
+        "split": plan.samples.split,
+        "images": len(plan.samples),
+        "track": track,
+        "labels seen": subject.supervision,
+        "initialisation": subject.initialisation,
+        "prior": subject.prior,
+        "weights sha256": subject.weights_sha256,
+        "protocol": plan.protocol,
+        "fingerprint": plan.fingerprint,
+        "preset": json.dumps(plan.preset.resolved()),
+        "seed": plan.seeds[0] if plan.seeds else None,
+        "ids": ids,
+        "clusters fitted on": _said(detail.get("fitted_on")),
+        "clusters matched on": _said(detail.get("matched_on")),
+        "labelled bank": _said(detail.get("bank")),
+        "harness": f"bench {__version__}",
+    }
+
+
+def _said(entry: dict[str, Any] | None) -> str | None:
+    """What a record says of a split, on a line."""
+    return None if entry is None else f"{entry['split']}, {entry['images']} images, manifest {entry['manifest']}"
+
+
+# --- predictions of any program ---
+
+
+def export_folder(
+    folder: Path,
+    dataset: str,
+    out: Path,
+    settings: Settings,
+    *,
+    supervision: str | None = None,
+    track: str | None = None,
+) -> Exported:
+    """Write the submission `out` from `<id>.png` of every image of a split, encoded as the data set's labels are.
+
+    Of several sets, in folders `seed-<number>`, that of `settings.first_seed` is taken. The ids are classes, or those
+    of clusters where a `match.json` lies beside them. Raises BadInput for predictions that are missing, damaged, of
+    another size or out of range, naming the first.
+    """
+    card = catalogue.dataset(dataset)
+    require_server(card)
+    require_writable(out.parent, "submission", "--out")
+    split = settings.split or card.default_split
+    samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache))
+    if samples.limited and settings.warn:
+        settings.warn(f"{samples.root} holds {len(samples)} of the {card.splits[split].size} {split} images")
+    below = _one_set(folder, settings.first_seed)
+    require_predictions(below, samples)
+    match = read_match_file(below / MATCH, len(card.classes)) if (below / MATCH).is_file() else None
+    content = hashlib.sha256()
+
+    def method() -> bytes:
+        entry = model_entry(folder, [content.hexdigest()], settings.name, supervision)
+        return method_text(_method_of_folder(entry, samples, track or UNKNOWN, content.hexdigest(), match))
+
+    members = _encoded(_read_all(below, samples, match, content), len(samples), settings)
+    table = (below / MATCH).read_bytes() if match else None
+    _write(out, members, table, method)
+    return Exported(out, split, len(samples), track or UNKNOWN)
+
+
+def _one_set(folder: Path, seed: int) -> Path:
+    sets = dict(seed_folders(folder))
+    if None in sets:
+        return sets[None]
+    if seed not in sets:
+        raise WrongName(f"{folder} has no predictions of seed {seed}", f"It has {', '.join(map(str, sets))}: --seed N.")
+    return sets[seed]
+
+
+def _read_all(below: Path, samples: Samples, match: dict[int, int] | None, content: Any) -> Iterator[tuple[str, Map]]:
+    """Every image's id and map; the files' hashes go into `content`, in order."""
+    read = functools.partial(_read_one, below=below, card=samples.card, match=match)
+    with ThreadPoolExecutor(default_workers(), "bench-loader") as pool:
+        for sample, (ids, digest) in zip(samples, prefetch(pool, read, samples, depth=32), strict=True):
+            content.update(digest)
+            yield sample.id, ids
+
+
+def _read_one(sample: Sample, below: Path, card: DatasetCard, match: dict[int, int] | None) -> tuple[Map, bytes]:
+    path = below / f"{sample.id}.png"
+    ids, digest = read_ids(path, card.labels.encoding)
+    size = read_size(sample.image)
+    if ids.shape != size:
+        raise BadInput(
+            f"{path} is {ids.shape[1]}×{ids.shape[0]} pixels, its image {size[1]}×{size[0]}",
+            "Predictions have the image's own size; resize them (nearest) before saving.",
+        )
+    known, where = (match.keys(), MATCH) if match else (set(range(len(card.classes))), card.id)
+    if strange := set(np.unique(ids).tolist()) - known:
+        raise BadInput(
+            f"{path} holds the id {min(strange)}, which {where} has not",
+            f"Ids are classes, or clusters that {MATCH} beside the predictions gives classes to.",
+        )
+    return ids, digest
+
+
+def _method_of_folder(
+    entry: dict[str, Any], samples: Samples, track: str, digest: str, match: dict[int, int] | None
+) -> dict[str, Any]:
+    return {
+        "method": entry["title"],
+        "model": entry["id"],
+        DATASET: samples.card.id,
+        "split": samples.split,
+        "images": len(samples),
+        "track": track,
+        "labels seen": entry["supervision"],
+        "initialisation": entry["initialisation"],
+        "prior": entry["prior"],
+        "predictions sha256": digest,
+        "ids": "classes" if match is None else "clusters",
+        "harness": f"bench {__version__}",
+    }
+
+
+# --- the archive ---
+
+
+def _encoded(named: Iterable[tuple[str, Map]], images: int, settings: Settings) -> Iterator[tuple[str, bytes]]:
+    """Name in the archive and PNG of every map, encoded in threads."""
+    progress = stage(settings, "writing submission")
+    with ThreadPoolExecutor(settings.workers or default_workers(), "bench-writer") as pool:
+        for done, member in enumerate(prefetch(pool, _encode, named, depth=32), start=1):
+            yield member
+            if progress:
+                progress(done, images)
+
+
+def _encode(named: tuple[str, Map]) -> tuple[str, bytes]:
+    name, ids = named
+    data = io.BytesIO()
+    encode_rgb(ids).save(data, "PNG")
+    return f"{name}.png", data.getvalue()
+
+
+def _write(out: Path, members: Iterable[tuple[str, bytes]], match: bytes | None, method: Callable[[], bytes]) -> None:
+    """Write the archive as the members come; it is there when it is whole."""
+    with atomic_write(out) as stream, zipfile.ZipFile(stream, "w") as archive:
+        for name, data in members:
+            _add(archive, name, data)
+        if match is not None:
+            _add(archive, MATCH, match)
+        _add(archive, METHOD, method())
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    entry = zipfile.ZipInfo(name, _TIME)
+    entry.create_system = 3  # else the archive would depend on the system that it was written on
+    entry.external_attr = 0o644 << 16
+    archive.writestr(entry, data)  # stored: PNGs are compressed already

@@ -1,0 +1,92 @@
+"""The form of a submission's two text files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping as Entries
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.cards import DatasetCard
+from bench.errors import BadInput, WrongName
+
+METHOD = "method.txt"
+MATCH = "match.json"
+DATASET = "data set"
+"""The key of `method.txt` that names the data set."""
+TRACKS = ("fully unsupervised", "distance matching", "semi-supervised", "free")
+"""The benchmark's protocols. Only the free one allows a saliency map, supervised pre-training or other data."""
+
+
+def require_server(card: DatasetCard) -> None:
+    """Raises WrongName for a data set whose benchmark takes no such submission."""
+    if card.labels.encoding != "rgb" or card.class_folders is None:
+        raise WrongName(
+            f"{card.id} takes no submission: this is the form of ImageNet-S",
+            "Name imagenet-s-50, imagenet-s-300 or imagenet-s-919; `bench run --save-predictions` writes plain PNGs.",
+        )
+
+
+def method_text(entries: Entries[str, Any]) -> bytes:
+    """`key: value` a line; line breaks in a value become spaces, values that are None are left out."""
+    lines = (f"{key}: {' '.join(str(value).split())}\n" for key, value in entries.items() if value is not None)
+    return "".join(lines).encode(errors="replace")
+
+
+def read_method(data: bytes) -> dict[str, str]:
+    """The entries of a `method.txt` of this form; of any other text, what looks like them. Raises ValueError."""
+    text = data.decode("utf-8")
+    if not text.strip():
+        raise ValueError("it is empty")
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {key.strip(): value.strip() for key, separator, value in pairs if separator}
+
+
+def match_text(mapping: Sequence[int]) -> bytes:
+    """A `match.json` of predicted id (the place) → class. Raises WrongName where it is not one-to-one."""
+    if len(set(mapping)) < len(mapping) or mapping[0] != 0:
+        raise WrongName(
+            f"the matching is not one-to-one with 0 for background, which {MATCH} must be",
+            "Leave --ids out, then the PNGs hold the classes; or use as many clusters as classes and matching=images.",
+        )
+    return (json.dumps({str(id_): int(class_) for id_, class_ in enumerate(mapping)}, indent=1) + "\n").encode()
+
+
+def read_match(data: bytes, classes: int) -> dict[int, int]:
+    """Cluster id → class of a `match.json`. Raises ValueError, saying what is wrong with it."""
+    try:
+        table = json.loads(data, object_pairs_hook=_without_repetition)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON ({error})") from error
+    if not isinstance(table, dict) or not table:
+        raise ValueError("no object of cluster id: class id")
+    for key, value in table.items():
+        if not (key.isascii() and key.isdigit() and int(key) < 1 << 16):
+            raise ValueError(f"'{key}' is no cluster id")
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < classes:
+            raise ValueError(
+                f"cluster {key} goes to {json.dumps(value)}, which is none of the classes 0..{classes - 1}"
+            )
+    match = {int(key): value for key, value in table.items()}
+    if len(match) < len(table) or len(set(match.values())) < len(match):
+        raise ValueError("not one-to-one: two clusters go to one class")
+    if match.get(0) != 0:
+        raise ValueError("0, the background, does not go to 0")
+    return match
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"it has '{twice}' twice")
+    return table
+
+
+def read_match_file(path: Path, classes: int) -> dict[int, int]:
+    """`read_match` of a file on disk. Raises BadInput."""
+    try:
+        return read_match(path.read_bytes(), classes)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path}: {error}", "It must hold every cluster's class, one-to-one, 0 for 0.") from error

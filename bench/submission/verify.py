@@ -1,0 +1,289 @@
+"""Verify: whether an archive is a submission that the server can score, problem by problem."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import struct
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from bench import catalogue
+from bench.cards import DatasetCard
+from bench.download.archives import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
+from bench.errors import BadInput, WrongName
+from bench.files import cache_folder
+from bench.parallel import default_workers, prefetch
+from bench.plan import Settings, stage
+from bench.samples import DAMAGED_IMAGE, read_size
+from bench.subjects import find_samples
+from bench.submission.form import DATASET, MATCH, METHOD, read_match, read_method, require_server
+
+SHOWN = 10
+LIMITS = Limits(members=200_000)
+TEXT = 1 << 20
+"""Bytes of a text file, at most."""
+PIXELS = 1 << 26
+"""Of a PNG, at most. ImageNet's largest image has 61 million."""
+_FOLDER = re.compile(r"n\d{8}")
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
+
+
+@dataclass
+class Verified:
+    """What was found."""
+
+    archive: Path
+    dataset: str
+    split: str
+    predictions: int = 0
+    problems: list[str] = field(default_factory=list)
+    """The first `SHOWN`, in words."""
+    more: int = 0
+    """How many others there are."""
+
+    def add(self, problem: str) -> None:
+        """One more problem."""
+        if len(self.problems) < SHOWN:
+            self.problems.append(problem)
+        else:
+            self.more += 1
+
+    @property
+    def lines(self) -> list[str]:
+        """The problems, and how many more there are."""
+        return self.problems + ([f"and {self.more} more"] if self.more else [])
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the predictions must be."""
+
+    images: Mapping[str, Path | None]
+    """Name without its ending → the image, None where no data root was given."""
+    allowed: npt.NDArray[np.bool_]
+    """By id."""
+    ids: str
+    """The allowed ones, in words."""
+
+
+def verify(archive: Path, dataset: str | None, settings: Settings) -> Verified:
+    """Check an archive against the split `settings.split` (`test` if None) of a data set.
+
+    With `settings.data_root` against its images, name by name and in size; else for what it must hold in any case, and
+    in number. Without `dataset` it is what `method.txt` names. Raises BadInput for what is no archive or is refused
+    whole: one that leads out, has links, or unpacks to too much; WrongName where nothing names the data set.
+    """
+    try:
+        opened = zipfile.ZipFile(archive)
+    except OSError as error:
+        raise BadInput(f"{archive} cannot be read: {error.strerror}", "Give the zip of a submission.") from error
+    except DAMAGE as error:
+        raise BadInput(f"{archive} is damaged or no zip: {error}", "Make it again.") from error
+    with opened:
+        try:
+            return _verify(opened, archive, dataset, settings)
+        except Hostile as error:
+            raise BadInput(f"{archive} is refused: {error}", "Nothing of it was unpacked.") from error
+
+
+def _verify(opened: zipfile.ZipFile, archive: Path, dataset: str | None, settings: Settings) -> Verified:
+    found = Verified(archive, dataset or "", settings.split or "test")
+    members = _members(opened, archive, found)
+    about = _method(members.pop(METHOD, None), found)
+    card = catalogue.dataset(_dataset_of(dataset, about))
+    require_server(card)
+    found.dataset = card.id
+    match = _match(members.pop(MATCH, None), len(card.classes), found)
+    names = _images(card, found.split, settings)
+    predictions = _predictions(members, card, names, found)
+    wanted = _Wanted(
+        names or dict.fromkeys(predictions),
+        _allowed(match.keys() if match else range(len(card.classes))),
+        f"{MATCH} has no such cluster" if match else f"{card.id} has 0..{len(card.classes) - 1}",
+    )
+    progress = stage(settings, "checking")
+    check = functools.partial(_problem, wanted=wanted)
+    with ThreadPoolExecutor(default_workers(), "bench-loader") as pool:
+        contents = _contents(predictions, LIMITS.of(archive), found)
+        for done, problem in enumerate(prefetch(pool, check, contents, depth=2 * default_workers()), start=1):
+            if problem:
+                found.add(problem)
+            if progress:
+                progress(done, len(predictions))
+    found.predictions = len(predictions)
+    return found
+
+
+# --- what is in the archive ---
+
+
+def _members(opened: zipfile.ZipFile, archive: Path, found: Verified) -> dict[str, Member]:
+    """The files by name. Raises Hostile for what no archive should have."""
+    members: dict[str, Member] = {}
+    twice: Counter[str] = Counter()
+    for number, member in enumerate(zip_members(opened, archive.stat().st_size), start=1):
+        if number > LIMITS.members:
+            raise Hostile(f"it has more than {LIMITS.members:,} members")
+        name = str(safe_path(member.name))
+        if member.kind == "folder":
+            continue
+        if member.kind != "file":
+            raise Hostile(f"'{member.name}' is {member.kind}")
+        twice[name] += name in members
+        members[name] = member
+    for name, count in twice.items():
+        if count:
+            found.add(f"{name} comes {count + 1} times")
+    return members
+
+
+def _contents(predictions: dict[str, Member], most: int, found: Verified) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of every prediction that can be read. Raises Hostile for more than `most` bytes in all."""
+    for name, member in predictions.items():
+        try:
+            data = _read(member, most)
+        except DAMAGE as error:
+            found.add(f"{name}.png is damaged: {error}")
+            continue
+        most -= len(data)
+        yield name, data
+
+
+def _read(member: Member, most: int) -> bytes:
+    """At most `most` bytes of a member, by what comes and not by what the archive declares."""
+    parts, size = [], 0
+    with member.open() as stream:
+        while chunk := stream.read(CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise Hostile(f"'{member.name}' unpacks to more than {most:,} bytes")
+            parts.append(chunk)
+    return b"".join(parts)
+
+
+def _method(member: Member | None, found: Verified) -> dict[str, str]:
+    """The entries of `method.txt`."""
+    if member is None:
+        found.add(f"{METHOD} is missing")
+        return {}
+    try:
+        return read_method(_read(member, TEXT))
+    except UnicodeDecodeError:
+        found.add(f"{METHOD} is no UTF-8 text")
+    except DAMAGE as error:
+        found.add(f"{METHOD}: {error}")
+    return {}
+
+
+def _match(member: Member | None, classes: int, found: Verified) -> dict[int, int] | None:
+    if member is None:
+        return None
+    try:
+        return read_match(_read(member, TEXT), classes)
+    except DAMAGE as error:
+        found.add(f"{MATCH}: {error}")
+        return None
+
+
+def _dataset_of(given: str | None, about: dict[str, str]) -> str:
+    name = given or about.get(DATASET)
+    if name is None:
+        raise WrongName(f"nothing names the data set: no '{DATASET}' in {METHOD}", "Give it with --dataset.")
+    return name
+
+
+def _images(card: DatasetCard, split: str, settings: Settings) -> dict[str, Path | None]:
+    """The split's images by name; empty without a data root."""
+    if settings.data_root is None:
+        return {}
+    return {s.id: s.image for s in find_samples(card, split, settings.data_root, cache_folder(settings.cache))}
+
+
+def _predictions(
+    members: dict[str, Member], card: DatasetCard, names: dict[str, Path | None], found: Verified
+) -> dict[str, Member]:
+    """The members that are predictions, by name without ending. Those that are not, and those that lack, are said."""
+    folders = {PurePosixPath(name).parent.name for name in names}
+    homes = {PurePosixPath(name).name: name for name in names}
+    predictions = {}
+    for path, member in members.items():
+        name, (folder, *rest) = path.removesuffix(".png"), PurePosixPath(path).parts
+        known = folder in folders if names else bool(_FOLDER.fullmatch(folder))
+        if not (known and len(rest) == 1 and path.endswith(".png")):
+            found.add(f"{path} has no place in a submission")
+        elif names and name not in names:
+            home = homes.get(PurePosixPath(name).name)
+            found.add(f"{path} is in the wrong folder: its image is {home}" if home else f"{path} is no image")
+        else:
+            predictions[name] = member
+    for missing in sorted(names.keys() - predictions.keys()):
+        found.add(f"{missing}.png is missing")
+    if not names:
+        _count(predictions, card, found)
+    return predictions
+
+
+def _count(predictions: dict[str, Member], card: DatasetCard, found: Verified) -> None:
+    """What can be said of the names without the images."""
+    entry = card.splits.get(found.split)
+    if entry is None:
+        raise WrongName(f"{card.id} has no split '{found.split}'", f"It has {', '.join(card.splits)}.")
+    if entry.images is not None and len(predictions) != entry.images:
+        found.add(f"there are {len(predictions)} predictions; {card.id} {found.split} has {entry.images} images")
+    folders = {PurePosixPath(name).parent.name for name in predictions}
+    if len(folders) != card.class_folders:
+        found.add(f"there are {len(folders)} class folders; {card.id} has {card.class_folders}")
+    names = Counter(PurePosixPath(name).name for name in predictions)
+    for name, count in names.items():
+        if count > 1:
+            found.add(f"{name}.png is in {count} folders")
+
+
+# --- one prediction ---
+
+
+def _allowed(ids: Iterable[int]) -> npt.NDArray[np.bool_]:
+    allowed = np.zeros(1 << 16, np.bool_)
+    allowed[list(ids)] = True
+    return allowed
+
+
+def _problem(named: tuple[str, bytes], wanted: _Wanted) -> str | None:
+    """What is wrong with one PNG; None if nothing is."""
+    name, data = named
+    if data[:8] != _SIGNATURE or len(data) < 33:
+        return f"{name}.png is no PNG"
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    if (depth, colour) != (8, 2):
+        return f"{name}.png has {depth}-bit {_COLOURS.get(colour, 'unknown')} pixels; 8-bit RGB is due"
+    image = wanted.images[name]
+    if image is not None and (size := read_size(image)) != (height, width):
+        return f"{name}.png is {width}×{height} pixels, its image {size[1]}×{size[0]}"
+    if not 0 < width * height <= PIXELS:
+        return f"{name}.png has {width}×{height} pixels, more than {PIXELS:,}"
+    return _id_problem(f"{name}.png", data, wanted)
+
+
+def _id_problem(name: str, data: bytes, wanted: _Wanted) -> str | None:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            channels = np.asarray(picture)
+    except DAMAGED_IMAGE as error:
+        return f"{name} is damaged: {error}"
+    if channels[..., 2].any():
+        return f"{name} has blue values; the third channel is 0"
+    ids = channels[..., 0].astype(np.uint16) | channels[..., 1].astype(np.uint16) << 8
+    strange = ids[~wanted.allowed[ids]]
+    return f"{name} holds the id {strange.min()}; {wanted.ids}" if strange.size else None
