@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bench import kmeans
 from bench.classify import Classifiers
+from bench.columns import Item
 from bench.engine import Engine, arithmetic, call, stream
 from bench.files import load_npz, save_npz
 from bench.linear import Features, feature_map
@@ -28,7 +29,7 @@ from bench.observe import Loaded, load_sample, require_finite, run_pass, to_devi
 from bench.parallel import Progress
 from bench.presets import DensePreset
 from bench.samples import Samples
-from bench.shards import Item, ShardStore
+from bench.shards import ShardStore
 
 DENSE_VERSION = 1
 """Raised whenever this pass would draw other pixels or write other files."""
@@ -71,7 +72,7 @@ def draw_pixels(
         return stream((samples.entries[i] for i in todo), load, forward, _keep, engine)
 
     found, _ = run_pass(passes, samples, kept, engine, fresh=fresh)
-    return sum(int(item["drawn"][0]) for item in found.values())
+    return int(found["drawn"].flat.sum())
 
 
 def _forward(batch: Sequence[Loaded], extract: Features, preset: DensePreset, engine: Engine) -> list[Float32]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench._version import __version__
 from bench.bootstrap import intervals
@@ -75,6 +76,11 @@ def per_class(rows: ConfusionRows, classes: Sequence[str]) -> dict[str, float | 
     present = ~np.isnan(values)
     mean = np.nan_to_num(values, nan=0.0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
     return {name: float(mean[i]) if present[:, i].any() else None for i, name in enumerate(classes)}
+
+
+def mean_confusion(rows: ConfusionRows) -> npt.NDArray[np.float64]:
+    """(C+1)×C pixel counts, predicted × true, the last row unmatched; mean over the seeds."""
+    return np.mean([rows.confusion(i) for i in range(len(rows.seeds))], axis=0)
 
 
 def environment() -> dict[str, Any]:
@@ -278,3 +284,18 @@ def check_rows(stored: Stored) -> str | None:
     if not path.is_file():
         return f"{path.name} is missing"
     return None if sha256_file(path) == rows.get("sha256") else f"{path.name} does not fit the record's hash"
+
+
+def confusion_table(stored: Stored) -> npt.NDArray[np.float64] | None:
+    """(C+1)×C pixel counts as `mean_confusion` makes them: from the record, or from its rows file if it is left there.
+
+    None for a record that has no confusion matrix. Raises BadInput where the rows file is missing or damaged.
+    """
+    entry = stored.record.get("confusion")
+    if not isinstance(entry, dict):
+        return None
+    if isinstance(entry.get("mean"), list):
+        return np.array(entry["mean"], np.float64)
+    if problem := check_rows(stored):
+        raise BadInput(f"{stored.path}: {problem}", "Run the evaluation again.")
+    return mean_confusion(ConfusionRows.read(stored.path.parent / Path(stored.record["rows"]["file"]).name))

@@ -22,6 +22,7 @@ from bench.files import cache_folder, require_writable
 from bench.measure import require_labels
 from bench.observations import manifest_of
 from bench.observe import short_digest
+from bench.packed import Ragged
 from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
 from bench.predictions import ABOUT, seed_folders
@@ -126,8 +127,8 @@ def _read_set(
             content.update(own)
             if progress:
                 progress(number * len(samples) + done, sets * len(samples))
-    ids = tuple(sample.id for sample in samples)
-    return Painted(ids, tuple(tables), manifest_of(ids, digests), {"predictions": content.hexdigest()})
+    manifest = manifest_of(samples.ids, digests)
+    return Painted(samples.ids, Ragged.of(tables), manifest, {"predictions": content.hexdigest()})
 
 
 def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matching) -> tuple[Counts, bytes, bytes]:
