@@ -15,6 +15,8 @@ import click
 
 from bench._version import __version__
 from bench.cli.check import check
+from bench.cli.completion import completion
+from bench.cli.doctor import doctor
 from bench.cli.download import download
 from bench.cli.listing import list_, show
 from bench.cli.priors import priors
@@ -46,7 +48,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, score, report, check, list_, show, download, priors, train):
+for _command in (run, score, report, check, list_, show, download, priors, train, doctor, completion):
     cli.add_command(_command)
 
 

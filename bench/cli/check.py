@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bench.cli.completion import ids
 from bench.cli.settings import results_folder, results_option
 
 _EPILOG = """\b
@@ -21,6 +22,7 @@ Examples:
     "required",
     multiple=True,
     metavar="ID[/PROTOCOL]",
+    shell_complete=ids("models", files=False),
     help="A model whose figures (of one protocol) must have been run.",
 )
 @click.option(

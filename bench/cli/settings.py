@@ -42,7 +42,7 @@ def cache_option(command: Command) -> Command:
 
 def results_folder(given: Path | None) -> Path:
     """The folder of records to use."""
-    from bench.catalogue import default_results
+    from bench.places import default_results
 
     return given.expanduser() if given else default_results()
 
