@@ -86,6 +86,9 @@ def explain(error: Exception, debug: bool) -> int:
     if isinstance(error, MemoryError):
         click.echo("error: out of memory\n  A smaller --batch-size needs less.", err=True)
         return 4
+    if isinstance(error, ImportError) and not (error.name or "bench").startswith("bench"):
+        click.echo(f"error: {error}\n  `bench doctor` says which packages are missing or broken.", err=True)
+        return 4
     if isinstance(error, OSError):
         name: Any = error.filename or ""
         where = f" ({name})" if name else ""
