@@ -123,13 +123,26 @@ def fit_all(
         known = None if fresh else load_npz(path)
         if known is None or "centres" not in known:
             if points is None:
-                points = np.concatenate(list(kept.iterate_apart(samples.keys)))
+                points = _gather(kept, samples)
             known = {"centres": kmeans.fit(points, recipe, seed, gpu=gpu, spherical=True)}
             save_npz(path, known)
         centres.append(known["centres"])
         if progress:
             progress(number, len(seeds))
     return centres
+
+
+def _gather(kept: ShardStore, samples: Samples) -> Float32:
+    """All drawn pixels, n×D, put in their place shard by shard: they are never held twice."""
+    total = int(kept.known(samples.keys)["drawn"].flat.sum())
+    points = np.empty((0, 0), np.float32)
+    start = 0
+    for drawn in kept.iterate_apart(samples.keys):
+        if not points.size:
+            points = np.empty((total, drawn.shape[1]), drawn.dtype)
+        points[start : start + len(drawn)] = drawn
+        start += len(drawn)
+    return points
 
 
 def as_classifiers(centres: Sequence[Float32]) -> Classifiers:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from bench.cli.completion import ids
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -19,6 +21,17 @@ def results_option(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         envvar="BENCH_RESULTS",
         help="Folder of records [default: the checkout's results/, else ./results].",
+    )(command)
+
+
+def dataset_option(command: Command) -> Command:
+    """`--dataset`, exactly one."""
+    return click.option(
+        "--dataset",
+        required=True,
+        metavar="ID|CARD",
+        shell_complete=ids("datasets"),
+        help="A data set's id or a card.",
     )(command)
 
 
