@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_roots, parse_entries
+from bench.cli.settings import cache_option, data_roots, dataset_option, parse_entries
 
 _EPILOG = """\b
 Examples:
@@ -28,13 +28,7 @@ Examples:
     shell_complete=ids("models/recipes"),
     help="A recipe's id or a card (see `bench list recipes`).",
 )
-@click.option(
-    "--dataset",
-    required=True,
-    metavar="ID|CARD",
-    shell_complete=ids("datasets"),
-    help="A data set's id or a card.",
-)
+@dataset_option
 @click.option(
     "--priors",
     required=True,
