@@ -1,4 +1,4 @@
-"""The catalogue: where cards and published figures lie, and how a name becomes a card."""
+"""The catalogue: the cards that there are, and how a name becomes one."""
 
 from __future__ import annotations
 
@@ -7,26 +7,13 @@ from pathlib import Path
 
 from bench.cards import CardType, DatasetCard, ModelCard, load_card
 from bench.errors import BadInput, unknown_name
+from bench.places import checkout, default_results, folder
 from bench.pretrain.recipe import Recipe
 
-_PACKAGE = Path(__file__).resolve().parent
-
-
-def checkout() -> Path | None:
-    """The checkout's root when `bench` runs from one (setup.cfg lies beside it), else None."""
-    root = _PACKAGE.parent
-    return root if (root / "setup.cfg").is_file() and (root / "models").is_dir() else None
-
-
-def folder(name: str) -> Path:
-    """The catalogue's folder `models`, `datasets` or `results`: the checkout's, else the wheel's."""
-    return (checkout() or _PACKAGE) / name
-
-
-def default_results() -> Path:
-    """Where records go: the checkout's `results/`, else `./results`."""
-    root = checkout()
-    return root / "results" if root else Path("results")
+__all__ = [
+    "checkout", "dataset", "datasets", "default_results", "folder", "load_all", "looks_like_path", "model", "models",
+    "recipe", "recipes",
+]  # fmt: skip
 
 
 def load_all(where: Path, kind: type[CardType]) -> dict[str, CardType]:

@@ -22,14 +22,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench import crf
+from bench.columns import Item
 from bench.engine import Engine, arithmetic, call, stream
 from bench.linear import Features, feature_map, upsample
 from bench.observations import manifest_of
 from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
+from bench.packed import Ragged
 from bench.preprocess import label_to_input, resize_nearest
 from bench.presets import ImagePreset
 from bench.samples import Samples, read_image
-from bench.shards import Item, ShardStore
+from bench.shards import ShardStore
 from bench.tables import Painted, contingency
 
 CLASSIFIER_VERSION = 1
@@ -93,13 +95,11 @@ def classify(
         return stream((samples.entries[i] for i in todo), load, forward, count, engine)
 
     found, meta = run_pass(passes, samples, kept, engine, fresh=fresh)
-    items = [found[key] for key in samples.keys]
-    ids = tuple(sample.id for sample in samples)
-    manifest = manifest_of(ids, [item["digest"].tobytes() for item in items])
+    manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
 
     def painted(candidate: int, grid: str) -> Painted:
-        tables = (item[grid] for item in items)
-        return Painted(ids, tuple(table[table[:, 0] == candidate, 1:] for table in tables), manifest, meta)
+        own = found[grid].where(found[grid].flat[:, 0] == candidate)
+        return Painted(samples.ids, Ragged(own.flat[:, 1:], own.ends), manifest, meta)
 
     return [{grid: painted(candidate, grid) for grid in GRIDS} for candidate in range(len(classifiers))]
 
@@ -127,9 +127,20 @@ def _forward(
     return painted
 
 
+_AT_ONCE = 128
+"""Classes upsampled at once: of 920 at 512×512 a single image would take 1 GB."""
+
+
 def _arg_max(logits: Tensor, item: Loaded, preset: ImagePreset) -> Classes:
     """The best class of every pixel at the input size."""
-    best = upsample(logits, preset.input)[0].argmax(dim=0)
+    best = torch.zeros(preset.input, dtype=torch.int64, device=logits.device)
+    highest = torch.full(preset.input, -torch.inf, device=logits.device)
+    for start in range(0, logits.shape[1], _AT_ONCE):
+        some = upsample(logits[:, start : start + _AT_ONCE], preset.input)[0]
+        index = some.argmax(dim=0)
+        value = some.gather(0, index[None])[0]
+        larger = value > highest  # of equal classes the first stays
+        best, highest = torch.where(larger, index + start, best), torch.where(larger, value, highest)
     return best.to(torch.int32).cpu().numpy().astype(np.uint16)
 
 

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from bench import centres
 from bench.classify import Classifiers
+from bench.columns import Item
 from bench.engine import Engine, arithmetic, call, stream
 from bench.linear import Features, feature_map
 from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
 from bench.parallel import Progress
 from bench.presets import DensePreset
 from bench.samples import Samples
-from bench.shards import Item, ShardStore
+from bench.shards import ShardStore
 
 DENSE_VERSION = 1
 """Raised whenever this pass would draw other pixels or write other files."""
@@ -69,7 +70,7 @@ def draw_pixels(
         return stream((samples.entries[i] for i in todo), load, forward, _keep, engine)
 
     found, _ = run_pass(passes, samples, kept, engine, fresh=fresh)
-    return sum(int(item["drawn"][0]) for item in found.values())
+    return int(found["drawn"].flat.sum())
 
 
 def _forward(batch: Sequence[Loaded], extract: Features, preset: DensePreset, engine: Engine) -> list[Float32]:
@@ -116,13 +117,26 @@ def fit_all(
         recipe,
         samples.keys,
         seeds,
-        lambda: np.concatenate(list(kept.iterate_apart(samples.keys))),
+        lambda: _gather(kept, samples),
         version=DENSE_VERSION,
         progress=progress,
         gpu=gpu,
         spherical=True,
         fresh=fresh,
     )
+
+
+def _gather(kept: ShardStore, samples: Samples) -> Float32:
+    """All drawn pixels, n×D, put in their place shard by shard: they are never held twice."""
+    total = int(kept.known(samples.keys)["drawn"].flat.sum())
+    points = np.empty((0, 0), np.float32)
+    start = 0
+    for drawn in kept.iterate_apart(samples.keys):
+        if not points.size:
+            points = np.empty((total, drawn.shape[1]), drawn.dtype)
+        points[start : start + len(drawn)] = drawn
+        start += len(drawn)
+    return points
 
 
 def as_classifiers(found: Sequence[Float32]) -> Classifiers:

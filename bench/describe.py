@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from bench import published, record
 from bench.cards import DatasetCard
 from bench.protocols import Scored
@@ -15,6 +13,9 @@ from bench.record import Record
 from bench.rows import ConfusionRows
 from bench.samples import Samples
 from bench.schema import SCHEMA
+
+LARGEST_TABLE = 100
+"""A confusion matrix of more classes than this is left to the rows file."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,15 @@ def _confusion_figures(scored: Scored, card: DatasetCard, absent: str) -> dict[s
 
 
 def _confusion(rows: ConfusionRows, card: DatasetCard) -> dict[str, Any]:
-    mean = np.mean([rows.confusion(i) for i in range(len(rows.seeds))], axis=0)
-    return {
+    entry: dict[str, Any] = {
         "classes": list(card.classes),
         "rows": "predicted, the last one unmatched; mean over seeds",
-        "mean": [[round(value, 3) for value in row] for row in mean.tolist()],
     }
+    if len(card.classes) > LARGEST_TABLE:
+        # 920 classes would fill 8 MB of JSON with what the rows file holds in a fifth of one
+        return entry | {"mean": None, "kept_in": "the rows file, from which bench.record.confusion_table sums it"}
+    table = record.mean_confusion(rows)
+    return entry | {"mean": [[round(value, 3) for value in row] for row in table.tolist()]}
 
 
 def complete(made: Record, cost: dict[str, Any], solver_gap: float | None) -> None:

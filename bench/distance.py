@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.classify import MAP, encode_map
+from bench.columns import Item
 from bench.engine import Engine, arithmetic, call, stream
 from bench.errors import BadInput
 from bench.linear import Features, feature_map
@@ -30,7 +31,7 @@ from bench.preprocess import resize_nearest
 from bench.presets import DistancePreset
 from bench.protocols.imagenet_s import band_table, counts_of
 from bench.samples import Samples
-from bench.shards import Item, ShardStore
+from bench.shards import ShardStore
 from bench.tables import Painted, contingency
 
 DISTANCE_VERSION = 1
@@ -97,15 +98,14 @@ def fill_bank(
         return stream((samples.entries[i] for i in todo), load, forward, _bank_item, engine)
 
     found, _ = run_pass(passes, samples, kept, engine, fresh=fresh)
-    items = [found[key] for key in samples.keys]
-    classes = np.concatenate([item["classes"] for item in items])
+    classes = found["classes"].flat
     if not len(classes):
         raise BadInput(
             f"none of the {len(samples)} images of {samples.split} has a labelled instance",
             "Distance matching needs a labelled bank; name another split with --set bank=…",
         )
     entries = np.concatenate([part for part in kept.iterate_apart(samples.keys) if len(part)])
-    manifest = manifest_of([s.id for s in samples], [item["digest"].tobytes() for item in items])
+    manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
     return Bank(entries, classes, manifest, len(samples))
 
 
@@ -172,11 +172,9 @@ def paint(
         return stream((samples.entries[i] for i in todo), load, forward, count, engine)
 
     found, meta = run_pass(passes, samples, kept, engine, fresh=fresh)
-    items = [found[key] for key in samples.keys]
-    ids = tuple(sample.id for sample in samples)
-    manifest = manifest_of(ids, [item["digest"].tobytes() for item in items])
-    bands = tuple(item["bands"] for item in items) if preset.figures == "imagenet-s" else ()
-    return Painted(ids, tuple(item["counts"] for item in items), manifest, meta, bands)
+    manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
+    bands = found["bands"] if preset.figures == "imagenet-s" else ()
+    return Painted(samples.ids, found["counts"], manifest, meta, bands)
 
 
 def _index(bank: Bank, gpu: bool) -> Any:

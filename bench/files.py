@@ -12,12 +12,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import IO, TYPE_CHECKING, Any
 
 from bench.errors import BadEnvironment
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 def sha256_file(path: Path) -> str:
@@ -67,6 +67,8 @@ def write_with(path: Path, writer: Callable[[IO[bytes]], Any]) -> None:
 
 def save_npz(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
     """Write arrays as a compressed .npz, atomically. Equal arrays give equal bytes: no times are stored."""
+    import numpy as np
+
     with atomic_write(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             entry = zipfile.ZipInfo(f"{name}.npy")
@@ -84,6 +86,8 @@ _DAMAGE = (
 
 def load_npz(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     """All arrays of an .npz; None where it is absent or damaged. Nothing in it is executed."""
+    import numpy as np
+
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

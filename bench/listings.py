@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.errors import BadInput
+from bench.packed import Names
 
 
-def read_listing(path: Path, kind: str, ending: str = "") -> list[str]:
+def read_listing(path: Path, kind: str, ending: str = "") -> Names:
     """The ids of a split's images; `kind` is a card's `listing`, `ending` that of the image files.
 
     Raises BadInput, naming the file, where it is none of its kind, is empty, repeats an id, or has one that leads
     out of the data root.
     """
     if kind == "folders":
-        return _files_in_folders(path, ending)
+        return Names.of(_files_in_folders(path, ending))
     ids = _coco_instances(path) if kind == "coco-instances" else _lines(path)
     seen: set[str] = set()
     for name in ids:
@@ -26,7 +28,7 @@ def read_listing(path: Path, kind: str, ending: str = "") -> list[str]:
         if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
             raise BadInput(f"{path}: '{name}' leads out of the data root", "Ids are names, not paths.")
         seen.add(name)
-    return ids
+    return Names.of(ids)
 
 
 def class_folders(path: Path) -> list[str]:
@@ -35,24 +37,23 @@ def class_folders(path: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _files_in_folders(path: Path, ending: str) -> list[str]:
+def _files_in_folders(path: Path, ending: str) -> Iterator[str]:
     """`<folder>/<name without ending>` of every file with this ending, sorted (spec §8)."""
-    ids: list[str] = []
     empty: list[str] = []
+    found = 0
     for folder in class_folders(path):
         with os.scandir(path / folder) as entries:
             names = sorted(e.name for e in entries if e.name.endswith(ending) and not e.name.startswith("."))
-        if not names:
-            empty.append(folder)
-        ids += [f"{folder}/{name.removesuffix(ending)}" for name in names]
-    if not ids:
+        empty += [] if names else [folder]
+        found += len(names)
+        yield from (f"{folder}/{name.removesuffix(ending)}" for name in names)
+    if not found:
         raise BadInput(f"{path} holds no folder with *{ending} files", "Images lie in a folder a class.")
     if empty:
         raise BadInput(
             f"{path / empty[0]} holds no *{ending} file ({len(empty)} class folders are empty)",
             "Complete the data: every class has images.",
         )
-    return ids
 
 
 def _lines(path: Path) -> list[str]:

@@ -8,7 +8,7 @@ label histograms, under the predicted mask and outside it. So an image is worth 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from bench.shards import Item, ShardStore
+from bench.columns import Columns, Item
+from bench.shards import ShardStore
 
 OBSERVER_VERSION = 2
 """Raised whenever the observer would give other numbers or files: old caches are then not met again."""
@@ -80,7 +81,7 @@ class Observation:
 class Observations:
     """The observations of one split, stacked, in the split's order."""
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     prototypes: npt.NDArray[np.float32]
     """N×D."""
     areas: Int64
@@ -111,7 +112,7 @@ class Observations:
         return inside, outside
 
 
-def manifest_of(ids: Sequence[str], digests: Sequence[bytes]) -> str:
+def manifest_of(ids: Iterable[str], digests: Iterable[bytes]) -> str:
     """SHA-256, hexadecimal, over ids and the hashes of file contents: what data this was."""
     digest = hashlib.sha256()
     for name, content in zip(ids, digests, strict=True):
@@ -119,22 +120,27 @@ def manifest_of(ids: Sequence[str], digests: Sequence[bytes]) -> str:
     return digest.hexdigest()
 
 
-def stack(ids: Sequence[str], observations: Sequence[Observation], meta: dict[str, Any]) -> Observations:
-    """Stack single observations and compute the manifest."""
-    lengths = [len(o.classes) for o in observations]
+def stacked(ids: Sequence[str], columns: Columns, meta: dict[str, Any]) -> Observations:
+    """The observations of the samples called `ids`, as the cache keeps them; computes the manifest."""
     return Observations(
-        ids=tuple(ids),
-        prototypes=np.stack([o.prototype for o in observations]),
-        areas=np.array([o.area for o in observations], np.int64),
-        near=np.array([o.near for o in observations], np.int64),
-        sizes=np.array([o.size for o in observations], np.int32),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        classes=np.concatenate([o.classes for o in observations]),
-        counts=np.concatenate([o.counts for o in observations]),
-        manifest=manifest_of(ids, [o.digest for o in observations]),
-        bands=np.concatenate([o.bands for o in observations]),
+        ids=ids,
+        prototypes=columns["prototype"].flat,
+        areas=columns["area"].flat[:, 0],
+        near=columns["area"].flat[:, 1],
+        sizes=columns["size"].flat,
+        offsets=np.concatenate([[0], columns["classes"].ends]).astype(np.int64),
+        classes=columns["classes"].flat,
+        counts=columns["counts"].flat,
+        manifest=manifest_of(ids, (digest.tobytes() for digest in columns["digest"])),
+        bands=columns["bands"].flat if "bands" in columns.names else NO_BANDS,
         meta=meta,
     )
+
+
+def stack(ids: Sequence[str], observations: Sequence[Observation], meta: dict[str, Any]) -> Observations:
+    """Stack single observations and compute the manifest."""
+    items = {i.to_bytes(8): observation.item() for i, observation in enumerate(observations)}
+    return stacked(tuple(ids), Columns.of_items(items), meta)
 
 
 def observation_store(cache: Path, recipe: dict[str, Any]) -> ShardStore:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.boundaries import count_bands
+from bench.columns import Columns, Item
 from bench.engine import Engine, arithmetic, call, stream
 from bench.errors import BadInput, Warn
-from bench.observations import NO_BANDS, Observation, Observations, stack
+from bench.observations import NO_BANDS, Observation, Observations, stacked
 from bench.preprocess import label_to_input, normalise, resize_nearest, to_input
 from bench.presets import INPUT_ENTRIES, ImagePreset, Preset, SaliencyPreset
 from bench.samples import Image8, Label, Sample, Samples, check_sizes, read_image, read_label
-from bench.shards import FLUSH_SECONDS, Item, ShardStore
+from bench.shards import FLUSH_SECONDS, ShardStore
 
 NEAR = 1e-4
 """Logits this close to the threshold may fall on either side of it by rounding."""
@@ -79,7 +81,7 @@ def observe(
         return stream(entries, functools.partial(load_sample, samples=samples, preset=preset), forward, count, engine)
 
     found, meta = run_pass(passes, samples, store, engine, fresh=fresh)
-    observations = stack([s.id for s in samples], [Observation.of_item(found[key]) for key in samples.keys], meta)
+    observations = stacked(samples.ids, found, meta)
     _check_saliency(observations, preset, engine.warn)
     return observations
 
@@ -92,24 +94,43 @@ def run_pass(
     *,
     fresh: bool,
     flush_seconds: float = FLUSH_SECONDS,
-) -> tuple[dict[bytes, Item], dict[str, Any]]:
-    """Every sample's item by key, and what is known of the pass; `passes(todo)` makes those that are missing."""
-    found: dict[bytes, Item] = {} if fresh else store.known(samples.keys)
-    todo = [i for i, key in enumerate(samples.keys) if key not in found]
+) -> tuple[Columns, dict[str, Any]]:
+    """Every sample's item, in order, and what is known of the pass; `passes(todo)` makes those that are missing."""
+    found = Columns.of_items({}) if fresh else store.known(samples.keys)
+    todo = array("q", _missing(samples.keys, found.keys))
     meta = store.read_meta()
     if todo:
         started = time.perf_counter()
-        found |= store.fill(samples.keys, todo, passes(todo), engine.progress, flush_seconds)
+        made = store.fill(samples.keys, todo, passes(todo), engine.progress, flush_seconds)
         seconds = time.perf_counter() - started
+        found = _in_order(found, made, todo)
         meta = {
             "device": str(engine.device),
             "precision": engine.precision,
             "seconds": seconds,
-            "images_per_second": sum(samples.entries[i].images for i in todo) / seconds,
+            "images_per_second": samples.count(todo) / seconds,
             "observed": len(todo),
         }
         store.write_meta(meta)
     return found, meta | {"fresh": len(todo)}
+
+
+def _missing(keys: Iterable[bytes], known: Iterable[bytes]) -> Iterator[int]:
+    """The places in `keys` of those that are not `known`, which has the others in the same order."""
+    others = iter(known)
+    other = next(others, None)
+    for place, key in enumerate(keys):
+        if key == other:
+            other = next(others, None)
+        else:
+            yield place
+
+
+def _in_order(known: Columns, made: Columns, todo: Sequence[int]) -> Columns:
+    """Both together, those `made` at the places `todo`, those `known` at the others in between."""
+    places = np.asarray(todo, np.int64)
+    others = np.setdiff1d(np.arange(len(known) + len(made)), places, assume_unique=True)
+    return Columns.joined([known, made]).take(np.argsort(np.concatenate([others, places])))
 
 
 def _check_saliency(observations: Observations, preset: SaliencyPreset, warn: Warn) -> None:

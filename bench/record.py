@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench._version import __version__
 from bench.bootstrap import intervals
@@ -71,6 +72,11 @@ def per_class(rows: ConfusionRows, classes: Sequence[str]) -> dict[str, float | 
     values = [iou_of_sums(confusion_sums(rows.confusion(i))) for i in range(len(rows.seeds))]
     mean = mean_present(np.array(values), axis=0)
     return {name: None if np.isnan(mean[i]) else float(mean[i]) for i, name in enumerate(classes)}
+
+
+def mean_confusion(rows: ConfusionRows) -> npt.NDArray[np.float64]:
+    """(C+1)×C pixel counts, predicted × true, the last row unmatched; mean over the seeds."""
+    return np.mean([rows.confusion(i) for i in range(len(rows.seeds))], axis=0)
 
 
 def environment() -> dict[str, Any]:
@@ -235,3 +241,18 @@ def check_rows(stored: Stored) -> str | None:
 def rows_path(stored: Stored) -> Path:
     """Where a record's rows lie: beside it, whatever folder the record may name."""
     return stored.path.parent / Path(stored.record["rows"]["file"]).name
+
+
+def confusion_table(stored: Stored) -> npt.NDArray[np.float64] | None:
+    """(C+1)×C pixel counts as `mean_confusion` makes them: from the record, or from its rows file if it is left there.
+
+    None for a record that has no confusion matrix. Raises BadInput where the rows file is missing or damaged.
+    """
+    entry = stored.record.get("confusion")
+    if not isinstance(entry, dict):
+        return None
+    if isinstance(entry.get("mean"), list):
+        return np.array(entry["mean"], np.float64)
+    if problem := check_rows(stored):
+        raise BadInput(f"{stored.path}: {problem}", "Run the evaluation again.")
+    return mean_confusion(ConfusionRows.read(rows_path(stored)))

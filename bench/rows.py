@@ -25,7 +25,7 @@ class Rows(Protocol):
     """What a protocol's figures are computed from, kept beside the record."""
 
     @property
-    def ids(self) -> tuple[str, ...]:
+    def ids(self) -> Sequence[str]:
         """The images that were predicted, in order."""
         ...
 
@@ -58,7 +58,7 @@ class SeedRows:
 class ConfusionRows:
     """Per-image confusion rows of a run, one `SeedRows` per seed."""
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     num_classes: int
     seeds: tuple[SeedRows, ...]
     labels: npt.NDArray[np.int32]
@@ -102,7 +102,7 @@ class ConfusionRows:
         flat = {name: np.concatenate([getattr(rows, name) for rows in self.seeds]) for name in SeedRows.__annotations__}
         lengths = np.array([len(rows.image) for rows in self.seeds], np.int64)
         arrays: dict[str, npt.NDArray[Any]] = {
-            "ids": np.array(self.ids, dtype=np.str_),
+            "ids": np.array(list(self.ids), dtype=np.str_),
             "num_classes": np.array(self.num_classes),
             "lengths": lengths,
             "labels": self.labels,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import operator
 import os
+import stat
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,8 @@ import numpy.typing as npt
 from bench.cards import DatasetCard, Labels, Layout, SplitFiles
 from bench.errors import BadInput, WrongName, unknown_name
 from bench.listings import class_folders, read_listing
+from bench.packed import Keys
+from bench.parallel import prefetch
 
 Image8 = npt.NDArray[np.uint8]
 Label = npt.NDArray[Any]
@@ -49,6 +53,31 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Files(Sequence[Sample]):
+    """The samples of a list, each made when asked for: a million of them are not held as so many paths."""
+
+    ids: Sequence[str]
+    base: Path
+    image: str
+    """Below `base`, with `{id}` in it."""
+    label: str | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Files: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Sample | Files:
+        if isinstance(index, slice):
+            return replace(self, ids=self.ids[index])
+        name = self.ids[operator.index(index)]
+        label = self.base / self.label.replace("{id}", name) if self.label else None
+        return Sample(name, self.base / self.image.replace("{id}", name), label)
+
+
+@dataclass(frozen=True)
 class Samples:
     """The samples of one split, in the order of its list file."""
 
@@ -56,8 +85,8 @@ class Samples:
     split: str
     root: Path
     layout: str
-    entries: tuple[Sample, ...]
-    keys: tuple[bytes, ...]
+    entries: Sequence[Sample]
+    keys: Sequence[bytes]
     """Per sample a hash of its id and of its files' paths, sizes and times of change: the cache's key."""
     cut: bool = False
     """Whether `first` left samples out."""
@@ -69,9 +98,19 @@ class Samples:
         return iter(self.entries)
 
     @property
+    def ids(self) -> Sequence[str]:
+        """What the samples are called, in order."""
+        return self.entries.ids if isinstance(self.entries, Files) else tuple(sample.id for sample in self.entries)
+
+    @property
     def images(self) -> int:
         """How many images they consist of."""
-        return sum(sample.images for sample in self.entries)
+        return self.count(range(len(self)))
+
+    def count(self, places: Sequence[int]) -> int:
+        """How many images the samples at these places consist of."""
+        one_each = isinstance(self.entries, Files)
+        return len(places) if one_each else sum(self.entries[place].images for place in places)
 
     @property
     def limited(self) -> bool:
@@ -97,15 +136,10 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix)
     if card.class_folders is not None and files.listing == "folders":
         card = _with_names(card, listing)
-    entries = tuple(
-        Sample(i, base / files.image.replace("{id}", i), base / files.label.replace("{id}", i) if files.label else None)
-        for i in ids
-    )
-    with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as pool:
-        keys = tuple(pool.map(_key, entries))
-    missing = [sample for sample, key in zip(entries, keys, strict=True) if not key]
+    entries = Files(ids, base, files.image, files.label)
+    keys, missing = _find(entries)
     if missing:
-        sample = missing[0]
+        sample = entries[missing[0]]
         path = sample.label if sample.image.is_file() and sample.label else sample.image
         raise BadInput(
             f"{path} is missing ({len(missing)} of {len(entries)} samples of {listing.name} lack a file)",
@@ -155,20 +189,55 @@ def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spli
     )
 
 
-def _key(sample: Sample) -> bytes:
-    return file_key(sample.id, [path for path in (sample.image, sample.label) if path is not None])
+_STRETCH = 64
+"""Samples whose files one task looks at."""
 
 
-def file_key(name: str, paths: Sequence[Path]) -> bytes:
-    """A sample's cache key, from its id and its files; empty where one is missing."""
+def _find(entries: Files) -> tuple[Keys, list[int]]:
+    """The keys of samples, and the places of those that lack a file."""
+    folder = functools.cache(Path.resolve)  # of files in the same few folders; forgotten with this call
+
+    def look(start: int) -> list[bytes]:
+        return [_key(sample, folder) for sample in entries[start : start + _STRETCH]]
+
+    found, missing = bytearray(), []
+    threads = min(16, 4 * (os.cpu_count() or 1))
+    with ThreadPoolExecutor(threads) as pool:
+        for start, keys in zip(
+            range(0, len(entries), _STRETCH),
+            prefetch(pool, look, range(0, len(entries), _STRETCH), depth=2 * threads),
+            strict=True,
+        ):
+            missing += [start + i for i, key in enumerate(keys) if not key]
+            found += b"".join(key or bytes(_KEY) for key in keys)
+    return Keys(np.frombuffer(bytes(found), np.uint8).reshape(len(entries), _KEY)), missing
+
+
+_KEY = 16
+"""Bytes of a sample's key."""
+
+
+def _key(sample: Sample, folder: Callable[[Path], Path]) -> bytes:
+    return file_key(sample.id, [path for path in (sample.image, sample.label) if path is not None], folder)
+
+
+def file_key(name: str, paths: Iterable[Path], folder: Callable[[Path], Path] = Path.resolve) -> bytes:
+    """A sample's cache key, from its id and its files; empty where one is missing.
+
+    `folder` finds where a folder really lies, behind all links.
+    """
     digest = hashlib.sha256(name.encode())
     for path in paths:
         try:
-            status = path.stat()
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                real, status = path.resolve(), path.stat()
+            else:
+                real = folder(path.parent) / path.name
         except OSError:
             return b""
-        digest.update(f"|{path.resolve()}|{status.st_size}|{status.st_mtime_ns}".encode())
-    return digest.digest()[:16]
+        digest.update(f"|{real}|{status.st_size}|{status.st_mtime_ns}".encode())
+    return digest.digest()[:_KEY]
 
 
 def read_image(path: Path) -> tuple[Image8, bytes]:

@@ -23,6 +23,7 @@ from bench.files import cache_folder, require_writable
 from bench.measure import require_labels
 from bench.observations import manifest_of
 from bench.observe import short_digest
+from bench.packed import Ragged
 from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
 from bench.predictions import ABOUT, seed_folders
@@ -125,8 +126,9 @@ def _read_set(
             content.update(own)
             if progress:
                 progress(number * len(samples) + done, sets * len(samples))
-    ids = tuple(sample.id for sample in samples)
-    return Painted(ids, tuple(tables), manifest_of(ids, digests), {"predictions": content.hexdigest()}, tuple(bands))
+    manifest = manifest_of(samples.ids, digests)
+    about = {"predictions": content.hexdigest()}
+    return Painted(samples.ids, Ragged.of(tables), manifest, about, Ragged.of(bands) if bands else ())
 
 
 def require_predictions(folder: Path, samples: Samples) -> None:

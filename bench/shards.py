@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.columns import Columns, Item
 from bench.files import load_npz, save_npz, write_with
+from bench.packed import Keys, Ragged
 from bench.parallel import Progress
 
 SHARD = 256
 """Samples per file."""
 FLUSH_SECONDS = 30.0
-
-Item = dict[str, npt.NDArray[Any]]
-"""What is kept of one sample: arrays of any length along their first axis."""
 
 
 class ShardStore:
@@ -47,10 +46,10 @@ class ShardStore:
     def _paths(self, shard: int) -> tuple[Path, Path]:
         return self.folder / f"{shard:05d}.npz", self.folder / f"{shard:05d}.{self.apart}.npz"
 
-    def load(self, shard: int) -> dict[bytes, Item]:
-        """One shard's items by sample key, without what lies apart. A damaged file counts as absent."""
+    def load(self, shard: int) -> Columns:
+        """One shard, without what lies apart. A damaged file counts as absent."""
         path, beside = self._paths(shard)
-        return _read(path) if beside.is_file() else {}
+        return _read(path) if beside.is_file() else Columns.of_items({})
 
     def load_apart(self, shard: int) -> dict[bytes, npt.NDArray[Any]]:
         """The arrays of one shard that lie apart, by sample key."""
@@ -65,13 +64,9 @@ class ShardStore:
         _write(beside, {key: {self.apart: apart[key]} for key in rows})
         _write(path, rows)
 
-    def known(self, keys: Sequence[bytes]) -> dict[bytes, Item]:
-        """All cached items among `keys`, without what lies apart."""
-        found: dict[bytes, Item] = {}
-        for shard, members in shards(keys):
-            rows = self.load(shard)
-            found.update((key, rows[key]) for key in members if key in rows)
-        return found
+    def known(self, keys: Sequence[bytes]) -> Columns:
+        """All that is cached of `keys`, in their order, without what lies apart."""
+        return Columns.joined([_only(self.load(shard), members) for shard, members in shards(keys)])
 
     def read_meta(self) -> dict[str, Any]:
         """What is known of the pass that filled this store."""
@@ -98,33 +93,35 @@ class ShardStore:
         fresh: Iterable[Item],
         progress: Progress | None,
         flush_seconds: float = FLUSH_SECONDS,
-    ) -> dict[bytes, Item]:
+    ) -> Columns:
         """Take in the items of the samples at `todo`, saving shard by shard, and what there is on any way out.
 
-        Returns them by key, without what lies apart: memory must not grow with it. A killed process loses the work of
+        Returns them in order, without what lies apart: memory must not grow with it. A killed process loses the work of
         `flush_seconds`, or of the one sample in hand.
         """
-        found: dict[bytes, Item] = {}
+        found: list[Columns] = []
         unsaved: dict[int, dict[bytes, Item]] = {}
         saved_at = time.monotonic()
         already = len(keys) - len(todo)
 
-        def save() -> None:
-            for shard in list(unsaved):
+        def save(numbers: Iterable[int]) -> None:
+            for shard in list(numbers):
                 self.save(shard, unsaved[shard])
-                found.update((key, without(item, self.apart)) for key, item in unsaved.pop(shard).items())
+                found.append(Columns.of_items(unsaved.pop(shard)).without(self.apart))
 
         try:
             for done, (index, item) in enumerate(zip(todo, fresh, strict=True), start=already + 1):
-                unsaved.setdefault(index // SHARD, {})[keys[index]] = item
+                shard = index // SHARD
+                unsaved.setdefault(shard, {})[keys[index]] = item
                 if progress:
                     progress(done, len(keys))
-                if len(unsaved) > 1 or time.monotonic() - saved_at > flush_seconds:
-                    save()
+                save([other for other in unsaved if other != shard])  # complete: nothing more of it can come
+                if time.monotonic() - saved_at > flush_seconds:
+                    save(unsaved)
                     saved_at = time.monotonic()
         finally:
-            save()
-        return found
+            save(unsaved)
+        return Columns.joined(found)
 
 
 def without(item: Item, name: str) -> Item:
@@ -137,25 +134,36 @@ def shards(keys: Sequence[bytes]) -> Iterable[tuple[int, Sequence[bytes]]]:
     return ((start // SHARD, keys[start : start + SHARD]) for start in range(0, len(keys), SHARD))
 
 
+def _only(held: Columns, keys: Iterable[bytes]) -> Columns:
+    """What is held of `keys`, in their order."""
+    places = {key: i for i, key in enumerate(held.keys)}
+    return held.take(np.array([places[key] for key in keys if key in places], np.int64))
+
+
 def _write(path: Path, rows: dict[bytes, Item]) -> None:
     """Arrays of one name are joined; `<name>.ends` says where each sample's part ends."""
-    arrays: dict[str, npt.NDArray[Any]] = {"keys": np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)}
-    items = list(rows.values())
-    for name in items[0]:
-        arrays[name] = np.concatenate([item[name] for item in items])
-        arrays[f"{name}.ends"] = np.cumsum([len(item[name]) for item in items])
+    columns = Columns.of_items(rows)
+    arrays: dict[str, npt.NDArray[Any]] = {"keys": columns.keys.array}
+    for name, column in columns.names.items():
+        arrays |= {name: column.flat, f"{name}.ends": column.ends}
     save_npz(path, arrays)
 
 
-def _read(path: Path) -> dict[bytes, Item]:
+def _read(path: Path) -> Columns:
     """What `_write` wrote; empty where the file is absent or damaged."""
-    arrays = load_npz(path)
-    try:
-        if arrays is None:
-            return {}
-        keys = [key.tobytes() for key in arrays["keys"]]
-        names = [name for name in arrays if f"{name}.ends" in arrays]
-        parts = {name: np.split(arrays[name], arrays[f"{name}.ends"][:-1]) for name in names}
-        return {key: {name: parts[name][i] for name in names} for i, key in enumerate(keys)}
-    except (KeyError, ValueError, IndexError, TypeError):
-        return {}
+    arrays = load_npz(path) or {}
+    keys = arrays.get("keys")
+    if keys is None or keys.ndim != 2 or keys.dtype != np.uint8:
+        return Columns.of_items({})
+    names = {name: Ragged(arrays[name], arrays[f"{name}.ends"]) for name in arrays if f"{name}.ends" in arrays}
+    if not all(_fits(column, len(keys)) for column in names.values()):
+        return Columns.of_items({})
+    return Columns(Keys(keys), names)
+
+
+def _fits(column: Ragged, samples: int) -> bool:
+    """Whether a column from a file is one: an end per sample, none before the last, within the array."""
+    flat, ends = column.flat, column.ends
+    if flat.ndim == 0 or ends.dtype != np.int64 or ends.shape != (samples,):
+        return False
+    return bool((column.lengths >= 0).all()) and int(ends[-1] if samples else 0) == len(flat)

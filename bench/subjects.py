@@ -15,7 +15,7 @@ from torch import nn
 
 from bench import catalogue
 from bench.cards import Architecture, DatasetCard, FileWeights, ModelCard, RandomWeights
-from bench.download.items import card_name, data_folder, weights_file
+from bench.download.items import card_name, local_root, local_weights, weights_file
 from bench.download.pins import Pins
 from bench.errors import BadInput, Warn, WrongName
 from bench.network import fold_batch_norm
@@ -214,14 +214,13 @@ def _prepare(network: nn.Module, device: torch.device) -> nn.Module:
 def _weights_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path) -> Path:
     if given is not None:
         return given.expanduser()
+    found = local_weights(card, cache)
+    if found is not None:
+        return found
     cached = _cached_file(card, entry, cache)
-    beside = (card.path.parent if card.path else Path()) / entry.file
-    for path in (beside, cached):
-        if path.is_file():
-            return path
     if entry.source == "file":
         raise BadInput(
-            f"the weights of {card.id} are not at {beside}",
+            f"the weights of {card.id} are not at {(card.path.parent if card.path else Path()) / entry.file}",
             "Correct `weights.file` in the card, or give --weights FILE.",
         )
     raise BadInput(
@@ -241,10 +240,8 @@ def find_samples(
     """The samples of a split: from `root`, the card's own root, or the cache, generated or downloaded."""
     if card.generator == "shapes" and root is None:
         root = _written_shapes(card, split, cache, progress)
-    if root is None and card.root is not None and card.path is not None:
-        root = card.path.parent / card.root
-    if root is None and data_folder(cache, card.id).is_dir():
-        root = data_folder(cache, card.id)
+    if root is None:
+        root = local_root(card, cache)
     if root is None:
         fetch = f"`bench download {card_name(card)}` fetches it. Or g" if card.downloads else "G"
         raise NoDataRoot(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bench.matching import UNMATCHED, Mapping, count_unique, match, match_images, say_by_images
+from bench.packed import Ragged
 from bench.rows import ConfusionRows, SeedRows
 
 Counts = npt.NDArray[np.int64]
@@ -44,21 +45,21 @@ def contingency(predicted: npt.NDArray[Any], label: npt.NDArray[Any], ignore: in
 class Painted:
     """What was painted on the images of one split: predicted ids counted in classes, per image."""
 
-    ids: tuple[str, ...]
-    counts: tuple[Counts, ...]
+    ids: Sequence[str]
+    counts: Sequence[Counts]
     """One table per image."""
     manifest: str
     """SHA-256 over ids and contents of images and labels: what data this was."""
     meta: dict[str, Any] = field(default_factory=dict)
     """How the pass went: device, images per second, and how many images were not in the cache."""
-    bands: tuple[Bands, ...] = ()
+    bands: Sequence[Bands] = ()
     """Beside `counts`, the same pixels told apart by boundaries; none where no figure needs them."""
 
     def rows(self) -> SeedRows:
         """All tables as one, with the image's number; predicted ids are as they were painted."""
-        lengths = [len(table) for table in self.counts]
-        image = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        predicted, true, count = np.concatenate(self.counts).reshape(-1, 3).T
+        tables = Ragged.of(self.counts)
+        image = np.repeat(np.arange(len(tables), dtype=np.int32), tables.lengths)
+        predicted, true, count = tables.flat.reshape(-1, 3).T
         return SeedRows(image, predicted.astype(np.int32), true.astype(np.int32), count.astype(np.int64))
 
     def table(self, num_classes: int) -> tuple[npt.NDArray[np.int64], Counts]:

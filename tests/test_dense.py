@@ -7,9 +7,10 @@ import torch.nn.functional as F
 
 import bench
 from bench import catalogue, dense, kmeans
-from bench.classify import decode_map
+from bench.classify import _arg_max, decode_map
 from bench.engine import Engine
 from bench.errors import BadInput
+from bench.linear import upsample
 from bench.measure import _classify
 from bench.plan import Settings, make_plan
 from bench.preprocess import resize_nearest
@@ -186,3 +187,14 @@ def test_maps_are_those_of_the_classifying_pass(golden, small_file, tmp_path):
     with np.load(stores[0]) as arrays:
         first = decode_map(arrays["map"][: arrays["map.ends"][0]])
     assert set(np.unique(first).tolist()) <= set(range(5)) and len(mapping) == 5
+
+
+@pytest.mark.parametrize("classes", [3, 128, 129, 300])
+def test_many_classes_are_upsampled_in_parts_with_the_same_winner(classes):
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randn(1, classes, 5, 4, generator=generator).round(decimals=1)  # with ties
+    logits[:, classes // 2 :] = logits[:, : classes - classes // 2].clone()
+    preset = DensePreset(input=(5, 4))
+    assert (_arg_max(logits, None, preset) == logits[0].argmax(dim=0).numpy()).all()
+    preset = DensePreset(input=(33, 20))
+    assert (_arg_max(logits, None, preset) == upsample(logits, preset.input)[0].argmax(dim=0).numpy()).all()

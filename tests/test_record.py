@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from bench import catalogue
+from bench.describe import _confusion
 from bench.errors import BadInput
 from bench.files import atomic_write, sha256_file, write_with
 from bench.presets import ClusteringPreset
 from bench.protocols.clustering import score
-from bench.record import check_rows, dumps, file_name, metrics_of, per_class, read, read_all, write
+from bench.record import check_rows, confusion_table, dumps, file_name, metrics_of, per_class, read, read_all, write
 from bench.rows import ConfusionRows
 from tests.synthetic import keep, make_record, observe_counts, random_rows
 
@@ -274,3 +276,20 @@ def test_per_class_iou_averages_seeds_and_has_none_for_an_absent_class():
     assert values["nowhere"] == 0  # a cluster was matched to it, so it occurs as a prediction
     with_absent = per_class(random_rows(0, 3, classes=2), ["a", "b"])
     assert all(0 < value < 100 for value in with_absent.values())
+
+
+@pytest.mark.parametrize("classes", [100, 101])
+def test_a_large_confusion_matrix_is_left_to_the_rows_file(tmp_path, classes):
+    card = catalogue.dataset("pascal-voc").model_copy(update={"classes": tuple(f"c{i}" for i in range(classes))})
+    rows = random_rows(0, 2, classes)
+    entry = _confusion(rows, card)
+    assert entry["classes"] == list(card.classes)
+    assert (entry["mean"] is None) == (classes > 100)
+    stored = keep(tmp_path, make_record() | {"confusion": entry}, rows)
+    expected = np.mean([rows.confusion(0), rows.confusion(1)], axis=0)
+    np.testing.assert_allclose(confusion_table(stored), expected, atol=1e-3)
+    (tmp_path / stored.path.parent / stored.record["rows"]["file"]).unlink()
+    if classes > 100:
+        with pytest.raises(BadInput, match=r"rows\.npz is missing"):
+            confusion_table(stored)
+    assert confusion_table(keep(tmp_path / "other", make_record())) is None

@@ -16,6 +16,8 @@ import click
 from bench._version import __version__
 from bench.cli.check import check
 from bench.cli.compare import compare
+from bench.cli.completion import completion
+from bench.cli.doctor import doctor
 from bench.cli.download import download
 from bench.cli.export import export
 from bench.cli.listing import list_, show
@@ -49,7 +51,9 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, score, report, check, compare, export, list_, show, download, priors, train):
+for _command in (
+    run, score, report, check, compare, export, list_, show, download, priors, train, doctor, completion,
+):  # fmt: skip
     cli.add_command(_command)
 
 
@@ -86,6 +90,9 @@ def explain(error: Exception, debug: bool) -> int:
         return error.exit_code
     if isinstance(error, MemoryError):
         click.echo("error: out of memory\n  A smaller --batch-size needs less.", err=True)
+        return 4
+    if isinstance(error, ImportError) and not (error.name or "bench").startswith("bench"):
+        click.echo(f"error: {error}\n  `bench doctor` says which packages are missing or broken.", err=True)
         return 4
     if isinstance(error, OSError):
         name: Any = error.filename or ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cells import one_line, printable
+from bench.cli.completion import ids
 from bench.cli.settings import echo_skipped, results_folder, results_option
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Examples:
     "required",
     multiple=True,
     metavar="ID[/PROTOCOL]",
+    shell_complete=ids("models", files=False),
     help="A model whose figures (of one protocol) must have been run.",
 )
 @click.option(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.completion import ids
 from bench.cli.settings import echo_table
+from bench.cli.sizes import size as as_text
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard, ModelCard
@@ -31,7 +33,7 @@ Proxies are taken from the environment (https_proxy, http_proxy, no_proxy).
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("name", metavar="ID|CARD")
+@click.argument("name", metavar="ID|CARD", shell_complete=ids("models", "datasets"))
 @click.option("--file", "files", multiple=True, metavar="NAME", help="Only this file of the card. Repeatable.")
 @click.option("--list", "--dry-run", "listing", is_flag=True, help="Say what would be fetched, and stop.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask. Without a terminal nothing is asked either.")
@@ -109,21 +111,13 @@ def _print_plan(items: Sequence[Item], network: Network | None, *, to_stderr: bo
     rows = [("FILE", "SIZE", "STATUS", "FROM", "GOES TO")]
     for item in items:
         size = item.bytes if network is None or is_there(item) else size_of(item, network)
-        shown = _size(size) if size is not None else "not known"
+        shown = as_text(size) if size is not None else "not known"
         rows.append((item.file, shown, status(item), ", ".join(dict.fromkeys(map(host, item.urls))), str(item.path)))
     echo_table(rows, err=to_stderr)
     for item in items:
         about = [f"licence: {item.licence}", item.note, f"unpacked to {item.goal}" if item.unpack else ""]
         mark = " (optional)" if item.optional else ""
         click.echo(f"{item.file}{mark}: {'; '.join(filter(None, about))}", err=to_stderr)
-
-
-def _size(count: int) -> str:
-    """Bytes as a person reads them, in powers of ten."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} bytes"
 
 
 def _agreed(given: bool) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.completion import ids, splits
 from bench.cli.settings import data_root_option, data_roots, echo_table, read_records, results_folder, results_option
 
 if TYPE_CHECKING:
@@ -143,9 +144,9 @@ def _results(folder: Path) -> Table:
 
 
 @click.command()
-@click.argument("name", metavar="ID|CARD")
+@click.argument("name", metavar="ID|CARD", shell_complete=ids("models", "datasets"))
 @data_root_option
-@click.option("--split", help="Split to open samples of. [default: the data set's own]")
+@click.option("--split", shell_complete=splits, help="Split to open samples of. [default: the data set's own]")
 @click.option("--samples", type=click.IntRange(0, 100), default=5, show_default=True, help="Samples to open.")
 def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int) -> int:
     """Show a model, a data set (opening real samples) or a protocol."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.completion import ids, splits
 from bench.cli.settings import cache_option, data_root_option, data_roots, echo_table
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("dataset", metavar="DATASET")
+@click.argument("dataset", metavar="DATASET", shell_complete=ids("datasets"))
 @click.option("--method", required=True, help="Where the masks come from; see below.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the masks.")
-@click.option("--split", help="Split to make masks for. [default: train, else the data set's own]")
+@click.option(
+    "--split", shell_complete=splits, help="Split to make masks for. [default: train, else the data set's own]"
+)
 @data_root_option
 @click.option(
     "--from",

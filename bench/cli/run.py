@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cells import one_line
+from bench.cli.completion import ids, protocols, splits
 from bench.cli.settings import cache_option, data_root_option, data_roots, parse_entries, results_folder, results_option
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ Examples:
     "models",
     multiple=True,
     metavar="ID|CARD|FILE",
+    shell_complete=ids("models"),
     help="A card's id, a card, or a checkpoint file. Repeatable. [default: the data set's own]",
 )
 @click.option(
@@ -42,6 +44,7 @@ Examples:
     default=("shapes",),
     show_default=True,
     metavar="ID|CARD",
+    shell_complete=ids("datasets"),
     help="A data set's id or a card. Repeatable.",
 )
 @click.option(
@@ -50,10 +53,11 @@ Examples:
     multiple=True,
     default=("clustering",),
     show_default=True,
+    shell_complete=protocols,
     help="clustering, clustering-dense, distance-matching, linear, retrieval-21, davis, …, `retrieval` for both of its "
     "kind, or `all` that the data set has. Repeatable.",
 )
-@click.option("--split", help="Split to evaluate on. [default: the data set's own]")
+@click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from bench.cli.settings import cache_option, data_root_option, data_roots, results_folder, results_option
+from bench.cli.completion import splits
+from bench.cli.settings import (
+    cache_option,
+    data_root_option,
+    data_roots,
+    dataset_option,
+    results_folder,
+    results_option,
+)
 
 _EPILOG = """\b
 Examples:
@@ -19,8 +27,8 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--dataset", required=True, metavar="ID|CARD", help="A data set's id or a card.")
-@click.option("--split", help="Split that was predicted. [default: the data set's own]")
+@dataset_option
+@click.option("--split", shell_complete=splits, help="Split that was predicted. [default: the data set's own]")
 @data_root_option
 @click.option(
     "--match",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bench.cells import one_line, printable
+from bench.cli.completion import ids
 
 if TYPE_CHECKING:
     from bench.record import Stored
@@ -24,6 +25,17 @@ def results_option(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         envvar="BENCH_RESULTS",
         help="Folder of records [default: the checkout's results/, else ./results].",
+    )(command)
+
+
+def dataset_option(command: Command) -> Command:
+    """`--dataset`, exactly one."""
+    return click.option(
+        "--dataset",
+        required=True,
+        metavar="ID|CARD",
+        shell_complete=ids("datasets"),
+        help="A data set's id or a card.",
     )(command)
 
 
@@ -47,7 +59,7 @@ def cache_option(command: Command) -> Command:
 
 def results_folder(given: Path | None) -> Path:
     """The folder of records to use."""
-    from bench.catalogue import default_results
+    from bench.places import default_results
 
     return given.expanduser() if given else default_results()
 

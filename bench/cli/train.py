@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from bench.cli.settings import cache_option, data_roots, parse_entries
+from bench.cli.completion import ids, splits
+from bench.cli.settings import cache_option, data_roots, dataset_option, parse_entries
 
 _EPILOG = """\b
 Examples:
@@ -20,8 +21,14 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--recipe", required=True, metavar="ID|CARD", help="A recipe's id or a card (see `bench list recipes`).")
-@click.option("--dataset", required=True, metavar="ID|CARD", help="A data set's id or a card.")
+@click.option(
+    "--recipe",
+    required=True,
+    metavar="ID|CARD",
+    shell_complete=ids("models/recipes"),
+    help="A recipe's id or a card (see `bench list recipes`).",
+)
+@dataset_option
 @click.option(
     "--priors",
     required=True,
@@ -35,7 +42,7 @@ Examples:
     help="Folder of checkpoint, log and network. A checkpoint that lies there is resumed.",
 )
 @click.option("--data-root", metavar="PATH", envvar="BENCH_DATA_ROOT", help="Where the data lie.")
-@click.option("--split", help="Split to train on. [default: the recipe's]")
+@click.option("--split", shell_complete=splits, help="Split to train on. [default: the recipe's]")
 @click.option("--init", metavar="random|FILE", help="Weights of the backbone: torchvision's or MoCo v2's file.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
 @click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.columns import Item
 from bench.engine import Engine, arithmetic, call, halving
 from bench.linear import Features, feature_map
 from bench.observations import manifest_of
@@ -27,7 +28,7 @@ from bench.parallel import Progress, prefetch
 from bench.preprocess import normalise, resize_image
 from bench.presets import DavisPreset
 from bench.samples import Image8, Samples
-from bench.shards import Item, ShardStore
+from bench.shards import ShardStore
 from bench.video.measures import Values, score_ids
 from bench.video.propagate import Propagation, paint, shares
 from bench.video.rows import FrameRows
@@ -95,7 +96,7 @@ def track(
     # progress goes by frames, and every sequence is saved at once: it may take a minute
     quiet = replace(engine, progress=None)
     found, meta = run_pass(passes, samples, store, quiet, fresh=fresh, flush_seconds=0.0)
-    items = [found[key] for key in samples.keys]
+    items = [item for _, item in found.items()]
     manifest = manifest_of([sample.id for sample in samples], [item["digest"].tobytes() for item in items])
     return Tracks(frame_rows(samples, items), manifest, meta)
 

@@ -1,0 +1,79 @@
+"""Shell completion: `bench completion bash`, and the ids that options and arguments take.
+
+A shell asks at every press of a key, so cards are only skimmed for their ids; nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from bench.errors import BadEnvironment
+from bench.places import folder
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+VARIABLE = "_BENCH_COMPLETE"
+_EPILOG = """\b
+Put one of these where your shell starts:
+  bash   eval "$(bench completion bash)"                                        # ~/.bashrc
+  zsh    eval "$(bench completion zsh)"                                         # ~/.zshrc, after compinit
+  fish   bench completion fish > ~/.config/fish/completions/bench.fish          # once
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> int:
+    """Print the script that teaches a shell to complete commands, options and ids."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise BadEnvironment(f"this version of click does not know {shell}", "pip install --upgrade click")
+    click.echo(kind(context.find_root().command, {}, "bench", VARIABLE).source())
+    return 0
+
+
+def _cards(kind: str) -> Iterator[dict[str, Any]]:
+    """What the cards of a folder say, unchecked; one that cannot be read is left out."""
+    import tomllib
+
+    for path in sorted(folder(kind).glob("*.toml")):
+        try:
+            yield tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+
+
+def ids(*kinds: str, files: bool = True) -> Complete:
+    """The ids of cards in the catalogue's folders `kinds`; with `files`, the names of files as well."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        # bash takes files only where no id fits, and wants to hear of them first
+        items = [CompletionItem(incomplete, type="file")] if files else []
+        found = {str(card.get("id", "")): str(card.get("title", "")) for kind in kinds for card in _cards(kind)}
+        return items + [CompletionItem(i, help=title) for i, title in found.items() if i and i.startswith(incomplete)]
+
+    return complete
+
+
+def protocols(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ids of protocols, and the names that stand for several."""
+    from bench.presets import GROUPS, PRESETS
+
+    names = [*PRESETS, "linear+crf", *GROUPS]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def splits(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The splits of the data sets that the line names before; of all where it names none."""
+    given = context.params.get("datasets") or context.params.get("dataset") or ()
+    wanted: Sequence[str] = (given,) if isinstance(given, str) else given
+    names: dict[str, None] = {}
+    for card in _cards("datasets"):
+        if not wanted or card.get("id") in wanted:
+            names |= dict.fromkeys(card.get("splits", {}))
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -1,0 +1,158 @@
+"""`bench doctor`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from bench.cli.settings import (
+    cache_option,
+    data_root_option,
+    data_roots,
+    echo_table,
+    read_config,
+    results_folder,
+    results_option,
+)
+from bench.cli.sizes import size
+
+_SOURCES = {
+    ParameterSource.COMMANDLINE: "flag",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "bench.toml",
+}
+
+
+@click.command()
+@data_root_option
+@results_option
+@cache_option
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.pass_context
+def doctor(
+    context: click.Context, data_root: tuple[str, ...], results: Path | None, cache: Path | None, as_json: bool
+) -> int:
+    """Say what this machine has of what bench needs: problems first, each with its remedy.
+
+    Looks at versions, devices, caches, settings, extras, weights and data. Touches no network and computes nothing.
+    Exit 0 if `bench run` would work, 4 if something that it needs is broken.
+    """
+    from bench.doctor.examine import examine
+    from bench.files import cache_folder
+
+    records, folder = results_folder(results), cache
+    with contextlib.suppress(ImportError):  # examine says which package is missing
+        folder = cache_folder(cache)
+    settings = [
+        {"name": "results", "value": str(records), "source": _source(context, "results")},
+        {"name": "cache", "value": str(folder or "not known"), "source": _source(context, "cache")},
+        *_configured(),
+    ]
+    given = _source(context, "data_root")
+    bare_or_named = {text.partition("=")[0] if "=" in text else "" for text in data_root}
+    roots = {
+        name: (path, given if name in bare_or_named else "bench.toml") for name, path in data_roots(data_root).items()
+    }
+    settings += [
+        {"name": f"data root of {name or 'all others'}", "value": str(path), "source": source}
+        for name, (path, source) in roots.items()
+    ]
+    found = examine(folder, records, roots, settings)
+    if as_json:
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+    else:
+        _print(found)
+    return 0 if found["ok"] else 4
+
+
+def _source(context: click.Context, name: str) -> str:
+    """Where a setting comes from."""
+    source = context.get_parameter_source(name)
+    return _SOURCES.get(source, "default") if source else "default"
+
+
+def _configured() -> Iterator[dict[str, str]]:
+    """The entries of bench.toml that are for single commands."""
+    for command, table in read_config().items():
+        if isinstance(table, dict) and command != "data_roots":
+            for key, value in table.items():
+                yield {"name": f"{command} --{key}", "value": str(value), "source": "bench.toml"}
+
+
+def _print(found: dict[str, Any]) -> None:
+    for finding in found["problems"]:
+        click.echo(f"problem: {finding['what']}\n  {finding['remedy']}")
+    for finding in found["notes"]:
+        click.echo(f"note: {finding['what']}\n  {finding['remedy']}")
+    count = len(found["problems"])
+    if count:
+        click.echo(f"\n{count} problem{'s' * (count > 1)}: `bench run` does not work here")
+    else:
+        click.echo("no problem: `bench run` works here")
+    _section("versions", _versions(found["versions"]))
+    _section("devices", _devices(found["devices"]))
+    cache = found["cache"] or {"folder": "not known", "free_bytes": 0, "parts": []}
+    click.echo(f"\ncache {cache['folder']}, {size(cache['free_bytes'])} free")
+    echo_table(_indented((p["name"], size(p["bytes"]), f"{p['files']} files", p["holds"]) for p in cache["parts"]))
+    _section("settings", [(s["name"], s["value"], s["source"]) for s in found["settings"]])
+    _section("extras", [(e["name"], "installed" if e["there"] else e["how"], e["for"]) for e in found["extras"]])
+    _section("weights", [(m["id"], "there" if m["there"] else "missing", _where(m)) for m in found["models"]])
+    _section("data sets", [(d["id"], _splits(d), d["root"] or d["source"] or d["how"]) for d in found["datasets"]])
+
+
+def _section(title: str, rows: list[tuple[str, ...]]) -> None:
+    click.echo(f"\n{title}")
+    echo_table(_indented(rows))
+
+
+def _indented(rows: Any) -> list[tuple[str, ...]]:
+    return [(f"  {row[0]}", *row[1:]) for row in rows]
+
+
+def _where(model: dict[str, Any]) -> str:
+    return str(model["path"] or model["how"])
+
+
+def _splits(dataset: dict[str, Any]) -> str:
+    return " ".join(dataset["splits"]) if dataset["there"] else "missing"
+
+
+def _versions(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        ("bench", found["bench"], found["from"]),
+        ("python", found["python"], found["platform"]),
+    ]
+    for package in found["packages"]:
+        state = "" if package["imports"] else "does not import"
+        rows.append((package["name"], package["installed"] or "missing", f"{package['needs']}  {state}".strip()))
+    return rows
+
+
+def _devices(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    cpu, torch, faiss = found["processor"], found.get("torch"), found.get("faiss")
+    memory = "not known"
+    if cpu["memory_bytes"] is not None:
+        memory = f"{size(cpu['memory_bytes'])}, {size(cpu['available_bytes'])} free"
+    rows: list[tuple[str, ...]] = [
+        ("processor", f"{cpu['name']}, {cpu['usable_cores']} of {cpu['cores']} cores to be used"),
+        ("memory", memory),
+    ]
+    if torch is None:
+        rows.append(("torch", "does not import: GPUs are not known"))
+    else:
+        build = f"CUDA {torch['cuda']}" if torch["cuda"] else "without CUDA"
+        rows.append(("torch", f"{torch['threads']} threads, built {build}"))
+        rows += [("  GPU", f"{gpu['name']}, {size(gpu['memory_bytes'])}") for gpu in torch["gpus"]]
+        if not torch["gpus"]:
+            rows.append(("  GPU", "MPS (--device mps)" if torch["mps"] else "none"))
+    if faiss is None:
+        rows.append(("faiss", "does not import"))
+    else:
+        rows.append(("faiss", f"{faiss['threads']} threads, {faiss['gpus'] or 'no'} GPU"))
+    return rows

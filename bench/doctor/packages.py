@@ -1,0 +1,160 @@
+"""Packages: what this version of `bench` requires, by its own metadata, and what is installed."""
+
+from __future__ import annotations
+
+import configparser
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.doctor.findings import Finding
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+NAME = "maskcontrast-bench"
+USES = {
+    "crf": "`bench run --protocol linear --crf`",
+    "train": "`bench priors --method boundary`, and TensorBoard's curves of `bench train`",
+}
+"""What an extra is for."""
+_DEVELOPERS = ("test",)
+_MODULES = {"scikit-learn": "sklearn", "pillow": "PIL", "opencv-python-headless": "cv2"}
+"""Distribution → the module that it is imported as, where the name does not say."""
+_TWINS = {
+    "faiss": ("faiss-gpu", "faiss-cpu", "faiss", "faiss-gpu-cu12", "faiss-gpu-cu11"),
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
+}
+"""Module → distributions that all bring it."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A distribution that is needed, and what there is of it."""
+
+    name: str
+    needs: str
+    """As in `>=2.4`; empty for any version."""
+    installed: str | None
+    """The version; None where it is not installed."""
+    fits: bool
+    """Whether the installed version is one of those needed; true where none is installed."""
+    extra: str | None = None
+    """The extra that needs it; None where everything does."""
+
+    @property
+    def module(self) -> str:
+        """What it is imported as."""
+        return module_of(self.name)
+
+    @property
+    def requirement(self) -> str:
+        """As pip takes it."""
+        return f"{self.name}{self.needs}"
+
+
+def module_of(name: str) -> str:
+    """What a distribution is imported as."""
+    twins = [module for module, names in _TWINS.items() if name in names]
+    return twins[0] if twins else _MODULES.get(name, name.replace("-", "_"))
+
+
+def installed(name: str) -> str | None:
+    """A distribution's version; None where it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the running version of `bench` says that it requires."""
+
+    python: str
+    packages: tuple[Package, ...]
+
+    def extras(self) -> list[str]:
+        """The extras that are for users, in order."""
+        return [name for name in dict.fromkeys(p.extra for p in self.packages) if name and name not in _DEVELOPERS]
+
+
+def needs(checkout: Path | None) -> Needs:
+    """What is required on this platform: by setup.cfg where `bench` runs from a checkout, else as installed.
+
+    Raises ImportError where `packaging` is missing, PackageNotFoundError where neither is there.
+    """
+    if checkout is None:
+        about = metadata.metadata(NAME)
+        extras = about.get_all("Provides-Extra") or []
+        return Needs(str(about["Requires-Python"]), tuple(_packages(metadata.requires(NAME) or [], extras)))
+    config = configparser.ConfigParser()
+    config.read(checkout / "setup.cfg", encoding="utf-8")
+    packages = list(_packages(config["options"]["install_requires"].split("\n"), ()))
+    for extra, text in config["options.extras_require"].items():
+        packages += [replace(package, extra=extra) for package in _packages(text.split("\n"), ())]
+    return Needs(config["options"]["python_requires"], tuple(packages))
+
+
+def _packages(lines: Iterable[str], extras: Iterable[str]) -> Iterable[Package]:
+    """The requirements that hold on this platform, with the extra, if any, that brings each in."""
+    from packaging.requirements import Requirement
+
+    for line in filter(None, map(str.strip, lines)):
+        requirement = Requirement(line)
+        if requirement.name == NAME:
+            continue  # an extra that takes in others
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _package(requirement, None)
+            continue
+        yield from (_package(requirement, e) for e in extras if requirement.marker.evaluate({"extra": e}))
+
+
+def _package(requirement: Requirement, extra: str | None) -> Package:
+    version = installed(requirement.name)
+    fits = version is None or requirement.specifier.contains(version, prereleases=True)
+    return Package(requirement.name, str(requirement.specifier), version, fits, extra)
+
+
+def python_problem(needed: str) -> Finding | None:
+    """Whether this Python is too old."""
+    from packaging.specifiers import SpecifierSet
+
+    if SpecifierSet(needed).contains(platform.python_version(), prereleases=True):
+        return None
+    return Finding(f"Python {platform.python_version()} does not fit ({needed} is needed)", "Use a newer Python.")
+
+
+def problems(packages: Iterable[Package], failures: Mapping[str, str]) -> list[Finding]:
+    """What is wrong with the packages that everything needs; `failures` are modules that do not import, and why."""
+    found = []
+    for package in packages:
+        if package.extra is not None:
+            continue
+        failure = failures.get(package.module)
+        twins = _installed_twins(package.module)
+        if len(twins) > 1:
+            found.append(_twin_finding(package, twins, failure))
+        elif failure and not twins and package.installed is None:
+            found.append(Finding(f"{package.name} is not installed", f"pip install '{package.requirement}'"))
+        elif failure:
+            what = f"{package.module} does not import: {failure}"
+            found.append(Finding(what, f"pip install --force-reinstall '{package.requirement}'"))
+        elif not package.fits:
+            what = f"{package.name} {package.installed} does not fit ({package.needs} is needed)"
+            found.append(Finding(what, f"pip install --upgrade '{package.requirement}'"))
+    return found
+
+
+def _installed_twins(module: str) -> list[str]:
+    return [name for name in _TWINS.get(module, ()) if installed(name)] if module == "faiss" else []
+
+
+def _twin_finding(package: Package, twins: list[str], failure: str | None) -> Finding:
+    """Two builds in one folder: whichever was installed last lies over the other."""
+    what = f"{' and '.join(twins)} are both installed, and overwrite each other's files"
+    remedy = f"pip uninstall --yes {' '.join(twins)} && pip install '{package.requirement}'"
+    return Finding(f"{what} ({package.module} does not import: {failure})" if failure else what, remedy)
