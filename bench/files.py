@@ -39,18 +39,18 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(0o666 & ~_umask())
+        Path(name).chmod(shared_mode(0o666))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def _umask() -> int:
-    """The process's umask: mkstemp makes private files, but results are meant to be shared."""
+def shared_mode(mode: int) -> int:
+    """A mode without the process's umask: `tempfile` makes private files, but results are meant to be shared."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return mode & ~mask
 
 
 def write_with(path: Path, writer: Callable[[IO[bytes]], Any]) -> None:

@@ -25,9 +25,10 @@ from bench.files import cache_folder, write_with
 from bench.linear import Training
 from bench.observations import Observations, observation_store
 from bench.observe import observation_recipe, observe
-from bench.plan import FIRST_SEED, Plan, Settings, stage
+from bench.plan import Plan, Settings, stage
 from bench.predictions import Map, paint_clusters, paint_masks
 from bench.presets import (
+    FIRST_SEED,
     TRAINING_ENTRIES,
     ClusteringPreset,
     DavisPreset,

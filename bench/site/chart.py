@@ -1,0 +1,200 @@
+"""Charts: a metric over publication date, as positions in percent of the plot's width and height.
+
+The templates draw them as SVG whose coordinates are percentages, so one drawing fits every screen, follows the page's
+colours, prints, and is there without JavaScript; its points are links and so reachable by keyboard.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from bench.site.names import FALLING, points
+from bench.site.ranking import Entry, Ranked
+
+_LABELLED = 24
+"""Names beside points are cut to so many characters; tooltips and table have them whole."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    label: str
+    minor: bool = False
+    """Whether a narrow screen leaves it out."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value at a date: `published`, `measured` or `context`."""
+
+    kind: str
+    x: float
+    y: float
+    row: int
+    """The row of the table that says all of it, from 0."""
+    value: float
+    what: str
+    """What is said of it to those who do not see it."""
+    low: float | None = None
+    """Where the whisker ends, percent of the height."""
+    high: float | None = None
+    beside: float | None = None
+    """Where the published value of a measured one lies, percent of the height."""
+    name: str = ""
+    """Written beside the point; empty where there is no room for it."""
+    left: bool = False
+    """Whether the name stands to the left of the point."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All that is drawn."""
+
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    points: tuple[Point, ...]
+    best: tuple[tuple[float, float, float, float], ...]
+    """The running best as horizontal and vertical pieces: x1, y1, x2, y2."""
+    undated: int
+    """How many rows have no date and so no point."""
+
+
+def day(text: str) -> date | None:
+    """The day of `YYYY-MM-DD…`, the first of the month of `YYYY-MM`; None for anything else."""
+    found = re.match(r"(\d{4})-(\d{2})(?:-(\d{2}))?(?!\d)", text)
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3] or 1)) if found else None
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Scale:
+    first: float
+    last: float
+
+    def __call__(self, value: float) -> float:
+        return round(100 * (value - self.first) / (self.last - self.first), 2)
+
+
+def draw(rows: Sequence[Ranked], metric: str) -> Chart | None:
+    """The chart of a benchmark's rows; None where no row has a date."""
+    dated = [(number, row.entry, when) for number, row in enumerate(rows) if (when := day(row.entry.date))]
+    if not dated:
+        return None
+    days = [when.toordinal() for _, _, when in dated]
+    slack = max(60.0, 0.04 * (max(days) - min(days)))
+    x = _Scale(min(days) - slack, max(days) + slack)
+    values = [value for _, entry, _ in dated for value in _extent(entry)]
+    y, y_ticks = _value_axis(min(values), max(values))
+    drawn = [point for number, entry, when in dated for point in _points_of(number, entry, x(when.toordinal()), y)]
+    ranked_ones = [(entry, when) for _, entry, when in dated if not entry.context]
+    leaders = _leaders(ranked_ones, metric)
+    best = _stairs([(x(when.toordinal()), y(entry.value)) for entry, when in leaders])
+    named = _name([point for point in drawn], {id(entry) for entry, _ in leaders}, rows)
+    return Chart(_date_axis(x), y_ticks, tuple(named), best, len(rows) - len(dated))
+
+
+def _extent(entry: Entry) -> list[float]:
+    bounds = (entry.value, entry.measured, entry.low, entry.high)
+    return [value for value in bounds if value is not None]
+
+
+def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
+    """A published figure's point and, apart from it, that of what was measured."""
+    told = f"{entry.model.title}: {{}} {{}}, {entry.date}"
+    found = []
+    if entry.published:
+        kind = "context" if entry.context else "published"
+        found.append(Point(kind, at, y(entry.value), number, entry.value, told.format(points(entry.value), kind)))
+    if entry.measured is not None:
+        found.append(
+            Point(
+                "measured",
+                at,
+                y(entry.measured),
+                number,
+                entry.measured,
+                told.format(points(entry.measured), "measured" + (", not ranked" if entry.context else "")),
+                None if entry.low is None else y(entry.low),
+                None if entry.high is None else y(entry.high),
+                y(entry.value) if entry.published else None,
+            )
+        )
+    return found
+
+
+def _value_axis(low: float, high: float) -> tuple[_Scale, tuple[Tick, ...]]:
+    """A scale from one round number to another that leaves some room, with about six ticks."""
+    room = 0.06 * (high - low) or 1.0
+    start, end = (low if low < room else low - room), high + room
+    start = 0.0 if 0 <= low < 0.4 * high else start
+    raw = (end - start) / 5
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw)
+    first, last = math.floor(start / step), math.ceil(end / step)
+    if high <= 100 < last * step:
+        last = max(first + 1, math.floor(100 / step + 1e-9))
+    flipped = _Scale(last * step, first * step)
+    return flipped, tuple(Tick(flipped(n * step), f"{n * step:g}") for n in range(first, last + 1))
+
+
+def _date_axis(x: _Scale) -> tuple[Tick, ...]:
+    """A tick at the start of each year, or of each quarter where there are few years."""
+    first, last = (date.fromordinal(max(1, round(end))) for end in (x.first, x.last))
+    years = last.year - first.year
+    months = (1,) if years > 3 else (1, 7) if years > 1 else (1, 4, 7, 10)
+    step = max(1, math.ceil(years / 8))
+    marks = [
+        date(year, month, 1)
+        for year in range(first.year, last.year + 1)
+        if (year - first.year) % step == 0
+        for month in months
+    ]
+    shown = [mark for mark in marks if x.first <= mark.toordinal() <= x.last]
+    return tuple(
+        Tick(x(mark.toordinal()), str(mark.year) if mark.month == 1 else f"{mark:%Y-%m}", mark.month != 1)
+        for mark in shown
+    )
+
+
+def _leaders(rows: Sequence[tuple[Entry, date]], metric: str) -> list[tuple[Entry, date]]:
+    """The rows that were better than all before them, in order of date."""
+    sign = -1 if metric in FALLING else 1
+    found: list[tuple[Entry, date]] = []
+    for entry, when in sorted(rows, key=lambda row: (row[1], -sign * row[0].value)):
+        if not found or sign * entry.value > sign * found[-1][0].value:
+            found.append((entry, when))
+    return found
+
+
+def _stairs(corners: Sequence[tuple[float, float]]) -> tuple[tuple[float, float, float, float], ...]:
+    pieces = []
+    for (x1, y1), (x2, y2) in zip(corners, [*corners[1:], (100.0, corners[-1][1])] if corners else [], strict=True):
+        pieces.append((x1, y1, x2, y1))
+        if y1 != y2:
+            pieces.append((x2, y1, x2, y2))
+    return tuple(pieces)
+
+
+def _name(drawn: Sequence[Point], leaders: set[int], rows: Sequence[Ranked]) -> list[Point]:
+    """Put names beside the points of the running best where no other name is near."""
+    taken: list[tuple[float, float]] = []
+    named = []
+    for point in drawn:
+        entry = rows[point.row].entry
+        main = point.kind == ("published" if entry.published else "measured")
+        if main and id(entry) in leaders and not any(abs(point.x - x) < 22 and abs(point.y - y) < 7 for x, y in taken):
+            taken.append((point.x, point.y))
+            title = entry.model.title
+            short = title if len(title) <= _LABELLED else title[: _LABELLED - 1].rstrip() + "…"
+            named.append(Point(**vars(point) | {"name": short, "left": point.x > 60}))
+        else:
+            named.append(point)
+    return named
