@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from bench.site.names import FALLING, points
@@ -94,10 +94,10 @@ def draw(rows: Sequence[Ranked], metric: str) -> Chart | None:
     values = [value for _, entry, _ in dated for value in _extent(entry)]
     y, y_ticks = _value_axis(min(values), max(values))
     drawn = [point for number, entry, when in dated for point in _points_of(number, entry, x(when.toordinal()), y)]
-    ranked_ones = [(entry, when) for _, entry, when in dated if not entry.context]
-    leaders = _leaders(ranked_ones, metric)
+    leaders = _leaders([(entry, when) for _, entry, when in dated if not entry.context], metric)
+    others = _leaders([(entry, when) for _, entry, when in dated if entry.context], metric)
     best = _stairs([(x(when.toordinal()), y(entry.value)) for entry, when in leaders])
-    named = _name([point for point in drawn], {id(entry) for entry, _ in leaders}, rows)
+    named = _name(drawn, [*leaders, *others], rows)
     return Chart(_date_axis(x), y_ticks, tuple(named), best, len(rows) - len(dated))
 
 
@@ -183,18 +183,16 @@ def _stairs(corners: Sequence[tuple[float, float]]) -> tuple[tuple[float, float,
     return tuple(pieces)
 
 
-def _name(drawn: Sequence[Point], leaders: set[int], rows: Sequence[Ranked]) -> list[Point]:
-    """Put names beside the points of the running best where no other name is near."""
+def _name(drawn: Sequence[Point], leaders: Sequence[tuple[Entry, date]], rows: Sequence[Ranked]) -> list[Point]:
+    """Put names beside the points that were the best of their time, where no other name is near."""
+    order = {id(entry): number for number, (entry, _) in enumerate(leaders)}
     taken: list[tuple[float, float]] = []
-    named = []
-    for point in drawn:
+    names: dict[int, str] = {}
+    for point in sorted(drawn, key=lambda point: order.get(id(rows[point.row].entry), len(order))):
         entry = rows[point.row].entry
-        main = point.kind == ("published" if entry.published else "measured")
-        if main and id(entry) in leaders and not any(abs(point.x - x) < 22 and abs(point.y - y) < 7 for x, y in taken):
+        main = (point.kind == "measured") != entry.published
+        if main and id(entry) in order and not any(abs(point.x - x) < 22 and abs(point.y - y) < 8 for x, y in taken):
             taken.append((point.x, point.y))
             title = entry.model.title
-            short = title if len(title) <= _LABELLED else title[: _LABELLED - 1].rstrip() + "…"
-            named.append(Point(**vars(point) | {"name": short, "left": point.x > 60}))
-        else:
-            named.append(point)
-    return named
+            names[id(point)] = title if len(title) <= _LABELLED else title[: _LABELLED - 1].rstrip() + "…"
+    return [replace(point, name=names.get(id(point), ""), left=point.x > 60) for point in drawn]

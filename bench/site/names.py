@@ -50,7 +50,8 @@ def slug(*parts: str) -> str:
     text = "--".join(parts)
     safe = _safe(text)
     ambiguous = any("--" in part or part[:1] == "-" or part[-1:] == "-" for part in parts)
-    return safe if safe == text and not ambiguous and not _RESERVED.match(safe) else hashed(text, *parts)
+    plain = text and safe == text and not ambiguous
+    return safe if plain and not _RESERVED.match(safe) else hashed(text, *parts)
 
 
 def hashed(shown: str, *parts: str) -> str:

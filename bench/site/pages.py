@@ -28,7 +28,7 @@ from bench.site.render import Renderer, script
 
 STATUSES = ("reproduced", "below", "above", "not run", "not comparable")
 OTHERS = 4
-"""A table shows a row's values in at most so many further metrics."""
+"""A table shows its rows' values in at most so many further metrics, which a quarter of them has."""
 Page = tuple[str, bytes]
 """Where it lies below the site's root, and its content."""
 
@@ -136,7 +136,8 @@ class Pages:
     def _benchmark(self, benchmark: Benchmark, protocol: str, metric: str) -> Page:
         rows = ranked(benchmark.rows(protocol, metric), metric)
         card = catalogue.datasets().get(benchmark.dataset)
-        others = [name for name in benchmark.metrics[protocol] if name != metric][:OTHERS]
+        known = Counter(name for row in rows for name in row.entry.others)
+        others = [name for name in benchmark.metrics[protocol] if known[name] * 4 >= len(rows)][:OTHERS]
         context = {
             "dataset": benchmark.title,
             "split": benchmark.split,
@@ -246,11 +247,27 @@ class Pages:
         context = {
             "paper": paper,
             "arxiv_url": arxiv_url(paper.arxiv),
-            "given": seed_table(self.figures, [run.stored for run in self.site.runs]) if given else [],
+            "given": self._given() if given else [],
             "claims": rows,
             "models": [model for key, model in self.site.models.items() if key in measured],
         }
         return paper.url, self.render.page("paper", paper.url, "Papers", **context)
+
+    def _given(self) -> list[dict[str, Any]]:
+        """The table as it was given, each line with the pages of its benchmark and of the run that answers to it."""
+        answers = {
+            (claim.figure.dataset, claim.figure.split, claim.figure.protocol, claim.figure.metric, claim.figure.value): (
+                self.site.url_of(claim.run) if claim.run else ""
+            )
+            for claim in self.site.claims
+            if claim.figure.seed_table
+        }
+        lines = seed_table(self.figures, [run.stored for run in self.site.runs])
+        for line in lines:
+            dataset, split, protocol, metric = (line[name] for name in ("dataset", "split", "protocol", "metric"))
+            line["url"] = self.benchmarks[dataset, split].page_of(protocol, metric)
+            line["run_url"] = answers[dataset, split, protocol, metric, line["value"]]
+        return lines
 
     def _pictures(self, run: Run) -> Page:
         gallery, url = self.galleries[run.path], _pictures_url(run)
