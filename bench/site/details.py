@@ -126,9 +126,7 @@ def class_sources(record: Record) -> list[str]:
 def sequence_figures(record: Record) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
     """Of video: the measures, and of each sequence its values in them."""
     sequences = mapping(record.get("per_sequence"))
-    table = {
-        str(name): value if isinstance(value, dict) else {"value": value} for name, value in sequences.items()
-    }
+    table = {str(name): value if isinstance(value, dict) else {"value": value} for name, value in sequences.items()}
     measures = list(dict.fromkeys(str(key) for row in table.values() for key in row if number(row[key]) is not None))
     return measures, [(name, [number(row.get(key)) for key in measures]) for name, row in table.items()]
 

@@ -148,7 +148,9 @@ def ranked(entries: Sequence[Entry], metric: str) -> list[Ranked]:
 def best_first(entries: Sequence[Entry], metric: str) -> list[Entry]:
     """Entries by value, the best first; equal ones by date and name."""
     sign = 1 if metric in FALLING else -1
-    return sorted(entries, key=lambda entry: (sign * entry.value, entry.date or "9999", entry.model.title, entry.model.key))
+    return sorted(
+        entries, key=lambda entry: (sign * entry.value, entry.date or "9999", entry.model.title, entry.model.key)
+    )
 
 
 def _tied(leader: Entry, entry: Entry) -> bool:

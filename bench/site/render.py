@@ -13,12 +13,16 @@ from bench._version import __version__
 from bench.site.collect import Site
 from bench.site.names import metric_name, points
 
+LONG_WORD = 30
+"""Characters; a longer word would make a column of a table too wide."""
+
 
 class Renderer:
     """Renders pages of one site."""
 
     def __init__(self, site: Site) -> None:
-        filters: dict[str, Callable[..., str]] = {
+        filters: dict[str, Callable[..., Any]] = {
+            "has_long_word": lambda text: max(map(len, str(text).split()), default=0) > LONG_WORD,
             "points": points,
             "two": lambda value: f"{value:.2f}",
             "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
@@ -56,5 +60,3 @@ def script(name: str, value: Any) -> bytes:
     """A JavaScript file that sets a global to a JSON value; nothing in it can end a script or a line."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     return f"window.{name}={text};\n".encode()
-
-
