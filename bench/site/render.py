@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from bench._version import __version__
 from bench.site.collect import Site
@@ -17,12 +18,20 @@ LONG_WORD = 30
 """Characters; a longer word would make a column of a table too wide."""
 
 
+def name(text: object) -> Markup:
+    """A name of anybody's, escaped: its direction is its own, and a word as long as a line may break anywhere."""
+    shown = escape(text)
+    if max(map(len, shown.split()), default=0) > LONG_WORD:
+        return Markup('<bdi class="long">{}</bdi>').format(shown)
+    return shown if shown.isascii() else Markup("<bdi>{}</bdi>").format(shown)
+
+
 class Renderer:
     """Renders pages of one site."""
 
     def __init__(self, site: Site) -> None:
         filters: dict[str, Callable[..., Any]] = {
-            "has_long_word": lambda text: max(map(len, str(text).split()), default=0) > LONG_WORD,
+            "name": name,
             "points": points,
             "two": lambda value: f"{value:.2f}",
             "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
