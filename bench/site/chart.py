@@ -40,6 +40,8 @@ class Point:
     value: float
     what: str
     """What is said of it to those who do not see it."""
+    hollow: bool = False
+    """Whether it stands for context, though measured."""
     low: float | None = None
     """Where the whisker ends, percent of the height."""
     high: float | None = None
@@ -112,6 +114,7 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 number,
                 entry.measured,
                 told.format(points(entry.measured), "measured" + (", not ranked" if entry.context else "")),
+                bool(entry.context),
                 None if entry.low is None else y(entry.low),
                 None if entry.high is None else y(entry.high),
                 y(entry.value) if entry.published else None,
@@ -181,7 +184,7 @@ def _name(drawn: Sequence[Point], leaders: Sequence[tuple[Entry, date]], rows: S
     for point in sorted(drawn, key=lambda point: order.get(id(rows[point.row].entry), len(order))):
         entry = rows[point.row].entry
         main = (point.kind == "measured") != entry.published
-        if main and id(entry) in order and not any(abs(point.x - x) < 22 and abs(point.y - y) < 8 for x, y in taken):
+        if main and id(entry) in order and not any(abs(point.x - x) < 16 and abs(point.y - y) < 7 for x, y in taken):
             taken.append((point.x, point.y))
             title = entry.model.title
             names[id(point)] = title if len(title) <= _LABELLED else title[: _LABELLED - 1].rstrip() + "…"
