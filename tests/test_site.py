@@ -76,7 +76,7 @@ def test_every_page_is_well_formed_and_has_what_every_page_needs(site):
         assert all(after - before <= 1 for before, after in pairwise(levels)), path
         for table in tree.all("table"):
             assert all(header.attributes.get("scope") for header in table.all("th"))
-        for region in tree.all("div", role="region"):
+        for region in tree.all("div", role="group"):
             assert region.attributes["tabindex"] == "0"
             assert "aria-label" in region.attributes or "aria-labelledby" in region.attributes
 

@@ -143,7 +143,7 @@ def _value_axis(low: float, high: float) -> tuple[_Scale, tuple[Tick, ...]]:
 
 def _date_axis(x: _Scale) -> tuple[Tick, ...]:
     """A tick at the start of each year, or of each quarter where there are few years."""
-    first, last = (date.fromordinal(max(1, round(end))) for end in (x.first, x.last))
+    first, last = (date.fromordinal(min(max(1, round(end)), date.max.toordinal())) for end in (x.first, x.last))
     years = last.year - first.year
     months = (1,) if years > 3 else (1, 7) if years > 1 else (1, 4, 7, 10)
     step = max(1, math.ceil(years / 8))
