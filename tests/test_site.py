@@ -198,6 +198,24 @@ def test_a_model_s_page_has_all_of_its_run(site):
     assert float(band.attributes["x"].rstrip("%")) < places[0]  # the interval is wider than the seeds lie apart
 
 
+def test_a_large_confusion_matrix_is_shown_as_its_largest_confusions(tmp_path):
+    names = [f"class {n}" for n in range(101)]
+    counts = [[1000 if i == j else 0 for j in range(101)] for i in range(101)] + [[0] * 101]
+    counts[7][3], counts[101][5] = 3000, 250
+    record = make_record(model="mine", per_class=dict.fromkeys(names, 50.0))
+    tree = page(build(tmp_path, [record | {"confusion": {"classes": names, "mean": counts}}]), "models/mine.html")
+    assert not tree.all("table", class_="matrix")
+    (details,) = tree.all("details", class_="confusion")
+    assert cells(details.one("table")) == [["class 3", "class 7", "75.0"], ["class 5", "unmatched", "20.0"]]
+
+
+def test_a_run_tells_what_else_its_record_knows(tmp_path):
+    more = {"training": {"best_epoch": 3, "curve": list(range(1000))}, "solver": {"library": "faiss"}}
+    tree = page(build(tmp_path, [make_record(model="mine") | more]), "models/mine.html")
+    facts = tree.one("details", class_="recipe").text
+    assert "Training best epoch 3 curve 0, 1, 2" in facts and "999" not in facts and "library faiss" in facts
+
+
 def test_a_run_on_video_shows_its_sequences(site):
     tree = page(site, "models/of-video.html")
     assert cells(tree.one("table", class_="bars")) == [["bear", "9", "50"], ["camel", "9", "61.2"]]

@@ -23,6 +23,8 @@ from bench.site.names import metric_name
 
 Counts = npt.NDArray[np.float64]
 
+LONGEST_FACT = 600
+"""Characters of a fact that are shown; the curve of a training has more."""
 CONFUSIONS = 40
 """So many of the largest are listed."""
 
@@ -205,6 +207,7 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Cost", mapping(record.get("cost"))),
         ("Environment", environment),
         ("Packages", packages),
+        *((key.replace("_", " ").capitalize(), mapping(record[key])) for key in record if key not in _ELSEWHERE),
     ]
     return [
         (title, [(str(key).replace("_", " "), _fact(value)) for key, value in entries.items() if value is not None])
@@ -213,8 +216,16 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
+_ELSEWHERE = (
+    "model", "dataset", "protocol", "metrics", "per_class", "per_sequence", "confusion", "cluster_to_class",
+    "published", "solver", "cost", "environment", "rows", "examples",
+)  # fmt: skip
+"""Parts of a record that are shown by name, or not at all."""
+
+
 def _fact(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else text(value)
+    shown = f"{value:.4g}" if isinstance(value, float) else text(value)
+    return shown if len(shown) <= LONGEST_FACT else f"{shown[:LONGEST_FACT]}…"
 
 
 def warnings_of(record: Record) -> list[str]:
