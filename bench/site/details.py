@@ -81,7 +81,7 @@ def text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(item, (str, int, float)) for item in value):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(f"{item:.6g}" if isinstance(item, float) else str(item) for item in value)
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -207,13 +207,22 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Cost", mapping(record.get("cost"))),
         ("Environment", environment),
         ("Packages", packages),
-        *((key.replace("_", " ").capitalize(), mapping(record[key])) for key in record if key not in _ELSEWHERE),
+        *((key.replace("_", " ").capitalize(), _entries(record[key])) for key in record if key not in _ELSEWHERE),
     ]
     return [
         (title, [(str(key).replace("_", " "), _fact(value)) for key, value in entries.items() if value is not None])
         for title, entries in lists
         if any(value is not None for value in entries.values())
     ]
+
+
+def _entries(value: Any) -> dict[str, Any]:
+    """The entries of a JSON object, or of one object per seed; none for anything else."""
+    if isinstance(value, list) and len(value) == 1:
+        return mapping(value[0])
+    if isinstance(value, list):
+        return {f"{number} {key}": entry for number, one in enumerate(value, 1) for key, entry in mapping(one).items()}
+    return mapping(value)
 
 
 _ELSEWHERE = (
