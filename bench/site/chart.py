@@ -107,7 +107,16 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
     found = []
     if entry.published:
         kind = "context" if entry.context else "published"
-        found.append(Point(kind, at, y(entry.value), number, entry.value, told(entry.value, kind)))
+        found.append(
+            Point(
+                kind,
+                at,
+                y(entry.value),
+                number,
+                entry.value,
+                told(entry.value, "published, for context" if entry.context else kind),
+            )
+        )
     if entry.measured is not None:
         found.append(
             Point(
