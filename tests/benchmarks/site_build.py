@@ -1,7 +1,7 @@
 """What the site of 1000 records costs: `python tests/benchmarks/site_build.py [records]`.
 
 Prints seconds (of the clock, and of one core: the difference is waiting for others), the largest page and the whole
-site in megabytes (10^6 bytes), for records spread over models, data sets and protocols, and for as many in a single table.
+site in megabytes (10^6 bytes), for records spread over models, data sets and protocols, and for all in one table.
 """
 
 import json
@@ -69,7 +69,8 @@ def measure(what: str, count: int, places: list[tuple[str, str, str]]) -> None:
         largest = max((path for path in sizes if path.suffix == ".html"), key=lambda path: sizes[path])
         print(
             f"{what}: {count} records, {pages} pages in {seconds:.1f} s ({spent:.1f} s of one core; reading the "
-            f"records {read:.1f} s); largest {largest.relative_to(site)} {sizes[largest]:.2f} MB, all {sum(sizes.values()):.0f} MB"
+            f"records {read:.1f} s); largest {largest.relative_to(site)} {sizes[largest]:.2f} MB, "
+            f"all {sum(sizes.values()):.0f} MB"
         )
 
 
