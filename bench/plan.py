@@ -14,6 +14,7 @@ from bench.errors import BadInput, Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
 from bench.presets import (
+    FIRST_SEED,
     PRESETS,
     ClusteringPreset,
     DavisPreset,
@@ -30,9 +31,6 @@ from bench.subjects import Subject, find_model, find_samples, rename
 
 if TYPE_CHECKING:
     from torch import nn
-
-FIRST_SEED = 1234
-"""The authors' first seed."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.errors import WrongName, unknown_name
 
+FIRST_SEED = 1234
+"""The authors' first seed."""
+
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=1, le=8192)]
 Unit = Annotated[float, Field(allow_inf_nan=False)]

@@ -66,7 +66,8 @@ class _Metric(_Entry):
 
 class _Confusion(_Entry):
     classes: list[str]
-    mean: list[list[Number]] = []
+    mean: list[list[Number]] | None = None
+    """None for a table of many classes, which is left to the rows file."""
 
 
 class _Rows(_Entry):

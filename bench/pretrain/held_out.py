@@ -16,8 +16,7 @@ from bench.kmeans import require_enough
 from bench.network import fold_batch_norm
 from bench.observations import MASK
 from bench.observe import observe
-from bench.plan import FIRST_SEED
-from bench.presets import ClusteringPreset
+from bench.presets import FIRST_SEED, ClusteringPreset
 from bench.protocols import clustering
 from bench.samples import Samples
 from bench.shards import ShardStore

@@ -1,0 +1,107 @@
+"""Command: the line that makes a record again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from bench import catalogue
+from bench.errors import WrongName
+from bench.presets import FIRST_SEED, LATER_ENTRIES, Preset, override
+from bench.record import Record
+from bench.site.details import mapping
+
+BLANKS = {
+    "MODEL": "the model's checkpoint or card",
+    "DATA": "the folder of the data set",
+}
+"""Words that stand for what only the reader knows."""
+
+
+def reproduce(record: Record) -> str:
+    """The command that makes a record again, with `BLANKS` where it has to name a path."""
+    protocol, dataset = record["protocol"]["id"].removesuffix("-unlabelled"), record["dataset"]
+    if protocol.startswith("predictions"):
+        return _score(record, protocol)
+    words = ["bench", "run", "--model", _model(record), "--dataset", dataset["id"], "--split", dataset["split"]]
+    entries = dict(record["protocol"]["preset"])
+    base, flags = _protocol(protocol)
+    words += ["--protocol", base, *flags]
+    card = catalogue.datasets().get(dataset["id"])
+    default = card.protocols.preset(base) if card and base in card.protocols.given else None
+    skipped = {"clusters"} if "--clusters" in flags else {"crf"} if "--crf" in flags else set()
+    if default is not None:
+        words += _changes(entries, default, skipped)
+    words += _seeds(record, default)
+    for variation in record["protocol"].get("variations") or []:
+        if variation == "bfloat16":
+            words += ["--precision", "bfloat16"]
+    if dataset["limited"]:
+        words += ["--limit", str(dataset.get("sequences", dataset["images"]))]
+    if card is None or card.generator is None:
+        words += ["--data-root", "DATA"]
+    return shlex.join(str(word) for word in words)
+
+
+def _model(record: Record) -> str:
+    """A built-in card's id; else the file the weights came from, without its folder."""
+    identifier = str(record["model"]["id"])
+    if identifier in catalogue.models():
+        return identifier
+    source = str(record["model"].get("weights_source") or "")
+    return "MODEL" if source in ("", "in memory") else f"./{source.replace(chr(92), '/').rsplit('/', 1)[-1]}"
+
+
+def _protocol(protocol: str) -> tuple[str, list[str]]:
+    """The protocol that `--protocol` takes, and the flag that makes it what the record calls it."""
+    if protocol.startswith("overclustering-"):
+        return "clustering", ["--clusters", protocol.rsplit("-", 1)[1]]
+    if protocol.endswith("+crf"):
+        return protocol.removesuffix("+crf"), ["--crf"]
+    return protocol, []
+
+
+def _changes(entries: dict[str, Any], default: Preset, skipped: set[str]) -> list[str]:
+    """`--set` of every entry that the data set's own preset has not, and that does not follow from the others."""
+    own, fields = default.model_dump(mode="json"), type(default).model_fields
+    later = {key: fields[key].default for key in LATER_ENTRIES if key in fields and key not in entries}
+    changed = {key: value for key, value in (later | entries).items() if key in own and value != own[key]}
+    changed.pop("classifier", None)  # the checkpoint decides that
+    for key in list(changed):
+        rest = {name: value for name, value in changed.items() if name != key}
+        if _leads_to(default, rest, entries):
+            changed = rest
+    words: list[str] = []
+    for key, value in changed.items():
+        if key not in skipped:
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return words
+
+
+def _leads_to(default: Preset, changed: dict[str, Any], entries: dict[str, Any]) -> bool:
+    try:
+        return override(default, changed).resolved() == entries
+    except WrongName:  # an entry of another version
+        return False
+
+
+def _seeds(record: Record, default: Preset | None) -> list[str]:
+    seeds = record.get("seeds") or []
+    if not seeds or not all(isinstance(seed, int) for seed in seeds):
+        return []
+    words = [] if seeds[0] == FIRST_SEED else ["--seed", str(seeds[0])]
+    if default is None or len(seeds) != default.num_seeds:
+        words += ["--num-seeds", str(len(seeds))]
+    return words
+
+
+def _score(record: Record, protocol: str) -> str:
+    dataset, name = record["dataset"], mapping(record.get("observed")).get("predictions") or "predictions"
+    words = ["bench", "score", f"./{name}", "--dataset", dataset["id"], "--split", dataset["split"]]
+    if "+" in protocol:
+        words += ["--match", protocol.partition("+")[2]]
+    words += ["--name", record["model"]["id"]]
+    if dataset["limited"]:
+        words += ["--limit", str(dataset.get("sequences", dataset["images"]))]
+    return shlex.join([*(str(word) for word in words), "--data-root", "DATA"])
