@@ -13,8 +13,7 @@ from bench.engine import Engine
 from bench.files import write_with
 from bench.measure import look, score_observations, store_of
 from bench.observations import Observations
-from bench.plan import FIRST_SEED, Plan, Settings
-from bench.presets import ClusteringPreset
+from bench.presets import FIRST_SEED, ClusteringPreset, Plan, Settings
 from bench.record import Record
 
 GAP_SEEDS = 20

@@ -30,7 +30,6 @@ from bench.observe import observation_recipe, observe
 from bench.plan import Plan, Settings, stage
 from bench.predictions import Map, paint_clusters, paint_masks
 from bench.presets import (
-    FIRST_SEED,
     TRAINING_ENTRIES,
     ClusteringPreset,
     DavisPreset,

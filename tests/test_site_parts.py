@@ -215,9 +215,9 @@ def test_the_command_leads_back_to_the_recipe(changes):
 
 def test_a_card_s_own_entry_that_was_taken_back_is_in_the_command():
     card = dataset("imagenet-s-50")
-    resolved = override(card.protocols.clustering, {"fit": None}).resolved()
+    resolved = override(card.protocols.clustering, {"fit": None, "matched_on": None}).resolved()
     record = make_record(dataset={"id": card.id}, protocol={"preset": resolved})
-    assert options(reproduce(record))[1]["--set"] == ["fit=null"]
+    assert options(reproduce(record))[1]["--set"] == ["fit=null", "matched_on=null"]
 
 
 def test_the_command_of_an_unmodified_run_is_short():

@@ -15,12 +15,12 @@ from PIL import Image
 from bench.cli import main
 from bench.errors import BadInput, WrongName
 from bench.published import figures
-from bench.record import Stored, read_all
+from bench.record import Stored, read_all, write
 from bench.site import write_site
 from bench.site.gallery import read_gallery
 from bench.site.names import arxiv_url, slug, web_url
 from tests.markup import parse
-from tests.synthetic import keep, make_record
+from tests.synthetic import keep, make_record, random_rows
 from tests.test_site import build, page
 
 HOSTILE = [
@@ -154,7 +154,9 @@ ODD_PARTS = [
 
 
 def test_a_part_of_an_unexpected_shape_is_left_out(tmp_path):
-    site = build(tmp_path, [make_record(model=f"mine-{n}") | part for n, part in enumerate(ODD_PARTS)])
+    records = [make_record(model=f"mine-{n}") | part for n, part in enumerate(ODD_PARTS)]
+    # the schema lets few of them through, but the pages rely on no more than it checks today
+    site = build(tmp_path, stored=[Stored(write(r, random_rows(0, 3), tmp_path / "results"), r) for r in records])
     for number, part in enumerate(ODD_PARTS):
         tree = page(site, f"models/mine-{number}.html")
         assert "44.20" in tree.one("table", class_="figures").text
