@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,12 @@ def fit_all(
         if progress:
             progress(number, len(seeds))
     return centres
+
+
+def drawn_clusters(kept: ShardStore, samples: Samples, centres: Sequence[Float32]) -> Iterator[list[Any]]:
+    """Image by image, the clusters of the pixels that `draw_pixels` kept: n ids for each seed's K×D centres."""
+    for pixels in kept.iterate_apart(samples.keys):
+        yield [(pixels @ own.T).argmax(axis=1) for own in centres]
 
 
 def as_classifiers(centres: Sequence[Float32]) -> Classifiers:

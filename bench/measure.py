@@ -16,17 +16,18 @@ import faiss
 import numpy as np
 import torch
 
-from bench import classify, crf, dense, kmeans, linear, published, record
+from bench import classify, clusters, crf, dense, kmeans, linear, unlabelled
 from bench.classify import Classifiers, decode_map
+from bench.clusters import Clusters
 from bench.describe import Measured
 from bench.engine import Engine
 from bench.errors import BadInput, Warn
-from bench.files import cache_folder, write_with
+from bench.files import cache_folder
 from bench.linear import Training
 from bench.observations import Observations, observation_store
 from bench.observe import observation_recipe, observe
-from bench.plan import FIRST_SEED, Plan, Settings, stage
-from bench.predictions import Map, paint_clusters, paint_masks
+from bench.plan import Plan, Settings, stage
+from bench.predictions import Map, Maps, paint_clusters, paint_masks
 from bench.presets import (
     TRAINING_ENTRIES,
     ClusteringPreset,
@@ -40,17 +41,12 @@ from bench.presets import (
 from bench.protocols import Scored, clustering, retrieval
 from bench.protocols import dense as dense_protocol
 from bench.protocols import linear as linear_protocol
-from bench.record import Record
 from bench.samples import Samples
 from bench.shards import ShardStore
 from bench.tables import Painted
+from bench.unlabelled import Grouped
 from bench.video import measure as video
-
-GAP_SEEDS = 20
-"""Seeds over which our solver is held against the authors'."""
-
-Maps = Callable[[int], Iterator[Map]]
-"""Seed's number → every image's map of class ids at its own size, in order."""
+from bench.whitening import whiten
 
 
 def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple[Measured, Maps]:
@@ -62,8 +58,9 @@ def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple
     if isinstance(plan.preset, DensePreset):
         return _measure_dense(plan, plan.preset, engine, settings)
     assert isinstance(plan.preset, SaliencyPreset)
-    observations = _look(plan, plan.samples, plan.preset, engine, settings)
-    require_labels(bool(observations.counts.any()), plan.samples)
+    observations = look(plan, plan.samples, plan.preset, engine, settings)
+    if plan.samples.labelled:
+        require_labels(bool(observations.counts.any()), plan.samples)
     scored = _score(plan, observations, engine, settings, warn)
     measured = Measured(
         scored,
@@ -71,8 +68,15 @@ def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple
         _observed(observations),
         _solver_entry(plan, len(observations), kmeans.use_gpu(engine.device.type)),
         observations.meta.get("images_per_second"),
+        functools.partial(_clusters_of, plan.preset, observations, scored)
+        if isinstance(plan.preset, ClusteringPreset)
+        else None,
     )
-    return measured, lambda seed: _masks_of(plan, plan.preset.input, settings, observations, scored, seed)
+
+    def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
+        return _masks_of(plan, settings, observations, scored, seed, chosen)
+
+    return measured, maps
 
 
 def require_labels(any_label: bool, samples: Samples) -> None:
@@ -93,24 +97,30 @@ def store_of(plan: Plan, samples: Samples, settings: Settings) -> ShardStore:
     return observation_store(cache_folder(settings.cache), recipe)
 
 
-def _look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, settings: Settings) -> Observations:
+def look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, settings: Settings) -> Observations:
     """The observations of one split."""
     network = functools.partial(plan.subject.network, engine.device)
     store = store_of(plan, samples, settings)
     return observe(network, samples, preset, store, engine, fresh=_is_fresh(plan, settings))
 
 
-def _score(plan: Plan, observations: Observations, engine: Engine, settings: Settings, warn: Warn) -> Scored:
+def _score(plan: Plan, observations: Observations, engine: Engine, settings: Settings, warn: Warn) -> Scored | Grouped:
     """What the plan's protocol makes of the observations."""
     assert isinstance(plan.preset, (ClusteringPreset, RetrievalPreset))
     resolved, classes = plan.preset.resolved(), plan.card.classes
     if isinstance(plan.preset, RetrievalPreset):
         assert plan.support is not None
-        bank = _look(plan, plan.support, plan.preset, engine, settings)
+        bank = look(plan, plan.support, plan.preset, engine, settings)
         return retrieval.score(bank, observations, resolved, classes)
     gpu = kmeans.use_gpu(engine.device.type)
-    fitted = None if plan.support is None else _look(plan, plan.support, plan.preset, engine, settings)
-    scored = clustering.score(observations, resolved, plan.seeds, len(classes), fitted=fitted, gpu=gpu, warn=warn)
+    fitted = None if plan.support is None else look(plan, plan.support, plan.preset, engine, settings)
+    labels = clustering.assign(observations, resolved, plan.seeds, fitted=fitted, gpu=gpu, warn=warn)
+    scored: Scored | Grouped
+    if plan.samples.labelled:
+        scored = clustering.score_labels(observations, labels, resolved, len(classes))
+    else:
+        pixels = plan.preset.input[0] * plan.preset.input[1]
+        scored = unlabelled.group_images(observations, labels, plan.seeds, plan.preset.clusters, pixels)
     if plan.preset.fit is not None:
         images, manifest = (len(fitted), fitted.manifest) if fitted else (len(observations), observations.manifest)
         scored.detail["fitted_on"] = {"split": plan.preset.fit, "images": images, "manifest": manifest}
@@ -135,11 +145,34 @@ def _observed(observations: Observations) -> dict[str, Any]:
 
 
 def _masks_of(
-    plan: Plan, size: tuple[int, int], settings: Settings, observations: Observations, scored: Scored, seed: int
+    plan: Plan,
+    settings: Settings,
+    observations: Observations,
+    scored: Scored | Grouped,
+    seed: int,
+    chosen: Sequence[int] | None,
 ) -> Iterator[Map]:
-    packed = store_of(plan, plan.samples, settings).iterate_apart(plan.samples.keys)
-    assert scored.mask_classes is not None
-    return paint_masks(packed, size, observations.sizes, scored.mask_classes[seed], plan.card.labels.ignore)
+    """Each mask in its class; without labels in its cluster, counted from 1."""
+    assert isinstance(plan.preset, SaliencyPreset)
+    packed = store_of(plan, plan.samples, settings).iterate_apart(plan.samples.keys, chosen)
+    if isinstance(scored, Grouped):
+        cluster = scored.rows.seeds[seed].cluster.astype(np.int64)
+        painted = np.stack([cluster + 1, np.zeros_like(cluster)], axis=1)
+    else:
+        assert scored.mask_classes is not None
+        painted = scored.mask_classes[seed]
+    kept = slice(None) if chosen is None else list(chosen)
+    return paint_masks(packed, plan.preset.input, observations.sizes[kept], painted[kept], plan.card.labels.ignore)
+
+
+def _clusters_of(preset: ClusteringPreset, observations: Observations, scored: Scored | Grouped) -> Clusters:
+    """The first seed's clusters; typical is who lies in the middle of one, where they were made."""
+    labels = scored.rows.seeds[0].cluster if isinstance(scored, Grouped) else scored.rows.labels[0]
+    points = observations.prototypes
+    if preset.fit is None:
+        points = whiten(points, preset.whiten, lambda message: None)
+    mapping = None if isinstance(scored, Grouped) else scored.mappings[0]
+    return clusters.of_prototypes(labels, points, observations.areas == 0, preset.clusters, mapping)
 
 
 # --- the linear classifier ---
@@ -176,7 +209,29 @@ def _measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: 
         else {"algorithm": "none: the classifier came with the weights"},
         painted.meta.get("images_per_second"),
     )
-    return measured, lambda seed: map(decode_map, final(seed)[1].iterate_apart(plan.samples.keys))
+
+    def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
+        if chosen is None or preset.crf or plan.subject.classifier is not None:
+            return map(decode_map, final(seed)[1].iterate_apart(plan.samples.keys, chosen))
+        # which epoch would count was not known when all of them painted, so no map was kept
+        return _paint_again(plan, preset, features, seeds[seed].classifier, engine, settings, chosen)
+
+    return measured, maps
+
+
+def _paint_again(
+    plan: Plan,
+    preset: ImagePreset,
+    features: Callable[[], linear.Features],
+    classifiers: Classifiers,
+    engine: Engine,
+    settings: Settings,
+    chosen: Sequence[int] | None,
+) -> Iterator[Map]:
+    """One classifier's maps, of all images or of a few, in a pass of its own over just these."""
+    samples = plan.samples if chosen is None else plan.samples.only(chosen)
+    _, kept = _classify(replace(plan, samples=samples), preset, features, classifiers, engine, settings)
+    return map(decode_map, kept.iterate_apart(samples.keys))
 
 
 def _classify(
@@ -251,8 +306,14 @@ def _measure_dense(plan: Plan, preset: DensePreset, engine: Engine, settings: Se
     painters = dense.as_classifiers(centres)
     found, _ = _classify(plan, preset, features, painters, engine, settings)
     painted = [one[preset.grid] for one in found]
-    require_labels(any(len(table) for table in painted[0].counts), plan.samples)
-    scored = dense_protocol.score(painted, preset, len(plan.card.classes))
+    scored: Scored | Grouped
+    if plan.samples.labelled:
+        require_labels(any(len(table) for table in painted[0].counts), plan.samples)
+        scored = dense_protocol.score(painted, preset, len(plan.card.classes))
+    else:
+        same = dense.drawn_clusters(kept, plan.samples, centres)
+        scored = unlabelled.group_pixels(painted, same, plan.seeds, preset.clusters)
+    mappings = None if isinstance(scored, Grouped) else scored.mappings
     scored.detail["pixels"] = {"of": plan.subject.pixels_are, "drawn": drawn}
     measured = Measured(
         scored,
@@ -260,12 +321,14 @@ def _measure_dense(plan: Plan, preset: DensePreset, engine: Engine, settings: Se
         {"from_cache": len(plan.samples) - painted[0].meta["fresh"], "device": painted[0].meta.get("device")},
         kmeans.describe(preset.resolved(), drawn, gpu) | {"algorithm": "Lloyd, spherical"},
         painted[0].meta.get("images_per_second"),
+        lambda: clusters.of_pixels(painted[0].rows(), preset.clusters, mappings[0] if mappings else None),
     )
 
-    def maps(seed: int) -> Iterator[Map]:
-        _, own = _classify(plan, preset, features, painters.only(seed), engine, settings)
-        ids = map(decode_map, own.iterate_apart(plan.samples.keys))
-        return paint_clusters(ids, scored.mappings[seed], plan.card.labels.ignore)
+    def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
+        ids = _paint_again(plan, preset, features, painters.only(seed), engine, settings, chosen)
+        # without labels each cluster is painted as itself, counted from 1
+        shown = np.arange(1, preset.clusters + 1) if mappings is None else mappings[seed]
+        return paint_clusters(ids, shown, plan.card.labels.ignore)
 
     return measured, maps
 
@@ -274,43 +337,6 @@ def _pixel_store(plan: Plan, preset: DensePreset, settings: Settings) -> ShardSt
     """Where the drawn pixels of the plan's images are cached."""
     recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
     return dense.store(cache_folder(settings.cache), recipe, preset)
-
-
-# --- how far our solver is from the authors' ---
-
-
-def solver_gap(made: Record, plan: Plan, engine: Engine, settings: Settings) -> float | None:
-    """|mean mIoU of our solver − of the authors'| over 20 seeds on these observations, in points.
-
-    0 when the solver is theirs or nothing is clustered; measured only where there is a published figure to hold
-    the run against.
-    """
-    if not isinstance(plan.preset, ClusteringPreset) or plan.preset.solver == "minibatch":
-        return 0.0
-    figures = published.answers_to(made)
-    if made["dataset"]["limited"] or not plan.published_recipe or not any(f.comparable for f in figures.values()):
-        return None
-    digest = hashlib.sha256(f"{plan.fingerprint}|{made['dataset']['manifest']}".encode()).hexdigest()[:16]
-    known = store_of(plan, plan.samples, settings).folder / f"solver-gap-{digest}.json"
-    try:
-        return float(json.loads(known.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        pass
-    # what `measure` has just seen; --fresh asks for one new pass, not for two
-    observations = _look(plan, plan.samples, plan.preset, engine, replace(settings, fresh=False))
-    theirs = plan.preset.model_copy(update={"solver": "minibatch"})
-    gpu = kmeans.use_gpu(engine.device.type)
-    means = [_mean_miou(observations, preset, plan, gpu) for preset in (plan.preset, theirs)]
-    gap = abs(means[0] - means[1])
-    write_with(known, lambda stream: stream.write(json.dumps(gap).encode()))
-    return gap
-
-
-def _mean_miou(observations: Observations, preset: ClusteringPreset, plan: Plan, gpu: bool) -> float:
-    seeds: Sequence[int] = range(FIRST_SEED, FIRST_SEED + GAP_SEEDS)
-    scored = clustering.score(observations, preset.resolved(), seeds, len(plan.card.classes), gpu=gpu)
-    values = [metrics["mIoU"] for metrics in record.seed_metrics(scored.rows, preset.absent)]
-    return float(np.mean(values))
 
 
 def cached(plan: Plan, settings: Settings) -> str:

@@ -24,8 +24,9 @@ from bench.presets import (
     fingerprint,
     override,
 )
-from bench.samples import Samples
+from bench.samples import Samples, require_label_files
 from bench.subjects import Subject, find_model, find_samples, rename
+from bench.unlabelled import SUFFIX
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +58,8 @@ class Settings:
     """Called with (what, images done, images in all), in training with a fourth, `note`."""
     save_predictions: Path | None = None
     """A folder for palette PNGs of class ids, one per image at its own size."""
+    save_examples: int | None = None
+    """So many of the best, of the worst and of each cluster's images are pictured in a folder beside the record."""
     warn: Callable[[str], None] | None = None
 
 
@@ -99,10 +102,7 @@ def make_plan(
     split = card.default_split if settings.split is None else settings.split
     samples = _find_data(card, split, settings, cache, warn).first(settings.limit)
     card = samples.card  # some classes get their names from the tree
-    if isinstance(preset, ClusteringPreset) and preset.fit in (None, split):
-        require_enough(len(samples), preset.clusters)
-    if isinstance(preset, DensePreset):
-        require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
+    _check_samples(base, preset, samples)
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
         subject = rename(subject, settings.name)
@@ -110,7 +110,7 @@ def make_plan(
     seeds, variations = _seeds(preset, settings), _variations(settings)
     if seeds != _seeds(default, Settings()):
         variations = (f"seeds{seeds[0]}x{len(seeds)}", *variations)
-    name, comparable = _published_form(base, preset, default, card)
+    name, comparable = _published_form(base, preset, default, samples)
     support = _find_support(card, preset, split, settings, cache, warn)
     if support is not None and isinstance(preset, ClusteringPreset):
         require_enough(len(support), preset.clusters)
@@ -130,11 +130,21 @@ def make_plan(
         name,
         preset,
         seeds,
-        fingerprint(base, resolved),
-        published_recipe=resolved in published_recipes,
+        fingerprint(base if samples.labelled else name, resolved),
+        published_recipe=samples.labelled and resolved in published_recipes,
         variations=variations,
         modified=bool(variations) or resolved != comparable.resolved(),
     )
+
+
+def _check_samples(base: str, preset: Preset, samples: Samples) -> None:
+    """Raises BadInput for samples without the labels that the protocol needs, or too few to be clustered."""
+    if not isinstance(preset, (ClusteringPreset, DensePreset)):
+        require_label_files(samples, f"--protocol {base}")
+    elif isinstance(preset, DensePreset):
+        require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
+    elif preset.fit in (None, samples.split):
+        require_enough(len(samples), preset.clusters)
 
 
 def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
@@ -184,9 +194,14 @@ def _with_features(preset: DavisPreset, subject: Subject) -> DavisPreset:
     return preset.model_copy(update={"features": kind})
 
 
-def _published_form(base: str, preset: Preset, default: Preset, card: DatasetCard) -> tuple[str, Preset]:
-    """The protocol's id as published figures have it, and the unmodified preset of that id."""
-    if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, card):
+def _published_form(base: str, preset: Preset, default: Preset, samples: Samples) -> tuple[str, Preset]:
+    """The protocol's id as published figures have it, and the unmodified preset of that id.
+
+    Without labels it is one that no published figure has.
+    """
+    if not samples.labelled:
+        return base + SUFFIX, default
+    if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, samples.card):
         return f"overclustering-{preset.clusters}", default.model_copy(update={"clusters": preset.clusters})
     if isinstance(preset, LinearPreset) and preset.crf:
         return f"{base}+crf", default.model_copy(update={"crf": True})
@@ -212,10 +227,13 @@ def _find_support(
         assert preset.fit is not None
         return _find_data(card, preset.fit, settings, cache, warn)
     if isinstance(preset, RetrievalPreset):
-        return _find_data(card, preset.bank, settings, cache, warn)
-    if isinstance(preset, LinearPreset) and preset.classifier == "trained":
-        return _find_data(card, preset.train, settings, cache, warn)
-    return None
+        found = _find_data(card, preset.bank, settings, cache, warn)
+    elif isinstance(preset, LinearPreset) and preset.classifier == "trained":
+        found = _find_data(card, preset.train, settings, cache, warn)
+    else:
+        return None
+    require_label_files(found, "what learns from them")
+    return found
 
 
 def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:

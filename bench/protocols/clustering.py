@@ -38,17 +38,29 @@ def score(
     gpu: bool = False,
     warn: Warn = lambda message: None,
 ) -> Scored:
-    """Cluster the prototypes once per seed and count. `preset` is a resolved clustering preset.
+    """Cluster the prototypes as `assign` does, and count."""
+    labels = assign(observations, preset, seeds, fitted=fitted, gpu=gpu, warn=warn)
+    return score_labels(observations, labels, preset, num_classes)
+
+
+def assign(
+    observations: Observations,
+    preset: dict[str, Any],
+    seeds: Sequence[int],
+    *,
+    fitted: Observations | None = None,
+    gpu: bool = False,
+    warn: Warn = lambda message: None,
+) -> list[Labels]:
+    """Cluster the prototypes once per seed: N cluster ids each. `preset` is a resolved clustering preset.
 
     With `fitted`, its prototypes are clustered, and each of `observations` joins the nearest centre.
     """
     if fitted is not None:
         centres = (fit(fitted.prototypes, preset, seed, gpu=gpu) for seed in seeds)
-        labels = [nearest(own, observations.prototypes) for own in centres]
-    else:
-        points = whiten(observations.prototypes, preset["whiten"], warn)
-        labels = [cluster(points, preset, seed, gpu=gpu) for seed in seeds]
-    return score_labels(observations, labels, preset, num_classes)
+        return [nearest(own, observations.prototypes) for own in centres]
+    points = whiten(observations.prototypes, preset["whiten"], warn)
+    return [cluster(points, preset, seed, gpu=gpu) for seed in seeds]
 
 
 def score_labels(
