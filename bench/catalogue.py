@@ -9,6 +9,8 @@ from bench.cards import CardType, DatasetCard, ModelCard, load_card
 from bench.errors import BadInput, unknown_name
 from bench.pretrain.recipe import Recipe
 
+TEMPLATE = "TEMPLATE.toml.txt"
+"""In the folder of data sets: a card that explains every key, for people to copy. It is no data set itself."""
 _PACKAGE = Path(__file__).resolve().parent
 
 

@@ -8,7 +8,7 @@ then moved, so a reader sees a whole one.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +21,23 @@ from bench.clusters import MOST, Clusters
 from bench.describe import Measured
 from bench.files import atomic_folder, write_with
 from bench.metrics import image_iou
-from bench.palette import voc_palette
 from bench.parallel import Progress, default_workers, prefetch
-from bench.pictures import Colours, colours_of, fitted, hexadecimal, small_image, small_map, write_picture
+from bench.pictures import (
+    Colours,
+    Read,
+    fitted_in,
+    hexadecimal,
+    legend_of,
+    read_samples,
+    small_image,
+    small_map,
+    write_picture,
+)
 from bench.predictions import Map, Maps
 from bench.record import EXAMPLES, Record, dumps
 from bench.rows import ConfusionRows
-from bench.samples import Image8, Label, Samples, check_sizes, read_image, read_label
+from bench.samples import Samples
 from bench.video.rows import FrameRows
-from bench.video.sequences import VOID, read_frame, videos_of
 
 SCHEMA = 1
 LONGEST = 320
@@ -43,7 +51,6 @@ TITLES = (
     ("largest_cluster", "In the largest cluster"),
 )
 Floats = npt.NDArray[np.float64]
-Read = Callable[[int], tuple[Image8, Label | None]]
 
 
 @dataclass(frozen=True)
@@ -77,9 +84,9 @@ def save(
     ids = measured.scored.rows.ids
     iou, homes = _image_scores(measured)
     chosen = choose(iou, homes, clusters, count)
-    names, colours = _legend(samples, clusters)
+    names, colours = legend_of(samples, len(clusters.sizes) if clusters else 0)
     with atomic_folder(folder) as new:
-        pictured = _write_all(new, chosen.places, maps, _reader(samples), colours, progress)
+        pictured = _write_all(new, chosen.places, maps, read_samples(samples), colours, progress)
         seen = sorted(set().union(*(found for _, found in pictured.values())))
         index = {
             "schema": SCHEMA,
@@ -149,45 +156,6 @@ def _one_per_home(places: list[int], homes: Sequence[str] | None) -> list[int]:
 # --- what is written of them ---
 
 
-def _reader(samples: Samples) -> Read:
-    """Place → the image and its label, ignored pixels included, at their own size."""
-    card = samples.card
-    if card.kind == "images":
-
-        def read(place: int) -> tuple[Image8, Label | None]:
-            sample = samples.entries[place]
-            image, _ = read_image(sample.image)
-            if sample.label is None:
-                return image, None
-            label, _ = read_label(sample.label, card)
-            check_sizes(sample, image, label)
-            return image, label
-
-        return read
-    frames = [(video, number) for video in videos_of(samples) for number in range(video.images)]
-    objects = card.splits[samples.split].objects or "many"
-
-    def read_one(place: int) -> tuple[Image8, Label | None]:
-        frame = read_frame(*frames[place], objects)
-        return frame.image, np.where(frame.void, np.uint8(VOID), frame.ids)
-
-    return read_one
-
-
-def _legend(samples: Samples, clusters: Clusters | None) -> tuple[Callable[[int], str], Colours]:
-    """What an id of a map is called, and the colours of all."""
-    card = samples.card
-    if card.kind == "video":
-        return lambda i: {0: "background", VOID: "void"}.get(i, f"object {i}"), colours_of(card, 256)
-    if not samples.labelled:
-        number = len(clusters.sizes) if clusters else 0
-        return lambda i: f"cluster {i - 1}" if i else "background", colours_of(card, number + 1)
-    ignore = card.labels.ignore
-    colours = colours_of(card, max(len(card.classes), ignore + 1)).copy()
-    colours[ignore] = np.frombuffer(voc_palette(), np.uint8)[-3:]
-    return lambda i: "ignored, or of no class" if i == ignore else card.classes[i], colours
-
-
 def _cluster_entries(clusters: Clusters, chosen: Chosen, ids: Sequence[str], samples: Samples) -> list[dict[str, Any]]:
     return [
         {
@@ -227,7 +195,7 @@ def _write(folder: Path, read: Read, colours: Colours, job: tuple[int, int, Map]
     """One image's pictures, from its place, its number and its predicted map."""
     place, number, prediction = job
     image, label = read(place)
-    size = fitted(image.shape, LONGEST)
+    size = fitted_in(image.shape, (LONGEST, LONGEST))
     names: dict[str, Any] = {"image": f"{number:04d}-image.jpg", "label": None}
     write_picture(folder / names["image"], small_image(image, size))
     seen: set[int] = set()

@@ -16,6 +16,7 @@ import click
 from bench._version import __version__
 from bench.cli.check import check
 from bench.cli.download import download
+from bench.cli.init_dataset import init_dataset
 from bench.cli.listing import list_, show
 from bench.cli.priors import priors
 from bench.cli.report import report
@@ -46,7 +47,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.default_map = default_map({name: command for name, command in cli.commands.items()})
 
 
-for _command in (run, score, report, check, list_, show, download, priors, train):
+for _command in (run, score, report, check, list_, show, init_dataset, download, priors, train):
     cli.add_command(_command)
 
 
