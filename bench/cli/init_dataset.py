@@ -109,10 +109,9 @@ def _facts(found: Findings) -> Iterator[tuple[str, str]]:
     pixels = survey.pixels.total()
     known = sorted({*survey.pixels, *proposal.values})
     for value in known[:VALUES]:
-        share = (
-            f"{100 * survey.pixels[value] / pixels:.2f} % of the pixels, {survey.masks[value]} of {survey.usable} masks"
-        )
-        yield f"  {value}", f"{names.get(value, 'ignored')}: {share if survey.pixels[value] else 'in no mask'}"
+        share = f"{100 * survey.pixels[value] / pixels:.2f} % of the pixels"
+        held = f"{share}, in {survey.masks[value]} of {survey.usable} masks" if survey.pixels[value] else "in no mask"
+        yield f"  {value}", f"{names.get(value, 'ignored')}: {held}"
     if len(known) > VALUES:
         yield "  …", f"and {len(known) - VALUES} more, up to {known[-1]}"
     if proposal.mapped:

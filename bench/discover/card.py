@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bench import catalogue
 from bench.cards import ID_PATTERN, DatasetCard, first_problem
 from bench.discover.classes import Proposal, id_ranges, propose
-from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, survey
+from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, look_like_masks, survey
 from bench.discover.names import Names, find_names
 from bench.discover.tree import WHOLE, Pair, Tree, look_at
 from bench.errors import BadInput, WrongName
@@ -86,6 +86,12 @@ def _require_usable(folder: Path, tree: Tree, found: Survey, labels: bool) -> No
     if found.looked_at == len(found.left_out):
         why, files = max(found.unusable.items(), key=lambda entry: len(entry[1]))
         raise BadInput(f"no image in {folder} can be used; {files[0]} first: {EXPLAINED[why]}", "Fetch them again.")
+    images = [pair.image for pairs in tree.splits.values() for pair in pairs]
+    if labels and not tree.labelled and not tree.lone_masks and look_like_masks(folder, images):
+        raise BadInput(
+            f"{folder} holds {len(images)} pictures that look like masks ({images[0]} first) and no image",
+            "Give the folder above, which holds the images as well. If these are the images, say --without-labels.",
+        )
     if labels and not tree.labelled and tree.lone_masks:
         image = next(iter(tree.splits.values()))[0].image
         raise BadInput(
@@ -141,10 +147,10 @@ def card_text(found: Findings, name: str, beside: Path, lists: dict[str, str]) -
         parts[0] += _classes(found.proposal)
         parts.append(_labels(found.proposal, found.survey.encoding))
     for split, pairs in found.splits.items():
-        parts.append(f'[splits.{quoted(split)}]\nnote = "{len(pairs)} images when this card was written"\n')
+        parts.append(f'[splits.{key(split)}]\nnote = "{len(pairs)} images when this card was written"\n')
     layout = ['[[layouts]]\nname = "as listed"\n']
     for split, pairs in found.splits.items():
-        layout.append(f'[layouts.splits.{quoted(split)}]\nlist = {quoted(lists[split])}\nlisting = "table"\n')
+        layout.append(f'[layouts.splits.{key(split)}]\nlist = {quoted(lists[split])}\nlisting = "table"\n')
         layout.append('image = "{image}"\n' + ('label = "{label}"\n' if pairs[0].label else ""))
     return "\n".join([*parts, "".join(layout), *_protocols(found)])
 
@@ -203,6 +209,11 @@ def quoted(text: str) -> str:
     escaped = {'"': '\\"', "\\": "\\\\"}
     signs = (escaped.get(sign, f"\\u{ord(sign):04x}" if ord(sign) < 32 or ord(sign) == 127 else sign) for sign in text)
     return f'"{"".join(signs)}"'
+
+
+def key(name: str) -> str:
+    """A name as a part of a TOML key."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted(name)
 
 
 def examples_of(files: Sequence[str], number: int = 3) -> str:

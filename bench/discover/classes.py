@@ -49,6 +49,8 @@ def propose(survey: Survey, names: Names | None) -> Proposal:
         checks.append(f"every mask holds the value {kept[0]} alone: there is nothing to tell apart")
         kept.append(kept[0] + 1 if kept[0] + 1 != ignored else kept[0] - 1)
         kept.sort()
+    if known is None and 0 in kept:
+        checks.append(f"no file names the classes; 0 is called {BACKGROUND}: is it?")
     mapped = kept != list(range(len(kept)))
     given = known or {0: BACKGROUND}
     classes = _distinct([given.get(value, f"class {value}") for value in kept])

@@ -25,6 +25,10 @@ LOOKED_AT = 5000
 """So many pairs are opened unless all are asked for."""
 THIN_MASKS = 40
 """So many masks are searched for outlines."""
+SOME = 20
+"""So many pictures are opened to see whether they are masks, and"""
+FEW_VALUES = 32
+"""a mask has at most so many values."""
 RAW_SHADES = frozenset({0, 64, 128, 192, 255})
 """Values that colours are mixed of: where red alone has only these, it is as likely a colour as an id."""
 MOST_IDS = 4096
@@ -138,6 +142,23 @@ def _kind(mode: str, form: str) -> str:
     if mode in ("RGB", "RGBA"):
         return "rgb"
     return "16-bit" if mode.startswith("I") else "float" if mode == "F" else "alpha" if "A" in mode else "colours"
+
+
+def look_like_masks(folder: Path, files: Sequence[str]) -> bool:
+    """Whether pictures that were taken for images are masks: one channel, and a few values, in each of some of them."""
+    return all(_has_few_values(folder / files[i]) for i in evenly(len(files), SOME))
+
+
+def _has_few_values(path: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            if picture.format != "PNG" or picture.mode not in ("P", "L", "1"):
+                return False
+            return len(np.unique(np.asarray(picture))) <= FEW_VALUES
+    except (*_DAMAGE, Image.DecompressionBombError):
+        return False
 
 
 @dataclass

@@ -6,7 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from bench.errors import BadEnvironment, BadInput
@@ -118,8 +118,16 @@ def look_at(folder: Path) -> Tree:
     if not images:
         what = f"{len(masks)} masks and no image" if masks else "no image (.jpg, .png, .tif, .webp, .bmp)"
         raise BadInput(f"{folder} holds {what}", "Give the folder above, which holds the images as well.")
-    _pair(tree, folder, images, masks)
+    _pair(tree, folder, _without_lead(images), masks)
     return tree
+
+
+def _without_lead(images: list[_File]) -> list[_File]:
+    """The images, their ids without the folders that all of them share."""
+    lead = os.path.commonpath([PurePosixPath(file.id).parent for file in images])
+    return (
+        [replace(file, id=PurePosixPath(file.id).relative_to(lead).as_posix()) for file in images] if lead else images
+    )
 
 
 def _walk(folder: Path, tree: Tree) -> Iterator[str]:
@@ -189,7 +197,7 @@ def _tell_apart(pictures: Sequence[_File]) -> tuple[list[_File], list[_File]]:
     plain = {(file.split, file.key) for file in rest if not file.by_name}
     images: list[_File] = []
     for file in rest:
-        is_mask = file.by_name and file.by_folder is None and (file.split, file.key) in plain
+        is_mask = file.by_name and (file.split, file.key) in plain
         (masks if is_mask else images).append(file)
     if not masks:  # x.jpg and x.png side by side
         others = {file.id for file in images if not file.path.lower().endswith(".png")}
