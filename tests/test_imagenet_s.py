@@ -345,8 +345,9 @@ def test_fitting_on_val_needs_no_train_and_is_recorded(tree, small_file, tmp_pat
 
 
 def test_test_has_no_labels_to_score_against(tree, small_file):
-    with pytest.raises(BadInput, match="Without labels there is nothing to score against"):
-        run(small_file, tree, num_seeds=1, split="test")
+    record = run(small_file, tree, num_seeds=1, split="test")
+    assert record["protocol"]["id"] == "clustering-unlabelled" and "mIoU" not in record["metrics"]
+    assert record["fitted_on"]["split"] == "train"
 
 
 def test_presets_that_contradict_themselves_are_refused():
