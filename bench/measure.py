@@ -247,6 +247,7 @@ def _classify(
     """One pass over the plan's images with these classifiers, in parallel processes if a CRF refines them."""
     recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
     recipe |= {"protocol": plan.protocol} if isinstance(preset, DensePreset) else {}
+    recipe |= {} if plan.samples.labelled else {"labelled": False}
     recipe |= {"classifiers": classifiers.digest(), "crf": crf.RECIPE if refine else None}
     kept = classify.store(cache_folder(settings.cache), recipe)
     engine = replace(engine, progress=stage(settings, "dense CRF" if refine else "classifying"))

@@ -45,9 +45,7 @@ def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, pr
     entries = preset.resolved()
     labels = samples.card.labels
     # how plain indices are read has always been the same, and left unsaid
-    decoding: dict[str, Any] = {} if samples.labelled else {"labelled": False}
-    if labels.map or labels.encoding != "index":
-        decoding["labels"] = labels.model_dump(mode="json")
+    decoding = {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
     return decoding | {
         "weights": weights_sha256,
         "dataset": samples.card.id,

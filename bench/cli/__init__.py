@@ -32,6 +32,7 @@ Examples:
   bench run --model ./checkpoint.pth.tar        any checkpoint of this architecture
   bench download pascal-voc                     a card's files: resumed, verified, unpacked
   bench score predictions --dataset pascal-voc  PNGs that any program made
+  bench init-dataset ~/photos                   a card of a folder of images and masks, for bench run
   bench report --format pwc                     the paper's table beside what was measured
 """
 
