@@ -44,8 +44,8 @@ LONGEST = 320
 """Pixels of a picture's longer side, at most."""
 PAGE = "index.html"
 TITLES = (
-    ("seed_ari", "The seeds agree, adjusted Rand index"),
-    ("seed_nmi", "The seeds agree, mutual information"),
+    ("seed_ari", "Agreement of the seeds: adjusted Rand index"),
+    ("seed_nmi", "Agreement of the seeds: mutual information"),
     ("salient_share", "Salient pixels"),
     ("cluster_evenness", "Evenness of the sizes"),
     ("largest_cluster", "In the largest cluster"),

@@ -59,6 +59,12 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return list(rows.values())
 
 
+def evenly(number: int, most: int) -> list[int]:
+    """Up to `most` places of `number`, spread evenly."""
+    step = max(1.0, number / most)
+    return [int(i * step) for i in range(min(number, most))]
+
+
 def require_below(name: str, where: str) -> None:
     """Raises BadInput for a name that would lead out of the data root."""
     if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:

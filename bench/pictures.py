@@ -51,12 +51,6 @@ def fitted_in(size: tuple[int, ...], box: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def evenly(number: int, most: int) -> list[int]:
-    """Up to `most` places of `number`, spread evenly."""
-    step = max(1.0, number / most)
-    return [int(i * step) for i in range(min(number, most))]
-
-
 def read_samples(samples: Samples) -> Read:
     """How the image and the label of a place are read; in video the places are those of all frames."""
     card = samples.card

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.pictures import Colours, Read, evenly, fitted_in, legend_of, read_samples, small_image, small_map
+from bench.listings import evenly
+from bench.pictures import Colours, Read, fitted_in, legend_of, read_samples, small_image, small_map
 from bench.samples import Samples
 
 if TYPE_CHECKING:

@@ -11,18 +11,21 @@ from PIL import Image
 
 import bench
 from bench import catalogue, examples
+from bench.cli import main
 from bench.clusters import Clusters, of_pixels, of_prototypes
 from bench.errors import BadInput, WrongName
 from bench.examples import choose
 from bench.files import atomic_folder
+from bench.listings import evenly
 from bench.metrics import image_iou
 from bench.palette import palette_of
-from bench.pictures import colours_of, evenly, fitted_in
+from bench.pictures import colours_of, fitted_in
 from bench.preprocess import resize_nearest
 from bench.record import read_all
 from bench.rows import ConfusionRows, SeedRows
 from bench.samples import open_split, read_label
 from bench.sheet import contact_sheet
+from bench.video.sequences import open_videos
 from tests.video import write_list, write_sequence
 
 SMALL = {"input": [64, 64]}
@@ -295,3 +298,36 @@ def test_a_contact_sheet_has_every_colour_that_its_samples_have(golden):
         label, _ = read_label(samples.entries[place].label, VOC)
         frequent = [v for v in np.unique(label) if (label == v).mean() > 0.02]
         assert frequent and all(tuple(colours[v].tolist()) in present for v in frequent)
+
+
+def test_a_contact_sheet_of_images_alone_and_one_of_video(golden, tmp_path):
+    bare = VOC.model_copy(update={"layouts": tuple(_without_labels(layout) for layout in VOC.layouts)})
+    labelled, alone = (contact_sheet(open_split(c, "val", golden / "VOCSegmentation"), 6) for c in (VOC, bare))
+    assert alone.size[1] < labelled.size[1]
+    for name in ("one", "two"):
+        write_sequence(tmp_path, name)
+    write_list(tmp_path, ["one", "two"])
+    sheet = np.asarray(contact_sheet(open_videos(catalogue.dataset("davis"), "val-2017", tmp_path), 5))
+    colours = {tuple(c) for c in np.unique(sheet.reshape(-1, 3), axis=0).tolist()}
+    assert {(128, 0, 0), (0, 128, 0)} <= colours  # objects 1 and 2
+
+
+def _without_labels(layout):
+    splits = {name: files.model_copy(update={"label": None}) for name, files in layout.splits.items()}
+    return layout.model_copy(update={"splits": splits})
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("shapes", "--pictures", "sheet.gif"), 2, "must end in .png or .jpg"),
+        (("random-shapes", "--pictures", "sheet.png"), 2, "is for data sets"),
+        (("linear", "--pictures", "sheet.png"), 2, "is for data sets"),
+        (("pascal-voc", "--pictures", "sheet.png"), 3, "no data root for pascal-voc"),
+    ],
+)
+def test_a_sheet_of_nothing_is_refused(tmp_path, monkeypatch, capsys, words, code, said):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["show", *words])
+    assert left.value.code == code and said in capsys.readouterr().err and not list(tmp_path.iterdir())

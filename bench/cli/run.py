@@ -249,8 +249,8 @@ _NAMES = {
     "JF_mean": "J&F mean",
     "mIoU_last_epoch": "mIoU, last epoch",
     "mIoU_without_crf": "mIoU without CRF",
-    "seed_ari": "seeds agree, ARI",
-    "seed_nmi": "seeds agree, NMI",
+    "seed_ari": "ARI between seeds",
+    "seed_nmi": "NMI between seeds",
     "cluster_evenness": "cluster evenness",
     "largest_cluster": "largest cluster",
     "salient_share": "salient pixels",
@@ -295,7 +295,7 @@ def _print_clusters(record: Record) -> None:
     rows = [(f"    {k}", str(first["images"][k]), f"{100 * first['pixels'][k] / pixels:.1f} %") for k in order]
     click.echo("  no labels: nothing here says how good the clusters are, or compares with a figure that needed labels")
     click.echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
-    echo_table(rows[:_CLUSTERS])
+    echo_table([("    CLUSTER", "IMAGES", "PIXELS"), *rows[:_CLUSTERS]])
     if len(rows) > _CLUSTERS:
         click.echo(f"    … and {len(rows) - _CLUSTERS} smaller ones")
     if "examples" not in record:

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.discover.tree import Pair
+from bench.listings import evenly
 from bench.parallel import Progress, default_workers, prefetch
-from bench.pictures import evenly
 
 Size = tuple[int, int]
 LOOKED_AT = 5000

@@ -47,7 +47,7 @@ REST = "rest"
 """Images outside the folders of splits, where there are such."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """An image and its mask, as paths below the folder."""
 
@@ -79,7 +79,7 @@ class Tree:
         return [pair for pairs in self.splits.values() for pair in pairs if pair.label is not None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _File:
     """A picture's path and what its words say."""
 
