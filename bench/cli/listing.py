@@ -226,6 +226,21 @@ def _show_dataset(
     count: int | None,
     pictures: Path | None,
 ) -> None:
+    echo_table(_card_rows(card))
+    if count == 0 and pictures is None:
+        return
+    samples = _open_samples(card, name, data_root, split, required=pictures is not None)
+    if samples is None:
+        return
+    if count != 0:
+        _show_samples(samples.first(5 if count is None else count), len(samples))
+    if pictures is None:
+        click.echo(f"\nbench show {name} --pictures sheet.png draws them")
+    else:
+        _draw_sheet(samples, count or 12, pictures)
+
+
+def _card_rows(card: DatasetCard) -> list[tuple[str, str]]:
     rows = [("id", card.id), ("title", card.title), ("about", card.description), ("licence", card.licence)]
     what = "sequences" if card.kind == "video" else "images"
     rows += [
@@ -253,18 +268,7 @@ def _show_dataset(
         ]
     elif not card.labelled:
         rows += [("labels", "none: bench run clusters, and reports what needs no labels")]
-    echo_table(rows)
-    if count == 0 and pictures is None:
-        return
-    samples = _open_samples(card, name, data_root, split, required=pictures is not None)
-    if samples is None:
-        return
-    if count != 0:
-        _show_samples(samples.first(5 if count is None else count), len(samples))
-    if pictures is None:
-        click.echo(f"\nbench show {name} --pictures sheet.png draws them")
-    else:
-        _draw_sheet(samples, count or 12, pictures)
+    return rows
 
 
 def _draw_sheet(samples: Samples, count: int, path: Path) -> None:
