@@ -135,7 +135,8 @@ def choose(iou: Floats | None, homes: Sequence[str] | None, clusters: Clusters |
     groups: dict[int, list[str]] = {}
     if iou is not None:
         known = np.flatnonzero(~np.isnan(iou))
-        for name, order in (("best", np.argsort(-iou[known], kind="stable")), ("worst", np.argsort(iou[known]))):
+        for name, score in (("best", -iou[known]), ("worst", iou[known])):
+            order = np.argsort(score, kind="stable")
             for place in _one_per_home(known[order].tolist(), homes)[:count]:
                 groups.setdefault(place, []).append(name)
     of_cluster = () if clusters is None else tuple(typical[: min(count, MOST)] for typical in clusters.typical)

@@ -216,7 +216,14 @@ _SHAPE: dict[str, dict[str, type]] = {
     "dataset": {"id": str, "split": str, "images": int, "manifest": str, "limited": bool},
     "protocol": {"id": str, "fingerprint": str, "preset": dict},
 }
-_OPTIONAL: dict[str, type] = {"seeds": list, "per_class": dict, "per_sequence": dict, "cluster_to_class": list}
+_OPTIONAL: dict[str, type] = {
+    "seeds": list,
+    "per_class": dict,
+    "per_sequence": dict,
+    "cluster_to_class": list,
+    "clusters": list,
+    "examples": dict,
+}
 
 
 def _problem(record: Any) -> str | None:

@@ -147,6 +147,14 @@ def test_names_that_no_list_can_hold_and_folders_that_cannot_be_read_are_told(tm
     assert any("tab" in note for note in tree.notes)
 
 
+def test_names_of_classes_are_no_list_and_other_annotations_are_said_to_be_unread(tmp_path):
+    put_image(tmp_path / "cat.jpg")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    (tmp_path / "instances.json").write_text("{}")
+    tree = look_at(tmp_path)
+    assert set(tree.splits) == {"val"} and any("instances.json" in note for note in tree.notes)
+
+
 def test_a_link_in_a_circle_ends(tmp_path):
     put_image(tmp_path / "images/a.jpg")
     (tmp_path / "images/again").symlink_to(tmp_path)

@@ -84,6 +84,14 @@ def test_every_protocol_on_images_can(golden, small_file, tmp_path, protocol, en
         assert size == fitted_in(ids.shape, (320, 320))
 
 
+def test_a_released_classifier_and_its_crf_are_pictured(golden, linear_file, tmp_path):
+    pytest.importorskip("pydensecrf")
+    for protocol in ("linear", "linear+crf"):
+        run(linear_file, golden, tmp_path / protocol, protocol, save_examples=1, limit=3)
+        index, _ = index_of(tmp_path / protocol)
+        assert len(index["images"]) == 2 and index["clusters"] == [] and index["seed"] is None
+
+
 def test_the_first_best_image_is_the_best_by_its_own_pixels(golden, small_file, tmp_path):
     run(small_file, golden, tmp_path, save_examples=2, save_predictions=tmp_path / "p", num_seeds=1)
     index, _ = index_of(tmp_path)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from bench.discover.names import FILES
 from bench.errors import BadEnvironment, BadInput
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -104,7 +105,7 @@ def look_at(folder: Path) -> Tree:
     if not folder.is_dir():
         raise BadInput(f"no folder at {folder}", "Give the folder that holds the images.")
     tree = Tree()
-    pictures, odd = [], []
+    pictures, odd, unread = [], [], []
     for path in _walk(folder, tree):
         if path.startswith("\\") or re.search("[\x00-\x1f\x7f\ud800-\udfff]", path):
             odd.append(path)
@@ -112,6 +113,8 @@ def look_at(folder: Path) -> Tree:
             pictures.append(_read_name(path))
         elif path.lower().endswith(".txt"):
             tree.texts.append(path)
+        elif path.lower().endswith((".json", ".xml")):
+            unread.append(path)
     if odd:
         tree.notes.append(f"left out: {len(odd)} files whose names no list can hold, {odd[0]!r} first")
     images, masks = _tell_apart(pictures)
@@ -119,6 +122,8 @@ def look_at(folder: Path) -> Tree:
         what = f"{len(masks)} masks and no image" if masks else "no image (.jpg, .png, .tif, .webp, .bmp)"
         raise BadInput(f"{folder} holds {what}", "Give the folder above, which holds the images as well.")
     _pair(tree, folder, _without_lead(images), masks)
+    if unread and not masks:
+        tree.notes.append(f"no masks; {len(unread)} .json or .xml files are not read ({unread[0]} first)")
     return tree
 
 
@@ -287,7 +292,9 @@ def _listed(tree: Tree, folder: Path, images: list[_File]) -> dict[str, list[_Fi
     found: dict[str, list[_File]] = {}
     for text in tree.texts:
         path = PurePosixPath(text)
-        if path.parent.name.lower() not in LIST_FOLDERS or not re.fullmatch(r"[A-Za-z0-9_+-]{1,40}", path.stem):
+        if path.name.lower() in FILES or path.parent.name.lower() not in LIST_FOLDERS:
+            continue
+        if not re.fullmatch(r"[A-Za-z0-9_+-]{1,40}", path.stem):
             continue
         try:
             lines = (folder / text).read_text(encoding="utf-8").splitlines()
