@@ -184,10 +184,11 @@ def test_masks_alone_are_no_images(tmp_path):
         discover(tmp_path)
     for name in NAMES:
         put_mask(tmp_path / f"below/masks/{name}.png")
-    with pytest.raises(BadInput, match="look like masks"):
+    put_mask(tmp_path / "below/masks/rgb.png", mode="RGB", values=(0, 0xFF0000, 0x00FF80))
+    with pytest.raises(BadInput, match="holds 4 pictures that look like masks"):
         discover(tmp_path / "below/masks")
     found, _ = card_of(tmp_path / "below/masks", tmp_path, labels=False)
-    assert len(found.splits["val"]) == 3
+    assert len(found.splits["val"]) == 4
 
 
 def test_masks_named_otherwise_than_their_images_are_said_so(tmp_path):

@@ -145,7 +145,7 @@ def _kind(mode: str, form: str) -> str:
 
 
 def look_like_masks(folder: Path, files: Sequence[str]) -> bool:
-    """Whether pictures that were taken for images are masks: one channel, and a few values, in each of some of them."""
+    """Whether pictures that were taken for images are masks: PNGs of a few values or colours, as far as some tell."""
     return all(_has_few_values(folder / files[i]) for i in evenly(len(files), SOME))
 
 
@@ -154,9 +154,12 @@ def _has_few_values(path: Path) -> bool:
 
     try:
         with Image.open(path) as picture:
-            if picture.format != "PNG" or picture.mode not in ("P", "L", "1"):
+            if picture.format != "PNG":
                 return False
-            return len(np.unique(np.asarray(picture))) <= FEW_VALUES
+            one_channel = picture.mode in ("P", "L", "1")
+            values = np.asarray(picture if one_channel else picture.convert("RGB")).astype(np.uint32)
+            codes = values if one_channel else values @ np.array([1, 1 << 8, 1 << 16], np.uint32)
+            return len(np.unique(codes)) <= FEW_VALUES
     except (*_DAMAGE, Image.DecompressionBombError):
         return False
 
