@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -295,6 +296,19 @@ def test_a_folder_that_fails_leaves_the_old_one(tmp_path):
     with atomic_folder(tmp_path / "x") as new:
         (new / "whole").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["x", "whole"]
+
+
+def test_two_writers_of_a_folder_at_once_leave_one_whole_folder(tmp_path):
+    def write(number):
+        for _ in range(20):
+            with atomic_folder(tmp_path / "x") as new:
+                for name in ("a", "b"):
+                    (new / name).write_text(str(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert len({path.read_text() for path in (tmp_path / "x").iterdir()}) == 1
 
 
 def test_a_contact_sheet_has_every_colour_that_its_samples_have(golden):
