@@ -231,14 +231,16 @@ class ModelCard(Card):
 class SplitFiles(_Entry):
     """Where one split's files lie below the data root. `{id}` stands for an image's id.
 
-    In video, `{id}` is a sequence and `{frame}` the number of one of its frames.
+    In video, `{id}` is a sequence and `{frame}` the number of one of its frames. In a table, `{name}` is what the
+    column `name` has, and where it has nothing there is no such file.
     """
 
     list: str
     """What the ids are read off."""
-    listing: Literal["lines", "coco-instances", "folders"] = "lines"
+    listing: Literal["lines", "coco-instances", "folders", "table"] = "lines"
     """How: `lines`, a text file with an id a line; `coco-instances`, COCO's JSON: the images with an annotation;
-    `folders`, a folder of folders: `<folder>/<name>` of every file in them that ends as `image` does."""
+    `folders`, a folder of folders: `<folder>/<name>` of every file in them that ends as `image` does; `table`, a text
+    file beside the card: columns separated by tabs, their names in the first line, `id` among them."""
     image: str
     label: str | None = None
 
@@ -256,9 +258,13 @@ class SplitFiles(_Entry):
 
     @field_validator("image", "label")
     @classmethod
-    def _has_id(cls, pattern: str | None) -> str | None:
-        if pattern is not None and "{id}" not in pattern:
+    def _has_id(cls, pattern: str | None, info: ValidationInfo) -> str | None:
+        if pattern is None or "{id}" in pattern:
+            return pattern
+        if info.data.get("listing") != "table":
             raise ValueError("the pattern must contain {id}")
+        if not re.search(r"\{\w+\}", pattern):
+            raise ValueError("the pattern must contain {id} or the name of another column in braces")
         return pattern
 
 
@@ -378,7 +384,7 @@ class DatasetCard(Card):
     default_models: tuple[str, ...] = ()
     """The models that `bench run` takes on this data set when none is named."""
     classes: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
-    """At least two for images, none for video."""
+    """At least two for images with labels, none for video."""
     class_folders: Annotated[int, Field(ge=1)] | None = None
     """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
     palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
@@ -389,6 +395,11 @@ class DatasetCard(Card):
     downloads: tuple[Download, ...] = ()
     """Without any, the user has to bring the data."""
     protocols: Protocols
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any split has labels."""
+        return any(files.label is not None for layout in self.layouts for files in layout.splits.values())
 
     @model_validator(mode="before")
     @classmethod
@@ -423,7 +434,7 @@ class DatasetCard(Card):
         video = self.kind == "video"
         if video and self.classes:
             raise ValueError("classes: a video data set has none, its objects are numbered")
-        if not video and len(self.classes) < 2:
+        if not video and self.labelled and len(self.classes) < 2:
             raise ValueError("classes: at least two are needed")
         for name, split in self.splits.items():
             if not split.is_of(video=video):

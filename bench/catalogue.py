@@ -11,9 +11,12 @@ from bench.places import checkout, default_results, folder
 from bench.pretrain.recipe import Recipe
 
 __all__ = [
-    "checkout", "dataset", "datasets", "default_results", "folder", "load_all", "looks_like_path", "model", "models",
-    "recipe", "recipes",
+    "TEMPLATE", "checkout", "dataset", "datasets", "default_results", "folder", "load_all", "looks_like_path", "model",
+    "models", "recipe", "recipes",
 ]  # fmt: skip
+
+TEMPLATE = "TEMPLATE.toml.txt"
+"""In the folder of data sets: a card that explains every key, for people to copy. It is no data set itself."""
 
 
 def load_all(where: Path, kind: type[CardType]) -> dict[str, CardType]:

@@ -82,7 +82,7 @@ def classify(
 
     A single classifier's map is kept as well, as a PNG of class ids at the image's own size, apart in the store.
     With `refiner`, a pool of processes, it is the CRF's, and then the label's grid is the only one counted on.
-    `features` is called only when something is left to do.
+    `features` is called only when something is left to do. Without labels every pixel counts as one of class 0.
     """
 
     def passes(todo: Sequence[int]) -> Any:
@@ -90,7 +90,12 @@ def classify(
         forward = functools.partial(
             _forward, extract=features(), paint=paint, classifiers=classifiers, preset=preset, engine=engine
         )
-        count = functools.partial(_count, preset=preset, ignore=samples.card.labels.ignore, refiner=refiner)
+        count = functools.partial(
+            _count,
+            preset=preset,
+            ignore=samples.card.labels.ignore if samples.labelled else None,
+            refiner=refiner,
+        )
         load = functools.partial(load_sample, samples=samples, preset=preset)
         return stream((samples.entries[i] for i in todo), load, forward, count, engine)
 
@@ -151,9 +156,13 @@ def _probabilities(logits: Tensor, item: Loaded, preset: ImagePreset) -> npt.NDA
 
 
 def _count(
-    item: Loaded, painted: Sequence[npt.NDArray[Any]], preset: ImagePreset, ignore: int, refiner: Executor | None
+    item: Loaded,
+    painted: Sequence[npt.NDArray[Any]],
+    preset: ImagePreset,
+    ignore: int | None,
+    refiner: Executor | None,
 ) -> Item:
-    """One image's tables on both grids, and its map if there is only one classifier."""
+    """One image's tables on both grids, and its map if there is one classifier. `ignore` is None without labels."""
     tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}
     own = np.empty((0, 0), np.uint16)
     for candidate, output in enumerate(painted):
@@ -162,13 +171,14 @@ def _count(
             own = refiner.submit(crf.refine, image, output).result()
         else:
             own = resize_nearest(output, item.size)
-        if item.label is None:
+        label = np.zeros(item.size, np.uint8) if ignore is None else item.label
+        if label is None:
             continue
-        grids = {"label": (own, item.label)}
+        grids = {"label": (own, label)}
         if not refiner:
-            grids["input"] = (output, label_to_input(item.label, preset))
+            grids["input"] = (output, label_to_input(label, preset))
         for grid, (predicted, label) in grids.items():
-            table = contingency(predicted, label, ignore)
+            table = contingency(predicted, label, -1 if ignore is None else ignore)
             tables[grid].append(np.insert(table, 0, candidate, axis=1))
     stacked = {grid: np.concatenate(parts) if parts else np.empty((0, 4), np.int64) for grid, parts in tables.items()}
     image_map = encode_map(own) if len(painted) == 1 else np.empty(0, np.uint8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,12 @@ def _gather(kept: ShardStore, samples: Samples) -> Float32:
         points[start : start + len(drawn)] = drawn
         start += len(drawn)
     return points
+
+
+def drawn_clusters(kept: ShardStore, samples: Samples, found: Sequence[Float32]) -> Iterator[list[Any]]:
+    """Image by image, the clusters of the pixels that `draw_pixels` kept: n ids for each seed's K×D centres."""
+    for pixels in kept.iterate_apart(samples.keys):
+        yield [(pixels @ own.T).argmax(axis=1) for own in found]
 
 
 def as_classifiers(found: Sequence[Float32]) -> Classifiers:

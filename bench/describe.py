@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from bench import published, record
 from bench.cards import DatasetCard
+from bench.clusters import Clusters
 from bench.protocols import Scored
 from bench.protocols.davis import Tracked
 from bench.record import Record
 from bench.rows import ConfusionRows
 from bench.samples import Samples
 from bench.schema import SCHEMA
+from bench.unlabelled import Grouped
 
 LARGEST_TABLE = 100
 """A confusion matrix of more classes than this is left to the rows file."""
@@ -22,7 +25,7 @@ LARGEST_TABLE = 100
 class Measured:
     """What a protocol found, and what it has to say about how."""
 
-    scored: Scored | Tracked
+    scored: Scored | Tracked | Grouped
     manifest: str
     """SHA-256 over the images and labels that were seen."""
     observed: dict[str, Any]
@@ -30,6 +33,8 @@ class Measured:
     solver: dict[str, Any]
     """About what decided the figure after it: library, version, device."""
     images_per_second: float | None = None
+    clusters: Callable[[], Clusters] | None = None
+    """The clusters of the first seed, for a protocol that has any; worked out when they are to be shown."""
 
 
 def describe(
@@ -43,7 +48,7 @@ def describe(
 ) -> Record:
     """The record of a measurement, all but its cost. `protocol` is the record's entry, preset included."""
     scored, card = measured.scored, samples.card
-    if isinstance(scored, Tracked):
+    if isinstance(scored, (Tracked, Grouped)):
         figures = scored.figures()
     else:
         figures = _confusion_figures(scored, card, protocol["preset"]["absent"])
@@ -58,6 +63,7 @@ def describe(
             "manifest": measured.manifest,
             "limited": limited,
             "layout": samples.layout,
+            **({} if samples.labelled else {"labelled": False}),
         },
         "protocol": protocol,
         "seeds": list(seeds),

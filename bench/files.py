@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -65,15 +66,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield new
         new.chmod(0o777 & ~_umask())
-        with suppress(FileNotFoundError):
-            path.rename(old)
-        new.rename(path)
+        _take_place(new, path, old)
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         if old.exists() and not path.exists():
             old.rename(path)
         raise
+
+
+def _take_place(new: Path, path: Path, old: Path) -> None:
+    """Move `new` to `path`, and what is there to `old`; again if another writer was faster."""
+    while True:
+        with suppress(FileNotFoundError):
+            path.rename(old)
+        try:
+            new.rename(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -13,7 +13,9 @@ from bench.engine import Engine
 from bench.files import write_with
 from bench.measure import look, score_observations, store_of
 from bench.observations import Observations
-from bench.presets import FIRST_SEED, ClusteringPreset, Plan, Settings
+from bench.plan import Plan, Settings
+from bench.presets import FIRST_SEED, ClusteringPreset
+from bench.protocols import Scored
 from bench.record import Record
 
 GAP_SEEDS = 20
@@ -51,4 +53,5 @@ def solver_gap(made: Record, plan: Plan, engine: Engine, settings: Settings) -> 
 def _mean_miou(observations: Observations, plan: Plan, engine: Engine, settings: Settings) -> float:
     assert isinstance(plan.preset, ClusteringPreset)
     scored = score_observations(plan, observations, engine, replace(settings, fresh=False), lambda message: None)
+    assert isinstance(scored, Scored)  # what has a published figure has labels
     return float(np.mean([metrics["mIoU"] for metrics in record.seed_metrics(scored.rows, plan.preset.absent)]))

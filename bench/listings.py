@@ -25,10 +25,52 @@ def read_listing(path: Path, kind: str, ending: str = "") -> Names:
     for name in ids:
         if name in seen:
             raise BadInput(f"{path} lists '{name}' twice", "Every image counts once; remove the repetition.")
-        if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
-            raise BadInput(f"{path}: '{name}' leads out of the data root", "Ids are names, not paths.")
+        require_below(name, str(path))
         seen.add(name)
     return Names.of(ids)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The lines of a table as column → text: separated by tabs, names in the first line, empty lines left out.
+
+    Raises BadInput, naming file and line, for a table without `id`, a line of another length, an id that is empty or
+    repeated, or a text that leads out of the data root.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not a text file", "It should hold one sample per line.") from error
+    names = lines[0].rstrip("\r").split("\t")
+    if "id" not in names or len(set(names)) != len(names):
+        raise BadInput(f"{path}:1: no column 'id'", "The first line names the columns, separated by tabs.")
+    rows: dict[str, dict[str, str]] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        cells = line.rstrip("\r").split("\t")
+        if cells == [""]:
+            continue
+        if len(cells) != len(names):
+            raise BadInput(f"{path}:{number}: {len(cells)} columns instead of {len(names)}", "Tabs separate them.")
+        row = dict(zip(names, cells, strict=True))
+        if not row["id"] or row["id"] in rows:
+            raise BadInput(f"{path}:{number}: the id '{row['id']}' is empty or there twice", "Every image counts once.")
+        for cell in cells:
+            require_below(cell, f"{path}:{number}")
+        rows[row["id"]] = row
+    if not rows:
+        raise BadInput(f"{path} lists no sample", "It should hold one sample per line.")
+    return list(rows.values())
+
+
+def evenly(number: int, most: int) -> list[int]:
+    """Up to `most` places of `number`, spread evenly."""
+    step = max(1.0, number / most)
+    return [int(i * step) for i in range(min(number, most))]
+
+
+def require_below(name: str, where: str) -> None:
+    """Raises BadInput for a name that would lead out of the data root."""
+    if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
+        raise BadInput(f"{where}: '{name}' leads out of the data root", "Ids are names, not paths.")
 
 
 def class_folders(path: Path) -> list[str]:

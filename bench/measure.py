@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench import classify, crf, dense, distance, kmeans, linear
+from bench import classify, clusters, crf, dense, distance, kmeans, linear, unlabelled
 from bench.centres import fit_all
 from bench.classify import Classifiers, decode_map
+from bench.clusters import Clusters
 from bench.describe import Measured
 from bench.engine import Engine
 from bench.errors import BadInput, Warn
@@ -28,7 +29,7 @@ from bench.linear import Training
 from bench.observations import Observations, observation_store
 from bench.observe import observation_recipe, observe
 from bench.plan import Plan, Settings, stage
-from bench.predictions import Map, paint_clusters, paint_masks
+from bench.predictions import Map, Maps, paint_clusters, paint_masks
 from bench.presets import (
     TRAINING_ENTRIES,
     ClusteringPreset,
@@ -47,21 +48,18 @@ from bench.protocols import linear as linear_protocol
 from bench.samples import Samples
 from bench.shards import ShardStore
 from bench.tables import Painted
+from bench.unlabelled import Grouped
 from bench.video import measure as video
+from bench.whitening import whiten
 
 CENTRES_VERSION = 1
 """Raised whenever the same observations would give other centres."""
-Maps = Callable[[int], Iterator[Map]]
-"""Seed's number → every image's map of class ids at its own size, in order."""
 
 
-def measure(
-    plan: Plan, engine: Engine, settings: Settings, warn: Warn, *, labelled: bool = True
-) -> tuple[Measured, Maps]:
+def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple[Measured, Maps]:
     """Carry the plan's protocol out; also returns how to paint its predictions.
 
-    Without `labelled`, images without labels are painted by what was found elsewhere (`bench.submission` says by which
-    protocols); what is measured then stands on nothing. Otherwise they raise BadInput.
+    Where a plan for a submission has no labels, what is measured stands on nothing.
     """
     if isinstance(plan.preset, LinearPreset):
         return _measure_linear(plan, plan.preset, engine, settings)
@@ -70,10 +68,10 @@ def measure(
     if isinstance(plan.preset, DensePreset):
         return _measure_dense(plan, plan.preset, engine, settings)
     if isinstance(plan.preset, DistancePreset):
-        return _measure_distance(plan, plan.preset, engine, settings, labelled=labelled)
+        return _measure_distance(plan, plan.preset, engine, settings)
     assert isinstance(plan.preset, SaliencyPreset)
     observations = look(plan, plan.samples, plan.preset, engine, settings)
-    if labelled:
+    if plan.samples.labelled:
         require_labels(bool(observations.counts.any()), plan.samples)
     scored = score_observations(plan, observations, engine, settings, warn)
     measured = Measured(
@@ -86,17 +84,19 @@ def measure(
             kmeans.use_gpu(engine.device.type),
         ),
         observations.meta.get("images_per_second"),
+        functools.partial(_clusters_of, plan.preset, observations, scored)
+        if isinstance(plan.preset, ClusteringPreset)
+        else None,
     )
-    return measured, lambda seed: _masks_of(plan, plan.preset.input, settings, observations, scored, seed)
+
+    def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
+        return _masks_of(plan, settings, observations, scored, seed, chosen)
+
+    return measured, maps
 
 
 def require_labels(any_label: bool, samples: Samples) -> None:
     """Raises BadInput where nothing could be counted."""
-    if not any_label and samples.entries[0].label is None:
-        raise BadInput(
-            f"{samples.card.id} {samples.split} has no labels to score against",
-            "Without labels there is no figure. `bench export` writes predictions of ImageNet-S's test for its server.",
-        )
     if not any_label:
         raise BadInput(
             f"no labelled pixel in any of the {len(samples)} images: all are {samples.card.labels.ignore}",
@@ -122,7 +122,7 @@ def look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, s
 
 def score_observations(
     plan: Plan, observations: Observations, engine: Engine, settings: Settings, warn: Warn
-) -> Scored:
+) -> Scored | Grouped:
     """What the plan's protocol makes of the observations."""
     assert isinstance(plan.preset, (ClusteringPreset, RetrievalPreset))
     resolved, classes = plan.preset.resolved(), plan.card.classes
@@ -132,13 +132,21 @@ def score_observations(
         return retrieval.score(bank, observations, resolved, classes)
     gpu = kmeans.use_gpu(engine.device.type)
     seen = functools.partial(look, plan, preset=plan.preset, engine=engine, settings=settings)
-    if plan.preset.fit is None:
-        return clustering.score(observations, resolved, plan.seeds, len(classes), gpu=gpu, warn=warn)
     fitted = observations if plan.support is None else seen(plan.support)
     matched = None if plan.matched is None else seen(plan.matched)
-    centres = _centres(plan, fitted, settings, gpu)
-    scored = clustering.score(observations, resolved, plan.seeds, len(classes), centres=centres, matched=matched)
-    scored.detail["fitted_on"] = _split_entry(plan.preset.fit, fitted) | {"centres_sha256": [*map(_sha256, centres)]}
+    centres = None if plan.preset.fit is None else _centres(plan, fitted, settings, gpu)
+    labels = clustering.assign(observations, resolved, plan.seeds, centres=centres, gpu=gpu, warn=warn)
+    scored: Scored | Grouped
+    if plan.grouped:
+        pixels = plan.preset.input[0] * plan.preset.input[1]
+        scored = unlabelled.group_images(observations, labels, plan.seeds, plan.preset.clusters, pixels)
+    elif centres is None or matched is None:
+        scored = clustering.score_labels(observations, labels, resolved, len(classes))
+    else:
+        scored = clustering.score_elsewhere(observations, labels, resolved, len(classes), centres, matched)
+    if centres is not None:
+        entry = _split_entry(str(plan.preset.fit), fitted)
+        scored.detail["fitted_on"] = entry | {"centres_sha256": [*map(_sha256, centres)]}
     if plan.preset.matched_on is not None:
         scored.detail["matched_on"] = _split_entry(plan.preset.matched_on, matched or observations)
     return scored
@@ -185,11 +193,34 @@ def _observed(observations: Observations) -> dict[str, Any]:
 
 
 def _masks_of(
-    plan: Plan, size: tuple[int, int], settings: Settings, observations: Observations, scored: Scored, seed: int
+    plan: Plan,
+    settings: Settings,
+    observations: Observations,
+    scored: Scored | Grouped,
+    seed: int,
+    chosen: Sequence[int] | None,
 ) -> Iterator[Map]:
-    packed = store_of(plan, plan.samples, settings).iterate_apart(plan.samples.keys)
-    assert scored.mask_classes is not None
-    return paint_masks(packed, size, observations.sizes, scored.mask_classes[seed], plan.card.labels.ignore)
+    """Each mask in its class; without labels in its cluster, counted from 1."""
+    assert isinstance(plan.preset, SaliencyPreset)
+    packed = store_of(plan, plan.samples, settings).iterate_apart(plan.samples.keys, chosen)
+    if isinstance(scored, Grouped):
+        cluster = scored.rows.seeds[seed].cluster.astype(np.int64)
+        painted = np.stack([cluster + 1, np.zeros_like(cluster)], axis=1)
+    else:
+        assert scored.mask_classes is not None
+        painted = scored.mask_classes[seed]
+    kept = slice(None) if chosen is None else list(chosen)
+    return paint_masks(packed, plan.preset.input, observations.sizes[kept], painted[kept], plan.card.labels.ignore)
+
+
+def _clusters_of(preset: ClusteringPreset, observations: Observations, scored: Scored | Grouped) -> Clusters:
+    """The first seed's clusters; typical is who lies in the middle of one, where they were made."""
+    labels = scored.rows.seeds[0].cluster if isinstance(scored, Grouped) else scored.rows.labels[0]
+    points = observations.prototypes
+    if preset.fit is None:
+        points = whiten(points, preset.whiten, lambda message: None)
+    mapping = None if isinstance(scored, Grouped) else scored.mappings[0]
+    return clusters.of_prototypes(labels, points, observations.areas == 0, preset.clusters, mapping)
 
 
 # --- the linear classifier ---
@@ -226,7 +257,29 @@ def _measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: 
         else {"algorithm": "none: the classifier came with the weights"},
         painted.meta.get("images_per_second"),
     )
-    return measured, lambda seed: map(decode_map, final(seed)[1].iterate_apart(plan.samples.keys))
+
+    def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
+        if chosen is None or preset.crf or plan.subject.classifier is not None:
+            return map(decode_map, final(seed)[1].iterate_apart(plan.samples.keys, chosen))
+        # which epoch would count was not known when all of them painted, so no map was kept
+        return _paint_again(plan, preset, features, seeds[seed].classifier, engine, settings, chosen)
+
+    return measured, maps
+
+
+def _paint_again(
+    plan: Plan,
+    preset: ImagePreset,
+    features: Callable[[], linear.Features],
+    classifiers: Classifiers,
+    engine: Engine,
+    settings: Settings,
+    chosen: Sequence[int] | None,
+) -> Iterator[Map]:
+    """One classifier's maps, of all images or of a few, in a pass of its own over just these."""
+    samples = plan.samples if chosen is None else plan.samples.only(chosen)
+    _, kept = _classify(replace(plan, samples=samples), preset, features, classifiers, engine, settings)
+    return map(decode_map, kept.iterate_apart(samples.keys))
 
 
 def _classify(
@@ -242,6 +295,7 @@ def _classify(
     """One pass over the plan's images with these classifiers, in parallel processes if a CRF refines them."""
     recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
     recipe |= {"protocol": plan.protocol} if isinstance(preset, DensePreset) else {}
+    recipe |= {} if plan.samples.labelled else {"labelled": False}
     recipe |= {"classifiers": classifiers.digest(), "crf": crf.RECIPE if refine else None}
     kept = classify.store(cache_folder(settings.cache), recipe)
     engine = replace(engine, progress=stage(settings, "dense CRF" if refine else "classifying"))
@@ -301,8 +355,14 @@ def _measure_dense(plan: Plan, preset: DensePreset, engine: Engine, settings: Se
     painters = dense.as_classifiers(centres)
     found, _ = _classify(plan, preset, features, painters, engine, settings)
     painted = [one[preset.grid] for one in found]
-    require_labels(any(len(table) for table in painted[0].counts), plan.samples)
-    scored = dense_protocol.score(painted, preset, len(plan.card.classes))
+    scored: Scored | Grouped
+    if not plan.grouped:
+        require_labels(any(len(table) for table in painted[0].counts), plan.samples)
+        scored = dense_protocol.score(painted, preset, len(plan.card.classes))
+    else:
+        same = dense.drawn_clusters(kept, plan.samples, centres)
+        scored = unlabelled.group_pixels(painted, same, plan.seeds, preset.clusters)
+    mappings = None if isinstance(scored, Grouped) else scored.mappings
     scored.detail["pixels"] = {"of": plan.subject.pixels_are, "drawn": drawn}
     measured = Measured(
         scored,
@@ -310,12 +370,14 @@ def _measure_dense(plan: Plan, preset: DensePreset, engine: Engine, settings: Se
         {"from_cache": len(plan.samples) - painted[0].meta["fresh"], "device": painted[0].meta.get("device")},
         kmeans.describe(preset.resolved(), drawn, gpu) | {"algorithm": "Lloyd, spherical"},
         painted[0].meta.get("images_per_second"),
+        lambda: clusters.of_pixels(painted[0].rows(), preset.clusters, mappings[0] if mappings else None),
     )
 
-    def maps(seed: int) -> Iterator[Map]:
-        _, own = _classify(plan, preset, features, painters.only(seed), engine, settings)
-        ids = map(decode_map, own.iterate_apart(plan.samples.keys))
-        return paint_clusters(ids, scored.mappings[seed], plan.card.labels.ignore)
+    def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
+        ids = _paint_again(plan, preset, features, painters.only(seed), engine, settings, chosen)
+        # without labels each cluster is painted as itself, counted from 1
+        shown = np.arange(1, preset.clusters + 1) if mappings is None else mappings[seed]
+        return paint_clusters(ids, shown, plan.card.labels.ignore)
 
     return measured, maps
 
@@ -323,9 +385,7 @@ def _measure_dense(plan: Plan, preset: DensePreset, engine: Engine, settings: Se
 # --- distance matching ---
 
 
-def _measure_distance(
-    plan: Plan, preset: DistancePreset, engine: Engine, settings: Settings, *, labelled: bool
-) -> tuple[Measured, Maps]:
+def _measure_distance(plan: Plan, preset: DistancePreset, engine: Engine, settings: Settings) -> tuple[Measured, Maps]:
     """Fill a bank with the labelled instances of one split, and let it vote on every pixel of another."""
     assert plan.support is not None
     features = functools.cache(lambda: plan.subject.pixels(engine.device))
@@ -337,7 +397,7 @@ def _measure_distance(
     recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
     kept = distance.painted_store(cache_folder(settings.cache), recipe, preset, bank)
     painted = distance.paint(features, bank, plan.samples, preset, kept, engine, gpu=gpu, fresh=fresh)
-    if labelled:
+    if plan.samples.labelled:
         require_labels(any(len(table) for table in painted.counts), plan.samples)
     scored = distance_protocol.score(painted, preset, len(plan.card.classes))
     entry = {"split": preset.bank, "images": bank.images, "entries": len(bank.classes), "manifest": bank.manifest}
@@ -349,7 +409,11 @@ def _measure_distance(
         _EXACT_SEARCH | {"device": "cuda" if gpu else "cpu"},
         painted.meta.get("images_per_second"),
     )
-    return measured, lambda seed: map(decode_map, kept.iterate_apart(plan.samples.keys))
+
+    def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
+        return map(decode_map, kept.iterate_apart(plan.samples.keys, chosen))
+
+    return measured, maps
 
 
 def _instance_store(plan: Plan, preset: DistancePreset, settings: Settings) -> ShardStore:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from bench.rows import Confusion
 
@@ -35,6 +36,23 @@ def mean_present(values: Float, axis: int) -> Float:
 def iou_of_sums(sums: Float) -> Float:
     """IoU in percent per class of ...×3C sums, as `from_sums` takes them; NaN for a class that occurs nowhere."""
     return class_iou(*np.split(np.asarray(sums, np.float64), 3, axis=-1))
+
+
+def image_iou(sums: sparse.csr_array, counted: Sequence[int] | None = None) -> Float:
+    """Per image the mean IoU, percent, over the classes that occur in its label or its prediction.
+
+    `sums` are N×3C: true positives, predicted and labelled pixels of every class. Only `counted` classes are taken in,
+    all by default. NaN for an image in which none of them occurs.
+    """
+    classes = sums.shape[1] // 3
+    kept = np.arange(classes) if counted is None else np.asarray(counted)
+    hit, predicted, labelled = (sums[:, part * classes + kept].astype(np.float64) for part in range(3))
+    union = sparse.csr_array(predicted + labelled - hit)
+    union.eliminate_zeros()
+    occurring = np.diff(union.indptr)
+    union.data = 100 / union.data
+    total = np.asarray((hit * union).sum(axis=1)).reshape(-1)
+    return np.divide(total, occurring, out=np.full(len(total), np.nan), where=occurring > 0)
 
 
 def from_sums(sums: Float, absent: str, counted: Sequence[int] | None = None) -> dict[str, Float]:

@@ -26,8 +26,9 @@ from bench.presets import (
     fingerprint,
     override,
 )
-from bench.samples import Samples
+from bench.samples import Samples, require_label_files
 from bench.subjects import Subject, find_model, find_samples, rename
+from bench.unlabelled import SUFFIX
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,6 +57,8 @@ class Settings:
     """Called with (what, images done, images in all), in training with a fourth, `note`."""
     save_predictions: Path | None = None
     """A folder for palette PNGs of class ids, one per image at its own size."""
+    save_examples: int | None = None
+    """So many of the best, of the worst and of each cluster's images are pictured in a folder beside the record."""
     warn: Callable[[str], None] | None = None
 
 
@@ -80,12 +83,23 @@ class Plan:
     published_recipe: bool
     variations: tuple[str, ...]
     modified: bool
+    grouped: bool
+    """Whether there are no labels, so that clusters are described instead of matched."""
 
 
 def make_plan(
-    model: str | Path | nn.Module, dataset: str, protocol: str, settings: Settings, warn: Callable[[str], None]
+    model: str | Path | nn.Module,
+    dataset: str,
+    protocol: str,
+    settings: Settings,
+    warn: Callable[[str], None],
+    *,
+    for_submission: bool = False,
 ) -> Plan:
-    """Resolve names, files and recipe, and check all that can be checked before the work begins."""
+    """Resolve names, files and recipe, and check all that can be checked before the work begins.
+
+    With `for_submission` images need no labels to get their classes, which others know (`bench.submission`).
+    """
     base, entries = _base_protocol(protocol)
     card = catalogue.dataset(dataset)
     default = card.protocols.preset(base)
@@ -100,10 +114,8 @@ def make_plan(
     split = card.default_split if settings.split is None else settings.split
     samples = _find_data(card, split, settings, cache, warn).first(settings.limit)
     card = samples.card  # some classes get their names from the tree
-    if isinstance(preset, ClusteringPreset) and preset.fit in (None, split):
-        require_enough(len(samples), preset.clusters)
-    if isinstance(preset, DensePreset):
-        require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
+    grouped = not (samples.labelled or for_submission)
+    _check_samples(base, preset, samples, grouped)
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
         subject = rename(subject, settings.name)
@@ -111,7 +123,7 @@ def make_plan(
     seeds, variations = _seeds(preset, settings), _variations(settings)
     if seeds != _seeds(default, Settings()):
         variations = (f"seeds{seeds[0]}x{len(seeds)}", *variations)
-    name, comparable = _published_form(base, preset, default, card)
+    name, comparable = (base + SUFFIX, default) if grouped else _published_form(base, preset, default, card)
     support = _find_support(card, preset, split, settings, cache, warn)
     if support is not None and isinstance(preset, ClusteringPreset):
         require_enough(len(support), preset.clusters)
@@ -133,11 +145,28 @@ def make_plan(
         name,
         preset,
         seeds,
-        fingerprint(base, resolved),
-        published_recipe=resolved in published_recipes,
+        fingerprint(name if grouped else base, resolved),
+        published_recipe=not grouped and resolved in published_recipes,
         variations=variations,
         modified=bool(variations) or resolved != comparable.resolved(),
+        grouped=grouped,
     )
+
+
+def _check_samples(base: str, preset: Preset, samples: Samples, grouped: bool) -> None:
+    """Raises BadInput for samples without the labels that the protocol needs, or too few to be clustered."""
+    if isinstance(preset, ClusteringPreset):
+        if grouped and preset.matched_on is not None:
+            raise BadInput(
+                f"{samples.card.id} {samples.split} has no labels to score against",
+                "`bench export` writes predictions for its server; --set matched_on=null only describes clusters.",
+            )
+        if preset.fit in (None, samples.split):
+            require_enough(len(samples), preset.clusters)
+    elif isinstance(preset, DensePreset):
+        require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
+    elif grouped:
+        require_label_files(samples, f"--protocol {base}")
 
 
 def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
@@ -215,10 +244,13 @@ def _find_support(
         assert preset.fit is not None
         return _find_data(card, preset.fit, settings, cache, warn)
     if isinstance(preset, (RetrievalPreset, DistancePreset)):
-        return _find_data(card, preset.bank, settings, cache, warn)
-    if isinstance(preset, LinearPreset) and preset.classifier == "trained":
-        return _find_data(card, preset.train, settings, cache, warn)
-    return None
+        found = _find_data(card, preset.bank, settings, cache, warn)
+    elif isinstance(preset, LinearPreset) and preset.classifier == "trained":
+        found = _find_data(card, preset.train, settings, cache, warn)
+    else:
+        return None
+    require_label_files(found, "what learns from them")
+    return found
 
 
 def _find_matched(
@@ -229,7 +261,7 @@ def _find_matched(
         return None
     assert preset.matched_on is not None
     matched = _find_data(card, preset.matched_on, settings, cache, warn)
-    if matched.entries[0].label is None:
+    if not matched.labelled:
         raise WrongName(
             f"{card.id} {preset.matched_on} has no labels to match clusters on",
             "Name a split that has some with --set matched_on=…",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,19 @@ if TYPE_CHECKING:
 
 Map = npt.NDArray[Any]
 """Class ids, H×W."""
+
+
+class Maps(Protocol):
+    """How the predictions of a run are painted."""
+
+    def __call__(self, seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
+        """Every image's map at its own size under the seed of this number, or those of the images at `chosen`.
+
+        They come in the images' order, so `chosen` must ascend.
+        """
+        ...
+
+
 ABOUT = "predictions.json"
 SEED_FOLDER = re.compile(r"^seed-(\d+)$")
 
@@ -59,16 +72,18 @@ def save(
     made: Record,
     card: DatasetCard,
     ids: Sequence[str],
-    maps: Callable[[int], Iterable[Map]],
+    maps: Maps,
     progress: Progress | None = None,
 ) -> None:
     """Write one PNG per image, `<id>.png`; of several seeds, each below `seed-<seed>/`.
 
-    The PNGs are encoded as the data set's labels are: palette indices, or RGB. `predictions.json` beside them
+    The PNGs are encoded as the data set's labels are: palette indices, or RGB. Without labels they hold cluster ids,
+    counted from 1, and 0 for what belongs to none; RGB if there are more than 255. `predictions.json` beside them
     says what made them. Each file is written atomically.
     """
     seeds = made["seeds"]
-    encode = encode_rgb if card.labels.encoding == "rgb" else functools.partial(encode_index, palette_of(card))
+    wide = card.labels.encoding == "rgb" or _highest(made) > 255
+    encode = encode_rgb if wide else functools.partial(encode_index, palette_of(card))
     total, done = len(ids) * max(1, len(seeds)), 0
     with ThreadPoolExecutor(default_workers(), "bench-writer") as pool:
         for number in range(max(1, len(seeds))):
@@ -80,6 +95,11 @@ def save(
                     progress(done, total)
     about = {key: made[key] for key in ("model", "dataset", "protocol", "seeds")}
     write_with(folder / ABOUT, lambda stream: stream.write(dumps(about).encode()))
+
+
+def _highest(made: Record) -> int:
+    """The highest cluster id of a run without labels; 0 with labels."""
+    return made["protocol"]["preset"]["clusters"] if made["dataset"].get("labelled") is False else 0
 
 
 def _write(folder: Path, encode: Callable[[Map], Image], named: tuple[str, Map]) -> None:

@@ -31,6 +31,8 @@ from bench.protocols import Scored
 from bench.rows import ConfusionRows, Rows
 from bench.schema import upgraded
 
+EXAMPLES = "examples.json"
+"""What the folder of pictures beside a record calls its own index, which is no record."""
 Record = dict[str, Any]
 
 _PACKAGES = (
@@ -149,15 +151,24 @@ def write(record: Record, rows: Rows, results: Path) -> Path:
 
     A file of another fingerprint is never replaced: then the name with the fingerprint in it is used.
     """
-    model, dataset = record["model"]["id"], record["dataset"]
-    folder = results / model / f"{dataset['id']}-{dataset['split']}"
-    path = _free_path(folder, record)
+    path = place(record, results)
     rows_path = path.with_name(path.name.removesuffix(".json") + ".rows.npz")
     rows.write(rows_path)
     complete = record | {"rows": {"file": rows_path.name, "sha256": sha256_file(rows_path)}}
     write_with(path, lambda stream: stream.write(dumps(complete).encode()))
     record.update(complete)
     return path
+
+
+def place(record: Record, results: Path) -> Path:
+    """The path below `results` that `write` gives a record."""
+    model, dataset = record["model"]["id"], record["dataset"]
+    return _free_path(results / model / f"{dataset['id']}-{dataset['split']}", record)
+
+
+def examples_folder(path: Path) -> Path:
+    """Where the pictures of the record at `path` lie."""
+    return path.with_name(path.name.removesuffix(".json") + ".examples")
 
 
 def dumps(value: Any) -> str:
@@ -216,7 +227,7 @@ class Stored:
 def read_all(results: Path) -> tuple[list[Stored], list[str]]:
     """All records below a folder, and a line for each JSON file that could not be read as one."""
     found, problems = [], []
-    for path in sorted(results.rglob("*.json")):
+    for path in sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES):
         try:
             found.append(Stored(path, read(path)))
         except BadInput as error:

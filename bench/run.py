@@ -7,17 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import predictions, record
-from bench.describe import complete, describe
+from bench import examples, predictions, record
+from bench.describe import Measured, complete, describe
 from bench.engine import Engine, choose_device
-from bench.errors import Warn, unknown_name
+from bench.errors import Warn, WrongName, unknown_name
 from bench.files import require_writable
 from bench.gap import solver_gap
 from bench.measure import device_name, measure
 from bench.parallel import default_workers
 from bench.plan import Plan, Settings, make_plan, stage
+from bench.predictions import Maps
 from bench.record import Record, Stored
-from bench.rows import Rows
 from bench.subjects import Subject
 
 if TYPE_CHECKING:
@@ -59,14 +59,23 @@ def perform(
 
     if results is not None:
         require_writable(Path(results), "record", "--results")
+    elif chosen.save_examples is not None:
+        raise WrongName("save_examples needs results: pictures lie beside the record", "Give results=FOLDER as well.")
     if chosen.save_predictions is not None:
         require_writable(Path(chosen.save_predictions), "predictions", "--save-predictions")
     plan = make_plan(model, dataset, protocol, chosen, warn)
-    made, rows = execute(plan, chosen, warn)
+    made, measured, maps = execute(plan, chosen, warn)
     made["warnings"] = warnings
     if results is None:
         return Stored(Path(), made)
-    return Stored(record.write(made, rows, Path(results)), made)
+    try:
+        if chosen.save_examples is not None:
+            folder = record.examples_folder(record.place(made, Path(results)))
+            step = stage(chosen, "writing examples")
+            made["examples"] = examples.save(folder, made, plan.samples, measured, maps, chosen.save_examples, step)
+    finally:  # pictures that fail cost no figure
+        path = record.write(made, measured.scored.rows, Path(results))
+    return Stored(path, made)
 
 
 def engine_for(settings: Settings, warn: Warn) -> Engine:
@@ -82,8 +91,8 @@ def engine_for(settings: Settings, warn: Warn) -> Engine:
     )
 
 
-def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Rows]:
-    """Measure, and put the record together. Returns the record and its rows."""
+def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Measured, Maps]:
+    """Measure, and put the record together. Returns it, what was measured, and how to paint its predictions."""
     started = time.perf_counter()
     engine = engine_for(settings, warn)
     measured, maps = measure(plan, engine, settings, warn)
@@ -113,7 +122,7 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
     }
     gap = solver_gap(made, plan, engine, settings)
     complete(made, cost | {"seconds": time.perf_counter() - started}, gap)
-    return made, measured.scored.rows
+    return made, measured, maps
 
 
 def _model_entry(subject: Subject) -> dict[str, Any]:

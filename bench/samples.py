@@ -7,10 +7,11 @@ import hashlib
 import io
 import operator
 import os
+import re
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from bench.cards import DatasetCard, Labels, Layout, SplitFiles
 from bench.errors import BadInput, WrongName, unknown_name
-from bench.listings import class_folders, read_listing
+from bench.listings import class_folders, read_listing, read_table
 from bench.packed import Keys
 from bench.parallel import prefetch
 
@@ -113,6 +114,13 @@ class Samples:
         return len(places) if one_each else sum(self.entries[place].images for place in places)
 
     @property
+    def labelled(self) -> bool:
+        """Whether any of them has a label file."""
+        if isinstance(self.entries, Files):
+            return self.entries.label is not None
+        return any(sample.label is not None for sample in self.entries)
+
+    @property
     def limited(self) -> bool:
         """Whether this is fewer images than the split has, by its list or by its publisher's count."""
         official = self.card.splits[self.split].size
@@ -124,6 +132,11 @@ class Samples:
             return self
         return replace(self, entries=self.entries[:limit], keys=self.keys[:limit], cut=True)
 
+    def only(self, chosen: Sequence[int]) -> Samples:
+        """The samples at these places."""
+        entries = tuple(self.entries[i] for i in chosen)
+        return replace(self, entries=entries, keys=tuple(self.keys[i] for i in chosen), cut=True)
+
 
 def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     """Find a split's files below `root`.
@@ -132,11 +145,15 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     list, or missing files (the first is named, all are counted).
     """
     layout, files, base = find_layout(card, split, root)
-    listing = base / files.list
-    ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix)
+    listing = _list_file(card, files, base)
+    entries: Sequence[Sample]
+    if files.listing == "table":
+        entries = tuple(_sample(row, files, base, listing) for row in read_table(listing))
+    else:
+        ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix)
+        entries = Files(ids, base, files.image, files.label)
     if card.class_folders is not None and files.listing == "folders":
         card = _with_names(card, listing)
-    entries = Files(ids, base, files.image, files.label)
     keys, missing = _find(entries)
     if missing:
         sample = entries[missing[0]]
@@ -146,6 +163,38 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
             f"Complete the data, or take the ids out of {listing}.",
         )
     return Samples(card, split, root, layout.name, entries, keys)
+
+
+def _list_file(card: DatasetCard, files: SplitFiles, base: Path) -> Path:
+    """A table lies beside its card, any other list in the data."""
+    beside = card.path.parent if files.listing == "table" and card.path is not None else base
+    return beside / files.list
+
+
+def _sample(row: Mapping[str, str], files: SplitFiles, base: Path, listing: Path) -> Sample:
+    image, label = (_filled(pattern, row, listing) if pattern else "" for pattern in (files.image, files.label))
+    if not image:
+        raise BadInput(f"{listing}: '{row['id']}' has no image", "Every line needs one; labels may be missing.")
+    return Sample(row["id"], base / image, base / label if label else None)
+
+
+def _filled(pattern: str, row: Mapping[str, str], listing: Path) -> str:
+    """A pattern with what the row has for the names in braces. Raises BadInput for a name that it lacks."""
+    names = re.findall(r"\{(\w+)\}", pattern)
+    if lacking := [name for name in names if name not in row]:
+        raise BadInput(f"{listing} has no column '{lacking[0]}', which the card's '{pattern}' names", "Correct one.")
+    if not all(row[name] for name in names):
+        return ""
+    return re.sub(r"\{(\w+)\}", lambda match: row[match[1]], pattern)
+
+
+def require_label_files(samples: Samples, what: str) -> None:
+    """Raises BadInput where `what` was asked of a split without labels."""
+    if not samples.labelled:
+        raise BadInput(
+            f"{samples.card.id} has no labels for {samples.split}, and {what} needs them",
+            "--protocol clustering and clustering-dense work without; they report what needs no labels.",
+        )
 
 
 def require_images(card: DatasetCard, what: str) -> None:
@@ -177,10 +226,10 @@ def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spli
         files = layout.splits.get(split)
         for prefix in layout.prefixes if files else ():
             assert files is not None
-            listing = root / prefix / files.list
+            listing = _list_file(card, files, root / prefix)
             if listing.is_dir() if files.listing == "folders" else listing.is_file():
                 return layout, files, root / prefix
-            tried.append(str(PurePosixPath(prefix) / files.list))
+            tried.append(str(listing) if files.listing == "table" else str(PurePosixPath(prefix) / files.list))
     if not tried:
         raise WrongName(f"no layout of {card.id} has the split '{split}'", f"See `bench show {card.id}`.")
     raise BadInput(
@@ -193,7 +242,7 @@ _STRETCH = 64
 """Samples whose files one task looks at."""
 
 
-def _find(entries: Files) -> tuple[Keys, list[int]]:
+def _find(entries: Sequence[Sample]) -> tuple[Keys, list[int]]:
     """The keys of samples, and the places of those that lack a file."""
     folder = functools.cache(Path.resolve)  # of files in the same few folders; forgotten with this call
 

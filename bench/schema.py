@@ -85,6 +85,8 @@ class _Record(_Entry):
     per_sequence: dict[str, dict[str, Number]] = {}
     confusion: _Confusion | None = None
     cluster_to_class: list[list[int]] = []
+    clusters: list[dict[str, Any]] = []
+    examples: dict[str, Any] = {}
     solver_gap: Number | None = None
     rows: _Rows | None = None
     created: str = ""

@@ -30,7 +30,7 @@ from bench.predictions import ABOUT, seed_folders
 from bench.presets import fingerprint
 from bench.protocols import Scored, imagenet_s
 from bench.record import Stored
-from bench.samples import Label, Sample, Samples, read_ids, read_label, require_classes
+from bench.samples import Label, Sample, Samples, read_ids, read_label, require_classes, require_label_files
 from bench.subjects import UNKNOWN, find_samples
 from bench.tables import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
 from bench.video.score import measure_masks
@@ -69,6 +69,7 @@ def score_folder(
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
     samples = samples.first(settings.limit)
     card = samples.card
+    require_label_files(samples, "scoring")
     sets = seed_folders(folder)
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")

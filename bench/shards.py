@@ -80,11 +80,15 @@ class ShardStore:
         """Keep what is known of the pass that filled this store."""
         write_with(self.folder / "meta.json", lambda stream: stream.write(json.dumps(meta).encode()))
 
-    def iterate_apart(self, keys: Sequence[bytes]) -> Iterator[npt.NDArray[Any]]:
-        """What lies apart of each of `keys`, in order, one shard in memory at a time."""
+    def iterate_apart(self, keys: Sequence[bytes], chosen: Sequence[int] | None = None) -> Iterator[npt.NDArray[Any]]:
+        """What lies apart of each of `keys`, or of those at `chosen`, in order, one shard in memory at a time."""
+        wanted = None if chosen is None else frozenset(chosen)
         for shard, members in shards(keys):
-            rows = self.load_apart(shard)
-            yield from (rows[key] for key in members)
+            places = enumerate(members, start=shard * SHARD)
+            mine = [key for i, key in places if wanted is None or i in wanted]
+            if mine:
+                rows = self.load_apart(shard)
+                yield from (rows[key] for key in mine)
 
     def fill(
         self,

@@ -1,10 +1,13 @@
+import functools
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench import catalogue
+from bench.cli import main
 from bench.errors import BadInput, WrongName
 from bench.samples import check_sizes, open_split, read_image, read_label
 
@@ -129,6 +132,21 @@ def test_grey_and_palette_images_become_rgb(tmp_path):
         Image.new(mode, (5, 4)).save(path)
         array, _ = read_image(path)
         assert array.shape == (4, 5, 3) and array.dtype == np.uint8
+
+
+@pytest.mark.parametrize("what", ["sets/val.txt", "images"])
+def test_what_may_not_be_read_is_named_without_a_traceback(root, what, monkeypatch, capsys):
+    def refuse(path, *arguments, real, **more):
+        if str(path).startswith(str(root / what)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **more)
+
+    for method in ("read_bytes", "read_text"):
+        monkeypatch.setattr(Path, method, functools.partialmethod(refuse, real=getattr(Path, method)))
+    with pytest.raises(SystemExit) as left:
+        main(["show", "pascal-voc", "--data-root", str(root)])
+    said = capsys.readouterr().err
+    assert left.value.code == 4 and what in said and "Permission denied" in said and "Traceback" not in said
 
 
 def test_real_voc_files_are_read(realdata):

@@ -20,6 +20,7 @@ from bench.cli.completion import completion
 from bench.cli.doctor import doctor
 from bench.cli.download import download
 from bench.cli.export import export
+from bench.cli.init_dataset import init_dataset
 from bench.cli.listing import list_, show
 from bench.cli.priors import priors
 from bench.cli.report import report
@@ -35,6 +36,7 @@ Examples:
   bench run --model ./checkpoint.pth.tar        any checkpoint of this architecture
   bench download pascal-voc                     a card's files: resumed, verified, unpacked
   bench score predictions --dataset pascal-voc  PNGs that any program made
+  bench init-dataset ~/photos                   a card of a folder of images and masks, for bench run
   bench report --format pwc                     the paper's table beside what was measured
   bench compare A B                             two records on the same images: difference, interval, p
 """
@@ -52,7 +54,7 @@ def cli(context: click.Context, debug: bool) -> None:
 
 
 for _command in (
-    run, score, report, check, compare, export, list_, show, download, priors, train, doctor, completion,
+    run, score, report, check, compare, export, list_, show, init_dataset, download, priors, train, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -147,26 +147,35 @@ def _results(folder: Path) -> Table:
 @click.argument("name", metavar="ID|CARD", shell_complete=ids("models", "datasets"))
 @data_root_option
 @click.option("--split", shell_complete=splits, help="Split to open samples of. [default: the data set's own]")
-@click.option("--samples", type=click.IntRange(0, 100), default=5, show_default=True, help="Samples to open.")
-def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int) -> int:
+@click.option("--samples", type=click.IntRange(0, 100), help="Samples to open. [default: 5, in pictures 12]")
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Draw a contact sheet of a data set's samples, .png or .jpg, labels in colour.",
+)
+def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int | None, pictures: Path | None) -> int:
     """Show a model, a data set (opening real samples) or a protocol."""
     from bench import catalogue
     from bench.cards import is_model_card
     from bench.errors import unknown_name
     from bench.presets import PRESETS
 
-    if name in catalogue.models():
+    if pictures is not None and pictures.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise click.UsageError("--pictures must end in .png or .jpg")
+    is_file = catalogue.looks_like_path(name) and name not in catalogue.datasets()
+    of_model = name in catalogue.models() or (is_file and is_model_card(Path(name).expanduser()))
+    if pictures is not None and (of_model or (name in PRESETS and name not in catalogue.datasets())):
+        raise click.UsageError("--pictures is for data sets")
+    if of_model:
         _show_model(catalogue.model(name))
     elif name in PRESETS or name in catalogue.datasets():  # davis is both
         if name in catalogue.datasets():
-            _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
-        if name in PRESETS:
+            _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures)
+        if name in PRESETS and pictures is None:
             _show_protocol(name, title=name in catalogue.datasets())
-    elif catalogue.looks_like_path(name):
-        if is_model_card(Path(name).expanduser()):
-            _show_model(catalogue.model(name))
-        else:
-            _show_dataset(catalogue.dataset(name), name, data_root, split, samples)
+    elif is_file:
+        _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures)
     else:
         known = [*catalogue.models(), *catalogue.datasets(), *PRESETS]
         raise unknown_name("model, data set or protocol", name, known, "bench list models")
@@ -205,7 +214,29 @@ def _show_model(card: ModelCard) -> None:
     echo_table(rows)
 
 
-def _show_dataset(card: DatasetCard, name: str, data_root: tuple[str, ...], split: str | None, count: int) -> None:
+def _show_dataset(
+    card: DatasetCard,
+    name: str,
+    data_root: tuple[str, ...],
+    split: str | None,
+    count: int | None,
+    pictures: Path | None,
+) -> None:
+    echo_table(_card_rows(card))
+    if count == 0 and pictures is None:
+        return
+    samples = _open_samples(card, name, data_root, split, required=pictures is not None)
+    if samples is None:
+        return
+    if count != 0:
+        _show_samples(samples.first(5 if count is None else count), len(samples))
+    if pictures is None:
+        click.echo(f"\nbench show {name} --pictures sheet.png draws them")
+    else:
+        _draw_sheet(samples, count or 12, pictures)
+
+
+def _card_rows(card: DatasetCard) -> list[tuple[str, str]]:
     rows = [("id", card.id), ("title", card.title), ("about", card.description), ("licence", card.licence)]
     what = "sequences" if card.kind == "video" else "images"
     rows += [
@@ -231,13 +262,24 @@ def _show_dataset(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
             ("classes", ", ".join(f"{i} {c}" for i, c in enumerate(card.classes))),
             ("ignored", str(card.labels.ignore)),
         ]
-    echo_table(rows)
-    if count:
-        _show_samples(card, name, data_root, split, count)
+    elif not card.labelled:
+        rows += [("labels", "none: bench run clusters, and reports what needs no labels")]
+    return rows
 
 
-def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], split: str | None, count: int) -> None:
-    """Open real samples and print what is in them."""
+def _draw_sheet(samples: Samples, count: int, path: Path) -> None:
+    from bench.files import display
+    from bench.pictures import write_picture
+    from bench.sheet import contact_sheet
+
+    write_picture(path.expanduser(), contact_sheet(samples, count))
+    click.echo(f"\nwrote {display(path.expanduser())}")
+
+
+def _open_samples(
+    card: DatasetCard, name: str, data_root: tuple[str, ...], split: str | None, *, required: bool
+) -> Samples | None:
+    """The samples of a split; None, and a word about it, where nobody said where they lie and they are not needed."""
     from bench.cli.progress import progress_bar
     from bench.files import cache_folder
     from bench.subjects import NoDataRoot, find_samples
@@ -246,17 +288,21 @@ def _show_samples(card: DatasetCard, name: str, data_root: tuple[str, ...], spli
     try:
         with progress_bar() as progress:
             step = (lambda done, total: progress("writing shapes", done, total)) if progress else None
-            samples = find_samples(
-                card, split or card.default_split, roots.get(name, roots.get("")), cache_folder(), step
-            )
+            return find_samples(card, split or card.default_split, roots.get(name, roots.get("")), cache_folder(), step)
     except NoDataRoot as error:
+        if required:
+            raise
         click.echo(f"no samples shown: {error}", err=True)
-        return
-    click.echo(f"\n{len(samples)} samples in {samples.split} at {samples.root} ({samples.layout})")
-    if card.kind == "video":
-        echo_table([("SEQUENCE", "FRAMES", "SIZE", "OBJECTS IN THE FIRST FRAME"), *_video_rows(samples.first(count))])
+        return None
+
+
+def _show_samples(samples: Samples, of: int) -> None:
+    """Open samples and print what is in them."""
+    click.echo(f"\n{of} samples in {samples.split} at {samples.root} ({samples.layout})")
+    if samples.card.kind == "video":
+        echo_table([("SEQUENCE", "FRAMES", "SIZE", "OBJECTS IN THE FIRST FRAME"), *_video_rows(samples)])
     else:
-        echo_table([("ID", "SIZE", "LABELS (SHARE OF PIXELS)"), *_image_rows(samples.first(count))])
+        echo_table([("ID", "SIZE", "LABELS (SHARE OF PIXELS)"), *_image_rows(samples)])
 
 
 def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:

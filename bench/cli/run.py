@@ -11,7 +11,15 @@ import click
 
 from bench.cells import one_line
 from bench.cli.completion import ids, protocols, splits
-from bench.cli.settings import cache_option, data_root_option, data_roots, parse_entries, results_folder, results_option
+from bench.cli.settings import (
+    cache_option,
+    data_root_option,
+    data_roots,
+    echo_table,
+    parse_entries,
+    results_folder,
+    results_option,
+)
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -89,6 +97,12 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Write each image's predicted classes as a palette PNG; `bench score DIR` scores such folders.",
+)
+@click.option(
+    "--save-examples",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="Picture the N best and worst images and N of each cluster, in a folder beside the record.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
@@ -223,6 +237,8 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     return stored.record
 
 
+_CLUSTERS = 30
+"""So many clusters' sizes are printed."""
 _NAMES = {
     "mIoU": "mIoU",
     "pixel_accuracy": "pixel accuracy",
@@ -238,6 +254,11 @@ _NAMES = {
     "JF_mean": "J&F mean",
     "mIoU_last_epoch": "mIoU, last epoch",
     "mIoU_without_crf": "mIoU without CRF",
+    "seed_ari": "ARI between seeds",
+    "seed_nmi": "NMI between seeds",
+    "cluster_evenness": "cluster evenness",
+    "largest_cluster": "largest cluster",
+    "salient_share": "salient pixels",
 }
 
 
@@ -263,7 +284,27 @@ def print_record(record: Record, path: str) -> None:
             + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
         )
     click.echo(f"  labels seen: {one_line(record['model']['supervision'])}")
+    if record["dataset"].get("labelled") is False:
+        _print_clusters(record)
     click.echo(f"  record: {path}")
+    if entry := record.get("examples"):
+        page = "" if record["dataset"].get("labelled", True) else "/index.html"
+        click.echo(f"  examples: {Path(path).parent / entry['folder']}{page}")
+
+
+def _print_clusters(record: Record) -> None:
+    """Without labels: how large the first seed's clusters are, and what the figures are not."""
+    first = record["clusters"][0]
+    order = sorted(range(len(first["images"])), key=lambda k: (-first["images"][k], -first["pixels"][k]))
+    pixels = sum(first["pixels"]) or 1
+    rows = [(f"    {k}", str(first["images"][k]), f"{100 * first['pixels'][k] / pixels:.1f} %") for k in order]
+    click.echo("  no labels: nothing here says how good the clusters are, or compares with a figure that needed labels")
+    click.echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
+    echo_table([("    CLUSTER", "IMAGES", "PIXELS"), *rows[:_CLUSTERS]])
+    if len(rows) > _CLUSTERS:
+        click.echo(f"    … and {len(rows) - _CLUSTERS} smaller ones")
+    if "examples" not in record:
+        click.echo("  --save-examples 6 makes a page of example images of each")
 
 
 def _size(dataset: dict[str, Any]) -> str:

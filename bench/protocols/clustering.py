@@ -29,26 +29,31 @@ def score(
     seeds: Sequence[int],
     num_classes: int,
     *,
-    centres: Sequence[Points] | None = None,
-    matched: Observations | None = None,
     gpu: bool = False,
     warn: Warn = lambda message: None,
 ) -> Scored:
-    """Cluster the prototypes once per seed and count. `preset` is a resolved clustering preset.
+    """Cluster the prototypes as `assign` does, and count."""
+    labels = assign(observations, preset, seeds, gpu=gpu, warn=warn)
+    return score_labels(observations, labels, preset, num_classes)
 
-    With `centres`, K×D a seed, each image joins the nearest one, and nothing is clustered. With `matched` as well,
-    the clusters take the classes that they have on those observations.
+
+def assign(
+    observations: Observations,
+    preset: dict[str, Any],
+    seeds: Sequence[int],
+    *,
+    centres: Sequence[Points] | None = None,
+    gpu: bool = False,
+    warn: Warn = lambda message: None,
+) -> list[Labels]:
+    """Cluster the prototypes once per seed: N cluster ids each. `preset` is a resolved clustering preset.
+
+    With `centres`, K×D a seed, each image joins the nearest one, and nothing is clustered.
     """
-    if centres is None:
-        points = whiten(observations.prototypes, preset["whiten"], warn)
-        labels = [cluster(points, preset, seed, gpu=gpu) for seed in seeds]
-        return score_labels(observations, labels, preset, num_classes)
-    labels = [nearest(own, observations.prototypes) for own in centres]
-    if matched is None:
-        return score_labels(observations, labels, preset, num_classes)
-    elsewhere = [nearest(own, matched.prototypes) for own in centres]
-    mappings, detail = match_labels(matched, elsewhere, preset, num_classes)
-    return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
+    if centres is not None:
+        return [nearest(own, observations.prototypes) for own in centres]
+    points = whiten(observations.prototypes, preset["whiten"], warn)
+    return [cluster(points, preset, seed, gpu=gpu) for seed in seeds]
 
 
 def score_labels(
@@ -56,6 +61,20 @@ def score_labels(
 ) -> Scored:
     """Confusion rows from given cluster ids, one array of N ids per seed, matched on these images."""
     mappings, detail = match_labels(observations, labels, preset, num_classes)
+    return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
+
+
+def score_elsewhere(
+    observations: Observations,
+    labels: Sequence[Labels],
+    preset: dict[str, Any],
+    num_classes: int,
+    centres: Sequence[Points],
+    matched: Observations,
+) -> Scored:
+    """As `score_labels`, but clusters take the classes that they have on the `matched` observations."""
+    elsewhere = [nearest(own, matched.prototypes) for own in centres]
+    mappings, detail = match_labels(matched, elsewhere, preset, num_classes)
     return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
 
 

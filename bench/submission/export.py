@@ -69,10 +69,10 @@ def export_run(
     require_server(catalogue.dataset(dataset))
     require_writable(out.parent, "submission", "--out")
     warn = settings.warn or (lambda message: None)
-    plan = make_plan(model, dataset, protocol, replace(settings, num_seeds=1), warn)
+    plan = make_plan(model, dataset, protocol, replace(settings, num_seeds=1), warn, for_submission=True)
     _require_classes_elsewhere(plan, ids)
     track = _track(plan, track)
-    measured, maps = measure(plan, engine_for(settings, warn), settings, warn, labelled=False)
+    measured, maps = measure(plan, engine_for(settings, warn), settings, warn)
     scored = measured.scored
     assert isinstance(scored, Scored)
     painted, match = maps(0), None
@@ -97,7 +97,7 @@ def _require_classes_elsewhere(plan: Plan, ids: Ids) -> None:
         return
     if not isinstance(preset, ClusteringPreset):
         raise WrongName(f"{plan.protocol} makes no submission", "Use --protocol clustering or distance-matching.")
-    if plan.matched is None and plan.samples.entries[0].label is None:
+    if plan.matched is None and not plan.samples.labelled:
         raise WrongName(
             f"{plan.samples.split} has no labels to match clusters on",
             "Name the split to match on with --set matched_on=val, and the one to cluster with --set fit=train.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -13,7 +12,7 @@ from bench.engine import Engine
 from bench.errors import Warn
 from bench.files import cache_folder
 from bench.plan import Plan, Settings, stage
-from bench.predictions import Map
+from bench.predictions import Maps
 from bench.presets import DavisPreset
 from bench.protocols.davis import METRICS, Tracked
 from bench.shards import ShardStore
@@ -23,7 +22,7 @@ from bench.video.track import Tracks, masks, track, tracking_store
 
 def measure_video(
     plan: Plan, preset: DavisPreset, engine: Engine, settings: Settings, warn: Warn
-) -> tuple[Measured, Callable[[int], Iterator[Map]]]:
+) -> tuple[Measured, Maps]:
     """Carry the protocol out; also returns how to paint its predictions."""
     engine.batch_size = 1  # and the record says so
     subject, store = plan.subject, store_of(plan, preset, settings)
@@ -44,7 +43,7 @@ def measure_video(
         algorithm | {"algorithm": "label propagation"},
         tracks.meta.get("images_per_second"),
     )
-    return measured, lambda seed: masks(plan.samples, store)
+    return measured, lambda seed, chosen=None: masks(plan.samples, store, chosen)
 
 
 def store_of(plan: Plan, preset: DavisPreset, settings: Settings) -> ShardStore:

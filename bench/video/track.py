@@ -120,11 +120,19 @@ def frame_rows(samples: Samples, items: Sequence[Item]) -> FrameRows:
     return FrameRows(tuple(ids), frame.astype(np.int32), number.astype(np.int32), similarity, accuracy)
 
 
-def masks(samples: Samples, store: ShardStore) -> Iterator[Image8]:
-    """The predicted ids of every frame of every sequence in order, H×W; the first frame's are the annotation's."""
-    for packed in store.iterate_apart(samples.keys):
-        for picture in _unpack(packed):
-            yield cv2.imdecode(picture, cv2.IMREAD_UNCHANGED)  # type: ignore[misc]
+def masks(samples: Samples, store: ShardStore, chosen: Sequence[int] | None = None) -> Iterator[Image8]:
+    """The predicted ids of every frame of every sequence, or of the frames at `chosen` of all, in order, H×W.
+
+    The first frame's are the annotation's.
+    """
+    ends = np.cumsum([video.images for video in videos_of(samples)])
+    wanted = np.arange(ends[-1]) if chosen is None else np.asarray(chosen, np.int64)
+    homes = np.searchsorted(ends, wanted, side="right")
+    videos = np.unique(homes).tolist()
+    for video, packed in zip(videos, store.iterate_apart(samples.keys, videos), strict=True):
+        pictures = _unpack(packed)
+        for frame in wanted[homes == video] - ends[video]:  # counted back from the sequence's end
+            yield cv2.imdecode(pictures[frame], cv2.IMREAD_UNCHANGED)  # type: ignore[misc]
 
 
 def _pack(pictures: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,148 @@
+"""`bench init-dataset`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.settings import echo_table
+
+if TYPE_CHECKING:
+    from bench.discover.card import Findings
+
+VALUES = 40
+"""So many label values are printed."""
+_EPILOG = """\b
+Examples:
+  bench init-dataset ~/photos                   a card of images and masks, beside you
+  bench init-dataset ~/photos --out cards/photos.toml --id photos
+  bench init-dataset --template > my-data.toml  a card to fill in, every key explained
+"""
+
+
+@click.command(name="init-dataset", epilog=_EPILOG)
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The card. [default: ./<id>.toml]")
+@click.option("--id", "name", help="The card's id. [default: the folder's name]")
+@click.option("--every", is_flag=True, help="Open every mask, not 5000 spread evenly over larger folders.")
+@click.option("--without-labels", is_flag=True, help="Leave the masks aside: a card of images alone.")
+@click.option("--force", is_flag=True, help="Replace a card that is there.")
+@click.option("--template", is_flag=True, help="Print a card that explains every key, and stop.")
+def init_dataset(
+    folder: Path | None,
+    out: Path | None,
+    name: str | None,
+    every: bool,
+    without_labels: bool,
+    force: bool,
+    template: bool,
+) -> int:
+    """Look at a FOLDER of images and masks and write a data-set card.
+
+    Recognised are folders (images/ and labels/, masks/, annotations/, …), names (x.jpg beside x.png or x_mask.png),
+    train/val/test folders, lists as in PASCAL VOC, and images without masks. Lists of ids and paths are written beside
+    the card.
+    """
+    from bench import catalogue
+    from bench.cli.progress import progress_bar
+    from bench.discover.card import card_id, discover, write
+
+    if template:
+        click.echo((catalogue.folder("datasets") / catalogue.TEMPLATE).read_text(encoding="utf-8"), nl=False)
+        return 0
+    if folder is None:
+        raise click.UsageError("Missing argument 'FOLDER'.")
+    folder = folder.expanduser()
+    own = card_id(folder, name)
+    path = (out or Path(f"{own}.toml")).expanduser()
+    if path.suffix != ".toml":
+        raise click.UsageError("--out must end in .toml")
+    with progress_bar() as show:
+        step = partial(show, "looking at masks") if show else None
+        found = discover(folder, every=every, labels=not without_labels, progress=step)
+    written = write(found, path, own, force=force)
+    _print(found, written)
+    return 0
+
+
+def _print(found: Findings, written: list[Path]) -> None:
+    """What was found, what to check, and what to do next."""
+    from bench.files import display
+
+    echo_table(list(_facts(found)))
+    checks = list(_checks(found))
+    if checks:
+        click.echo("\nto check:")
+        for line in checks:
+            click.echo(f"  - {line}")
+    card = display(written[0])
+    shown = card if "/" in card else f"./{card}"
+    click.echo(f"\nwrote {', '.join(display(path) for path in written)}")
+    click.echo(f"  bench show {shown} --pictures sheet.png")
+    click.echo(f"  bench run --dataset {shown} --model MODEL")
+
+
+def _facts(found: Findings) -> Iterator[tuple[str, str]]:
+    tree, survey, proposal = found.tree, found.survey, found.proposal
+    for split, pairs in found.splits.items():
+        what = "pairs of image and mask" if pairs[0].label is not None else "images without masks"
+        yield (
+            "split",
+            f"{split}: {len(pairs)} {what}, {pairs[0].image}"
+            + (f" with {pairs[0].label} first" if pairs[0].label else " first"),
+        )
+    if tree.lists:
+        yield "lists", ", ".join(tree.lists)
+    yield "sizes", _sizes(found)
+    if proposal is None:
+        return
+    yield (
+        "labels",
+        {"index": "8-bit", "rgb": "RGB, id = R + 256·G"}[survey.encoding]
+        + (", with a palette" if survey.palette else ""),
+    )
+    names = dict(zip(proposal.values, proposal.classes, strict=True))
+    pixels = survey.pixels.total()
+    known = sorted({*survey.pixels, *proposal.values})
+    for value in known[:VALUES]:
+        share = f"{100 * survey.pixels[value] / pixels:.2f} % of the pixels"
+        held = f"{share}, in {survey.masks[value]} of {survey.usable} masks" if survey.pixels[value] else "in no mask"
+        yield f"  {value}", f"{names.get(value, 'ignored')}: {held}"
+    if len(known) > VALUES:
+        yield "  …", f"and {len(known) - VALUES} more, up to {known[-1]}"
+    if proposal.mapped:
+        yield "map", f"values with gaps stand for the classes 0 to {len(proposal.classes) - 1}, in this order"
+    if found.names:
+        yield "names from", found.names.file
+
+
+def _sizes(found: Findings) -> str:
+    sizes = found.survey.sizes
+    shown = ", ".join(f"{w}×{h} ({count})" for (h, w), count in sizes.most_common(3))
+    return f"{len(sizes)}: {shown}" + (", …" if len(sizes) > 3 else "")
+
+
+def _checks(found: Findings) -> Iterator[str]:
+    from bench.discover.card import examples_of
+    from bench.discover.masks import EXPLAINED
+
+    tree, survey = found.tree, found.survey
+    if survey.looked_at < survey.of:
+        yield f"{survey.looked_at} of {survey.of} were opened: a value in none of them is not in the card (--every)"
+    for why, files in survey.unusable.items():
+        yield f"left out: {len(files)}, {EXPLAINED[why]} ({examples_of(files)})"
+    for what, files in (
+        ("images have no mask", tree.lone_images),
+        ("masks have no image", tree.lone_masks),
+        ("images are in no list", tree.unlisted),
+    ):
+        if files:
+            yield f"left out: {len(files)} {what} ({examples_of(files)})"
+    yield from tree.notes
+    if found.proposal is not None:
+        yield from found.proposal.checks
+    yield "licence, title, and the number of clusters in the card"

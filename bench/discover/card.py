@@ -1,0 +1,221 @@
+"""Card: what was found in a folder, written as a data-set card with its list files beside it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bench import catalogue
+from bench.cards import ID_PATTERN, DatasetCard, first_problem
+from bench.discover.classes import Proposal, id_ranges, propose
+from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, look_like_masks, survey
+from bench.discover.names import Names, find_names
+from bench.discover.tree import WHOLE, Pair, Tree, look_at
+from bench.errors import BadInput, WrongName
+from bench.files import write_with
+from bench.parallel import Progress
+
+SIDES = (64, 512)
+"""The proposed input's side, in pixels, lies between these."""
+STEP = 32
+"""And is a multiple of this."""
+CLUSTERS = 20
+"""Proposed where no classes are known, if there are ten times as many images."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a folder holds, and what a card of it would say."""
+
+    folder: Path
+    tree: Tree
+    survey: Survey
+    names: Names | None
+    proposal: Proposal | None
+    """None without labels."""
+    splits: dict[str, tuple[Pair, ...]]
+    """As the list files have them: without what cannot be used."""
+
+    @property
+    def default_split(self) -> str:
+        """What a run evaluates on: `val`, else `test`, else the first; one with labels before one without."""
+        order = sorted(self.splits, key=lambda name: (name != WHOLE, name != "test"))
+        labelled = [name for name in order if self.splits[name][0].label is not None]
+        return (labelled or order)[0]
+
+
+def discover(folder: Path, *, every: bool = False, labels: bool = True, progress: Progress | None = None) -> Findings:
+    """Look at a folder; of more than 5000 pairs, so many spread evenly, unless `every` is set.
+
+    Without `labels` the masks are left alone. Raises BadInput where there is nothing to write a card of.
+    """
+    tree = look_at(folder)
+    pairs = [pair for members in tree.splits.values() for pair in members]
+    if not labels:
+        pairs = [Pair(pair.id, pair.image, None) for pair in pairs]
+    found = survey(folder, pairs, None if every else LOOKED_AT, progress)
+    _require_usable(folder, tree, found, labels)
+    splits = {
+        split: tuple(
+            Pair(pair.id, pair.image, pair.label if labels else None)
+            for pair in members
+            if pair.image not in found.left_out
+        )
+        for split, members in tree.splits.items()
+    }
+    splits = {split: members for split, members in splits.items() if members}
+    names = find_names(folder, tree.texts)
+    proposal = propose(found, names) if found.encoding else None
+    return Findings(folder, tree, found, names, proposal, splits)
+
+
+def _require_usable(folder: Path, tree: Tree, found: Survey, labels: bool) -> None:
+    """Raises BadInput where masks were meant to be there and none can be used, or no image can."""
+    if labels and tree.labelled and not found.encoding:
+        why, files = max(found.unusable.items(), key=lambda entry: len(entry[1]))
+        raise BadInput(
+            f"no mask in {folder} can be used; {len(files)} of {found.looked_at} ({files[0]} first): {EXPLAINED[why]}",
+            "Convert them, or leave them aside with --without-labels.",
+        )
+    if found.looked_at == len(found.left_out):
+        why, files = max(found.unusable.items(), key=lambda entry: len(entry[1]))
+        raise BadInput(f"no image in {folder} can be used; {files[0]} first: {EXPLAINED[why]}", "Fetch them again.")
+    images = [pair.image for pairs in tree.splits.values() for pair in pairs]
+    if labels and not tree.labelled and not tree.lone_masks and look_like_masks(folder, images):
+        raise BadInput(
+            f"{folder} holds {len(images)} pictures that look like masks ({images[0]} first) and no image",
+            "Give the folder above, which holds the images as well. If these are the images, say --without-labels.",
+        )
+    if labels and not tree.labelled and tree.lone_masks:
+        image = next(iter(tree.splits.values()))[0].image
+        raise BadInput(
+            f"{folder} holds {len(tree.lone_masks)} masks ({tree.lone_masks[0]} first) and none has the name of an "
+            f"image ({image} first)",
+            "Name each mask as its image, or leave them aside with --without-labels.",
+        )
+
+
+def card_id(folder: Path, given: str | None) -> str:
+    """The card's id: as given, else from the folder's name. Raises WrongName for one that cannot be or is taken."""
+    if given is not None:
+        if not re.fullmatch(ID_PATTERN, given):
+            raise WrongName(f"'{given}' cannot be a card's id", "Use lower case letters, digits and . _ + - only.")
+        if given in catalogue.datasets():
+            raise WrongName(f"'{given}' is a built-in card's id", "Give yours a name of its own with --id.")
+        return given
+    stem = re.sub(r"[^a-z0-9._+-]+", "-", folder.resolve().name.lower()).strip("-.+_")[:60] or "data"
+    return f"my-{stem}" if stem in catalogue.datasets() else stem
+
+
+def write(found: Findings, path: Path, name: str, *, force: bool = False) -> list[Path]:
+    """Write a card to `path` and its list files beside it; returns all paths, the card first.
+
+    Raises BadInput where one is there already, unless `force` is set.
+    """
+    lists = {split: path.with_name(f"{path.stem}.{split}.tsv") for split in found.splits}
+    there = [each for each in (path, *lists.values()) if each.exists()]
+    if there and not force:
+        raise BadInput(f"{there[0]} is there already", "Give another file with --out, or replace it with --force.")
+    text = card_text(found, name, path.parent, {split: each.name for split, each in lists.items()})
+    try:
+        DatasetCard.model_validate(tomllib.loads(text))
+    except ValidationError as error:
+        raise BadInput(f"no card fits {found.folder}: {first_problem(error)}") from error
+    for split, pairs in found.splits.items():
+        rows = ["\t".join((pair.id, pair.image, pair.label or "")) for pair in pairs]
+        data = "\n".join(["id\timage\tlabel", *rows, ""]).encode()
+        write_with(lists[split], lambda stream, data=data: stream.write(data))  # type: ignore[misc]
+    write_with(path, lambda stream: stream.write(text.encode()))
+    return [path, *lists.values()]
+
+
+def card_text(found: Findings, name: str, beside: Path, lists: dict[str, str]) -> str:
+    """The card as TOML; `beside` is the folder that it will lie in, `lists` the file of each split."""
+    title = found.folder.resolve().name or name
+    parts = [
+        f"# Written by `bench init-dataset`; `bench init-dataset --template` explains every key.\n"
+        f'schema = 1\nid = {quoted(name)}\ntitle = {quoted(title)}\nlicence = "not stated"\n'
+        f"root = {quoted(_root(found.folder, beside))}\ndefault_split = {quoted(found.default_split)}\n"
+    ]
+    if found.proposal:
+        parts[0] += _classes(found.proposal)
+        parts.append(_labels(found.proposal, found.survey.encoding))
+    for split, pairs in found.splits.items():
+        parts.append(f'[splits.{key(split)}]\nnote = "{len(pairs)} images when this card was written"\n')
+    layout = ['[[layouts]]\nname = "as listed"\n']
+    for split, pairs in found.splits.items():
+        layout.append(f'[layouts.splits.{key(split)}]\nlist = {quoted(lists[split])}\nlisting = "table"\n')
+        layout.append('image = "{image}"\n' + ('label = "{label}"\n' if pairs[0].label else ""))
+    return "\n".join([*parts, "".join(layout), *_protocols(found)])
+
+
+def _root(folder: Path, beside: Path) -> str:
+    """The folder relative to the card's where it lies below it, else its whole path."""
+    own, start = folder.resolve(), beside.resolve()
+    return os.path.relpath(own, start) if own.is_relative_to(start) else str(own)
+
+
+def _classes(proposal: Proposal) -> str:
+    names = ", ".join(map(quoted, proposal.classes))
+    lines = f"classes = [{names}]\n"
+    if proposal.palette:
+        lines += "palette = [" + ", ".join(f"[{r}, {g}, {b}]" for r, g, b in proposal.palette) + "]\n"
+    return lines
+
+
+def _labels(proposal: Proposal, encoding: str) -> str:
+    lines = f'[labels]\nencoding = "{encoding}"\nignore = {proposal.ignore}\n'
+    if proposal.mapped:
+        rows = [
+            f"    {{ ids = {list(ids)}, classes = {list(classes)} }},\n" for ids, classes in id_ranges(proposal.values)
+        ]
+        lines += "map = [\n" + "".join(rows) + "]\n"
+    return lines
+
+
+def _protocols(found: Findings) -> list[str]:
+    split = found.splits[found.default_split]
+    side = proposed_side(found.survey)
+    labelled = found.proposal is not None and split[0].label is not None
+    classes = len(found.proposal.classes) if found.proposal else 0
+    wanted = classes - 1 if labelled else min(CLUSTERS, len(split) // 10)
+    clusters = max(2, min(wanted, len(split)))
+    entries = f"input = [{side}, {side}]\n"
+    blocks = [
+        f"[protocols.clustering]\n{entries}clusters = {clusters}\n",
+        f"[protocols.clustering-dense]\n{entries}clusters = {max(2, classes if labelled else clusters)}\n",
+    ]
+    train = found.splits.get("train", ())
+    if labelled and found.default_split != "train" and train and train[0].label is not None:
+        blocks.append(f'[protocols.linear]\n{entries}train = "train"\n')
+    return blocks
+
+
+def proposed_side(found: Survey) -> int:
+    """Half of the images have a longer side of this or less; between 64 and 512, a multiple of 32."""
+    longest = sorted(max(size) for size, count in found.sizes.items() for _ in range(count))
+    middle = longest[len(longest) // 2]
+    return min(SIDES[1], max(SIDES[0], round(middle / STEP) * STEP))
+
+
+def quoted(text: str) -> str:
+    """A TOML string of one line."""
+    escaped = {'"': '\\"', "\\": "\\\\"}
+    signs = (escaped.get(sign, f"\\u{ord(sign):04x}" if ord(sign) < 32 or ord(sign) == 127 else sign) for sign in text)
+    return f'"{"".join(signs)}"'
+
+
+def key(name: str) -> str:
+    """A name as a part of a TOML key."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted(name)
+
+
+def examples_of(files: Sequence[str], number: int = 3) -> str:
+    """The first few of many names."""
+    return ", ".join(files[:number]) + (", …" if len(files) > number else "")

@@ -1,0 +1,126 @@
+"""Classes: from the values in masks to a card's classes, ignored id, map and palette. A proposal for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from bench.discover.masks import Survey
+from bench.discover.names import BACKGROUND, Names, names_for
+from bench.palette import voc_palette
+
+FEW = 3
+"""Beside at most so many classes a value that is all outlines is taken for one that nobody wants counted."""
+MANY = 64
+"""More values than that, most of them rare, are no classes as a rule."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a card says of labels."""
+
+    classes: tuple[str, ...]
+    values: tuple[int, ...]
+    """The value of each class in the masks."""
+    ignore: int
+    mapped: bool
+    """Whether values are no class indices, and need a map."""
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    """RGB per class; None for PASCAL VOC's."""
+    checks: list[str] = field(default_factory=list)
+    """What a person should look at."""
+
+
+def propose(survey: Survey, names: Names | None) -> Proposal:
+    """Classes for the values that `survey` found in masks."""
+    checks: list[str] = []
+    values = sorted(survey.pixels)
+    ignored = _ignored(values, survey, checks)
+    kept = [value for value in values if value != ignored]
+    known = names_for(names, kept, survey.palette) if names else None
+    if names and known is None:
+        checks.append(f"{names.file} has {len(names.ids)} names, which do not fit the values {_few(kept)}: not used")
+    if known is not None:
+        kept = sorted(key for key in known if key != ignored)
+    if len(kept) == 1:
+        checks.append(f"every mask holds the value {kept[0]} alone: there is nothing to tell apart")
+        kept.append(kept[0] + 1 if kept[0] + 1 != ignored else kept[0] - 1)
+        kept.sort()
+    if known is None and 0 in kept:
+        checks.append(f"no file names the classes; 0 is called {BACKGROUND}: is it?")
+    mapped = kept != list(range(len(kept)))
+    given = known or {0: BACKGROUND}
+    classes = _distinct([given.get(value, f"class {value}") for value in kept])
+    if len(survey.pixels) > MANY and survey.encoding == "index":
+        checks.append(
+            f"the masks hold {len(survey.pixels)} values: are they class ids? Soft or resized masks have shades, "
+            "masks of objects have one value an object"
+        )
+    if ignored is None:
+        ignored = _free(kept, survey.encoding)
+    return Proposal(classes, tuple(kept), ignored, mapped, _palette(survey.palette, kept, mapped), checks)
+
+
+def _ignored(values: Sequence[int], survey: Survey, checks: list[str]) -> int | None:
+    """The value of pixels that nobody wants counted; None if there is none."""
+    usual = 255 if survey.encoding == "index" else next((v for v in (65535, 1000) if v in survey.pixels), 255)
+    others = [value for value in values if value != usual]
+    if usual in values and len(others) > 1 and usual > max(others):
+        share = 100 * survey.pixels[usual] / survey.pixels.total()
+        checks.append(f"{usual} is taken for ignored pixels ({share:.1f} % of all): right?")
+        return usual
+    if values == [0, 255]:
+        checks.append("the masks hold 0 and 255: 255 is taken for an object, 0 for the background")
+    for value in sorted(survey.thin):
+        # an ignored id must lie above the class indices
+        if len(values) - 1 <= FEW and value >= len(values) - 1:
+            checks.append(f"{value} is only outlines, so it is taken for ignored pixels: right?")
+            return value
+        checks.append(f"{value} is only outlines: a boundary that should not count? Then it is `ignore`")
+    return None
+
+
+def _free(kept: Sequence[int], encoding: str) -> int:
+    """An id for ignored pixels that no mask has: 255, or the highest that is free."""
+    usual = 255 if encoding != "rgb" or len(kept) <= 255 else 65535
+    return next(value for value in range(usual, -1, -1) if value not in kept and value >= len(kept))
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, told apart by a number where two are the same."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for name in names:
+        own = name
+        while own in seen:
+            seen[name] += 1
+            own = f"{name} {seen[name]}"
+        seen[own] = 1
+        distinct.append(own)
+    return tuple(distinct)
+
+
+def _palette(palette: bytes, kept: Sequence[int], mapped: bool) -> tuple[tuple[int, int, int], ...] | None:
+    """The masks' own colours of the classes, if there are such and they differ; a ramp of greys is nobody's choice."""
+    if len(palette) < 3 * (max(kept) + 1) or len(kept) > 256:
+        return None
+    colours = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)[list(kept)]
+    grey = (colours == colours[:, :1]).all()
+    standard = np.frombuffer(voc_palette(), np.uint8).reshape(256, 3)[: len(kept)]
+    if grey or len(np.unique(colours, axis=0)) < len(kept) or (colours == standard).all():
+        return None
+    return tuple((red, green, blue) for red, green, blue in colours.tolist())
+
+
+def id_ranges(values: Sequence[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """A card's map: runs of ascending values, first to last, and the classes that they stand for."""
+    starts = [0, *(i for i, (a, b) in enumerate(pairwise(values), start=1) if b != a + 1), len(values)]
+    return [((values[a], values[b - 1]), (a, b - 1)) for a, b in pairwise(starts)]
+
+
+def _few(values: Sequence[int]) -> str:
+    shown = ", ".join(map(str, values[:8]))
+    return shown + (f", … {values[-1]}" if len(values) > 8 else "")

@@ -1,0 +1,235 @@
+"""Examples: a folder of small pictures beside a record, so that its figure can be looked at.
+
+`<record's stem>.examples/` holds `examples.json` and what it names: image, label and prediction of the best and the
+worst images, and of a few of each cluster. All is of the first seed. The folder is written under another name and
+then moved, so a reader sees a whole one.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.clusters import MOST, Clusters
+from bench.describe import Measured
+from bench.files import atomic_folder, write_with
+from bench.metrics import image_iou
+from bench.parallel import Progress, default_workers, prefetch
+from bench.pictures import (
+    Colours,
+    Read,
+    fitted_in,
+    hexadecimal,
+    legend_of,
+    read_samples,
+    small_image,
+    small_map,
+    write_picture,
+)
+from bench.predictions import Map, Maps
+from bench.record import EXAMPLES, Record, dumps
+from bench.rows import ConfusionRows
+from bench.samples import Samples
+from bench.video.rows import FrameRows
+
+SCHEMA = 1
+LONGEST = 320
+"""Pixels of a picture's longer side, at most."""
+PAGE = "index.html"
+TITLES = (
+    ("seed_ari", "Agreement of the seeds: adjusted Rand index"),
+    ("seed_nmi", "Agreement of the seeds: mutual information"),
+    ("salient_share", "Salient pixels"),
+    ("cluster_evenness", "Evenness of the sizes"),
+    ("largest_cluster", "In the largest cluster"),
+)
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which images are shown, and why."""
+
+    places: tuple[int, ...]
+    """The best first, then the worst, then those of clusters."""
+    groups: dict[int, list[str]]
+    """Place → `best`, `worst`, `cluster`."""
+    of_cluster: tuple[tuple[int, ...], ...]
+    """Per cluster the places of its examples."""
+
+
+def save(
+    folder: Path,
+    made: Record,
+    samples: Samples,
+    measured: Measured,
+    maps: Maps,
+    count: int,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the examples of a run to `folder`, replacing an old one. Returns the record's entry about them.
+
+    `count` images are shown of the best, of the worst and of each cluster. An image's IoU is the mean over the
+    classes that occur in its label or its prediction; of a video's frame, J over its objects. Without labels a page,
+    `index.html`, shows the clusters.
+    """
+    clusters = measured.clusters() if measured.clusters is not None else None
+    ids = measured.scored.rows.ids
+    iou, homes = _image_scores(measured)
+    chosen = choose(iou, homes, clusters, count)
+    names, colours = legend_of(samples, len(clusters.sizes) if clusters else 0)
+    with atomic_folder(folder) as new:
+        pictured = _write_all(new, chosen.places, maps, read_samples(samples), colours, progress)
+        seen = sorted(set().union(*(found for _, found in pictured.values())))
+        index = {
+            "schema": SCHEMA,
+            "seed": made["seeds"][0] if made["seeds"] else None,
+            "legend": [{"id": i, "name": names(i), "colour": hexadecimal(colours[i])} for i in seen],
+            "images": [
+                {
+                    "id": ids[place],
+                    "iou": None if iou is None or np.isnan(iou[place]) else float(iou[place]),
+                    "groups": chosen.groups[place],
+                    **pictured[place][0],
+                    "clusters": [] if clusters is None else clusters.of_image(place),
+                }
+                for place in chosen.places
+            ],
+            "clusters": [] if clusters is None else _cluster_entries(clusters, chosen, ids, samples),
+        }
+        write_with(new / EXAMPLES, lambda stream: stream.write(dumps(index).encode()))
+        if not samples.labelled:
+            page = render_page(made, index).encode()
+            write_with(new / PAGE, lambda stream: stream.write(page))
+    return {"folder": folder.name, "images": len(chosen.places)}
+
+
+# --- which images ---
+
+
+def _image_scores(measured: Measured) -> tuple[Floats | None, Sequence[str] | None]:
+    """Each image's IoU in percent, NaN where it has none; None without labels. Of frames also their sequences."""
+    rows = measured.scored.rows
+    if isinstance(rows, ConfusionRows):
+        return image_iou(rows.class_sums(0), rows.counted), None
+    if not isinstance(rows, FrameRows):
+        return None, None
+    objects = np.bincount(rows.frame, minlength=len(rows.ids))
+    similarity = np.bincount(rows.frame, rows.similarity, minlength=len(rows.ids))
+    mean = np.divide(100 * similarity, objects, out=np.full(len(objects), np.nan), where=objects > 0)
+    return mean, [name.rpartition("/")[0] for name in rows.ids]
+
+
+def choose(iou: Floats | None, homes: Sequence[str] | None, clusters: Clusters | None, count: int) -> Chosen:
+    """The `count` best and worst images by IoU, and as many of each cluster, the most typical first.
+
+    Of images that share a home (frames of one sequence) a group takes only one. Images without an IoU are neither.
+    """
+    groups: dict[int, list[str]] = {}
+    if iou is not None:
+        known = np.flatnonzero(~np.isnan(iou))
+        for name, score in (("best", -iou[known]), ("worst", iou[known])):
+            order = np.argsort(score, kind="stable")
+            for place in _one_per_home(known[order].tolist(), homes)[:count]:
+                groups.setdefault(place, []).append(name)
+    of_cluster = () if clusters is None else tuple(typical[: min(count, MOST)] for typical in clusters.typical)
+    for place in dict.fromkeys(place for places in of_cluster for place in places):
+        groups.setdefault(place, []).append("cluster")
+    return Chosen(tuple(groups), groups, of_cluster)
+
+
+def _one_per_home(places: list[int], homes: Sequence[str] | None) -> list[int]:
+    if homes is None:
+        return places
+    first: dict[str, int] = {}
+    for place in places:
+        first.setdefault(homes[place], place)
+    return list(first.values())
+
+
+# --- what is written of them ---
+
+
+def _cluster_entries(clusters: Clusters, chosen: Chosen, ids: Sequence[str], samples: Samples) -> list[dict[str, Any]]:
+    return [
+        {
+            "cluster": number,
+            "class": None if class_ is None else samples.card.classes[class_],
+            "images": size,
+            "examples": [ids[place] for place in places],
+        }
+        for number, (class_, size, places) in enumerate(
+            zip(clusters.classes, clusters.sizes, chosen.of_cluster, strict=True)
+        )
+    ]
+
+
+Pictured = tuple[dict[str, Any], set[int]]
+"""An entry's sizes and file names, and the ids that occur in its maps."""
+
+
+def _write_all(
+    folder: Path, shown: Sequence[int], maps: Maps, read: Read, colours: Colours, progress: Progress | None
+) -> dict[int, Pictured]:
+    """Write the pictures of the images at these places, in threads; files are numbered in the order given."""
+    places = sorted(shown)
+    numbers = {place: number for number, place in enumerate(shown)}
+    jobs = ((place, numbers[place], ids) for place, ids in zip(places, maps(0, places), strict=True))
+    write = functools.partial(_write, folder, read, colours)
+    found: dict[int, Pictured] = {}
+    with ThreadPoolExecutor(default_workers(), "bench-writer") as pool:
+        for place, pictured in zip(places, prefetch(pool, write, jobs, depth=16), strict=True):
+            found[place] = pictured
+            if progress:
+                progress(len(found), len(places))
+    return found
+
+
+def _write(folder: Path, read: Read, colours: Colours, job: tuple[int, int, Map]) -> Pictured:
+    """One image's pictures, from its place, its number and its predicted map."""
+    place, number, prediction = job
+    image, label = read(place)
+    size = fitted_in(image.shape, (LONGEST, LONGEST))
+    names: dict[str, Any] = {"image": f"{number:04d}-image.jpg", "label": None}
+    write_picture(folder / names["image"], small_image(image, size))
+    seen: set[int] = set()
+    for kind, ids in (("label", label), ("prediction", prediction)):
+        if ids is not None:
+            names[kind] = f"{number:04d}-{kind}.png"
+            seen |= set(np.unique(ids).tolist())
+            write_picture(folder / names[kind], small_map(ids, size, colours))
+    return {"width": size[1], "height": size[0]} | names, seen
+
+
+def render_page(made: Record, index: dict[str, Any]) -> str:
+    """The page that shows the examples of every cluster; it needs nothing but the pictures beside it."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("bench", "templates"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    images = {image["id"]: image for image in index["images"]}
+    colours = {entry["id"]: entry["colour"] for entry in index["legend"]}
+    shown = [
+        {
+            "cluster": entry["cluster"],
+            "images": entry["images"],
+            "colour": colours.get(entry["cluster"] + 1),
+            "examples": [images[name] for name in entry["examples"]],
+        }
+        for entry in index["clusters"]
+    ]
+    largest_first = sorted(shown, key=lambda entry: -entry["images"])
+    template = environment.get_template("examples.html.j2")
+    return template.render(record=made, clusters=largest_first, metrics=made["metrics"], titles=TITLES)
