@@ -29,7 +29,10 @@ def test_its_example_cards_are_whole(kind, name):
     assert kind.model_validate(entries).id == name
 
 
-def test_its_layout_names_every_module():
+def test_the_layout_names_every_module():
+    layout = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for path in (ROOT / "bench").glob("*.py"):
         if not path.name.startswith("_") and path.name not in ("errors.py", "files.py", "shapes_patterns.py"):
-            assert path.name in README, path.name
+            assert path.name in layout, path.name
+    for path in (ROOT / "bench").glob("*/__init__.py"):
+        assert f"{path.parent.name}/" in layout, path.parent.name
