@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import unknown_name
 from bench.frame import joined
+from bench.presets import PRESETS
 from bench.published import ROUNDING, Published
+from bench.published_classes import classes_of
 from bench.record import Record, Stored, check_rows
 
 COMPARED = ("reproduced", "below", "above")
@@ -61,15 +63,14 @@ def in_order(outcomes: Sequence[Outcome]) -> list[Outcome]:
 # --- what must have been compared ---
 
 
-def _model_of(name: str) -> str:
-    """The model in `MODEL` or `MODEL/PROTOCOL`."""
-    return name.partition("/")[0]
-
-
-def _require_known(required: Sequence[str], ids: Collection[str], listing: str) -> None:
+def _require_known(required: Sequence[str], ids: Collection[str], protocols: Collection[str], listing: str) -> None:
     for name in required:
-        if _model_of(name) not in ids:
-            raise unknown_name("required model", _model_of(name), ids, listing)
+        model, slash, protocol = name.partition("/")
+        if model not in ids:
+            raise unknown_name("required model", model, ids, listing)
+        known = {*protocols, *PRESETS, "linear+crf"}
+        if slash and protocol not in known and not protocol.startswith("overclustering-"):
+            raise unknown_name("required protocol", protocol, known, "bench list protocols")
 
 
 def _is_required(models: Collection[str], protocol: str, required: Sequence[str]) -> bool:
@@ -96,13 +97,18 @@ def against_published(
     Raises WrongName for a required id that no figure, no record and none of the `known` ids has.
     """
     answered = {(card, figure.protocol) for figure in figures for card in figure.card}
-    _require_known(required, {model for model, _ in answered} | _models(stored) | set(known), "bench list models")
+    models = {model for model, _ in answered} | _models(stored) | set(known)
+    _require_known(required, models, {figure.protocol for figure in figures} | _protocols(stored), "bench list models")
     outcomes = [_published_outcome(row, required) for _, row in joined(figures, stored).iterrows()]
     return in_order([*outcomes, *_unanswered(required, answered, "required, but no published figure answers to it")])
 
 
 def _models(stored: Sequence[Stored]) -> set[str]:
     return {entry.record["model"]["id"] for entry in stored}
+
+
+def _protocols(stored: Sequence[Stored]) -> set[str]:
+    return {entry.record["protocol"]["id"] for entry in stored}
 
 
 def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
@@ -122,13 +128,17 @@ def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
     )
     if status == "reproduced" or answer is None:
         return Outcome(status, what, detail, False)
-    return Outcome(status, what, detail, True, _weakest(answer.record), _cluster_map(answer.record))
+    return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record))
 
 
-def _weakest(record: Record) -> tuple[Movement, ...]:
-    """The parts of a figure that missed, worst first; their published values are not known."""
-    known = sorted((value, name) for name, value in _parts(record).items() if value is not None)
-    return tuple(Movement(name, None, value) for value, name in known[:MOVED])
+def _against_classes(record: Record) -> tuple[Movement, ...]:
+    """The classes furthest from the published ones; where no such figures are known, the weakest."""
+    parts = {name: value for name, value in _parts(record).items() if value is not None}
+    published = {name: figure.value for name, figure in classes_of(record).items() if name in parts}
+    if published:
+        return _largest(published, {name: parts[name] for name in published})
+    weakest = sorted((value, name) for name, value in parts.items())
+    return tuple(Movement(name, None, value) for value, name in weakest[:MOVED])
 
 
 def _parts(record: Record) -> dict[str, float | None]:
@@ -147,7 +157,8 @@ def against_records(
 
     Raises WrongName for a required id that no record and none of the `known` ids has.
     """
-    _require_known(required, _models(earlier) | _models(stored) | set(known), "bench list results")
+    models = _models(earlier) | _models(stored) | set(known)
+    _require_known(required, models, _protocols(earlier) | _protocols(stored), "bench list results")
     by_age = sorted(stored, key=lambda entry: str(entry.record.get("created", "")))
     now = {_identity(entry.record): entry for entry in by_age}
     answered = {(entry.record["model"]["id"], entry.record["protocol"]["id"]) for entry in earlier}
@@ -209,8 +220,12 @@ def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Ou
 
 
 def _part_movement(old: Record, new: Record) -> tuple[Movement, ...]:
-    before, after = _parts(old), _parts(new)
-    changes = [Movement(name, before.get(name), after.get(name)) for name in before | after]
+    return _largest(_parts(old), _parts(new))
+
+
+def _largest(before: Mapping[str, float | None], after: Mapping[str, float | None]) -> tuple[Movement, ...]:
+    """What moved most, of all that either has."""
+    changes = [Movement(name, before.get(name), after.get(name)) for name in dict.fromkeys([*before, *after])]
     changes.sort(key=lambda movement: -abs(movement.change))
     return tuple(movement for movement in changes[:MOVED] if movement.change)
 

@@ -264,7 +264,7 @@ def test_failures_are_errors_skipped_files_warnings_and_the_verdict_is_last(tmp_
         assert [kind for kind, _, _ in found] == ["error", "warning", "warning", "error"]
         assert found[0][1]["title"] == "bench check: below"
         assert found[0][2].startswith(f"{FIGURE}: 44.2 published, 40.00 measured")
-        assert "\ncow 0.1" in found[0][2]
+        assert "\nbackground 88.2 → 88.0" in found[0][2]
         assert "broken.json" in found[1][2]
         assert "40 images" in found[2][2]
         assert found[3][2] == done.stdout.splitlines()[-1].removeprefix("FAILED: ")
@@ -282,7 +282,7 @@ def test_a_check_that_passed_is_a_notice(tmp_path):
 def test_json_on_stdout_stays_clean_beside_annotations(tmp_path):
     keep(tmp_path, make_record(value=40.0))
     data = check(tmp_path, "--annotations")[1]
-    assert data["outcomes"][0]["movement"][0] == {"name": "cow", "before": None, "after": 0.1}
+    assert data["outcomes"][0]["movement"][0] == {"name": "background", "before": 88.17, "after": 88.0}
 
 
 def outcomes(count):

@@ -322,7 +322,9 @@ def test_what_is_no_site_is_left_alone(tmp_path, capfd, what):
         if what == "results":
             (target / ".bench-site").write_text("")
         out = ("--out", target)
-    code, said = report(capfd, *out, "--results", target / "results")
+    records = tmp_path / "empty"
+    records.mkdir()
+    code, said = report(capfd, *out, "--results", target / "results" if what == "results" else records)
     assert code == 2 and str(target.name) in said and len(said.splitlines()) == 2
     assert (target if what == "file" else target / "precious.txt").read_text() == "precious"
 

@@ -10,7 +10,7 @@ import click
 
 from bench.cells import one_line, printable
 from bench.cli.completion import ids
-from bench.cli.settings import echo_skipped, results_folder, results_option
+from bench.cli.settings import echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.check import Outcome
@@ -37,6 +37,7 @@ Examples:
     metavar="RECORDS",
     help="Compare with earlier records instead of published figures.",
 )
+@click.option("--all", "everything", is_flag=True, help="Print a line for figures that were not run, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcomes as JSON.")
 @click.option(
     "--annotations/--no-annotations",
@@ -53,6 +54,7 @@ Examples:
 def check(
     required: tuple[str, ...],
     against: Path | None,
+    everything: bool,
     as_json: bool,
     annotations: bool | None,
     summary: Path | None,
@@ -65,13 +67,13 @@ def check(
     from bench import github
     from bench.check import verdict
 
-    outcomes, skipped = _outcomes(results_folder(results), against, required)
+    outcomes, skipped = _outcomes(records_folder(results), against, required)
     passed, line = verdict(outcomes)
     echo_skipped(skipped)
     if as_json:
         _print_json(outcomes, skipped, passed, line)
     else:
-        _print(outcomes, passed, line)
+        _print(outcomes, passed, line, everything)
     if annotations if annotations is not None else os.environ.get("GITHUB_ACTIONS") == "true":
         for text in github.annotations_of(outcomes, skipped, passed, line):
             click.echo(text, err=True)
@@ -106,13 +108,16 @@ def _print_json(outcomes: list[Outcome], skipped: list[str], passed: bool, line:
     click.echo(dumps(entries), nl=False)
 
 
-def _print(outcomes: list[Outcome], passed: bool, line: str) -> None:
+def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool) -> None:
     from bench.github import moved
 
-    for outcome in outcomes:
+    shown = [o for o in outcomes if everything or o.fails or o.measured]
+    for outcome in shown:
         text = f"{outcome.status:<15}{one_line(outcome.what)}: {one_line(outcome.detail)}"
         click.echo(text + ("  [fails]" if outcome.fails else ""))
         for part in (*map(moved, outcome.movement), *outcome.clusters):
             # a line of output that begins with :: would be a command to GitHub
             click.echo(f"{'':<15}· {printable(part)}")
+    if len(shown) < len(outcomes):
+        click.echo(f"{len(outcomes) - len(shown)} figures were not measured (--all prints them, with the commands)")
     click.echo(f"{'passed' if passed else 'FAILED'}: {line}")

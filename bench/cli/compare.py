@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cells import one_line
-from bench.cli.settings import echo_table, results_folder, results_option
+from bench.cli.settings import echo_table, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.compare import Comparison, Part
@@ -50,7 +50,7 @@ def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, r
     from bench.compare import find
     from bench.record import dumps
 
-    folder = results_folder(results)
+    folder = records_folder(results)
     found = compare_records(find(a, folder), find(b, folder), metric, resamples)
     if as_json:
         click.echo(dumps(found.as_json()), nl=False)

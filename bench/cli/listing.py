@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import data_root_option, data_roots, echo_table, read_records, results_folder, results_option
+from bench.cli.settings import data_root_option, data_roots, echo_table, read_records, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard, ModelCard
@@ -30,7 +31,7 @@ def list_(kind: str, as_json: bool, results: Path | None) -> int:
         "protocols": _protocols,
         "recipes": _recipes,
         "published": _published,
-        "results": lambda: _results(results_folder(results)),
+        "results": lambda: _results(records_folder(results)),
     }
     head, rows = tables[kind]()
     if as_json:
@@ -76,8 +77,13 @@ def _protocols() -> Table:
     rows = []
     for protocol, preset in PRESETS.items():
         for key, entry in preset.model_fields.items():
-            rows.append((protocol, key, describe(preset, key), " ".join((entry.description or "").split())))
+            rows.append((protocol, key, describe(preset, key), _meaning(entry.description)))
     return ("protocol", "entry", "value", "meaning"), rows
+
+
+def _meaning(description: str | None) -> str:
+    """An entry's docstring on one line, without its references to where the fact is from."""
+    return re.sub(r" \(spec [^)]*\)", "", " ".join((description or "").split()))
 
 
 def _recipes() -> Table:
@@ -92,7 +98,7 @@ def _recipes() -> Table:
     for key, entry in fields.items():
         values = [card.entries()[key] for card in known.values()]
         if key != "architecture":
-            rows.append((key, *map(_plain, values), " ".join((entry.description or "").split())))
+            rows.append((key, *map(_plain, values), _meaning(entry.description)))
             continue
         for name in Architecture.model_fields:
             rows.append((f"{key}.{name}", *(_plain(value[name]) for value in values), ""))
@@ -178,7 +184,7 @@ def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int 
         _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures)
     else:
         known = [*catalogue.models(), *catalogue.datasets(), *PRESETS]
-        raise unknown_name("model, data set or protocol", name, known, "bench list models")
+        raise unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
     return 0
 
 

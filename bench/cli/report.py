@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.settings import echo_skipped, results_folder, results_option
+from bench.cli.settings import echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.record import Stored
@@ -42,7 +42,7 @@ def report(form: str | None, figure: str | None, out: Path | None, results: Path
     from bench.record import read_all
     from bench.report import FORMATS, as_badge
 
-    folder = results_folder(results)
+    folder = records_folder(results)
     form = form or _form_of(out)
     stored, problems = read_all(folder)
     echo_skipped(problems)

@@ -64,6 +64,14 @@ def results_folder(given: Path | None) -> Path:
     return given.expanduser() if given else default_results()
 
 
+def records_folder(given: Path | None) -> Path:
+    """The folder of records to read; that a folder which was named is not there is said."""
+    folder = results_folder(given)
+    if given and not folder.is_dir():
+        click.echo(f"warning: there is no folder {one_line(str(folder))}, so no records", err=True)
+    return folder
+
+
 def read_records(folder: Path) -> list[Stored]:
     """The records below a folder. A file that is none is told in one line and skipped."""
     from bench.record import read_all
