@@ -206,7 +206,7 @@ def test_a_bank_without_labels_or_of_no_split_is_an_error(imagenet_tree, small_f
         run(small_file, imagenet_tree, entries={"bank": "train"})
     with pytest.raises(WrongName, match="unknown split"):
         run(small_file, imagenet_tree, entries={"bank": "nowhere"})
-    with pytest.raises(BadInput, match="imagenet-s-50 test has no labels to score against"):
+    with pytest.raises(BadInput, match="has no labels for test, and --protocol distance-matching needs them"):
         run(small_file, imagenet_tree, split="test")
     with pytest.raises(WrongName, match="temperature"):
         run(small_file, imagenet_tree, entries={"temperature": 0})

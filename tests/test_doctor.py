@@ -275,7 +275,7 @@ def completed(*line, kind=BashComplete):
 
 def test_commands_options_and_choices_are_completed():
     assert completed("do") == ["doctor", "download"]
-    assert {"--solver", "--split", "--save-predictions"} == set(completed("run", "--s")) - {"--seed", "--set"}
+    assert {"--solver", "--split", "--save-predictions"} <= set(completed("run", "--s"))
     assert completed("run", "--solver", "m") == ["minibatch"]
     assert completed("completion", "") == ["bash", "zsh", "fish"]
 
