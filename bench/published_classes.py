@@ -54,8 +54,8 @@ def _entry(row: dict[str, str], where: str) -> PublishedClass:
         value = -1.0
     if not 0 <= value <= 100:
         raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100")
-    texts = [row[name] for name in ("dataset", "split", "protocol")]
-    return PublishedClass(*texts, tuple(row["card"].split()), row["class"], value, row["note"], row["source"])
+    texts = {name: row[name] for name in ("dataset", "split", "protocol", "note", "source")}
+    return PublishedClass(card=tuple(row["card"].split()), class_=row["class"], value=value, **texts)
 
 
 @cache

@@ -67,8 +67,6 @@ def _write_site(out: Path | None, stored: Sequence[Stored], results: Path, probl
 
     if out is None:
         raise click.UsageError("--format html writes a folder: name it with --out DIR")
-    pages = write_site(
-        out, figures(), stored, results, problems, lambda line: click.echo(f"warning: {line}", err=True)
-    )
+    pages = write_site(out, figures(), stored, results, problems, lambda line: click.echo(f"warning: {line}", err=True))
     click.echo(f"wrote {display(out)}: {pages} pages, open {display(out / 'index.html')}", err=True)
     return 0

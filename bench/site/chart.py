@@ -7,12 +7,11 @@ colours, prints, and is there without JavaScript; its points are links and so re
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from bench.site.names import FALLING, points
+from bench.site.names import FALLING, day, points
 from bench.site.ranking import Entry, Ranked
 
 _LABELLED = 24
@@ -63,15 +62,6 @@ class Chart:
     """The running best as horizontal and vertical pieces: x1, y1, x2, y2."""
     undated: int
     """How many rows have no date and so no point."""
-
-
-def day(text: str) -> date | None:
-    """The day of `YYYY-MM-DD…`, the first of the month of `YYYY-MM`; None for anything else."""
-    found = re.match(r"(\d{4})-(\d{2})(?:-(\d{2}))?(?!\d)", text)
-    try:
-        return date(int(found[1]), int(found[2]), int(found[3] or 1)) if found else None
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True)

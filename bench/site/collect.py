@@ -14,7 +14,7 @@ from bench import catalogue
 from bench.frame import joined
 from bench.published import Published
 from bench.record import Record, Stored
-from bench.site.names import hashed, metric_order, protocol_order, slug
+from bench.site.names import date_text, hashed, metric_order, protocol_order, slug
 
 UNKNOWN = "not stated"
 MATRIX = 100
@@ -168,7 +168,7 @@ class Site:
     @property
     def updated(self) -> str:
         """The day of the newest record; empty where there is none. (Never today: equal records give equal pages.)"""
-        return max((run.created for run in self.runs), default="")[:10]
+        return max((date_text(run.created) for run in self.runs), default="")
 
     @cached_property
     def _runs_by_model(self) -> dict[tuple[str, ...], list[Run]]:
@@ -264,7 +264,7 @@ def _backbone(name: object) -> str:
 def _paper_of(entry: Any) -> Paper | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("title"), str) or not entry["title"].strip():
         return None
-    return Paper(entry["title"], *(str(entry.get(key) or "") for key in ("arxiv", "date")))
+    return Paper(entry["title"], str(entry.get("arxiv") or ""), date_text(entry.get("date")))
 
 
 def _model_of_card(identifier: str, claim: Claim) -> Model:

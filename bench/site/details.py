@@ -12,10 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+
 from bench.published_classes import classes_of
 from bench.record import Record
 from bench.site.collect import MATRIX, Run
 from bench.site.names import metric_name
+
+Counts = npt.NDArray[np.float64]
 
 CONFUSIONS = 40
 """So many of the largest are listed."""
@@ -51,8 +57,8 @@ class Confusion:
     """A confusion matrix in percent of each true class; either whole or as its largest confusions."""
 
     classes: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
-    """Predicted class (the last: unmatched), and of each true class the percentage as text and its shade, 0 to 9."""
+    rows: tuple[tuple[str, Markup], ...]
+    """Predicted class (the last: unmatched), and a cell per true class, its percentage shaded."""
     top: tuple[tuple[str, str, float], ...]
     """True class, what it was taken for, percent of the true class."""
 
@@ -126,9 +132,7 @@ def class_sources(record: Record) -> list[str]:
 def sequence_figures(record: Record) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
     """Of video: the measures, and of each sequence its values in them."""
     sequences = mapping(record.get("per_sequence"))
-    table = {
-        str(name): value if isinstance(value, dict) else {"value": value} for name, value in sequences.items()
-    }
+    table = {str(name): value if isinstance(value, dict) else {"value": value} for name, value in sequences.items()}
     measures = list(dict.fromkeys(str(key) for row in table.values() for key in row if number(row[key]) is not None))
     return measures, [(name, [number(row.get(key)) for key in measures]) for name, row in table.items()]
 
@@ -136,41 +140,47 @@ def sequence_figures(record: Record) -> tuple[list[str], list[tuple[str, list[fl
 def confusion(record: Record) -> Confusion | None:
     """The confusion matrix in percent of each true class; None where the record has none of the expected shape."""
     entry = mapping(record.get("confusion"))
-    names, table = entry.get("classes"), entry.get("mean")
-    if not isinstance(names, list) or not isinstance(table, list) or not names:
+    names, counts = entry.get("classes"), _matrix(entry.get("mean"))
+    if not isinstance(names, list) or not names or counts is None or counts.shape[1] != len(names):
         return None
-    counts = [[number(cell) for cell in row] if isinstance(row, list) else [] for row in table]
-    if len(counts) not in (len(names), len(names) + 1) or any(len(row) != len(names) or None in row for row in counts):
+    if len(counts) not in (len(names), len(names) + 1):
         return None
-    cells = [[max(0.0, cell or 0.0) for cell in row] for row in counts]
-    totals = [sum(column) for column in zip(*cells, strict=True)]
-    shares = [[100 * cell / total if total else 0.0 for cell, total in zip(row, totals, strict=True)] for row in cells]
+    shares = 100 * counts / np.maximum(counts.sum(axis=0), 1e-12)
     classes = tuple(str(name) for name in names)
     predicted = (*classes, "unmatched")[: len(shares)]
     top = _largest(classes, predicted, shares)
     if len(classes) > MATRIX:
         return Confusion(classes, (), top)
-    rows = tuple((name, tuple(_cell(share) for share in row)) for name, row in zip(predicted, shares, strict=True))
+    whole = np.rint(shares).astype(int).tolist()
+    rows = tuple(
+        (name, Markup("".join([_CELLS[percent] for percent in row])))
+        for name, row in zip(predicted, whole, strict=True)
+    )
     return Confusion(classes, rows, top)
 
 
-def _cell(share: float) -> tuple[str, int]:
-    """A percentage as text (empty below a half) and its shade."""
-    return (f"{share:.0f}" if share >= 0.5 else "", min(9, math.ceil(share / 10)) if share >= 0.5 else 0)
+def _matrix(value: Any) -> Counts | None:
+    """A JSON value as a matrix of finite counts; None if it is none."""
+    try:
+        counts = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return np.maximum(counts, 0.0) if counts.ndim == 2 and np.isfinite(counts).all() else None
 
 
-def _largest(
-    classes: Sequence[str], predicted: Sequence[str], shares: Sequence[Sequence[float]]
-) -> tuple[tuple[str, str, float], ...]:
+_CELLS = tuple(
+    f'<td class="h{math.ceil(percent / 11.2)}">{percent}</td>' if percent else "<td></td>" for percent in range(101)
+)
+"""The cells of a confusion matrix. There are many matrices with many cells, but only these different ones."""
+
+
+def _largest(classes: Sequence[str], predicted: Sequence[str], shares: Counts) -> tuple[tuple[str, str, float], ...]:
     """The largest confusions, in percent of the true class."""
-    found = [
-        (shares[i][j], classes[j], predicted[i])
-        for i in range(len(predicted))
-        for j in range(len(classes))
-        if i != j and shares[i][j] >= 0.5
-    ]
-    found.sort(key=lambda entry: (-entry[0], entry[1], entry[2]))
-    return tuple((true, taken, share) for share, true, taken in found[:CONFUSIONS])
+    others = shares.copy()
+    np.fill_diagonal(others, 0.0)
+    order = np.argsort(-others, axis=None, kind="stable")[:CONFUSIONS]
+    cells = [divmod(int(place), len(classes)) for place in order if others.flat[place] >= 0.5]
+    return tuple((classes[true], predicted[taken], float(others[taken, true])) for taken, true in cells)
 
 
 def recipe(record: Record) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from datetime import date
 from urllib.parse import quote, urlsplit
 
 _LONGEST = 80
@@ -109,3 +110,18 @@ def web_url(text: object) -> str | None:
 def points(value: float) -> str:
     """A figure in points: with one decimal where it has no more, as papers print it, else with two."""
     return f"{value:.1f}" if round(value, 1) == value else f"{value:.2f}"
+
+
+def day(text: str) -> date | None:
+    """The day of `YYYY-MM-DD…`, the first of the month of `YYYY-MM`; None for anything else."""
+    found = re.fullmatch(r"(\d{4})-(\d{2})(?:-(\d{2}))?", text)
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3] or 1)) if found else None
+    except ValueError:
+        return None
+
+
+def date_text(value: object) -> str:
+    """The date at the start of a text, as it stands there; empty where there is none."""
+    text = value[:10] if isinstance(value, str) else ""
+    return text if day(text) else ""

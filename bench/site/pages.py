@@ -256,9 +256,13 @@ class Pages:
     def _given(self) -> list[dict[str, Any]]:
         """The table as it was given, each line with the pages of its benchmark and of the run that answers to it."""
         answers = {
-            (claim.figure.dataset, claim.figure.split, claim.figure.protocol, claim.figure.metric, claim.figure.value): (
-                self.site.url_of(claim.run) if claim.run else ""
-            )
+            (
+                claim.figure.dataset,
+                claim.figure.split,
+                claim.figure.protocol,
+                claim.figure.metric,
+                claim.figure.value,
+            ): (self.site.url_of(claim.run) if claim.run else "")
             for claim in self.site.claims
             if claim.figure.seed_table
         }

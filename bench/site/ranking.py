@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.published import ROUNDING
 from bench.site.collect import Claim, Labels, Model, Paper, Run, Site
-from bench.site.names import FALLING, metric_order, protocol_order
+from bench.site.names import FALLING, date_text, metric_order, protocol_order
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _of_run(run: Run, metric: str) -> Entry:
         high,
         run.model.labels,
         run.model.paper,
-        (run.model.paper.date if run.model.paper else "") or run.created[:10],
+        (run.model.paper.date if run.model.paper else "") or date_text(run.created),
         {name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
         run.context,
         None,
@@ -148,7 +148,9 @@ def ranked(entries: Sequence[Entry], metric: str) -> list[Ranked]:
 def best_first(entries: Sequence[Entry], metric: str) -> list[Entry]:
     """Entries by value, the best first; equal ones by date and name."""
     sign = 1 if metric in FALLING else -1
-    return sorted(entries, key=lambda entry: (sign * entry.value, entry.date or "9999", entry.model.title, entry.model.key))
+    return sorted(
+        entries, key=lambda entry: (sign * entry.value, entry.date or "9999", entry.model.title, entry.model.key)
+    )
 
 
 def _tied(leader: Entry, entry: Entry) -> bool:

@@ -8,17 +8,30 @@ from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from bench._version import __version__
 from bench.site.collect import Site
 from bench.site.names import metric_name, points
+
+LONG_WORD = 30
+"""Characters; a longer word would make a column of a table too wide."""
+
+
+def name(text: object) -> Markup:
+    """A name of anybody's, escaped: its direction is its own, and a word as long as a line may break anywhere."""
+    shown = escape(text)
+    if max(map(len, shown.split()), default=0) > LONG_WORD:
+        return Markup('<bdi class="long">{}</bdi>').format(shown)
+    return shown if shown.isascii() else Markup("<bdi>{}</bdi>").format(shown)
 
 
 class Renderer:
     """Renders pages of one site."""
 
     def __init__(self, site: Site) -> None:
-        filters: dict[str, Callable[..., str]] = {
+        filters: dict[str, Callable[..., Any]] = {
+            "name": name,
             "points": points,
             "two": lambda value: f"{value:.2f}",
             "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
@@ -56,5 +69,3 @@ def script(name: str, value: Any) -> bytes:
     """A JavaScript file that sets a global to a JSON value; nothing in it can end a script or a line."""
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     return f"window.{name}={text};\n".encode()
-
-

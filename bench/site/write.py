@@ -13,7 +13,18 @@ from bench.files import display, shared_mode
 
 MARKER = ".bench-site"
 """The file that says that a folder is ours to replace."""
-OWN = ("index.html", "models.html", "papers.html", "assets", "benchmarks", "models", "papers", "pictures", "runs", MARKER)
+OWN = (
+    "index.html",
+    "models.html",
+    "papers.html",
+    "assets",
+    "benchmarks",
+    "models",
+    "papers",
+    "pictures",
+    "runs",
+    MARKER,
+)
 """What a site has at its top; anything else there belongs to somebody else and is kept."""
 
 
@@ -47,7 +58,8 @@ def require_replaceable(target: Path, results: Path) -> None:
     if target.is_dir():
         if any(target.iterdir()) and not (target / MARKER).is_file():
             raise WrongName(
-                f"{display(target)} is a folder that `bench report` did not make", "Give a new or an empty one with --out."
+                f"{display(target)} is a folder that `bench report` did not make",
+                "Give a new or an empty one with --out.",
             )
     elif target.exists():
         raise WrongName(f"{display(target)} is a file", "A site is a folder: give another name with --out.")

@@ -35,7 +35,7 @@
     const cell = row.cells[column];
     const text = cell?.dataset.v ?? cell?.textContent.trim() ?? "";
     const known = text !== "" && text !== "–";
-    return numeric ? (known ? Number(text) : NaN) : known ? text.toLowerCase() : null;
+    return numeric ? parseFloat(text.replace("−", "-")) : known ? text.toLowerCase() : null;
   };
   const missing = (value) => value === null || Number.isNaN(value);
   const sort = (table, header) => {
@@ -68,20 +68,25 @@
   /* chart */
   const chart = document.querySelector("[data-chart]");
   const points = chart ? $$("a.point", chart) : [];
-  const rowOf = (point) => document.getElementById(`row-${point.dataset.row}`);
+  const rowOf = (point) => document.getElementById(point.getAttribute("href").slice(1));
   const shown = () => points.filter((point) => point.style.display !== "none");
+  const at = new Map(points.map((point) => { // percent of the plot's width and height, and pixels beside that
+    const mark = point.querySelector("circle, use");
+    const [x, y] = ["x", "y"].map((name) => parseFloat(mark.getAttribute(name) ?? mark.getAttribute(`c${name}`)));
+    return [point, { x, y, dx: Number(point.dataset.dx ?? 0) }];
+  }));
 
   const tip = chart?.querySelector("[data-tip]");
   const told = (point) => {
     const row = rowOf(point);
     const text = (selector) => row?.querySelector(selector)?.textContent.trim() ?? "";
     const lines = [
-      make("b", { textContent: text(".model bdi") }),
+      make("b", { textContent: text(".model a") }),
       make("span", { textContent: point.dataset.told.split(": ").slice(-1)[0] }),
     ];
-    const here = shown().filter((one) => one !== point && one.dataset.x === point.dataset.x && Math.abs(one.dataset.y - point.dataset.y) < 1.5);
+    const here = shown().filter((one) => one !== point && at.get(one).x === at.get(point).x && Math.abs(at.get(one).y - at.get(point).y) < 1.5);
     const others = here.length ? `and ${here.length} more here` : "";
-    const more = [["labels seen: ", text(".labels bdi")], ["", text(".paper bdi")], ["", text(".status .chip")], ["", others]];
+    const more = [["labels seen: ", row.querySelector(".labels").firstChild.textContent], ["", text(".paper a")], ["", text(".status .chip")], ["", others]];
     for (const [what, said] of more) if (said) lines.push(make("span", { textContent: what + said }));
     return lines;
   };
@@ -91,8 +96,8 @@
     if (!point) return;
     tip.replaceChildren(...told(point));
     const plot = tip.parentElement;
-    const x = (point.dataset.x / 100) * plot.clientWidth + Number(point.dataset.dx ?? 0);
-    const y = (point.dataset.y / 100) * plot.clientHeight;
+    const x = (at.get(point).x / 100) * plot.clientWidth + at.get(point).dx;
+    const y = (at.get(point).y / 100) * plot.clientHeight;
     const left = Math.min(Math.max(x - tip.offsetWidth / 2, -24), plot.clientWidth - tip.offsetWidth + 8);
     const above = y - tip.offsetHeight - 16;
     tip.style.left = `${left}px`;
@@ -108,7 +113,7 @@
       point.setAttribute("aria-label", title.textContent);
       title.remove(); // or the browser's own tooltip stands beside ours
     }
-    const byDate = () => shown().sort((a, b) => a.dataset.x - b.dataset.x || b.dataset.y - a.dataset.y);
+    const byDate = () => shown().sort((a, b) => at.get(a).x - at.get(b).x || at.get(b).y - at.get(a).y);
     rove(byDate()[0]);
     const plot = chart.querySelector(".plot");
     plot.addEventListener("focusin", (event) => {
@@ -119,9 +124,9 @@
     plot.addEventListener("keydown", (event) => {
       const point = event.target.closest("a.point");
       const order = byDate();
-      const at = order.indexOf(point);
+      const place = order.indexOf(point);
       const next = {
-        ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: order.length - 1,
+        ArrowRight: place + 1, ArrowDown: place + 1, ArrowLeft: place - 1, ArrowUp: place - 1, Home: 0, End: order.length - 1,
       }[event.key];
       if (event.key === "Escape") show(null);
       if (!point || next === undefined) return;
@@ -132,8 +137,8 @@
       if (event.target.closest("[data-tip]")) return;
       const box = plot.getBoundingClientRect();
       const distance = (point) => Math.hypot(
-        box.left + (point.dataset.x / 100) * box.width + Number(point.dataset.dx ?? 0) - event.clientX,
-        box.top + (point.dataset.y / 100) * box.height - event.clientY,
+        box.left + (at.get(point).x / 100) * box.width + at.get(point).dx - event.clientX,
+        box.top + (at.get(point).y / 100) * box.height - event.clientY,
       );
       const near = shown().map((point) => [distance(point), point]).sort((a, b) => a[0] - b[0])[0];
       show(near && near[0] < 26 ? near[1] : null);
@@ -145,14 +150,16 @@
   /* the running best of what is shown */
   const redraw = () => {
     if (!chart) return;
-    const hidden = (row) => rowOf({ dataset: { row } })?.hidden ?? false;
-    for (const mark of $$("[data-row]", chart)) mark.style.display = hidden(mark.dataset.row) ? "none" : "";
+    for (const point of points) point.style.display = rowOf(point).hidden ? "none" : "";
+    for (const name of $$(".names text", chart)) {
+      name.style.display = document.getElementById(`row-${name.dataset.row}`).hidden ? "none" : "";
+    }
     const falling = "falling" in chart.dataset;
     const main = new Map();
     for (const point of shown()) {
-      const row = point.dataset.row;
-      if ("context" in rowOf(point).dataset) continue;
-      if (!main.has(row) || point.classList.contains("published")) main.set(row, [Number(point.dataset.x), Number(point.dataset.y)]);
+      const row = rowOf(point);
+      if ("context" in row.dataset) continue;
+      if (!main.has(row) || point.classList.contains("published")) main.set(row, [at.get(point).x, at.get(point).y]);
     }
     const better = (a, b) => (falling ? a > b : a < b); // y counts downwards
     const dated = [...main.values()].sort((a, b) => a[0] - b[0] || (better(a[1], b[1]) ? -1 : 1));
@@ -167,7 +174,7 @@
       const [nextX, nextY] = corners[i + 1] ?? [100, y];
       return nextY === y ? [line(x, y, nextX, y)] : [line(x, y, nextX, y), line(nextX, y, nextX, nextY)];
     }));
-    const order = shown().sort((a, b) => a.dataset.x - b.dataset.x);
+    const order = shown().sort((a, b) => at.get(a).x - at.get(b).x);
     if (order.length && !order.some((point) => point.getAttribute("tabindex") === "0")) rove(order[0]);
   };
 
@@ -180,12 +187,12 @@
     for (const box of boxes) box.checked = asked.has(box.name);
     const apply = () => {
       const on = Object.fromEntries(boxes.map((box) => [box.name, box.checked]));
-      const rows = $$("table.ranking tbody tr[data-row]");
+      const rows = $$("table.ranking tbody tr[id]");
       for (const row of rows) {
         row.hidden = (on.unsupervised && !("unsupervised" in row.dataset)) || (on.comparable && "context" in row.dataset);
       }
       for (const divider of $$("table.ranking .divider")) {
-        divider.hidden = $$("tr[data-row]", divider.parentElement).every((row) => row.hidden);
+        divider.hidden = $$("tr[id]", divider.parentElement).every((row) => row.hidden);
       }
       const left = rows.filter((row) => !row.hidden).length;
       filters.querySelector("[role=status]").textContent =
