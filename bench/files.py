@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
 import tempfile
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,18 +40,41 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(shared_mode(0o666))
+        Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def shared_mode(mode: int) -> int:
-    """A mode without the process's umask: `tempfile` makes private files, but results are meant to be shared."""
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`; on success it takes the place of `path`, on any failure it vanishes.
+
+    A reader sees the old folder, the new one or, for a moment, none, but never half of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent))
+    old = new.with_suffix(".old")
+    try:
+        yield new
+        new.chmod(0o777 & ~_umask())
+        with suppress(FileNotFoundError):
+            path.rename(old)
+        new.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+
+
+def _umask() -> int:
+    """The process's umask: mkstemp makes private files, but results are meant to be shared."""
     mask = os.umask(0)
     os.umask(mask)
-    return mode & ~mask
+    return mask
 
 
 def write_with(path: Path, writer: Callable[[IO[bytes]], Any]) -> None:

@@ -40,6 +40,8 @@ class Point:
     value: float
     what: str
     """What is said of it to those who do not see it."""
+    hollow: bool = False
+    """Whether it stands for context, though measured."""
     low: float | None = None
     """Where the whisker ends, percent of the height."""
     high: float | None = None
@@ -98,14 +100,11 @@ def _extent(entry: Entry) -> list[float]:
 
 def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
     """A published figure's point and, apart from it, that of what was measured."""
-
-    def told(value: float, what: str) -> str:
-        return f"{entry.model.title}: {points(value)} {what}, {entry.date}"
-
+    told = f"{entry.model.title}: {{}} {{}}, {entry.date}"
     found = []
     if entry.published:
         kind = "context" if entry.context else "published"
-        found.append(Point(kind, at, y(entry.value), number, entry.value, told(entry.value, kind)))
+        found.append(Point(kind, at, y(entry.value), number, entry.value, told.format(points(entry.value), kind)))
     if entry.measured is not None:
         found.append(
             Point(
@@ -114,7 +113,8 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 y(entry.measured),
                 number,
                 entry.measured,
-                told(entry.measured, "measured, not ranked" if entry.context else "measured"),
+                told.format(points(entry.measured), "measured" + (", not ranked" if entry.context else "")),
+                bool(entry.context),
                 None if entry.low is None else y(entry.low),
                 None if entry.high is None else y(entry.high),
                 y(entry.value) if entry.published else None,
@@ -184,7 +184,7 @@ def _name(drawn: Sequence[Point], leaders: Sequence[tuple[Entry, date]], rows: S
     for point in sorted(drawn, key=lambda point: order.get(id(rows[point.row].entry), len(order))):
         entry = rows[point.row].entry
         main = (point.kind == "measured") != entry.published
-        if main and id(entry) in order and not any(abs(point.x - x) < 22 and abs(point.y - y) < 8 for x, y in taken):
+        if main and id(entry) in order and not any(abs(point.x - x) < 16 and abs(point.y - y) < 7 for x, y in taken):
             taken.append((point.x, point.y))
             title = entry.model.title
             names[id(point)] = title if len(title) <= _LABELLED else title[: _LABELLED - 1].rstrip() + "…"

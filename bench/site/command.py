@@ -15,7 +15,7 @@ from bench.site.details import mapping
 
 def reproduce(record: Record) -> str:
     """The command that makes a record again. Words in capitals stand for paths that only the reader knows."""
-    protocol, dataset = record["protocol"]["id"], record["dataset"]
+    protocol, dataset = record["protocol"]["id"].removesuffix("-unlabelled"), record["dataset"]
     if protocol.startswith("predictions"):
         return _score(record, protocol)
     words = ["bench", "run", "--model", _model(record), "--dataset", dataset["id"], "--split", dataset["split"]]

@@ -36,11 +36,19 @@ METRICS = {
     "J_decay": "J decay",
     "F_recall": "F recall",
     "F_decay": "F decay",
+    "seed_ari": "Agreement of seeds, ARI",
+    "seed_nmi": "Agreement of seeds, NMI",
+    "salient_share": "Salient pixels",
+    "cluster_evenness": "Evenness of clusters",
+    "largest_cluster": "Largest cluster",
 }
 """Metric key → what readers see; the first that a benchmark has is what it is ranked by."""
 
 FALLING = ("J_decay", "F_decay")
 """Metrics of which less is better."""
+
+DESCRIPTIVE = ("salient_share", "cluster_evenness", "largest_cluster")
+"""Metrics of which neither more nor less is better: nothing is ranked by them."""
 
 PROTOCOLS = ("clustering", "clustering-dense", "linear", "linear+crf", "retrieval-21", "retrieval-7", "davis")
 """The order in which protocols are listed; the first that a benchmark has is its first page."""

@@ -41,8 +41,7 @@ class Benchmark:
         self.title = dataset_title(dataset, (run for run in site.runs if run.dataset == dataset))
         self.entries = entries_of(site, dataset, split)
         self.metrics = pages_of(self.entries)
-        first = next(iter(self.metrics))
-        self._first = (first, self.metrics[first][0])
+        self._first = next(((protocol, metrics[0]) for protocol, metrics in self.metrics.items()), ("", ""))
 
     @property
     def url(self) -> str:
@@ -68,7 +67,9 @@ class Pages:
         self.render = Renderer(site)
         keys = {(claim.figure.dataset, claim.figure.split) for claim in site.claims}
         keys |= {(run.dataset, run.split) for run in site.runs}
-        self.benchmarks = {key: Benchmark(site, *key) for key in sorted(keys)}
+        every = {key: Benchmark(site, *key) for key in sorted(keys)}
+        # a run without any figure is on its model's page only
+        self.benchmarks = {key: benchmark for key, benchmark in every.items() if benchmark.entries}
 
     def __iter__(self) -> Iterator[Page]:
         yield self._home()
@@ -216,10 +217,12 @@ class Pages:
 
     def _part(self, run: Run) -> dict[str, Any]:
         """All that is shown of a run."""
-        record, benchmark = run.record, self.benchmarks[run.dataset, run.split]
+        record = run.record
         return {
-            "dataset": benchmark.title,
-            "benchmark_url": benchmark.page_of(run.protocol, run.metrics[0]),
+            "dataset": dataset_title(run.dataset, [run]),
+            "benchmark_url": self.benchmarks[run.dataset, run.split].page_of(run.protocol, run.metrics[0])
+            if run.metrics
+            else None,
             "warnings": details.warnings_of(record),
             "spreads": details.spreads(run),
             "command": reproduce(record),
@@ -291,7 +294,7 @@ class Pages:
         known = {image.id: image for image in gallery.examples.images}
         context = {
             "run": run,
-            "dataset": self.benchmarks[run.dataset, run.split].title,
+            "dataset": dataset_title(run.dataset, [run]),
             "gallery": gallery,
             "groups": placed,
             "by_cluster": [

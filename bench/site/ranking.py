@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.published import ROUNDING
 from bench.site.collect import Claim, Labels, Model, Paper, Run, Site
-from bench.site.names import FALLING, date_text, metric_order, protocol_order
+from bench.site.names import DESCRIPTIVE, FALLING, date_text, metric_order, protocol_order
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _of_run(run: Run, metric: str) -> Entry:
         run.model.paper,
         (run.model.paper.date if run.model.paper else "") or date_text(run.created),
         {name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
-        run.context,
+        "a description, not a score" if metric in DESCRIPTIVE else run.context,
         None,
         run,
     )

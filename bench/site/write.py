@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import BadEnvironment, WrongName
-from bench.files import display, shared_mode
+from bench.files import atomic_folder, display
 
 MARKER = ".bench-site"
 """The file that says that a folder is ours to replace."""
@@ -25,36 +24,34 @@ OWN = (
     "runs",
     MARKER,
 )
-"""What a site has at its top; anything else there belongs to somebody else and is kept."""
+"""What a site has at its top; anything else there (a `.git`, a `CNAME`) belongs to somebody else and is kept."""
 
 
 @contextmanager
 def replacing(target: Path, results: Path) -> Iterator[Path]:
     """A new folder to build a site in; on success it takes the place of `target`, on failure it vanishes.
 
-    Raises WrongName where `target` is something else than a site, or holds the records.
+    Raises WrongName where `target` is something else than a site or holds the records, BadEnvironment where it cannot
+    be written.
     """
     target = target.expanduser().resolve()
     require_replaceable(target, results)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        built = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".tmp", dir=target.parent))
+        with atomic_folder(target) as built:
+            yield built
+            (built / MARKER).write_text("Made by `bench report`, which replaces this folder.\n", encoding="utf-8")
+            for entry in target.iterdir() if target.is_dir() else ():
+                if entry.name not in OWN:
+                    _copy(entry, built / entry.name)
     except OSError as error:
         raise BadEnvironment(
             f"cannot write a site to {display(target)}: {error.strerror or error}",
-            "Give another folder with --out, or mend its permissions.",
+            "Give another folder with --out, or mend permissions or disk.",
         ) from error
-    try:
-        yield built
-        (built / MARKER).write_text("Made by `bench report`, which replaces this folder.\n", encoding="utf-8")
-        built.chmod(shared_mode(0o777))
-        _swap(built, target)
-    finally:
-        shutil.rmtree(built, ignore_errors=True)
 
 
 def require_replaceable(target: Path, results: Path) -> None:
-    """Refuse to replace what is no site of ours."""
+    """Raise WrongName for what is no site of ours, and for a folder that holds the records."""
     if target.is_dir():
         if any(target.iterdir()) and not (target / MARKER).is_file():
             raise WrongName(
@@ -67,21 +64,8 @@ def require_replaceable(target: Path, results: Path) -> None:
         raise WrongName(f"{display(target)} holds the records", "Give a folder beside them with --out.")
 
 
-def _swap(built: Path, target: Path) -> None:
-    """Put `built` in `target`'s place. What others have put there (a `.git`, a `CNAME`) moves over."""
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".old", dir=target.parent))
-    former = old / "site"
-    try:
-        if target.exists():
-            target.replace(former)
-        try:
-            built.replace(target)
-        except OSError:
-            if former.exists():
-                former.replace(target)
-            raise
-        for entry in former.iterdir() if former.exists() else ():
-            if entry.name not in OWN:
-                entry.replace(target / entry.name)
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+def _copy(entry: Path, target: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.copytree(entry, target, symlinks=True)
+    else:
+        shutil.copy2(entry, target, follow_symlinks=False)
