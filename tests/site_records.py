@@ -64,7 +64,7 @@ def _records() -> list[Record]:
 
 
 def _on_voc(model: str, value: float, supervision: str = "none", paper: dict | None = None, **changes) -> Record:
-    record = make_record(model=model, value=value, **changes)
+    record = make_record(model=model, value=value, created="2025-03-01T12:00:00+00:00", **changes)
     record["model"] |= {"supervision": supervision, "initialisation": "random", "prior": "none", "paper": paper}
     _count(record, dataset("pascal-voc").classes, seed=len(model))
     record["environment"] = {"python": "3.11.7", "packages": {"torch": "2.14.1"}, "git": {"commit": "c" * 40}}
@@ -144,7 +144,7 @@ def _write_pictures(folder: Path, record: Record) -> dict:
             {"id": name, "iou": 80.0 - 20 * index, "groups": ["best"] if index < 2 else ["worst", "cluster"]}
             | {"width": pixels.shape[1], "height": pixels.shape[0], "clusters": [index % 2], **files}
         )
-    names = [HOSTILE] * 3 if hostile else ["background", "aeroplane", "bicycle"]
+    names = [HOSTILE] * 3 if hostile else dataset("shapes").classes
     colours = np.frombuffer(voc_palette(), np.uint8).reshape(-1, 3)
     index = {
         "schema": 1,

@@ -100,11 +100,14 @@ def _extent(entry: Entry) -> list[float]:
 
 def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
     """A published figure's point and, apart from it, that of what was measured."""
-    told = f"{entry.model.title}: {{}} {{}}, {entry.date}"
+
+    def told(value: float, how: str) -> str:
+        return f"{entry.model.title}: {points(value)} {how}, {entry.date}"
+
     found = []
     if entry.published:
         kind = "context" if entry.context else "published"
-        found.append(Point(kind, at, y(entry.value), number, entry.value, told.format(points(entry.value), kind)))
+        found.append(Point(kind, at, y(entry.value), number, entry.value, told(entry.value, kind)))
     if entry.measured is not None:
         found.append(
             Point(
@@ -113,7 +116,7 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 y(entry.measured),
                 number,
                 entry.measured,
-                told.format(points(entry.measured), "measured" + (", not ranked" if entry.context else "")),
+                told(entry.measured, "measured" + (", not ranked" if entry.context else "")),
                 bool(entry.context),
                 None if entry.low is None else y(entry.low),
                 None if entry.high is None else y(entry.high),

@@ -278,7 +278,7 @@ class Pages:
 
     def _pictures(self, run: Run) -> Page:
         gallery, url = self.galleries[run.path], _pictures_url(run)
-        titles = {"best": "Best by IoU", "worst": "Worst by IoU"}
+        titles = {"best": "Best by IoU", "worst": "Worst by IoU", "cluster": "Typical of a cluster"}
         groups = [(titles.get(name, name), gallery.group(name)) for name in gallery.groups]
         rest = [image for image in gallery.examples.images if not image.groups]
         if rest:

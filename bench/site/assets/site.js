@@ -196,7 +196,7 @@
       }
       const left = rows.filter((row) => !row.hidden).length;
       filters.querySelector("[role=status]").textContent =
-        left === rows.length ? `${left} rows` : `${left} of ${rows.length} rows; ranks are those among all rows`;
+        left === rows.length ? `${left} row${left === 1 ? "" : "s"}` : `${left} of ${rows.length} rows; ranks are those among all rows`;
       const kept = boxes.filter((box) => box.checked).map((box) => box.name).join("&");
       for (const link of $$("a[data-keep]")) {
         const [path, hash] = link.getAttribute("href").split("#");
