@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from bench.catalogue import dataset
+from bench.cli import main
 from bench.palette import voc_palette
 from bench.published import Published, figures
 from bench.record import Record, dumps
@@ -164,3 +166,14 @@ def _save_map(path: Path, label: np.ndarray) -> None:
     picture = Image.fromarray(label, mode="P")
     picture.putpalette(voc_palette())
     picture.save(path)
+
+
+def build_site(folder: Path) -> Path:
+    """Write the results folder and, as `bench report` does it, the site of them; returns the site's folder."""
+    write_results(folder / "results")
+    words = ["report", "--format", "html", "--out", str(folder / "site"), "--results", str(folder / "results")]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr("bench.published.figures", published_figures)
+        main(words)
+    assert left.value.code == 0
+    return folder / "site"

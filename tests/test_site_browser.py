@@ -1,0 +1,396 @@
+"""The web site in a real browser: what its readers click, type and see, on a phone and on a desktop."""
+
+from itertools import pairwise
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser import PHONE
+from tests.site_records import BREAKOUT, HOSTILE
+
+VOC = "benchmarks/pascal-voc--val.html"
+SUP = "models/maskcontrast-sup.html"
+TITLE = "MaskContrast (Saliency)"
+PAPER = "Unsupervised Semantic Segmentation by Contrasting Object Mask Proposals"
+NARROWEST = 320
+"""CSS pixels: what WCAG 2.1 (1.4.10) asks to fit without scrolling in two directions."""
+
+
+def address(site, pattern):
+    """The only page whose name fits a pattern."""
+    (found,) = site.glob(pattern)
+    return found.relative_to(site).as_posix()
+
+
+def heading(browser):
+    return browser.one("h1").text
+
+
+# --- moving around ---
+
+
+def test_from_the_first_page_to_a_benchmark_its_model_its_paper_its_pictures_and_back(browser):
+    browser.open()
+    browser.link("PASCAL VOC 2012").click()
+    assert heading(browser) == "PASCAL VOC 2012 val"
+    browser.link(TITLE).click()
+    assert (browser.page.split("?")[0], heading(browser)) == (SUP, "maskcontrast-sup")
+    browser.link(PAPER).click()
+    assert heading(browser) == PAPER
+    browser.driver.back()
+    browser.link("Pictures: images, labels and predictions").click()
+    assert heading(browser) == "Pictures"
+    pictures = browser.all("main img")
+    assert len(pictures) > 12
+    for picture in pictures:
+        browser.run("arguments[0].scrollIntoView()", picture)  # they are loaded when they are near
+        browser.until(lambda picture=picture: picture.get_property("naturalWidth") > 0)
+    browser.one(".crumbs a:last-child").click()
+    assert heading(browser) == "maskcontrast-sup"
+    browser.one("header nav a").click()
+    assert browser.page == "index.html"
+    assert browser.texts("header nav [aria-current=page]") == ["Benchmarks"]
+
+
+def test_the_first_tab_skips_to_the_content(browser):
+    browser.open(VOC)
+    skip = browser.press(Keys.TAB)
+    assert skip.text == "Skip to the content"
+    assert skip.rect["y"] >= 0
+    assert browser.press(Keys.ENTER).tag_name == "main"
+
+
+def test_every_page_fits_a_phone_and_every_link_leads_somewhere(any_size):
+    site, places, links, wide = any_size.site, {}, set(), []
+    for path in sorted(site.rglob("*.html")):
+        any_size.size(PHONE)
+        any_size.driver.get(path.as_uri())
+        overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        any_size.run("for (const one of document.querySelectorAll('details')) one.open = true")
+        for width in (PHONE, NARROWEST):
+            any_size.size(width)
+            if any_size.run(overflow) > 0:
+                wide.append((width, path.name))
+        ids, targets = any_size.run(
+            "return [[...document.querySelectorAll('[id]')].map(one => one.id),"
+            "[...document.querySelectorAll('[href], img')].map(one => one.src ?? one.href.baseVal ?? one.href)]"
+        )
+        places[path] = set(ids)
+        assert len(places[path]) == len(ids), f"an id twice in {path}"
+        links |= {any_size.run("return new URL(arguments[0], location).href", target) for target in set(targets)}
+    assert not wide
+    assert len(places) > 80
+    for link in links:
+        parts = urlsplit(link)
+        if parts.scheme in ("http", "https"):
+            continue
+        target = type(site)(unquote(parts.path))
+        assert parts.scheme == "file" and target.is_relative_to(site) and target.is_file(), link
+        assert not parts.fragment or unquote(parts.fragment) in places[target], link
+
+
+# --- tables ---
+
+
+def column(browser, number, body=1):
+    """The texts of a column of the ranking's comparable rows (or the context's), their first line."""
+    cells = browser.texts(f"table.ranking tbody:nth-of-type({body}) tr[id] > :nth-child({number})")
+    return [cell.split("\n")[0] for cell in cells]
+
+
+def sorts(browser):
+    """The headers that say that the table is sorted by them."""
+    found = browser.all("table.ranking th[aria-sort]")
+    return [(header.text.split("\n")[0].strip(), header.get_attribute("aria-sort")) for header in found]
+
+
+def test_a_click_sorts_by_number_and_a_second_one_the_other_way(browser):
+    browser.open(VOC)
+    assert sorts(browser) == [("Rank", "ascending")]
+    context = set(column(browser, 2, body=2))
+    button = next(button for button in browser.all("table.ranking thead button") if button.text == "mIoU")
+    button.click()
+    assert sorts(browser) == [("mIoU", "descending")]
+    values = [float(value) for value in column(browser, 3)]
+    assert values == sorted(values, reverse=True)
+    button.click()
+    assert sorts(browser) == [("mIoU", "ascending")]
+    assert [float(value) for value in column(browser, 3)] == sorted(values)
+    assert column(browser, 3)[0] == "9.50"  # as a text it would be the last
+    assert set(column(browser, 2, body=2)) == context, "rows of other protocols stay apart"
+
+
+def test_the_keyboard_sorts_too(browser):
+    browser.open(VOC)
+    button = next(button for button in browser.all("table.ranking thead button") if button.text == "Model")
+    browser.run("arguments[0].focus()", button)
+    browser.press(Keys.ENTER)
+    assert sorts(browser) == [("Model", "ascending")]
+    names = [name for name in column(browser, 2) if name.isascii()]
+    assert names == sorted(names, key=str.lower)
+    browser.press(Keys.SPACE)
+    assert sorts(browser) == [("Model", "descending")]
+    assert [name for name in column(browser, 2) if name.isascii()] == names[::-1]
+    assert browser.focused == button
+
+
+def test_rows_without_a_value_come_last_either_way(browser):
+    browser.open(VOC)
+    button = next(button for button in browser.all("table.ranking thead button") if button.text == "Reproduced")
+    number = 1 + browser.run("return arguments[0].closest('th').cellIndex", button)
+    for order in ("descending", "ascending"):
+        button.click()
+        values = column(browser, number)
+        assert sorts(browser) == [("Reproduced", order)]
+        assert "–" not in values[:2]
+        assert set(values[2:]) == {"–"}
+
+
+def test_ties_are_shown_as_ties(browser):
+    browser.open(VOC)
+    rank = dict(zip(column(browser, 2), column(browser, 1), strict=True))
+    assert rank["steady"] == rank["level"] != rank[TITLE]
+    assert rank["steady"].endswith("=")
+    assert set(column(browser, 1, body=2)) == {"–"}
+
+
+# --- filters ---
+
+
+def tick(browser, name):
+    browser.one(f"input[name={name}]").click()
+
+
+def points(browser):
+    """The points that the chart shows, by the row that they lead to."""
+    return {point.get_attribute("href").rpartition("#")[2] for point in browser.all("a.point") if point.is_displayed()}
+
+
+def test_only_the_fully_unsupervised_are_left_in_table_and_chart(browser):
+    browser.open(VOC)
+    everything = points(browser)
+    tick(browser, "unsupervised")
+    seen = {text.split("\n")[0] for text in browser.texts("table.ranking tbody .labels")}
+    assert seen == {"none"}
+    rows = {row.get_attribute("id") for row in browser.all("table.ranking tr[id]") if row.is_displayed()}
+    assert points(browser) < everything
+    assert points(browser) <= rows
+    total = len(browser.all("table.ranking tr[id]"))
+    assert browser.texts(".filters [role=status]") == [f"{len(rows)} of {total} rows; ranks are those among all rows"]
+    tick(browser, "unsupervised")
+    assert points(browser) == everything
+
+
+def test_only_this_protocol_leaves_no_context(browser):
+    browser.open(VOC)
+    assert "For context" in browser.one("table.ranking").text
+    browser.one("input[name=comparable]").send_keys(Keys.SPACE)
+    assert "For context" not in browser.one("table.ranking").text
+    assert column(browser, 2, body=2) == []
+    assert not [point for point in browser.all("a.point.context") if point.is_displayed()]
+
+
+def test_filters_are_kept_when_the_protocol_changes(browser):
+    browser.open(VOC)
+    tick(browser, "comparable")
+    browser.link("linear").click()
+    assert "linear" in browser.page
+    assert browser.one("input[name=comparable]").is_selected()
+    assert not browser.one("input[name=unsupervised]").is_selected()
+    assert column(browser, 2, body=2) == []
+
+
+# --- search ---
+
+
+@pytest.mark.parametrize(
+    "typed, found",
+    [
+        ("maskcontrast (sal", TITLE),
+        ("2102.06191", PAPER),
+        ("pascal voc", "PASCAL VOC 2012"),
+        ("STEADY", "steady"),
+        ("<script>", HOSTILE),
+    ],
+)
+def test_search_finds_models_papers_and_data_sets(browser, typed, found):
+    browser.open()
+    browser.one("#query").send_keys(typed)
+    titles = [title.strip() for title in browser.texts("#found a > bdi")]
+    # a control character of direction is no text that one sees
+    assert found in titles or found.replace("\u202e", "") in [title.replace("\u202e", "") for title in titles]
+    assert browser.texts(".search [role=status]") == [f"{len(titles)} found"]
+
+
+def test_a_hit_is_reached_by_keyboard(browser):
+    browser.open()
+    browser.one("#query").send_keys("steady")
+    hit = browser.press(Keys.ARROW_DOWN)
+    assert hit.text.startswith("steady")
+    assert browser.press(Keys.ARROW_UP).get_attribute("id") == "query"
+    browser.press(Keys.ENTER)
+    browser.until(lambda: browser.page == "models/steady.html")
+
+
+def test_no_hit_is_said_and_escape_clears(browser):
+    browser.open()
+    browser.one("#query").send_keys("zzz nothing")
+    assert browser.texts(".search [role=status]") == ["0 found"]
+    assert browser.all("#found li") == []
+    assert browser.press(Keys.ESCAPE).get_property("value") == ""
+    assert browser.one(".search [role=status]").text == ""
+
+
+# --- chart ---
+
+
+def point_of(browser, text):
+    """The first point of the chart whose name for screen readers starts with a text."""
+    return next(point for point in browser.all("a.point") if point.accessible_name.startswith(text))
+
+
+def test_the_mouse_brings_up_a_point_s_tooltip_and_takes_it_away(browser):
+    browser.open(VOC)
+    tip = browser.one("[data-tip]")
+    assert not tip.is_displayed()
+    browser.point_at(point_of(browser, "MaskContrast with BigBiGAN masks").find_element(By.CSS_SELECTOR, "circle"))
+    browser.until(tip.is_displayed)
+    assert tip.text.startswith("MaskContrast with BigBiGAN masks\n36.5 published, 2021-05")
+    assert "labels seen: none" in tip.text
+    assert "Finding an Unsupervised Image Segmenter" in tip.text
+    box, width = tip.rect, browser.run("return innerWidth")
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    browser.press(Keys.ESCAPE)
+    assert not tip.is_displayed()
+    browser.point_at(point_of(browser, TITLE).find_element(By.CSS_SELECTOR, "circle"))
+    browser.until(tip.is_displayed)
+    browser.point_at(browser.one("h1"))
+    browser.until(lambda: not tip.is_displayed())
+
+
+def test_the_keyboard_walks_through_the_points(browser):
+    browser.open(VOC)
+    browser.run("arguments[0].focus()", browser.all(".switches a")[-1])
+    tip, point = browser.one("[data-tip]"), browser.press(Keys.TAB)
+    assert "point" in point.get_attribute("class").split()
+    seen = []
+    for _ in range(4):
+        assert tip.is_displayed()
+        name, value = point.accessible_name.split(": ")
+        assert tip.text.split("\n")[:2] == [name, value]
+        seen.append(float(point.get_attribute("data-x") or browser.run("return arguments[0].getBBox().x", point)))
+        point = browser.press(Keys.ARROW_RIGHT)
+    assert all(a <= b + 20 for a, b in pairwise(seen)), "in the order of their dates"
+    assert browser.press(Keys.HOME).accessible_name == browser.press(Keys.ARROW_LEFT).accessible_name
+    browser.press(Keys.ESCAPE)
+    assert not tip.is_displayed()
+    last = browser.press(Keys.END)
+    assert tip.is_displayed()
+    browser.press(Keys.ENTER)
+    row = browser.one("tr:target")
+    assert row.get_attribute("id") == last.get_attribute("href").rpartition("#")[2]
+    assert "point" not in (browser.press(Keys.TAB).get_attribute("class") or "").split(), "a chart is one stop"
+
+
+def test_a_click_and_a_key_switch_the_metric(browser):
+    browser.open(VOC)
+    browser.link("Pixel accuracy").click()
+    assert browser.page.startswith("benchmarks/pascal-voc--val--clustering--pixel-accuracy.html")
+    assert browser.texts(".switches [aria-current=page]") == ["clustering", "Pixel accuracy"]
+    assert browser.one("h2").text.startswith("Pixel accuracy over")
+    browser.run("arguments[0].focus()", browser.link("mIoU"))
+    browser.press(Keys.ENTER)
+    browser.until(lambda: browser.page.startswith(VOC))
+    assert browser.one("h2").text.startswith("mIoU over")
+
+
+def test_all_that_the_chart_draws_is_in_the_table(browser):
+    browser.open(VOC)
+    drawn = browser.all("a.point")
+    assert len(drawn) > 20
+    for point in drawn:
+        row = browser.one(f"tr[id={point.get_attribute('href').rpartition('#')[2]}]")
+        title, _, value = point.accessible_name.rpartition(": ")
+        assert title and row.find_element(By.TAG_NAME, "th").text.startswith(title[:20])
+        assert value.split()[0] in row.text
+
+
+def test_the_running_best_follows_the_filter(browser):
+    browser.open("benchmarks/coco-stuff-81--val.html")
+    steps = len(browser.all("[data-best] line"))
+    tick(browser, "unsupervised")
+    assert [line for line in browser.all("[data-best] line") if line.is_displayed()]
+    assert len(browser.all("[data-best] line")) <= steps
+
+
+# --- the rest ---
+
+
+def test_the_colours_are_switched_and_stay_so_on_the_next_page(browser):
+    browser.open()
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.run(ground)
+    browser.one("[data-theme-toggle]").click()
+    dark = browser.run(ground)
+    assert dark != light
+    browser.open("models.html")
+    assert browser.run(ground) == dark
+    browser.one("[data-theme-toggle]").click()
+    assert browser.run(ground) == light
+
+
+def test_the_command_is_copied_or_selected(browser):
+    browser.open(SUP)
+    button = browser.one("[data-copy] button")
+    button.click()
+    browser.until(lambda: button.text in ("Copied", "Selected"))
+    assert browser.one("[data-copy] [role=status]").get_property("textContent") == button.text
+
+
+def test_hostile_names_are_text_and_nothing_else(browser):
+    for page in (
+        "models/hostile.html",
+        address(browser.site, "pictures/hostile--*.html"),
+        *(path.relative_to(browser.site).as_posix() for path in browser.site.glob("benchmarks/hostile-data*.html")),
+        "index.html",
+        VOC,
+        "models.html",
+        "papers.html",
+    ):
+        browser.open(page)  # a dialog fails here
+        assert BREAKOUT in browser.run("return document.body.textContent"), page
+        assert browser.run("return document.querySelectorAll('main script, main img[src=x], [onerror]').length") == 0
+    browser.open()
+    assert "<img src=x onerror=alert(4)>.json is damaged" in browser.one(".notice").text
+
+
+def test_without_javascript_tables_and_charts_are_whole(browser):
+    browser.scripts(False)
+    browser.open(VOC)
+    assert len(browser.all("table.ranking tr[id]")) > 20
+    assert browser.one("table.ranking tr[id] .model").is_displayed()
+    shown = [point for point in browser.all("a.point") if point.is_displayed()]
+    assert len(shown) > 20
+    assert shown[0].find_element(By.CSS_SELECTOR, "title").get_property("textContent")
+    assert not browser.one(".filters").is_displayed()
+    assert browser.all("thead button") == []
+    browser.one("tr[id] .model a").click()
+    browser.one("details.recipe summary").click()
+    assert browser.one("details.recipe dl").is_displayed()
+    browser.open()
+    assert not browser.one(".search").is_displayed()
+
+
+def test_print_leaves_out_the_controls_and_keeps_the_tables(browser):
+    browser.open(VOC)
+    browser.media("print", scheme="dark")
+    for control in ("header nav", "[data-theme-toggle]", ".filters", ".skip"):
+        assert not browser.one(control).is_displayed(), control
+    assert browser.one("table.ranking").is_displayed()
+    assert browser.one("[data-chart] svg").is_displayed()
+    assert browser.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    browser.open()
+    assert not browser.one(".search").is_displayed()
+    assert browser.one("table.benchmarks").is_displayed()
