@@ -118,6 +118,8 @@ def read_gallery(stored: Stored) -> Gallery | None:
     if not isinstance(name, str) or Path(name).name != name or name in ("", ".", "..") or "\\" in name:
         raise BadInput(f"{stored.path}: examples.folder is no plain folder name")
     folder = stored.path.parent / name
+    if folder.is_symlink():
+        raise BadInput(f"{folder} is a link: pictures are not taken from examples elsewhere")
     index = folder / INDEX
     try:
         examples = Examples.model_validate_json(index.read_bytes())

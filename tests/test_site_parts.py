@@ -1,0 +1,263 @@
+"""Parts of the web site: ranks and ties, the chart's geometry, commands that lead back to a record, class figures."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.catalogue import dataset
+from bench.cli.settings import parse_entries
+from bench.errors import BadInput
+from bench.presets import override
+from bench.published import figures
+from bench.published_classes import class_figures, load
+from bench.record import Stored
+from bench.site.chart import draw
+from bench.site.collect import Labels, collect
+from bench.site.command import reproduce
+from bench.site.names import day
+from bench.site.ranking import entries_of, ranked
+from tests.synthetic import make_record
+
+
+def entries(tmp_path, *records, table=()):
+    stored = [Stored(tmp_path / f"{n}" / "a.json", record) for n, record in enumerate(records)]
+    return entries_of(collect(table, stored, tmp_path, []), "pascal-voc", "val")
+
+
+def run(name, value, reach=1.0, **more):
+    record = make_record(model=name, value=value, **more)
+    record["metrics"]["mIoU"]["ci95"] = None if reach is None else [value - reach, value + reach]
+    return record
+
+
+def ranks(tmp_path, *records, table=()):
+    return [(row.entry.model.title, row.rank) for row in ranked(entries(tmp_path, *records, table=table), "mIoU")]
+
+
+def test_rows_within_the_interval_of_the_best_share_its_rank(tmp_path):
+    rows = ranks(tmp_path, run("d", 40.0), run("a", 44.0), run("b", 43.5), run("c", 43.0), run("e", 39.5))
+    assert rows == [("a", "1="), ("b", "1="), ("c", "1="), ("d", "4="), ("e", "4=")]
+
+
+def test_a_tie_does_not_creep_down_the_table(tmp_path):
+    rows = ranks(tmp_path, run("a", 44.0), run("b", 43.2), run("c", 42.4))
+    assert rows == [("a", "1="), ("b", "1="), ("c", "3")]  # c is in b's interval, but not in a's
+
+
+def test_the_wider_interval_of_the_lower_row_makes_a_tie_too(tmp_path):
+    assert ranks(tmp_path, run("a", 44.0, 0.1), run("b", 43.0, 2.0)) == [("a", "1="), ("b", "1=")]
+    assert ranks(tmp_path, run("a", 44.0, None), run("b", 43.0, None)) == [("a", "1"), ("b", "2")]
+
+
+FIGURE = next(figure for figure in figures() if figure.value == 44.2)
+
+
+def test_a_published_value_that_nobody_measured_ties_within_its_rounding_only(tmp_path):
+    table = [
+        replace(FIGURE, model=name, card=(), value=value) for name, value in (("a", 44.2), ("b", 44.2), ("c", 44.1))
+    ]
+    assert ranks(tmp_path, table=table) == [("a", "1="), ("b", "1="), ("c", "3")]
+
+
+def test_a_reproduced_value_has_the_measured_interval_and_another_has_not(tmp_path):
+    others = replace(FIGURE, model="other", card=(), value=43.5)
+    measured = run("maskcontrast-sup", 44.2)
+    assert [rank for _, rank in ranks(tmp_path, measured, table=[FIGURE, others])] == ["1=", "1="]
+    astray = run("maskcontrast-sup", 42.0)  # below: its interval is that of another value
+    assert [rank for _, rank in ranks(tmp_path, astray, table=[FIGURE, others])] == ["1", "2"]
+
+
+def test_what_is_not_comparable_is_context_without_a_rank(tmp_path):
+    elsewhere = replace(FIGURE, model="own protocol", card=(), comparable=False, note="its own protocol", value=60.0)
+    limited = run("limited", 50.0, dataset={"limited": True, "images": 40})
+    modified = run("modified", 49.0, protocol={"modified": True})
+    rows = ranked(entries(tmp_path, limited, modified, run("a", 30.0), table=[elsewhere]), "mIoU")
+    assert [(row.entry.model.title, row.rank) for row in rows] == [
+        ("a", "1"), ("own protocol", ""), ("limited", ""), ("modified", ""),
+    ]  # fmt: skip
+    assert [row.entry.context for row in rows[1:]] == [
+        "its own protocol", "run on 40 images, not the whole split", "the recipe was modified",
+    ]  # fmt: skip
+    assert [row.number for row in rows] == [0, 1, 2, 3]
+
+
+def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
+    (row,) = entries(tmp_path, run("maskcontrast-sup", 44.3), table=[FIGURE])
+    assert (row.value, row.measured, row.published) == (44.2, 44.3, True)
+    second = run("maskcontrast-sup", 41.0, protocol={"modified": True})
+    rows = entries(tmp_path, run("maskcontrast-sup", 44.3), second, table=[FIGURE])
+    assert sorted((row.published, row.measured) for row in rows) == [(False, 41.0), (True, 44.3)]
+
+
+@pytest.mark.parametrize(
+    ("said", "plain"),
+    [("none", True), ("None ", True), ("none claimed; but", False), ("not stated", False), ("ImageNet labels", False)],
+)
+def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain):
+    assert Labels("x", "y", said).unsupervised is plain
+
+
+def dated(tmp_path, *pairs, **more):
+    records = [run(f"m{n}", value, created=f"{when}T00:00:00+00:00", **more) for n, (when, value) in enumerate(pairs)]
+    return draw(ranked(entries(tmp_path, *records), "mIoU"), "mIoU")
+
+
+def test_the_running_best_is_a_stair_through_each_new_best(tmp_path):
+    chart = dated(tmp_path, ("2021-01-01", 30.0), ("2022-01-01", 20.0), ("2023-01-01", 40.0))
+    at = {point.value: (point.x, point.y) for point in chart.points}
+    (x1, y1), (x3, y3) = at[30.0], at[40.0]
+    assert chart.best == ((x1, y1, x3, y1), (x3, y1, x3, y3), (x3, y3, 100.0, y3))
+    assert {point.name for point in chart.points} == {"m0", "m2", ""}
+
+
+def test_context_does_not_move_the_running_best(tmp_path):
+    record = run("limited", 90.0, dataset={"limited": True}, created="2021-01-01")
+    chart = draw(ranked(entries(tmp_path, record, run("a", 30.0, created="2022-01-01")), "mIoU"), "mIoU")
+    (place,) = [point.y for point in chart.points if point.value == 30.0]
+    assert {piece[1] for piece in chart.best} == {place}
+    assert [point.hollow for point in chart.points] == [False, True]
+
+
+def test_measured_and_published_are_points_of_their_own(tmp_path):
+    chart = draw(ranked(entries(tmp_path, run("maskcontrast-sup", 44.3), table=[FIGURE]), "mIoU"), "mIoU")
+    published, measured = chart.points
+    assert (published.kind, measured.kind, published.row, measured.row) == ("published", "measured", 0, 0)
+    assert measured.beside == published.y > measured.y
+    assert measured.high < measured.y < measured.low  # y counts downwards
+
+
+def test_rows_without_a_date_have_no_point_and_are_counted(tmp_path):
+    rows = ranked(entries(tmp_path, run("a", 30.0, created="soon"), run("b", 40.0, created="2022-02-30")), "mIoU")
+    assert draw(rows, "mIoU") is None
+    rows = ranked(entries(tmp_path, run("a", 30.0, created="soon"), run("b", 40.0)), "mIoU")
+    assert draw(rows, "mIoU").undated == 1
+
+
+@given(st.lists(st.tuples(st.dates(), st.floats(-100, 100)), min_size=1, max_size=12))
+def test_everything_is_drawn_inside_the_plot(tmp_path_factory, pairs):
+    folder = tmp_path_factory.getbasetemp()
+    records = [run(f"m{n}", value, 0.3, created=when.isoformat()) for n, (when, value) in enumerate(pairs)]
+    chart = draw(ranked(entries(folder, *records), "mIoU"), "mIoU")
+    places = [(p.x, y) for p in chart.points for y in (p.y, p.low, p.high)] + [(0, tick.at) for tick in chart.y_ticks]
+    assert all(0 <= x <= 100 and -0.5 <= y <= 100.5 for x, y in places)
+    assert 2 <= len(chart.y_ticks) <= 12 and len(chart.x_ticks) <= 20
+    values = [float(tick.label) for tick in chart.y_ticks]
+    assert values == sorted(values) and len(set(values)) == len(values)
+    order = sorted(chart.points, key=lambda point: point.value)
+    assert [point.y for point in order] == sorted((point.y for point in order), reverse=True)
+
+
+def test_days_are_read_and_nothing_else():
+    assert (day("2021-02").isoformat(), day("2021-02-11").isoformat()) == ("2021-02-01", "2021-02-11")
+    assert [day(text) for text in ("", "2021", "2021-13", "2021-02-30", "2021-02-11x", "2021-02\n")] == [None] * 6
+
+
+def options(command):
+    words = shlex.split(command)
+    pairs = {}
+    for name, value in zip(words, [*words[1:], ""], strict=True):
+        if name.startswith("--"):
+            pairs.setdefault(name, []).append("" if value.startswith("--") else value)
+    return words[:2], pairs
+
+
+CHANGES = {
+    "clusters": st.integers(2, 500),
+    "input": st.sampled_from([[64, 64], [320, 480]]),
+    "saliency_threshold": st.floats(-3, 3),
+    "whiten": st.integers(0, 64),
+    "solver": st.sampled_from(["faiss", "minibatch"]),
+    "restarts": st.one_of(st.none(), st.integers(1, 40)),
+    "batch": st.integers(10, 2000),
+    "matching": st.sampled_from(["iou", "pixels", "images"]),
+    "absent": st.sampled_from(["zero", "skip"]),
+    "resizing": st.sampled_from(["opencv", "torch"]),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=CHANGES))
+def test_the_command_leads_back_to_the_recipe(changes):
+    default = dataset("pascal-voc").protocols.clustering
+    resolved = override(default, changes).resolved()
+    record = make_record(model="random-resnet18", protocol={"preset": resolved})
+    start, pairs = options(reproduce(record))
+    assert start == ["bench", "run"] and pairs["--model"] == ["random-resnet18"]
+    entries = parse_entries(None, None, tuple(pairs.get("--set", ())))
+    assert override(default, entries).resolved() == resolved
+
+
+def test_a_card_s_own_entry_that_was_taken_back_is_in_the_command():
+    card = dataset("imagenet-s-50")
+    resolved = override(card.protocols.clustering, {"fit": None}).resolved()
+    record = make_record(dataset={"id": card.id}, protocol={"preset": resolved})
+    assert options(reproduce(record))[1]["--set"] == ["fit=null"]
+
+
+def test_the_command_of_an_unmodified_run_is_short():
+    assert reproduce(make_record()) == (
+        "bench run --model maskcontrast-sup --dataset pascal-voc --split val --protocol clustering --data-root DATA"
+    )
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ("linear+crf", "--protocol linear --crf"),
+        ("overclustering-500", "--protocol clustering --clusters 500"),
+        ("clustering-unlabelled", "--protocol clustering --"),
+    ],
+)
+def test_a_protocol_s_name_becomes_its_flags(protocol, said):
+    assert said in reproduce(make_record(protocol={"id": protocol, "preset": {}})) + " --"
+
+
+def test_the_command_names_seeds_limits_precision_and_files():
+    record = make_record(model="mine", seeds=3, dataset={"limited": True, "images": 40})
+    record["model"]["weights_source"] = "/home/me/my model.pth"
+    record["seeds"] = [7, 8, 9]
+    record["protocol"]["variations"] = ["seeds7x3", "bfloat16"]
+    pairs = options(reproduce(record))[1]
+    assert (pairs["--seed"], pairs["--num-seeds"], pairs["--limit"], pairs["--precision"]) == (
+        ["7"], ["3"], ["40"], ["bfloat16"],
+    )  # fmt: skip
+    assert pairs["--model"] == ["./my model.pth"]
+
+
+def test_predictions_are_scored_again():
+    record = make_record(model="mine", protocol={"id": "predictions+iou"}) | {"observed": {"predictions": "out; rm"}}
+    start, pairs = options(reproduce(record))
+    assert start == ["bench", "score"] and shlex.split(reproduce(record))[2] == "./out; rm"
+    assert (pairs["--match"], pairs["--name"]) == (["iou"], ["mine"])
+
+
+def test_published_class_figures_name_classes_of_their_data_set():
+    names = dataset("pascal-voc").classes
+    for protocol, mean in (("clustering", 43.92), ("linear", 63.95)):
+        own = [figure for figure in class_figures() if figure.protocol == protocol]
+        assert [figure.class_ for figure in own] == list(names)
+        assert sum(figure.value for figure in own) / len(names) == pytest.approx(mean, abs=0.005)
+
+
+HEAD = "dataset,split,protocol,card,class,value,note,source\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a,b\n", "the columns are"),
+        (HEAD + "d,s,p,c,cat,50,,x,more\n", ":2: wrong number of columns"),
+        (HEAD + "d,s,p,c,cat,50\n", ":2: wrong number of columns"),
+        (HEAD + "d,s,p,c,,50,,x\n", ":2: class is empty"),
+        (HEAD + "d,s,p,c,cat,nan,,x\n", "value is 'nan'"),
+        (HEAD + "d,s,p,c,cat,101,,x\n", "value is '101'"),
+        ("\xff", "cannot be read"),
+    ],
+)
+def test_a_damaged_table_of_classes_is_an_error_that_names_the_line(tmp_path, text, problem):
+    path = tmp_path / "classes.csv"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadInput, match=problem.replace("(", r"\(")):
+        load(path)
