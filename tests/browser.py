@@ -86,13 +86,15 @@ class Browser:
         """The first link of the content with exactly this text."""
         return next(link for link in self.all("main a") if link.text == text)
 
-    def texts(self, selector: str) -> list[str]:
-        """The text of all elements that a CSS selector finds and that are shown."""
+    def shown(self, selector: str) -> list[WebElement]:
+        """All elements that a CSS selector finds and that are not hidden."""
         return self.run(
-            "return [...document.querySelectorAll(arguments[0])]"
-            ".filter(one => one.checkVisibility()).map(one => one.innerText.trim())",
-            selector,
+            "return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility())", selector
         )
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of all elements that a CSS selector finds and that are not hidden."""
+        return self.run("return arguments[0].map((one) => one.innerText.trim())", self.shown(selector))
 
     def run(self, script: str, *arguments):
         """Run JavaScript in the page."""

@@ -33,7 +33,8 @@
   /* tables: a button in each sortable header; groups of rows stay apart */
   const valueOf = (row, column, numeric) => {
     const cell = row.cells[column];
-    const text = cell?.dataset.v ?? cell?.textContent.trim() ?? "";
+    // a name sorts before the same name with more to it, whatever small print follows
+    const text = cell?.dataset.v ?? [...(cell?.childNodes ?? [])].map((node) => node.textContent.trim()).join("\n").trim();
     const known = text !== "" && text !== "–";
     return numeric ? parseFloat(text.replace("−", "-")) : known ? text.toLowerCase() : null;
   };
