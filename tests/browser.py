@@ -120,13 +120,13 @@ class Browser:
         """Wait until a function of no arguments returns something true, for five seconds at most; returns that."""
         return WebDriverWait(self.driver, 5, poll_frequency=0.02).until(lambda _: condition())
 
-    def findings(self) -> list[str]:
-        """What axe-core finds wrong with the page, a line for each element; what is folded is unfolded before."""
+    def findings(self, selector: str = "html") -> list[str]:
+        """What axe-core finds wrong with the page or a part of it, a line for each element; nothing stays folded."""
         self.run(_UNFOLD)
         if not self.run("return 'axe' in window"):
             Axe(self.driver).inject()
         options = {"resultTypes": ["violations"], "preload": False, "rules": {"target-size": {"enabled": True}}}
-        found = self.driver.execute_async_script("axe.run(document, arguments[0]).then(arguments[1])", options)
+        found = self.driver.execute_async_script("axe.run(arguments[0], arguments[1]).then(arguments[2])", selector, options)
         return [
             f"{violation['impact']} {violation['id']}: {node['target']} {node['html'][:150]} {node['failureSummary']}"
             for violation in found["violations"]
