@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from bench.catalogue import folder
 from bench.errors import BadInput
 from bench.record import Record
 
+Entry = TypeVar("Entry")
 Status = Literal["reproduced", "below", "above", "not run", "not comparable"]
 
 ROUNDING = 0.05
@@ -56,40 +57,63 @@ class Published:
 
 def load(path: Path) -> tuple[Published, ...]:
     """Read and validate a CSV of published figures. Raises BadInput naming file, line and column."""
-    names = [field.name for field in fields(Published)]
+    return read_rows(path, [field.name for field in fields(Published)], _entry)
+
+
+def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str], str], Entry]) -> tuple[Entry, ...]:
+    """The rows of a CSV of exactly these columns, each through `entry`, which is told file and line as well.
+
+    Raises BadInput for a file that cannot be read and for a row of another length.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
-            if reader.fieldnames != names:
+            if reader.fieldnames != list(names):
                 raise BadInput(f"{path}: the columns are {reader.fieldnames}", f"Expected are {names}.")
-            return tuple(_entry(row, f"{path}:{reader.line_num}") for row in reader)
+            return tuple(entry(row, where) for row, where in _lines(reader, path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read: {error}", "Restore it from the repository.") from error
 
 
-def _entry(row: dict[str, Any], where: str) -> Published:
-    if None in row or None in row.values():
-        raise BadInput(f"{where}: wrong number of columns")
-    for column in ("comparable", "seed_table"):
-        if row[column] not in ("yes", "no"):
-            raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no")
-    for column in ("dataset", "split", "protocol", "metric", "model", "source"):
+def _lines(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[dict[str, str], str]]:
+    for row in reader:
+        where = f"{path}:{reader.line_num}"
+        if None in row or None in row.values():
+            raise BadInput(f"{where}: wrong number of columns")
+        yield row, where
+
+
+def require_filled(row: dict[str, str], columns: Sequence[str], where: str) -> None:
+    """Raise BadInput for an empty column."""
+    for column in columns:
         if not row[column].strip():
             raise BadInput(f"{where}: {column} is empty")
-    if row["comparable"] == "no" and not row["note"]:
-        raise BadInput(f"{where}: note is empty, but a figure that is not comparable needs its reason")
-    if row["date"] and not _is_date(row["date"]):
-        raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD")
+
+
+def percentage(row: dict[str, str], where: str) -> float:
+    """The column `value`. Raises BadInput unless it is a number from 0 to 100."""
     try:
         value = float(row["value"])
     except ValueError:
         value = math.nan
     if not 0 <= value <= 100:
         raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100")
+    return value
+
+
+def _entry(row: dict[str, Any], where: str) -> Published:
+    for column in ("comparable", "seed_table"):
+        if row[column] not in ("yes", "no"):
+            raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no")
+    require_filled(row, ("dataset", "split", "protocol", "metric", "model", "source"), where)
+    if row["comparable"] == "no" and not row["note"]:
+        raise BadInput(f"{where}: note is empty, but a figure that is not comparable needs its reason")
+    if row["date"] and not _is_date(row["date"]):
+        raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD")
     return Published(
         **row
         | {
-            "value": value,
+            "value": percentage(row, where),
             "card": tuple(row["card"].split()),
             "comparable": row["comparable"] == "yes",
             "seed_table": row["seed_table"] == "yes",

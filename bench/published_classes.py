@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 from bench.catalogue import folder
-from bench.errors import BadInput
+from bench.published import percentage, read_rows, require_filled
 from bench.record import Record
 
 
@@ -31,29 +30,12 @@ class PublishedClass:
 
 def load(path: Path) -> tuple[PublishedClass, ...]:
     """Read and validate a CSV of published per-class figures. Raises BadInput naming file, line and column."""
-    names = [field.name.rstrip("_") for field in fields(PublishedClass)]
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            if reader.fieldnames != names:
-                raise BadInput(f"{path}: the columns are {reader.fieldnames}", f"Expected are {names}.")
-            return tuple(_entry(row, f"{path}:{reader.line_num}") for row in reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path} cannot be read: {error}", "Restore it from the repository.") from error
+    return read_rows(path, [field.name.rstrip("_") for field in fields(PublishedClass)], _entry)
 
 
 def _entry(row: dict[str, str], where: str) -> PublishedClass:
-    if None in row or None in row.values():
-        raise BadInput(f"{where}: wrong number of columns")
-    for column in ("dataset", "split", "protocol", "card", "class", "source"):
-        if not row[column].strip():
-            raise BadInput(f"{where}: {column} is empty")
-    try:
-        value = float(row["value"])
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100")
+    require_filled(row, ("dataset", "split", "protocol", "card", "class", "source"), where)
+    value = percentage(row, where)
     texts = {name: row[name] for name in ("dataset", "split", "protocol", "note", "source")}
     return PublishedClass(card=tuple(row["card"].split()), class_=row["class"], value=value, **texts)
 

@@ -76,7 +76,7 @@ def test_every_page_is_well_formed_and_has_what_every_page_needs(site):
         assert all(after - before <= 1 for before, after in pairwise(levels)), path
         for table in tree.all("table"):
             assert all(header.attributes.get("scope") for header in table.all("th"))
-        for region in tree.all("div", role="region"):
+        for region in tree.all("div", role="group"):
             assert region.attributes["tabindex"] == "0"
             assert "aria-label" in region.attributes or "aria-labelledby" in region.attributes
 
@@ -196,6 +196,30 @@ def test_a_model_s_page_has_all_of_its_run(site):
     places = [float(dot.attributes["cx"].rstrip("%")) for dot in dots]
     assert places == sorted(places) and places[2] == 50.0 and len(places) == 5
     assert float(band.attributes["x"].rstrip("%")) < places[0]  # the interval is wider than the seeds lie apart
+
+
+def test_a_large_confusion_matrix_is_shown_as_its_largest_confusions(tmp_path):
+    names = [f"class {n}" for n in range(101)]
+    counts = [[1000 if i == j else 0 for j in range(101)] for i in range(101)] + [[0] * 101]
+    counts[7][3], counts[101][5] = 3000, 250
+    record = make_record(model="mine", per_class=dict.fromkeys(names, 50.0))
+    tree = page(build(tmp_path, [record | {"confusion": {"classes": names, "mean": counts}}]), "models/mine.html")
+    assert not tree.all("table", class_="matrix")
+    (details,) = tree.all("details", class_="confusion")
+    assert cells(details.one("table")) == [["class 3", "class 7", "75.0"], ["class 5", "unmatched", "20.0"]]
+
+
+def test_a_run_tells_what_else_its_record_knows(tmp_path):
+    more = {"training": [{"epoch": 3, "loss": [0.125] * 1000}], "solver": {"library": "faiss"}, "fitted_on": {"a": 1.5}}
+    tree = page(build(tmp_path, [make_record(model="mine") | more]), "models/mine.html")
+    facts = {}
+    for part in tree.one("details", class_="recipe").all("section"):
+        names, said = ([element.text for element in part.all(tag)] for tag in ("dt", "dd"))
+        facts[part.one("h3").text] = dict(zip(names, said, strict=True))
+    assert facts["Training"]["epoch"] == "3" and facts["Fitted on"] == {"a": "1.5"}
+    assert facts["Training"]["loss"].startswith("0.125, 0.125") and len(facts["Training"]["loss"]) < 700
+    assert facts["Protocol"] == {"fingerprint": "f" * 64, "solver gap": "0", "library": "faiss"}
+    assert facts["Recipe"]["clusters"] == "20" and facts["Data"]["manifest"] == "a" * 64
 
 
 def test_a_run_on_video_shows_its_sequences(site):

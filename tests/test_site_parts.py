@@ -129,6 +129,15 @@ def test_measured_and_published_are_points_of_their_own(tmp_path):
     assert measured.high < measured.y < measured.low  # y counts downwards
 
 
+def test_a_limited_run_beside_a_published_value_is_marked(tmp_path):
+    record = run("maskcontrast-sup", 60.0, dataset={"limited": True, "images": 40})
+    (row,) = ranked(entries(tmp_path, record, table=[FIGURE]), "mIoU")
+    assert (row.rank, row.entry.value, row.entry.measured, row.entry.counts) == ("1", 44.2, 60.0, False)
+    assert [(point.kind, point.hollow) for point in draw([row], "mIoU").points] == [
+        ("published", False), ("measured", True),
+    ]  # fmt: skip
+
+
 def test_rows_without_a_date_have_no_point_and_are_counted(tmp_path):
     rows = ranked(entries(tmp_path, run("a", 30.0, created="soon"), run("b", 40.0, created="2022-02-30")), "mIoU")
     assert draw(rows, "mIoU") is None

@@ -116,8 +116,8 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 y(entry.measured),
                 number,
                 entry.measured,
-                told(entry.measured, "measured" + (", not ranked" if entry.context else "")),
-                bool(entry.context),
+                told(entry.measured, "measured" if entry.counts else "measured, for context"),
+                not entry.counts,
                 None if entry.low is None else y(entry.low),
                 None if entry.high is None else y(entry.high),
                 y(entry.value) if entry.published else None,
@@ -143,7 +143,7 @@ def _value_axis(low: float, high: float) -> tuple[_Scale, tuple[Tick, ...]]:
 
 def _date_axis(x: _Scale) -> tuple[Tick, ...]:
     """A tick at the start of each year, or of each quarter where there are few years."""
-    first, last = (date.fromordinal(max(1, round(end))) for end in (x.first, x.last))
+    first, last = (date.fromordinal(min(max(1, round(end)), date.max.toordinal())) for end in (x.first, x.last))
     years = last.year - first.year
     months = (1,) if years > 3 else (1, 7) if years > 1 else (1, 4, 7, 10)
     step = max(1, math.ceil(years / 8))

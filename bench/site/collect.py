@@ -228,7 +228,11 @@ def collect(figures: Sequence[Published], stored: Sequence[Stored], results: Pat
     """Put published figures and the records below `results` together."""
     runs = {entry.path: _run(entry, results) for entry in stored}
     claims = [_claim(row, runs) for row in joined(figures, stored).to_dict("records")]
-    models = {run.model.key: run.model for run in runs.values()}
+    # of several records of a model the newest whole one knows best what it is called
+    models = {
+        run.model.key: run.model
+        for run in sorted(runs.values(), key=lambda run: (not run.context, run.created, run.path))
+    }
     for claim in claims:
         models.setdefault(claim.model.key, claim.model)
         for identifier in claim.figure.card:

@@ -12,9 +12,15 @@ from bench.presets import FIRST_SEED, LATER_ENTRIES, Preset, override
 from bench.record import Record
 from bench.site.details import mapping
 
+BLANKS = {
+    "MODEL": "the model's checkpoint or card",
+    "DATA": "the folder of the data set",
+}
+"""Words that stand for what only the reader knows."""
+
 
 def reproduce(record: Record) -> str:
-    """The command that makes a record again. Words in capitals stand for paths that only the reader knows."""
+    """The command that makes a record again, with `BLANKS` where it has to name a path."""
     protocol, dataset = record["protocol"]["id"].removesuffix("-unlabelled"), record["dataset"]
     if protocol.startswith("predictions"):
         return _score(record, protocol)
@@ -91,7 +97,7 @@ def _seeds(record: Record, default: Preset | None) -> list[str]:
 
 
 def _score(record: Record, protocol: str) -> str:
-    dataset, name = record["dataset"], mapping(record.get("observed")).get("predictions") or "PREDICTIONS"
+    dataset, name = record["dataset"], mapping(record.get("observed")).get("predictions") or "predictions"
     words = ["bench", "score", f"./{name}", "--dataset", dataset["id"], "--split", dataset["split"]]
     if "+" in protocol:
         words += ["--match", protocol.partition("+")[2]]

@@ -23,6 +23,8 @@ from bench.site.names import metric_name
 
 Counts = npt.NDArray[np.float64]
 
+LONGEST_FACT = 600
+"""Characters of a fact that are shown; the curve of a training has more."""
 CONFUSIONS = 40
 """So many of the largest are listed."""
 
@@ -79,7 +81,7 @@ def text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(item, (str, int, float)) for item in value):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(f"{item:.6g}" if isinstance(item, float) else str(item) for item in value)
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -205,6 +207,7 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Cost", mapping(record.get("cost"))),
         ("Environment", environment),
         ("Packages", packages),
+        *((key.replace("_", " ").capitalize(), _entries(record[key])) for key in record if key not in _ELSEWHERE),
     ]
     return [
         (title, [(str(key).replace("_", " "), _fact(value)) for key, value in entries.items() if value is not None])
@@ -213,8 +216,25 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
+def _entries(value: Any) -> dict[str, Any]:
+    """The entries of a JSON object, or of one object per seed; none for anything else."""
+    if isinstance(value, list) and len(value) == 1:
+        return mapping(value[0])
+    if isinstance(value, list):
+        return {f"{number} {key}": entry for number, one in enumerate(value, 1) for key, entry in mapping(one).items()}
+    return mapping(value)
+
+
+_ELSEWHERE = (
+    "model", "dataset", "protocol", "metrics", "per_class", "per_sequence", "confusion", "cluster_to_class",
+    "published", "solver", "cost", "environment", "rows", "examples",
+)  # fmt: skip
+"""Parts of a record that are shown by name, or not at all."""
+
+
 def _fact(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else text(value)
+    shown = f"{value:.4g}" if isinstance(value, float) else text(value)
+    return shown if len(shown) <= LONGEST_FACT else f"{shown[:LONGEST_FACT]}…"
 
 
 def warnings_of(record: Record) -> list[str]:

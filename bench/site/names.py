@@ -32,6 +32,8 @@ METRICS = {
     "mIoU_ms": "mIoU, medium small",
     "mIoU_ml": "mIoU, medium large",
     "mIoU_l": "mIoU, large",
+    "mIoU_last_epoch": "mIoU, last epoch",
+    "mIoU_without_crf": "mIoU, without CRF",
     "J_recall": "J recall",
     "J_decay": "J decay",
     "F_recall": "F recall",

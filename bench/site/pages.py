@@ -13,7 +13,7 @@ from bench.report import seed_table
 from bench.site import details
 from bench.site.chart import draw
 from bench.site.collect import Claim, Model, Paper, Run, Site, dataset_title
-from bench.site.command import reproduce
+from bench.site.command import BLANKS, reproduce
 from bench.site.gallery import Example, Gallery
 from bench.site.names import (
     FALLING,
@@ -108,7 +108,7 @@ class Pages:
             metric = metrics[0]
             rows = [entry for entry in best_first(benchmark.rows(protocol, metric), metric) if not entry.context]
             claims = [entry.claim for entry in benchmark.entries if entry.protocol == protocol and entry.claim]
-            measured = [entry for entry in rows if entry.measured is not None]
+            measured = [entry for entry in rows if entry.counts]
             measured.sort(key=lambda entry: (entry.measured or 0.0) * (1 if metric in FALLING else -1))
             lines.append(
                 {
@@ -218,6 +218,7 @@ class Pages:
     def _part(self, run: Run) -> dict[str, Any]:
         """All that is shown of a run."""
         record = run.record
+        command = reproduce(record)
         return {
             "dataset": dataset_title(run.dataset, [run]),
             "benchmark_url": self.benchmarks[run.dataset, run.split].page_of(run.protocol, run.metrics[0])
@@ -225,7 +226,8 @@ class Pages:
             else None,
             "warnings": details.warnings_of(record),
             "spreads": details.spreads(run),
-            "command": reproduce(record),
+            "command": command,
+            "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in command.split()],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
             "classes": details.class_figures(record),
             "class_sources": details.class_sources(record),

@@ -44,6 +44,12 @@ class Entry:
         """What this program measured, if it did."""
         return self.claim.measured if self.claim else self.value
 
+    @property
+    def counts(self) -> bool:
+        """Whether what was measured may stand for the protocol: it is there, whole and unmodified."""
+        fits = self.claim is None or self.claim.status != "not comparable"
+        return self.measured is not None and fits and not self.context
+
 
 @dataclass(frozen=True)
 class Ranked:

@@ -19,7 +19,10 @@
   const theme = stored.get();
   if (theme === "dark" || theme === "light") root.dataset.theme = theme;
   for (const button of $$("[data-theme-toggle]")) {
-    const name = () => { button.textContent = isDark() ? "Light" : "Dark"; };
+    const name = () => {
+      button.title = isDark() ? "Light colours" : "Dark colours";
+      button.setAttribute("aria-label", button.title);
+    };
     button.hidden = false;
     button.addEventListener("click", () => {
       root.dataset.theme = isDark() ? "light" : "dark";
