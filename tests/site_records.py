@@ -1,4 +1,4 @@
-"""A results folder for tests of the web site: every kind of row, a run with pictures, and names that try to break out."""
+"""A results folder for tests of the web site: rows of every kind, pictures, and names that try to break out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,9 @@ from bench.record import Record, dumps
 from bench.shapes import draw
 from tests.synthetic import make_record
 
-BREAKOUT = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> `${alert(3)}` {{ 7*7 }} &amp; ../../../etc/passwd \\"
+BREAKOUT = (
+    "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> `${alert(3)}` {{ 7*7 }} &amp; ../../../etc/passwd \\"
+)
 RIGHT_TO_LEFT = "\u202eתיבה עברית، نص عربي"
 LONG = "long" * 75
 HOSTILE = f"{BREAKOUT} {RIGHT_TO_LEFT} {LONG}"
@@ -45,7 +47,10 @@ def published_figures() -> tuple[Published, ...]:
     texts = dict.fromkeys(
         ("model", "backbone", "init", "prior", "supervision", "paper", "note", "date", "source"), HOSTILE
     )
-    return (*figures(), replace(example, dataset="pascal-voc", protocol="clustering", value=12.3, arxiv=HOSTILE, **texts))
+    return (
+        *figures(),
+        replace(example, dataset="pascal-voc", protocol="clustering", value=12.3, arxiv=HOSTILE, **texts),
+    )
 
 
 def _records() -> list[Record]:
@@ -93,7 +98,9 @@ def _on_shapes(model: str, mean_iou: float, accuracy: float) -> Record:
 
 def _video() -> Record:
     """Of video: J and F, and their decay, of which less is better."""
-    record = make_record(model="tracker", dataset={"id": "davis", "split": "val-2017"}, protocol={"id": "davis"}, seeds=1)
+    record = make_record(
+        model="tracker", dataset={"id": "davis", "split": "val-2017"}, protocol={"id": "davis"}, seeds=1
+    )
     values = {"JF_mean": 62.0, "J_mean": 60.0, "F_mean": 64.0, "J_decay": 21.0}
     record["metrics"] = {name: make_record(value=value, seeds=1)["metrics"]["mIoU"] for name, value in values.items()}
     record["per_class"] = {}

@@ -104,6 +104,11 @@ def column(browser, number, body=1):
     return [cell.split("\n")[0] for cell in cells]
 
 
+def header(browser, text):
+    """The button in the header of the ranking's column of this name."""
+    return next(one for one in browser.all("table.ranking thead button") if one.get_property("textContent") == text)
+
+
 def sorts(browser):
     """The headers that say that the table is sorted by them."""
     found = browser.all("table.ranking th[aria-sort]")
@@ -114,7 +119,7 @@ def test_a_click_sorts_by_number_and_a_second_one_the_other_way(browser):
     browser.open(VOC)
     assert sorts(browser) == [("Rank", "ascending")]
     context = set(column(browser, 2, body=2))
-    button = next(button for button in browser.all("table.ranking thead button") if button.text == "mIoU")
+    button = header(browser, "mIoU")
     button.click()
     assert sorts(browser) == [("mIoU", "descending")]
     values = [float(value) for value in column(browser, 3)]
@@ -128,7 +133,7 @@ def test_a_click_sorts_by_number_and_a_second_one_the_other_way(browser):
 
 def test_the_keyboard_sorts_too(browser):
     browser.open(VOC)
-    button = next(button for button in browser.all("table.ranking thead button") if button.text == "Model")
+    button = header(browser, "Model")
     browser.run("arguments[0].focus()", button)
     browser.press(Keys.ENTER)
     assert sorts(browser) == [("Model", "ascending")]
@@ -142,7 +147,7 @@ def test_the_keyboard_sorts_too(browser):
 
 def test_rows_without_a_value_come_last_either_way(browser):
     browser.open(VOC)
-    button = next(button for button in browser.all("table.ranking thead button") if button.text == "Reproduced")
+    button = header(browser, "Reproduced")
     number = 1 + browser.run("return arguments[0].closest('th').cellIndex", button)
     for order in ("descending", "ascending"):
         button.click()
