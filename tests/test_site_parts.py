@@ -113,6 +113,21 @@ def test_the_running_best_is_a_stair_through_each_new_best(tmp_path):
     assert {point.name for point in chart.points} == {"m0", "m2", ""}
 
 
+def test_a_name_of_context_does_not_stand_on_another_point(tmp_path):
+    def context(name, value, date):
+        return replace(FIGURE, model=name, card=(), comparable=False, note="x", value=value, date=date)
+
+    near = [context("a", 50.0, "2022-01"), context("b", 51.0, "2022-02"), context("c", 10.0, "2028-01")]
+    far = [context("a", 50.0, "2022-01"), context("b", 51.0, "2024-02"), context("c", 10.0, "2028-01")]
+    named = [
+        sorted(
+            point.name for point in draw(ranked(entries(tmp_path, table=table), "mIoU"), "mIoU").points if point.name
+        )
+        for table in (near, far)
+    ]
+    assert named == [["b"], ["a", "b"]]
+
+
 def test_context_does_not_move_the_running_best(tmp_path):
     record = run("limited", 90.0, dataset={"limited": True}, created="2021-01-01")
     chart = draw(ranked(entries(tmp_path, record, run("a", 30.0, created="2022-01-01")), "mIoU"), "mIoU")

@@ -179,7 +179,7 @@ def test_damaged_records_are_named_and_not_counted(tmp_path, capfd):
 
 
 def pictures(folder, stem="clustering", **changes):
-    """A record's pictures: two images with labels and predictions, one of them in no group."""
+    """A record's pictures: two images with labels and predictions, one of them chosen for its cluster only."""
     below = folder / f"{stem}.examples"
     below.mkdir(parents=True)
     for number in range(2):
@@ -187,7 +187,15 @@ def pictures(folder, stem="clustering", **changes):
             Image.new("RGB", (32, 24), (128, 0, 0)).save(below / f"{number:04d}-{kind}.{ending}")
     image = {"id": "a <b>", "iou": 71.3, "groups": ["best"], "width": 32, "height": 24, "clusters": [3]}
     files = {"image": "0000-image.jpg", "label": "0000-label.png", "prediction": "0000-prediction.png"}
-    plain = {"id": "c", "iou": None, "groups": [], "width": 32, "height": 24, "image": "0001-image.jpg", "label": None}
+    plain = {
+        "id": "c",
+        "iou": None,
+        "groups": ["cluster"],
+        "width": 32,
+        "height": 24,
+        "image": "0001-image.jpg",
+        "label": None,
+    }
     plain |= {"prediction": "0001-prediction.png", "clusters": []}
     content = {
         "schema": 1,
@@ -225,7 +233,7 @@ def test_pictures_are_copied_and_shown_with_their_legend(tmp_path):
         "a <b>",
     }
     assert all((site / "pictures" / source).is_file() for source in shown.values())
-    assert [heading.text for heading in tree.all("h2")] == ["Legend", "Best by IoU", "Others", "Clusters"]
+    assert [heading.text for heading in tree.all("h2")] == ["Legend", "Best by IoU", "Clusters", "Others"]
     assert "background <i>" in tree.one("ul", class_="legend").text
     assert "IoU 71.3" in tree.one("main").text and "cluster 3" in tree.one("main").text
     (thumbnail,) = tree.one("ul", class_="thumbs").all("a")

@@ -89,7 +89,7 @@ def draw(rows: Sequence[Ranked], metric: str) -> Chart | None:
     leaders = _leaders([(entry, when) for _, entry, when in dated if not entry.context], metric)
     others = _leaders([(entry, when) for _, entry, when in dated if entry.context], metric)
     best = _stairs([(x(when.toordinal()), y(entry.value)) for entry, when in leaders])
-    named = _name(drawn, [*leaders, *others], rows)
+    named = _name(drawn, leaders, others, rows)
     return Chart(_date_axis(x), y_ticks, tuple(named), best, len(rows) - len(dated))
 
 
@@ -107,7 +107,16 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
     found = []
     if entry.published:
         kind = "context" if entry.context else "published"
-        found.append(Point(kind, at, y(entry.value), number, entry.value, told(entry.value, kind)))
+        found.append(
+            Point(
+                kind,
+                at,
+                y(entry.value),
+                number,
+                entry.value,
+                told(entry.value, "published, for context" if entry.context else kind),
+            )
+        )
     if entry.measured is not None:
         found.append(
             Point(
@@ -179,16 +188,37 @@ def _stairs(corners: Sequence[tuple[float, float]]) -> tuple[tuple[float, float,
     return tuple(pieces)
 
 
-def _name(drawn: Sequence[Point], leaders: Sequence[tuple[Entry, date]], rows: Sequence[Ranked]) -> list[Point]:
-    """Put names beside the points that were the best of their time, where no other name is near."""
-    order = {id(entry): number for number, (entry, _) in enumerate(leaders)}
+def _name(
+    drawn: Sequence[Point],
+    leaders: Sequence[tuple[Entry, date]],
+    others: Sequence[tuple[Entry, date]],
+    rows: Sequence[Ranked],
+) -> list[Point]:
+    """Put names beside the points that were the best of their time, where no other name is near.
+
+    Those of the running best come first; one that stands for context needs a place without other points, too.
+    """
+    order = {id(entry): number for number, (entry, _) in enumerate([*leaders, *others])}
     taken: list[tuple[float, float]] = []
     names: dict[int, str] = {}
     for point in sorted(drawn, key=lambda point: order.get(id(rows[point.row].entry), len(order))):
         entry = rows[point.row].entry
         main = (point.kind == "measured") != entry.published
-        if main and id(entry) in order and not any(abs(point.x - x) < 16 and abs(point.y - y) < 7 for x, y in taken):
+        if not main or id(entry) not in order or any(abs(point.x - x) < 12 and abs(point.y - y) < 7 for x, y in taken):
+            continue
+        if order[id(entry)] < len(leaders) or not any(_under_name(other, point) for other in drawn):
             taken.append((point.x, point.y))
             title = entry.model.title
             names[id(point)] = title if len(title) <= _LABELLED else title[: _LABELLED - 1].rstrip() + "…"
-    return [replace(point, name=names.get(id(point), ""), left=point.x > 60) for point in drawn]
+    return [replace(point, name=names.get(id(point), ""), left=_is_left(point)) for point in drawn]
+
+
+def _is_left(point: Point) -> bool:
+    """Whether a point's name stands to its left, where there is more room."""
+    return point.x > 60
+
+
+def _under_name(other: Point, point: Point) -> bool:
+    """Whether another point lies where a point's name would stand."""
+    aside = (point.x - other.x) if _is_left(point) else (other.x - point.x)
+    return other.row != point.row and 0 <= aside < 12 and 0 <= point.y - other.y < 6

@@ -15,6 +15,9 @@ from bench.record import Stored
 from bench.site.details import mapping
 
 INDEX = "examples.json"
+TITLES = {"best": "Best by IoU", "worst": "Worst by IoU"}
+CLUSTER = "cluster"
+"""The group of images that were chosen for their cluster."""
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -95,19 +98,21 @@ class Gallery:
         for name in dict.fromkeys(name for image in self.examples.images for name in image.files):
             shutil.copyfile(self.folder / name, target / name)
 
-    def group(self, name: str) -> list[Example]:
-        """The images of a group: the worst first among the worst, else the best first."""
-        found = [image for image in self.examples.images if name in image.groups]
-        if name == "worst":
-            return sorted(found, key=lambda image: (image.iou is None, image.iou or 0.0, image.id))
-        return sorted(found, key=lambda image: (image.iou is None, -(image.iou or 0.0), image.id))
-
     @property
-    def groups(self) -> list[str]:
-        """The groups, best and worst first."""
-        known = ["best", "worst"]
-        found = dict.fromkeys(group for image in self.examples.images for group in image.groups)
-        return [name for name in known if name in found] + [name for name in found if name not in known]
+    def groups(self) -> list[tuple[str, list[Example]]]:
+        """The images by why they were chosen, best and worst ones first; those of no group, or chosen only for their
+        clusters, come last."""
+        names = list(dict.fromkeys(group for image in self.examples.images for group in image.groups))
+        order = [name for name in TITLES if name in names] + [name for name in names if name not in (*TITLES, CLUSTER)]
+        found = [(TITLES.get(name, name), self._group(name)) for name in order]
+        rest = [image for image in self.examples.images if not set(image.groups) & set(order)]
+        return [*found, ("Others" if found else "Images", rest)] if rest else found
+
+    def _group(self, name: str) -> list[Example]:
+        """The images of a group: the worst first among the worst, else the best first."""
+        sign = 1 if name == "worst" else -1
+        found = [image for image in self.examples.images if name in image.groups]
+        return sorted(found, key=lambda image: (image.iou is None, sign * (image.iou or 0.0), image.id))
 
 
 def read_gallery(stored: Stored) -> Gallery | None:

@@ -280,14 +280,9 @@ class Pages:
 
     def _pictures(self, run: Run) -> Page:
         gallery, url = self.galleries[run.path], _pictures_url(run)
-        titles = {"best": "Best by IoU", "worst": "Worst by IoU", "cluster": "Typical of a cluster"}
-        groups = [(titles.get(name, name), gallery.group(name)) for name in gallery.groups]
-        rest = [image for image in gallery.examples.images if not image.groups]
-        if rest:
-            groups.append(("Others" if groups else "Images", rest))
         places: dict[str, str] = {}
         placed: list[tuple[str, list[tuple[Example, str]]]] = []
-        for title, images in groups:
+        for title, images in gallery.groups:
             placed.append((title, []))
             for image in images:
                 new = image.id not in places

@@ -137,7 +137,7 @@
       event.preventDefault();
       order[Math.min(Math.max(next, 0), order.length - 1)].focus();
     });
-    plot.addEventListener("pointermove", (event) => {
+    const hover = (event) => {
       if (event.target.closest("[data-tip]")) return;
       const box = plot.getBoundingClientRect();
       const distance = (point) => Math.hypot(
@@ -146,7 +146,9 @@
       );
       const near = shown().map((point) => [distance(point), point]).sort((a, b) => a[0] - b[0])[0];
       show(near && near[0] < 26 ? near[1] : null);
-    });
+    };
+    plot.addEventListener("pointermove", hover);
+    plot.addEventListener("pointerdown", hover); // a finger does not hover
     plot.addEventListener("pointerleave", () => show(null));
     document.addEventListener("keydown", (event) => { if (event.key === "Escape") show(null); });
   }
