@@ -40,6 +40,7 @@ def start() -> Chrome:
     for flag in _FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": True, "enablePage": False})
     return Chrome(options=options, service=ChromeService(driver))
 
 

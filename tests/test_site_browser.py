@@ -320,12 +320,12 @@ def test_a_click_and_a_key_switch_the_metric(browser):
     assert browser.one("h2").text.startswith("mIoU over")
 
 
-def test_all_that_the_chart_draws_is_in_the_table(browser):
-    browser.open(VOC)
-    drawn = browser.all("a.point")
+def test_all_that_the_chart_draws_is_in_the_table(any_size):
+    any_size.open(VOC)
+    drawn = any_size.all("a.point")
     assert len(drawn) > 20
     for point in drawn:
-        row = browser.one(f"tr[id={row_of(point)}]")
+        row = any_size.one(f"tr[id={row_of(point)}]")
         title, _, value = point.accessible_name.rpartition(": ")
         assert title and row.find_element(By.TAG_NAME, "th").text.startswith(title[:20])
         assert value.split()[0] in row.text
