@@ -12,8 +12,6 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 from selenium_axe_python import Axe
 
-PHONE, DESKTOP = 390, 1440
-WIDTHS = (PHONE, DESKTOP)
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",  # a container's root has none

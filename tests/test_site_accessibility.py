@@ -4,7 +4,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser import PHONE
+from tests.conftest import PHONE
 
 KINDS = {
     "home": "index.html",
@@ -46,7 +46,7 @@ def test_axe_finds_nothing_in_what_appears_later(browser, scheme):
     assert browser.one("[data-tip]").is_displayed()
     assert browser.findings("[data-chart]") == []
     browser.press(Keys.ENTER)
-    assert browser.one("tr:target").is_displayed()
+    browser.until(lambda: browser.one("tr:target").is_displayed())
     assert browser.findings("tr:target") == []
 
 
