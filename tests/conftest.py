@@ -149,6 +149,13 @@ def any_size(chromium, shown_site):
     assert {address.partition(":")[0] for address in asked} == {"file"}
 
 
+@pytest.fixture
+def desktop(any_size):
+    """The browser as wide as a desktop's."""
+    any_size.size(DESKTOP)
+    return any_size
+
+
 @pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])
 def browser(any_size, request):
     """The browser as wide as a phone, and as wide as a desktop's."""

@@ -25,9 +25,10 @@ def show(browser, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_axe_finds_nothing(browser, kind):
+def test_axe_finds_nothing_and_nothing_sticks_out(browser, kind):
     show(browser, kind)
     assert browser.findings() == []
+    assert browser.run("return document.documentElement.scrollWidth === innerWidth"), "wider than the screen"
     browser.media(scheme="dark")
     assert browser.findings() == []
 

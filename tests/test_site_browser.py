@@ -102,24 +102,24 @@ def test_the_keyboard_sorts_too(browser):
     assert browser.focused == button
 
 
-def test_rows_without_a_value_come_last_either_way(browser):
-    browser.open(VOC)
-    button = header(browser, "Reproduced")
-    number = 1 + browser.run("return arguments[0].closest('th').cellIndex", button)
+def test_rows_without_a_value_come_last_either_way(desktop):
+    desktop.open(VOC)
+    button = header(desktop, "Reproduced")
+    number = 1 + desktop.run("return arguments[0].closest('th').cellIndex", button)
     for order in ("descending", "ascending"):
         button.click()
-        values = column(browser, number)
-        assert sorts(browser) == [("Reproduced", order)]
+        values = column(desktop, number)
+        assert sorts(desktop) == [("Reproduced", order)]
         assert "–" not in values[:2]
         assert set(values[2:]) == {"–"}
 
 
-def test_ties_are_shown_as_ties(browser):
-    browser.open(VOC)
-    rank = dict(zip(column(browser, 2), column(browser, 1), strict=True))
+def test_ties_are_shown_as_ties(desktop):
+    desktop.open(VOC)
+    rank = dict(zip(column(desktop, 2), column(desktop, 1), strict=True))
     assert rank["steady"] == rank["level"] != rank[TITLE]
     assert rank["steady"].endswith("=")
-    assert set(column(browser, 1, body=2)) == {"–"}
+    assert set(column(desktop, 1, body=2)) == {"–"}
 
 
 # --- filters ---
@@ -205,13 +205,13 @@ def test_a_hit_is_reached_by_keyboard(browser):
     browser.until(lambda: browser.page == "models/steady.html")
 
 
-def test_no_hit_is_said_and_escape_clears(browser):
-    browser.open()
-    browser.one("#query").send_keys("zzz nothing")
-    assert browser.texts(".search [role=status]") == ["0 found"]
-    assert browser.all("#found li") == []
-    assert browser.press(Keys.ESCAPE).get_property("value") == ""
-    assert browser.one(".search [role=status]").text == ""
+def test_no_hit_is_said_and_escape_clears(desktop):
+    desktop.open()
+    desktop.one("#query").send_keys("zzz nothing")
+    assert desktop.texts(".search [role=status]") == ["0 found"]
+    assert desktop.all("#found li") == []
+    assert desktop.press(Keys.ESCAPE).get_property("value") == ""
+    assert desktop.one(".search [role=status]").text == ""
 
 
 # --- chart ---
@@ -277,12 +277,12 @@ def test_a_click_and_a_key_switch_the_metric(browser):
     assert browser.one("h2").text.startswith("mIoU over")
 
 
-def test_all_that_the_chart_draws_is_in_the_table(any_size):
-    any_size.open(VOC)
-    drawn = any_size.all("a.point")
+def test_all_that_the_chart_draws_is_in_the_table(desktop):
+    desktop.open(VOC)
+    drawn = desktop.all("a.point")
     assert len(drawn) > 20
     for point in drawn:
-        row = any_size.one(f"tr[id={row_of(point)}]")
+        row = desktop.one(f"tr[id={row_of(point)}]")
         title, _, value = point.accessible_name.rpartition(": ")
         assert title and row.find_element(By.TAG_NAME, "th").text.startswith(title[:20])
         assert value.split()[0] in row.text
@@ -304,8 +304,8 @@ def test_the_running_best_follows_the_filter(browser):
 # --- commands ---
 
 
-def test_the_command_is_copied_or_selected(browser):
-    browser.open(SUP)
-    browser.one("[data-copy] button").click()
+def test_the_command_is_copied_or_selected(desktop):
+    desktop.open(SUP)
+    desktop.one("[data-copy] button").click()
     both = "return ['button', '[role=status]'].map((one) => document.querySelector(`[data-copy] ${one}`).textContent)"
-    browser.until(lambda: browser.run(both) in (["Copied"] * 2, ["Selected"] * 2))
+    desktop.until(lambda: desktop.run(both) in (["Copied"] * 2, ["Selected"] * 2))
