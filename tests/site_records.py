@@ -121,7 +121,6 @@ def _hostile() -> Record:
     record["confusion"] = {"classes": [HOSTILE, "cat"], "mean": [[5, 1], [2, 6]]}
     record["environment"] = {HOSTILE: HOSTILE, "packages": {HOSTILE: HOSTILE}}
     record["warnings"] = [HOSTILE]
-    record["seeds"] = [HOSTILE] * len(record["seeds"])
     return record
 
 
