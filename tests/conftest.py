@@ -14,6 +14,8 @@ from bench.samples import read_label
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
+PHONE, DESKTOP = 390, 1440
+"""Widths of a browser, CSS pixels."""
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +124,48 @@ def web(monkeypatch):
     server = WebServer()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def shown_site(tmp_path_factory):
+    """A web site with every kind of page, as `bench report` writes it."""
+    from tests.site_records import build_site
+
+    return build_site(tmp_path_factory.mktemp("shown"))
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless browser; skips where there is none."""
+    from tests.browser import start
+
+    driver = start()
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def any_size(chromium, shown_site):
+    """The browser, its size not set yet. No page may write to the console or ask for anything but files."""
+    from tests.browser import Browser
+
+    browser = Browser(chromium, shown_site)
+    browser.reset()
+    yield browser
+    said, asked = browser.logs()
+    assert not said
+    assert {address.partition(":")[0] for address in asked} == {"file"}
+
+
+@pytest.fixture
+def desktop(any_size):
+    """The browser as wide as a desktop's."""
+    any_size.size(DESKTOP)
+    return any_size
+
+
+@pytest.fixture(params=[PHONE, DESKTOP], ids=["phone", "desktop"])
+def browser(any_size, request):
+    """The browser as wide as a phone, and as wide as a desktop's."""
+    any_size.size(request.param)
+    return any_size

@@ -36,7 +36,8 @@
   /* tables: a button in each sortable header; groups of rows stay apart */
   const valueOf = (row, column, numeric) => {
     const cell = row.cells[column];
-    const text = cell?.dataset.v ?? cell?.textContent.trim() ?? "";
+    // a name sorts before the same name with more to it, whatever small print follows
+    const text = cell?.dataset.v ?? [...(cell?.childNodes ?? [])].map((node) => node.textContent.trim()).join("\n").trim();
     const known = text !== "" && text !== "–";
     return numeric ? parseFloat(text.replace("−", "-")) : known ? text.toLowerCase() : null;
   };
@@ -201,7 +202,7 @@
       }
       const left = rows.filter((row) => !row.hidden).length;
       filters.querySelector("[role=status]").textContent =
-        left === rows.length ? `${left} rows` : `${left} of ${rows.length} rows; ranks are those among all rows`;
+        left === rows.length ? `${left} row${left === 1 ? "" : "s"}` : `${left} of ${rows.length} rows; ranks are those among all rows`;
       const kept = boxes.filter((box) => box.checked).map((box) => box.name).join("&");
       for (const link of $$("a[data-keep]")) {
         const [path, hash] = link.getAttribute("href").split("#");

@@ -1,0 +1,112 @@
+"""The web site under all conditions: narrow, dark, printed, without JavaScript, with names that try to break out."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from selenium.webdriver.common.by import By
+
+from tests.site_records import BREAKOUT
+
+VOC = "benchmarks/pascal-voc--val.html"
+NARROWEST = 320
+"""CSS pixels: what WCAG 2.1 (1.4.10) asks to fit without scrolling in two directions."""
+
+
+def address(site, pattern):
+    """The only page whose name fits a pattern."""
+    (found,) = site.glob(pattern)
+    return found.relative_to(site).as_posix()
+
+
+def test_every_page_fits_the_narrowest_screen_and_every_link_leads_somewhere(any_size):
+    site, places, links = any_size.site, {}, set()
+    any_size.size(NARROWEST)
+    for path in sorted(site.rglob("*.html")):
+        any_size.driver.get(path.as_uri())
+        width, ids, targets = any_size.run(_WIDTH_IDS_AND_TARGETS)
+        assert width <= NARROWEST, path.name
+        places[path] = set(ids)
+        assert len(places[path]) == len(ids), f"an id twice in {path.name}"
+        links.update(targets)
+    assert len(places) > 80
+    for link in links:
+        parts = urlsplit(link)
+        if parts.scheme in ("http", "https"):
+            continue
+        target = Path(unquote(parts.path))
+        assert parts.scheme == "file" and target.is_relative_to(site) and target.is_file(), link
+        assert not parts.fragment or unquote(parts.fragment) in places[target], link
+
+
+_WIDTH_IDS_AND_TARGETS = """
+    for (const one of document.querySelectorAll("details")) one.open = true;
+    const targets = [...document.querySelectorAll("[href], [src]")]
+        .map((one) => one.getAttribute("src") ?? one.getAttribute("href"));
+    return [
+        document.documentElement.scrollWidth,
+        [...document.querySelectorAll("[id]")].map((one) => one.id),
+        [...new Set(targets)].map((target) => new URL(target, location).href),
+    ];
+"""
+
+
+def test_the_colours_are_switched_and_stay_so_on_the_next_page(browser):
+    browser.open()
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.run(ground)
+    browser.one("[data-theme-toggle]").click()
+    dark = browser.run(ground)
+    assert dark != light
+    browser.open("models.html")
+    assert browser.run(ground) == dark
+    browser.one("[data-theme-toggle]").click()
+    assert browser.run(ground) == light
+
+
+def test_hostile_names_are_text_and_nothing_else(browser):
+    for page in (
+        "models/hostile.html",
+        address(browser.site, "pictures/hostile--*.html"),
+        *(path.relative_to(browser.site).as_posix() for path in browser.site.glob("benchmarks/hostile-data*.html")),
+        "index.html",
+        VOC,
+        "models.html",
+        "papers.html",
+    ):
+        browser.open(page)  # a dialog fails here
+        assert BREAKOUT in browser.run("return document.body.textContent"), page
+        assert browser.run("return document.querySelectorAll('main script, main img[src=x], [onerror]').length") == 0
+    browser.open()
+    assert "<img src=x onerror=alert(4)>.json is damaged" in browser.one(".notice").text
+
+
+def test_without_javascript_tables_and_charts_are_whole(browser):
+    browser.scripts(False)
+    browser.open(VOC)
+    assert len(browser.all("table.ranking tr[id]")) > 20
+    assert browser.one("table.ranking tr[id] .model").is_displayed()
+    points = browser.shown("a.point")
+    assert len(points) > 20
+    assert points[0].find_element(By.CSS_SELECTOR, "title").get_property("textContent")
+    assert not browser.one(".filters").is_displayed()
+    assert browser.all("thead button") == []
+    browser.one("tr[id] .model a").click()
+    browser.one("details.recipe summary").click()
+    assert browser.one("details.recipe dl").is_displayed()
+    browser.open()
+    assert not browser.one(".search").is_displayed()
+
+
+def test_print_leaves_out_the_controls_and_keeps_the_tables(browser):
+    browser.open(VOC)
+    browser.media("print", scheme="dark")
+    for control in ("header nav", "[data-theme-toggle]", ".filters", ".skip"):
+        assert not browser.one(control).is_displayed(), control
+    assert browser.one("table.ranking").is_displayed()
+    for box in browser.shown(".scroll"):
+        assert box.value_of_css_property("overflow-x") == "visible", "paper does not scroll"
+    assert browser.one("[data-chart] svg").is_displayed()
+    assert browser.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    browser.open()
+    assert not browser.one(".search").is_displayed()
+    assert browser.one("table.benchmarks").is_displayed()
