@@ -116,7 +116,7 @@ def _of_run(run: Run, metric: str) -> Entry:
         high,
         run.model.labels,
         run.model.paper,
-        (run.model.paper.date if run.model.paper else "") or date_text(run.created),
+        date_text(run.created),
         {name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
         "a description, not a score" if metric in DESCRIPTIVE else run.context,
         None,
