@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from bench import catalogue
-from bench.cards import Architecture, DatasetCard, FileWeights, ModelCard, RandomWeights
+from bench.cards import Architecture, DatasetCard, ModelCard
 from bench.download.items import card_name, local_root, local_weights, weights_file
 from bench.download.pins import Pins
 from bench.errors import BadInput, Warn, WrongName
 from bench.network import fold_batch_norm
 from bench.parallel import Progress
 from bench.samples import Samples, open_split
+from bench.sources import FileWeights, RandomWeights
 from bench.video.sequences import open_videos
 from bench.weights import (
     Weights,

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bench.cards import Architecture, RandomWeights
+from bench.cards import Architecture
 from bench.errors import BadInput
 from bench.files import sha256_file
 from bench.network import FeatureNetwork, assemble
+from bench.sources import RandomWeights
 
 State = dict[str, Tensor]
 

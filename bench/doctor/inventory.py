@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import catalogue
-from bench.cards import DatasetCard, ModelCard, RandomWeights
+from bench.cards import DatasetCard, ModelCard
 from bench.doctor.findings import Finding
 from bench.download.items import local_root, local_weights
 from bench.errors import BenchError
 from bench.samples import find_layout
+from bench.sources import RandomWeights
 
 Roots = Mapping[str, tuple[Path, str]]
 """Data set → its data root and who says so; under the key '' the root of all others."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import catalogue
-from bench.cards import DatasetCard, Download, FileWeights, ModelCard
+from bench.cards import DatasetCard, ModelCard
 from bench.download.drive import download_address
 from bench.errors import BadInput, unknown_name
+from bench.sources import Download, FileWeights
 
 
 @dataclass(frozen=True)

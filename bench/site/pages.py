@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench import catalogue
-from bench.cards import FileWeights
 from bench.published import Published
 from bench.report import seed_table
 from bench.site import details
@@ -25,6 +24,7 @@ from bench.site.names import (
 )
 from bench.site.ranking import Entry, best_first, entries_of, pages_of, ranked
 from bench.site.render import Renderer, script
+from bench.sources import FileWeights
 
 STATUSES = ("reproduced", "below", "above", "not run", "not comparable")
 OTHERS = 4
