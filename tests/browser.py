@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -58,7 +59,10 @@ class Browser:
 
     def open(self, page: str = "index.html") -> None:
         """Show a page of the site by its address below the site's root."""
-        self.driver.get(f"{self.site.as_uri()}/{page}")
+        address = f"{self.site.as_uri()}/{page}"
+        self.driver.get(address)
+        # under load it returns now and then while the former page is still there
+        self.until(lambda: self.run("return document.readyState === 'complete' && location.href") == address)
 
     def size(self, width: int, height: int = 844) -> None:
         """Set the viewport's size, which may be less than a window's."""
@@ -124,8 +128,12 @@ class Browser:
         ActionChains(self.driver, duration=0).move_to_element(element).perform()
 
     def until(self, condition):
-        """Wait until a function of no arguments returns something true, for five seconds at most; returns that."""
-        return WebDriverWait(self.driver, 5, poll_frequency=0.02).until(lambda _: condition())
+        """Wait until a function of no arguments returns something true, for ten seconds at most; returns that.
+
+        Meanwhile elements may be missing, or belong to a page that is gone.
+        """
+        wait = WebDriverWait(self.driver, 10, poll_frequency=0.02, ignored_exceptions=[StaleElementReferenceException])
+        return wait.until(lambda _: condition())
 
     def findings(self, selector: str = "html") -> list[str]:
         """What axe-core finds wrong with the page or a part of it, a line for each element.
