@@ -91,12 +91,13 @@ Examples:
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images, or sequences; marked in the record.")
 @results_option
 @cache_option
-@click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
+@click.option("--fresh", is_flag=True, help="Observe again even what is cached; replace another run's predictions.")
 @click.option(
     "--save-predictions",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write each image's predicted classes as a palette PNG; `bench score DIR` scores such folders.",
+    help="Write each image's predicted classes as a palette PNG; `bench score DIR` scores such folders. Takes one run: "
+    "one model, data set and protocol.",
 )
 @click.option(
     "--save-examples",
