@@ -287,6 +287,31 @@ def test_a_false_word_beside_predictions_is_not_believed(golden, tmp_path, copie
     assert rescore(golden, tmp_path).record["model"]["id"] == record["model"]["id"]
 
 
+@pytest.fixture
+def score_command(golden, tmp_path, copies, capsys):
+    """`bench score` of the copies: stdout and stderr."""
+
+    def call(*arguments):
+        options = ["--dataset", "pascal-voc", "--data-root", str(golden / "VOCSegmentation"), "--results"]
+        with pytest.raises(SystemExit) as left:
+            main(["score", str(copies), *options, str(tmp_path / "r"), *arguments])
+        assert left.value.code == 0
+        return capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("limit", [2, 5, 40])
+def test_why_perfect_predictions_stay_below_100(golden, score_command, limit):
+    samples = list(open_split(CARD, "val", golden / "VOCSegmentation"))[:limit]
+    seen = set().union(*(np.unique(read_label(sample.label, CARD)[0]) for sample in samples)) - {255}
+    shown = score_command("--limit", str(limit)).out
+    assert f"mIoU {100 * len(seen) / 21:.2f}" in " ".join(shown.split())
+    assert ("(absent = zero)" in shown) == (len(seen) < 21)
+    if len(seen) < 20:
+        assert f"  {21 - len(seen)} of 21 classes occur in no label and count as 0 (absent = zero)" in shown
+
+
 def test_the_command_prints_and_checks(golden, tmp_path, copies, capsys):
     options = ["--dataset", "pascal-voc", "--data-root", str(golden / "VOCSegmentation"), "--results"]
     for results in ("a", "b"):

@@ -23,7 +23,7 @@ from bench.cli.settings import (
 
 if TYPE_CHECKING:
     from bench.plan import Settings
-    from bench.record import Record
+    from bench.record import Record, Stored
 
 _EPILOG = """\b
 Examples:
@@ -228,13 +228,12 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     from dataclasses import replace
 
     from bench.cli.progress import progress_bar
-    from bench.files import display
     from bench.run import perform
 
     with progress_bar() as progress:
         stored = perform(model, dataset, protocol, folder, vars(replace(settings, progress=progress)))
     if not quiet:
-        print_record(stored.record, display(stored.path))
+        print_record(stored)
     return stored.record
 
 
@@ -263,8 +262,11 @@ _NAMES = {
 }
 
 
-def print_record(record: Record, path: str) -> None:
+def print_record(stored: Stored) -> None:
     """A run's figures as a person reads them."""
+    from bench.files import display
+
+    record, path = stored.record, display(stored.path)
     dataset, protocol = record["dataset"], record["protocol"]
     click.echo(
         f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
@@ -277,6 +279,7 @@ def print_record(record: Record, path: str) -> None:
         if measured["std"] is not None:
             line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
         click.echo(line)
+    _print_absent(stored)
     for metric, answer in record["published"].items():
         reason = answer.get("reason")
         click.echo(
@@ -291,6 +294,16 @@ def print_record(record: Record, path: str) -> None:
     if entry := record.get("examples"):
         page = "" if record["dataset"].get("labelled", True) else "/index.html"
         click.echo(f"  examples: {Path(path).parent / entry['folder']}{page}")
+
+
+def _print_absent(stored: Stored) -> None:
+    """Why even perfect predictions of few images stay below 100."""
+    from bench.record import classes_without_labels
+
+    missing, classes = classes_without_labels(stored)
+    if missing and stored.record["protocol"]["preset"].get("absent") == "zero":
+        what = "class occurs in no label and counts" if missing == 1 else "classes occur in no label and count"
+        click.echo(f"  {missing} of {classes} {what} as 0 (absent = zero)")
 
 
 def _print_clusters(record: Record) -> None:
