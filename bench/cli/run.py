@@ -129,8 +129,8 @@ def run(
 
     Without options: the built-in data set, nothing to download, a figure in under a minute.
     """
-    flags = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
-    entries = entries | {key: json.dumps(value) for key, value in flags.items() if value is not None}
+    given = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
+    flags = {key: json.dumps(value) for key, value in given.items() if value is not None}
     jobs = [
         (model, dataset, protocol)
         for dataset in datasets
@@ -141,12 +141,14 @@ def run(
         raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
     if weights is not None and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--weights fits one model; name it with --model")
+    _require_takers(flags, [protocol for _, _, protocol in jobs])
     roots = data_roots(data_root)
     folder = results_folder(results)
     made: list[Record] = []
     failures: list[tuple[str, Exception]] = []
     for model, dataset, protocol in jobs:
-        settings = _settings(split, roots, dataset, weights, first_seed, entries, engine)
+        own = {key: value for key, value in flags.items() if _takes(protocol, key)}
+        settings = _settings(split, roots, dataset, weights, first_seed, entries | own, engine)
         try:
             if dry_run:
                 _print_plan(model, dataset, protocol, settings, folder)
@@ -163,14 +165,40 @@ def run(
     return _report_failures(failures)
 
 
+def _takes(protocol: str, entry: str) -> bool:
+    """Whether a protocol's preset has this entry; of an unknown protocol that is not known."""
+    from bench.presets import PRESETS
+
+    kind = PRESETS.get(protocol.partition("+")[0])
+    return kind is None or entry in kind.model_fields
+
+
+def _require_takers(flags: dict[str, str], protocols: list[str]) -> None:
+    """A flag counts for those of several protocols that have such an entry, one of which must be among them."""
+    from bench.errors import WrongName
+    from bench.presets import PRESETS
+
+    for flag in flags:
+        if not any(_takes(protocol, flag) for protocol in protocols):
+            takers = " or ".join(name for name in PRESETS if _takes(name, flag))
+            raise WrongName(f"--{flag} belongs to --protocol {takers}", "Name one that has it, or leave the flag out.")
+
+
 def _report_failures(failures: list[tuple[str, Exception]]) -> int:
-    """Of several runs, those that failed: all said at the end, none hides another. Returns the exit code."""
+    """Of several runs, those that failed: all said at the end, none hides another, and what failed alike is said once.
+
+    Returns the exit code.
+    """
     from bench.cli import explain
 
     code = 0
+    alike: dict[tuple[type[Exception], str], list[tuple[str, Exception]]] = {}
     for what, error in failures:
-        click.echo(f"{what} failed:", err=True)
-        code = explain(error, debug=False)
+        alike.setdefault((type(error), str(error)), []).append((what, error))
+    for group in alike.values():
+        for what, _ in group:
+            click.echo(f"{what} failed:", err=True)
+        code = explain(group[0][1], debug=False)
     return code
 
 
