@@ -88,7 +88,7 @@ def score_folder(
         measured, content = measure_masks(folder, samples, settings)
         contents = [content]
     else:
-        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name)
+        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name, warn)
     model = model_entry(folder, contents, settings.name, supervision)
     protocol = _protocol_entry(card, matching, seeds, _painter(folder))
     made = describe(model, samples, protocol, seeds, measured, limited=samples.limited)
@@ -110,15 +110,37 @@ def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, w
 
 
 def _measure_sets(
-    sets: Sequence[tuple[int | None, Path]], samples: Samples, matching: Matching, settings: Settings, name: str
+    sets: Sequence[tuple[int | None, Path]],
+    samples: Samples,
+    matching: Matching,
+    settings: Settings,
+    name: str,
+    warn: Warn,
 ) -> tuple[Measured, list[str]]:
     """What sets of class or cluster ids come to, and a hash of each set."""
     painted = [
         _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
     ]
     require_labels(any(len(table) for table in painted[0].counts), samples)
+    if matching == "none":
+        _warn_of_masks(painted, samples.card, warn)
     measured = _measure(painted, matching, len(samples.card.classes), name)
     return measured, [one.meta["predictions"] for one in painted]
+
+
+def _warn_of_masks(painted: Sequence[Painted], card: DatasetCard, warn: Warn) -> None:
+    """Say where two values are all that was predicted, 0 and 1 or 0 and the ignore id: a mask is no map of classes."""
+    tables = [Ragged.of(one.counts).flat for one in painted]
+    predicted, labelled = (
+        {int(value) for table in tables for value in np.flatnonzero(np.bincount(table[:, column]))} for column in (0, 1)
+    )
+    if labelled <= {0, 1}:
+        return
+    if predicted == {0, 1}:
+        warn(f"all predictions hold only 0 and 1: a foreground mask? 1 is '{card.classes[1]}' here")
+    elif predicted == {0, len(card.classes)}:
+        ignore = card.labels.ignore
+        warn(f"all predictions hold only 0 and {ignore}: a foreground mask? {ignore} counts as open, i.e. wrong")
 
 
 def _read_set(

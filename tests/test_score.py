@@ -247,6 +247,31 @@ def test_a_pixel_left_open_is_a_wrong_prediction(golden, tmp_path, copies):
     assert sum(record["confusion"]["mean"][21]) == lost
 
 
+@pytest.mark.parametrize(
+    ("value", "words"), [(1, "only 0 and 1: a foreground mask? 1 is 'aeroplane' here"), (255, "255 counts as open")]
+)
+def test_a_foreground_mask_is_taken_for_none_in_silence(golden, tmp_path, copies, value, words):
+    assert not rescore(golden, tmp_path).record["warnings"]
+    for index in range(40):
+        change(copies, index, lambda label: np.where(label > 0, value, 0))
+    (warning,) = rescore(golden, tmp_path).record["warnings"]
+    assert words in warning
+    change(copies, 0, lambda label: np.full_like(label, 7))
+    assert not rescore(golden, tmp_path).record["warnings"]
+    assert not rescore(golden, tmp_path, matching="iou").record["warnings"]
+
+
+def test_masks_of_images_that_show_one_class_are_what_they_should_be(golden, tmp_path, copies):
+    for label in (golden / "VOCSegmentation/SegmentationClass").glob("*.png"):
+        put(tmp_path / f"two/SegmentationClass/{label.name}", np.minimum(np.array(Image.open(label)), 1))
+    for name in ("images", "sets"):
+        shutil.copytree(golden / "VOCSegmentation" / name, tmp_path / "two" / name)
+    for index in range(40):
+        change(copies, index, lambda label: np.minimum(label, 1))
+    chosen = Settings(data_root=tmp_path / "two", cache=tmp_path / "cache")
+    assert not score_folder(copies, "pascal-voc", tmp_path / "r", chosen).record["warnings"]
+
+
 def test_bad_predictions_are_named(golden, tmp_path, copies):
     first = sorted(copies.glob("*.png"))[0]
     kept = first.read_bytes()
