@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cards import DatasetCard
-from bench.errors import BadInput
+from bench.cells import one_line
+from bench.errors import BadInput, WrongName
 from bench.files import write_with
 from bench.matching import UNMATCHED, Mapping
 from bench.palette import palette_of
@@ -41,6 +44,18 @@ class Maps(Protocol):
 
 
 ABOUT = "predictions.json"
+IDENTITY: dict[str, tuple[str, ...]] = {
+    "model": ("model", "id"),
+    "weights' hash": ("model", "weights_sha256"),
+    "data set": ("dataset", "id"),
+    "split": ("dataset", "split"),
+    "number of images": ("dataset", "images"),
+    "protocol": ("protocol", "id"),
+    "fingerprint": ("protocol", "fingerprint"),
+    "list of seeds": ("seeds",),
+    "list of variations": ("protocol", "variations"),
+}
+"""What tells runs apart in a folder of predictions, and where a record has it."""
 SEED_FOLDER = re.compile(r"^seed-(\d+)$")
 
 
@@ -75,13 +90,18 @@ def save(
     maps: Maps,
     progress: Progress | None = None,
 ) -> None:
-    """Write one PNG per image, `<id>.png`; of several seeds, each below `seed-<seed>/`.
+    """Write one PNG per image, `<id>.png`; of several seeds, each below `seed-<seed>/`, in place of another run's.
 
     The PNGs are encoded as the data set's labels are: palette indices, or RGB. Without labels they hold cluster ids,
     counted from 1, and 0 for what belongs to none; RGB if there are more than 255. `predictions.json` beside them
     says what made them. Each file is written atomically.
     """
     seeds = made["seeds"]
+    about = {key: made[key] for key in ("model", "dataset", "protocol", "seeds")}
+    if _difference(read_about(folder) or about, about):
+        _clear(folder)
+    # first of all, so that even after a kill the folder is known as this run's
+    write_with(folder / ABOUT, lambda stream: stream.write(dumps(about).encode()))
     wide = card.labels.encoding == "rgb" or _highest(made) > 255
     encode = encode_rgb if wide else functools.partial(encode_index, palette_of(card))
     total, done = len(ids) * max(1, len(seeds)), 0
@@ -93,8 +113,61 @@ def save(
                 done += 1
                 if progress:
                     progress(done, total)
-    about = {key: made[key] for key in ("model", "dataset", "protocol", "seeds")}
-    write_with(folder / ABOUT, lambda stream: stream.write(dumps(about).encode()))
+
+
+def _clear(folder: Path) -> None:
+    """Remove a run's predictions; an empty `seed-<seed>` left behind would pass for a set of them."""
+    for path in folder.rglob("*.png"):
+        path.unlink()
+    for path in folder.glob("seed-*"):
+        with suppress(OSError):  # what else lies there is not ours
+            path.rmdir()
+
+
+def require_free(folder: Path, run: dict[str, Any], fresh: bool) -> None:
+    """Make sure that `folder` takes the predictions of this run, whose `IDENTITY` `run` has; `fresh` gives up others.
+
+    Raises WrongName where it holds predictions of another run, or PNG files from elsewhere.
+    """
+    before = read_about(folder)
+    if before is None and next(folder.rglob("*.png"), None) is not None:
+        raise WrongName(
+            f"{folder} holds PNG files that `bench run` did not write",
+            "Give an empty or a new folder with --save-predictions.",
+        )
+    difference = _difference(before or run, run)
+    if difference and not fresh:
+        raise WrongName(
+            f"{folder} holds predictions of another run: {difference}",
+            "Give another folder with --save-predictions, or --fresh to remove them and start over.",
+        )
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first entry in which two runs differ, in words; empty if they are the same."""
+    for name, path in IDENTITY.items():
+        old, new = (functools.reduce(_entry, path, run) for run in (before, now))
+        if old != new:
+            return f"its {name} is {_short(old)}, not {_short(new)}"
+    return ""
+
+
+def _entry(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return one_line(text if len(text) <= 40 else f"{text[:12]}…")
+
+
+def read_about(folder: Path) -> Record | None:
+    """What `predictions.json` says of the run that wrote a folder; None where it is missing or no JSON object."""
+    try:
+        value = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _highest(made: Record) -> int:

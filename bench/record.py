@@ -254,6 +254,18 @@ def rows_path(stored: Stored) -> Path:
     return stored.path.parent / Path(stored.record["rows"]["file"]).name
 
 
+def classes_without_labels(stored: Stored) -> tuple[int, int]:
+    """Of the classes that the means take in, how many no label has; and how many they are. (0, 0) without classes.
+
+    Raises BadInput where the rows file is missing or damaged.
+    """
+    if not isinstance(stored.record.get("confusion"), dict):
+        return 0, 0
+    rows = ConfusionRows.read(rows_path(stored))
+    labelled = rows.confusion(0).sum(axis=0)[slice(None) if rows.counted is None else list(rows.counted)]
+    return int((labelled == 0).sum()), len(labelled)
+
+
 def confusion_table(stored: Stored) -> npt.NDArray[np.float64] | None:
     """(C+1)×C pixel counts as `mean_confusion` makes them: from the record, or from its rows file if it is left there.
 

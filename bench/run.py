@@ -94,6 +94,8 @@ def engine_for(settings: Settings, warn: Warn) -> Engine:
 def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Measured, Maps]:
     """Measure, and put the record together. Returns it, what was measured, and how to paint its predictions."""
     started = time.perf_counter()
+    if settings.save_predictions is not None:
+        predictions.require_free(Path(settings.save_predictions), _identity(plan), settings.fresh)
     engine = engine_for(settings, warn)
     measured, maps = measure(plan, engine, settings, warn)
     protocol = {
@@ -123,6 +125,16 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
     gap = solver_gap(made, plan, engine, settings)
     complete(made, cost | {"seconds": time.perf_counter() - started}, gap)
     return made, measured, maps
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+    """The entries of the record to come that `predictions.IDENTITY` names."""
+    return {
+        "model": {"id": plan.subject.id, "weights_sha256": plan.subject.weights_sha256},
+        "dataset": {"id": plan.card.id, "split": plan.samples.split, "images": plan.samples.images},
+        "protocol": {"id": plan.protocol, "fingerprint": plan.fingerprint, "variations": list(plan.variations)},
+        "seeds": list(plan.seeds),
+    }
 
 
 def _model_entry(subject: Subject) -> dict[str, Any]:

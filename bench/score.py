@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from bench import catalogue, record
-from bench.cards import ID_PATTERN, DatasetCard
+from bench.cards import ID_PATTERN, DatasetCard, Id
 from bench.describe import Measured, complete, describe
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable
@@ -26,10 +26,10 @@ from bench.observe import short_digest
 from bench.packed import Ragged
 from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
-from bench.predictions import ABOUT, seed_folders
+from bench.predictions import read_about, seed_folders
 from bench.presets import fingerprint
 from bench.protocols import Scored, imagenet_s
-from bench.record import Stored
+from bench.record import Record, Stored
 from bench.samples import Label, Sample, Samples, read_ids, read_label, require_classes, require_label_files
 from bench.subjects import UNKNOWN, find_samples
 from bench.tables import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
@@ -37,6 +37,15 @@ from bench.video.score import measure_masks
 
 Matching = Literal["none", "iou", "pixels", "images"]
 """What gives cluster ids their classes; `none` where the ids are classes already."""
+
+
+class Painter(BaseModel):
+    """What `predictions.json` says of the protocol that painted a folder, as far as a record's name takes it in."""
+
+    id: Id
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    modified: bool = False
+    variations: Annotated[list[Annotated[str, Field(pattern=r"^[a-z0-9]{1,40}$")]], Field(max_length=8)] = []
 
 
 def score_folder(
@@ -79,13 +88,15 @@ def score_folder(
         measured, content = measure_masks(folder, samples, settings)
         contents = [content]
     else:
-        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name)
+        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name, warn)
     model = model_entry(folder, contents, settings.name, supervision)
-    protocol = _protocol_entry(card, matching, seeds)
+    protocol = _protocol_entry(card, matching, seeds, _painter(folder))
     made = describe(model, samples, protocol, seeds, measured, limited=samples.limited)
     seconds = time.perf_counter() - started
     complete(made, {"seconds": seconds, "images_per_second": samples.images * len(sets) / seconds}, 0.0)
     made["warnings"] = warnings
+    if settings.warn and (path := _others_record(made, results)):
+        settings.warn(f"{path} was the record of other predictions and is replaced; --name keeps them apart")
     return Stored(record.write(made, measured.scored.rows, results), made)
 
 
@@ -99,15 +110,37 @@ def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, w
 
 
 def _measure_sets(
-    sets: Sequence[tuple[int | None, Path]], samples: Samples, matching: Matching, settings: Settings, name: str
+    sets: Sequence[tuple[int | None, Path]],
+    samples: Samples,
+    matching: Matching,
+    settings: Settings,
+    name: str,
+    warn: Warn,
 ) -> tuple[Measured, list[str]]:
     """What sets of class or cluster ids come to, and a hash of each set."""
     painted = [
         _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
     ]
     require_labels(any(len(table) for table in painted[0].counts), samples)
+    if matching == "none":
+        _warn_of_masks(painted, samples.card, warn)
     measured = _measure(painted, matching, len(samples.card.classes), name)
     return measured, [one.meta["predictions"] for one in painted]
+
+
+def _warn_of_masks(painted: Sequence[Painted], card: DatasetCard, warn: Warn) -> None:
+    """Say where two values are all that was predicted, 0 and 1 or 0 and the ignore id: a mask is no map of classes."""
+    tables = [Ragged.of(one.counts).flat for one in painted]
+    predicted, labelled = (
+        {int(value) for table in tables for value in np.flatnonzero(np.bincount(table[:, column]))} for column in (0, 1)
+    )
+    if labelled <= {0, 1}:
+        return
+    if predicted == {0, 1}:
+        warn(f"all predictions hold only 0 and 1: a foreground mask? 1 is '{card.classes[1]}' here")
+    elif predicted == {0, len(card.classes)}:
+        ignore = card.labels.ignore
+        warn(f"all predictions hold only 0 and {ignore}: a foreground mask? {ignore} counts as open, i.e. wrong")
 
 
 def _read_set(
@@ -192,23 +225,50 @@ def _figures(card: DatasetCard) -> str:
     return card.protocols.clustering.figures if card.protocols.clustering else "classes"
 
 
-def _protocol_entry(card: DatasetCard, matching: Matching, seeds: Sequence[int]) -> dict[str, Any]:
-    """Absent classes count as the data set's own protocols have it; video has none."""
+def _protocol_entry(
+    card: DatasetCard, matching: Matching, seeds: Sequence[int], painter: dict[str, Any]
+) -> dict[str, Any]:
+    """Absent classes count as the data set's own protocols have it; video has none.
+
+    What is known of the run that painted the predictions is a part of the recipe: another run has another record.
+    """
     own = [found.absent for found in (card.protocols.linear, card.protocols.clustering) if found]
     preset = {"matching": matching, "grid": "label"}
     if card.kind == "images":
         preset["absent"] = own[0] if own else "zero"
     if _figures(card) != "classes":
         preset["figures"] = _figures(card)
+    name = "predictions"
+    if painter:
+        preset["painted_by"] = f"{painter['id']}@{painter['fingerprint']}"
+        name += f"-{painter['id'].replace('+', '-')}"  # what follows a + is the matching
     return {
-        "id": "predictions" if matching == "none" else f"predictions+{matching}",
+        "id": name if matching == "none" else f"{name}+{matching}",
         "fingerprint": fingerprint("predictions", preset),
         "preset": preset,
-        "modified": False,
-        "variations": [],
+        "modified": painter.get("modified", False),
+        "variations": painter.get("variations", []),
         "published_recipe": False,
         "deterministic": not seeds,
     }
+
+
+def _painter(folder: Path) -> dict[str, Any]:
+    """The protocol's entry of `predictions.json`: what this program painted them by; empty where that is not known."""
+    try:
+        return Painter.model_validate((read_about(folder) or {}).get("protocol")).model_dump()
+    except ValidationError:
+        return {}
+
+
+def _others_record(made: Record, results: Path) -> Path | None:
+    """Where `made` will replace the record of predictions with another content."""
+    path = record.place(made, results)
+    try:
+        before = record.read(path)
+    except BadInput:  # no record, or none that could be lost
+        return None
+    return path if before["model"]["weights_sha256"] != made["model"]["weights_sha256"] else None
 
 
 def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervision: str | None) -> dict[str, Any]:
@@ -234,10 +294,7 @@ def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervi
 
 def _said_beside(folder: Path) -> dict[str, str]:
     """The model's entry of `predictions.json`, as far as it is sound."""
-    try:
-        entry = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["model"]
-        if not re.fullmatch(ID_PATTERN, entry["id"]):
-            return {}
-        return {key: value for key, value in entry.items() if isinstance(value, str)}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    entry = (read_about(folder) or {}).get("model")
+    if not isinstance(entry, dict) or not re.fullmatch(ID_PATTERN, str(entry.get("id"))):
         return {}
+    return {key: value for key, value in entry.items() if isinstance(value, str)}

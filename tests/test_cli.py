@@ -281,6 +281,11 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(environment
         (("run", "--device", "banana"), ("unknown device 'banana'",)),
         (("run", "--split", ""), ("unknown split",)),
         (("run", "--data-root", "nosuch=."), ("unknown data set 'nosuch'",)),
+        (("run", "--crf"), ("--crf belongs to --protocol linear",)),
+        (("run", "--epochs", "2", "--protocol", "retrieval"), ("--epochs belongs to --protocol linear",)),
+        (("run", "--clusters", "5", "--protocol", "retrieval"), ("--clusters belongs to --protocol clustering",)),
+        (("run", "--clusters", "5", "--protocol", "linear+crf"), ("--clusters belongs to --protocol clustering",)),
+        (("run", "--crf", "--protocol", "lineer"), ("unknown protocol 'lineer'",)),
         (("rum",), ("rum",)),
         (("run", "--limt", "3"), ("--limt",)),
         (("show", "pascal"), ("pascal-voc",)),
@@ -289,6 +294,33 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(environment
 )
 def test_wrong_names_and_flags_exit_2_and_say_what_is_meant(bench, arguments, words):
     said(bench(*arguments), 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--set", "clusters=abc"), "--set clusters: "),
+        (("--split", "test"), "unknown split"),
+        (("--device", "banana"), "unknown device"),
+    ],
+)
+def test_one_mistake_is_said_once_for_all_runs(bench, arguments, words):
+    done = bench("run", *arguments)
+    said(done, 2, words, "maskcontrast-shapes on shapes", "random-shapes on shapes")
+    assert done.stderr.count(words) == done.stderr.count("error: ") == 1
+
+
+def test_different_mistakes_are_all_said(bench):
+    done = bench("run", "--model", "nope", "--model", "nope2", "--limit", "30", "--results", "r")
+    said(done, 2, "unknown model 'nope'", "unknown model 'nope2'")
+    assert done.stderr.count("error: ") == 2
+
+
+def test_a_flag_counts_for_those_protocols_that_have_it(run_voc):
+    done = run_voc("--protocol", "clustering", "--protocol", "retrieval-21", "--clusters", "25", "--json")
+    clustering, retrieval = json.loads(done.stdout)
+    assert clustering["protocol"]["id"] == "overclustering-25" and retrieval["protocol"]["id"] == "retrieval-21"
+    assert done.returncode == 0 and "clusters" not in retrieval["protocol"]["preset"]
 
 
 def test_missing_weights_say_where_to_get_them(bench, voc):

@@ -235,7 +235,7 @@ def test_scoring_saved_masks_gives_the_runs_figures(tree, small_file, tmp_path):
     for key in ("metrics", "per_sequence"):
         assert again[key] == made[key]
     assert again["dataset"]["manifest"] == made["dataset"]["manifest"]
-    assert again["model"]["id"] == made["model"]["id"] and again["protocol"]["id"] == "predictions"
+    assert again["model"]["id"] == made["model"]["id"] and again["protocol"]["id"] == "predictions-davis"
     assert not again["warnings"]
     assert rescore(tree, tmp_path)["model"]["weights_sha256"] == again["model"]["weights_sha256"]
 

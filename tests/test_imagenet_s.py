@@ -390,7 +390,10 @@ def test_raw_cluster_ids_matched_by_images_score_as_the_run(tree, small_file, tm
     settings = Settings(data_root=tree)
     scored = score_folder(tmp_path / "p", "imagenet-s-50", tmp_path / "r", settings, matching="images").record
     assert scored["cluster_to_class"] == made["cluster_to_class"] and scored["matching"] == made["matching"]
-    assert scored["protocol"]["id"] == "predictions+images" and scored["protocol"]["preset"]["figures"] == "imagenet-s"
+    assert (
+        scored["protocol"]["id"] == "predictions-clustering+images"
+        and scored["protocol"]["preset"]["figures"] == "imagenet-s"
+    )
     for name, entry in scored["metrics"].items():
         assert entry["per_seed"] == pytest.approx(made["metrics"][name]["per_seed"], abs=1e-9), name
 

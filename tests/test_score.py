@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import bench
-from bench import catalogue
+from bench import catalogue, record
 from bench.cli import main
 from bench.errors import BadInput, WrongName
 from bench.plan import Settings
@@ -89,6 +89,108 @@ def test_predictions_are_palette_images_of_the_images_own_size(golden, small_fil
     assert about["protocol"]["id"] == "clustering" and about["model"]["weights_sha256"]
 
 
+# --- whose predictions they are ---
+
+
+TRIALS = {
+    "clustering": {},
+    "clustering-dense": {"pixels": 50, "clusters": 21},
+    "linear": {"train": "train", "epochs": 1, "batch": 8},
+}
+
+
+def test_what_two_protocols_painted_has_two_records_that_say_so(golden, small_file, tmp_path):
+    paths = set()
+    for protocol, entries in TRIALS.items():
+        save(small_file, protocol, golden, tmp_path / protocol, entries=entries, num_seeds=1)
+        chosen = Settings(data_root=golden / "VOCSegmentation", cache=tmp_path / "cache", limit=40)
+        stored = score_folder(tmp_path / protocol / "predictions", "pascal-voc", tmp_path / "r", chosen)
+        paths.add(stored.path)
+        assert stored.record["protocol"]["id"] == f"predictions-{protocol}"
+        assert stored.record["protocol"]["modified"]
+    assert len(paths) == 3 and {entry.path for entry in record.read_all(tmp_path / "r")[0]} == paths
+    assert len({path.parent for path in paths}) == 1
+
+
+def test_two_recipes_of_one_protocol_have_two_records(golden, small_file, tmp_path):
+    paths = set()
+    for components in (8, 16):
+        save(small_file, "clustering", golden, tmp_path, entries={"whiten": components}, fresh=True)
+        paths.add(rescore(golden, tmp_path).path)
+    assert len(paths) == 2 and all(path.is_file() for path in paths)
+
+
+def test_other_predictions_in_the_same_place_are_said_to_replace_the_first(golden, tmp_path, copies):
+    heard = []
+    first = rescore(golden, tmp_path, name="mine", warn=heard.append)
+    assert rescore(golden, tmp_path, name="mine", warn=heard.append).path == first.path and not heard
+    change(copies, 0, np.zeros_like)
+    second = rescore(golden, tmp_path, name="mine", warn=heard.append)
+    (warning,) = heard
+    assert second.path == first.path and str(first.path) in warning and "other predictions" in warning
+
+
+@pytest.mark.parametrize("protocol", [{"id": "../up"}, {"id": "x", "fingerprint": "y"}, "linear", ["linear"]])
+def test_a_false_protocol_beside_predictions_is_not_believed(golden, tmp_path, copies, protocol):
+    (copies / "predictions.json").write_text(json.dumps({"protocol": protocol}))
+    assert rescore(golden, tmp_path).record["protocol"]["id"] == "predictions"
+
+
+# --- a folder of predictions belongs to one run ---
+
+
+def listing(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_run_writes_its_folder_again_and_another_is_refused(golden, small_file, tmp_path):
+    save(small_file, "clustering", golden, tmp_path, num_seeds=1)
+    before = listing(tmp_path / "predictions")
+    save(small_file, "clustering", golden, tmp_path, num_seeds=1)
+    for changes, word in (
+        ({"num_seeds": 2}, "list of seeds"),
+        ({"entries": {"whiten": 8}}, "fingerprint"),
+        ({"limit": 30}, "number of images"),
+        ({"split": "train"}, "split"),
+    ):
+        with pytest.raises(WrongName, match=f"holds predictions of another run: its {word} is") as caught:
+            save(small_file, "clustering", golden, tmp_path, **{"num_seeds": 1} | changes)
+        assert "--fresh" in caught.value.remedy
+    with pytest.raises(WrongName, match="its protocol is clustering, not retrieval-21"):
+        save(small_file, "retrieval-21", golden, tmp_path)
+    with pytest.raises(WrongName, match=r"its model is .*, not random-shapes"):
+        save("random-shapes", "clustering", golden, tmp_path, num_seeds=1)
+    assert listing(tmp_path / "predictions") == before
+
+
+def test_fresh_gives_another_runs_folder_up(golden, small_file, tmp_path):
+    save(small_file, "clustering", golden, tmp_path, num_seeds=2)
+    made = save(small_file, "clustering", golden, tmp_path, num_seeds=1, limit=30, fresh=True)
+    assert not list((tmp_path / "predictions").glob("seed-*/*.png"))
+    assert len(list((tmp_path / "predictions").glob("*.png"))) == 30
+    assert rescore(golden, tmp_path, limit=30).record["metrics"]["mIoU"] == made["metrics"]["mIoU"]
+
+
+def test_pictures_that_no_run_wrote_are_never_overwritten(golden, small_file, tmp_path, copies):
+    before = listing(copies)
+    for fresh in (False, True):
+        with pytest.raises(WrongName, match="holds PNG files that `bench run` did not write"):
+            save(small_file, "clustering", golden, tmp_path, fresh=fresh)
+    assert listing(copies) == before
+
+
+def test_a_killed_run_goes_on_in_its_own_folder(golden, small_file, tmp_path, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.predictions.encode_index", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save(small_file, "clustering", golden, tmp_path, num_seeds=1)
+    monkeypatch.undo()
+    save(small_file, "clustering", golden, tmp_path, num_seeds=1)
+    assert len(list((tmp_path / "predictions").glob("*.png"))) == 40
+
+
 # --- predictions of other programs ---
 
 
@@ -145,6 +247,31 @@ def test_a_pixel_left_open_is_a_wrong_prediction(golden, tmp_path, copies):
     assert sum(record["confusion"]["mean"][21]) == lost
 
 
+@pytest.mark.parametrize(
+    ("value", "words"), [(1, "only 0 and 1: a foreground mask? 1 is 'aeroplane' here"), (255, "255 counts as open")]
+)
+def test_a_foreground_mask_is_taken_for_none_in_silence(golden, tmp_path, copies, value, words):
+    assert not rescore(golden, tmp_path).record["warnings"]
+    for index in range(40):
+        change(copies, index, lambda label: np.where(label > 0, value, 0))
+    (warning,) = rescore(golden, tmp_path).record["warnings"]
+    assert words in warning
+    change(copies, 0, lambda label: np.full_like(label, 7))
+    assert not rescore(golden, tmp_path).record["warnings"]
+    assert not rescore(golden, tmp_path, matching="iou").record["warnings"]
+
+
+def test_masks_of_images_that_show_one_class_are_what_they_should_be(golden, tmp_path, copies):
+    for label in (golden / "VOCSegmentation/SegmentationClass").glob("*.png"):
+        put(tmp_path / f"two/SegmentationClass/{label.name}", np.minimum(np.array(Image.open(label)), 1))
+    for name in ("images", "sets"):
+        shutil.copytree(golden / "VOCSegmentation" / name, tmp_path / "two" / name)
+    for index in range(40):
+        change(copies, index, lambda label: np.minimum(label, 1))
+    chosen = Settings(data_root=tmp_path / "two", cache=tmp_path / "cache")
+    assert not score_folder(copies, "pascal-voc", tmp_path / "r", chosen).record["warnings"]
+
+
 def test_bad_predictions_are_named(golden, tmp_path, copies):
     first = sorted(copies.glob("*.png"))[0]
     kept = first.read_bytes()
@@ -183,6 +310,31 @@ def test_a_false_word_beside_predictions_is_not_believed(golden, tmp_path, copie
     assert record["model"]["id"].startswith("predictions-") and record["model"]["supervision"] == "not stated"
     (copies / "predictions.json").write_text("[1")
     assert rescore(golden, tmp_path).record["model"]["id"] == record["model"]["id"]
+
+
+@pytest.fixture
+def score_command(golden, tmp_path, copies, capsys):
+    """`bench score` of the copies: stdout and stderr."""
+
+    def call(*arguments):
+        options = ["--dataset", "pascal-voc", "--data-root", str(golden / "VOCSegmentation"), "--results"]
+        with pytest.raises(SystemExit) as left:
+            main(["score", str(copies), *options, str(tmp_path / "r"), *arguments])
+        assert left.value.code == 0
+        return capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("limit", [2, 5, 40])
+def test_why_perfect_predictions_stay_below_100(golden, score_command, limit):
+    samples = list(open_split(CARD, "val", golden / "VOCSegmentation"))[:limit]
+    seen = set().union(*(np.unique(read_label(sample.label, CARD)[0]) for sample in samples)) - {255}
+    shown = score_command("--limit", str(limit)).out
+    assert f"mIoU {100 * len(seen) / 21:.2f}" in " ".join(shown.split())
+    assert ("(absent = zero)" in shown) == (len(seen) < 21)
+    if len(seen) < 20:
+        assert f"  {21 - len(seen)} of 21 classes occur in no label and count as 0 (absent = zero)" in shown
 
 
 def test_the_command_prints_and_checks(golden, tmp_path, copies, capsys):

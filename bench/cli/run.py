@@ -23,7 +23,7 @@ from bench.cli.settings import (
 
 if TYPE_CHECKING:
     from bench.plan import Settings
-    from bench.record import Record
+    from bench.record import Record, Stored
 
 _EPILOG = """\b
 Examples:
@@ -91,12 +91,13 @@ Examples:
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images, or sequences; marked in the record.")
 @results_option
 @cache_option
-@click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
+@click.option("--fresh", is_flag=True, help="Observe again even what is cached; replace another run's predictions.")
 @click.option(
     "--save-predictions",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write each image's predicted classes as a palette PNG; `bench score DIR` scores such folders.",
+    help="Write each image's predicted classes as a palette PNG; `bench score DIR` scores such folders. Takes one run: "
+    "one model, data set and protocol.",
 )
 @click.option(
     "--save-examples",
@@ -128,8 +129,8 @@ def run(
 
     Without options: the built-in data set, nothing to download, a figure in under a minute.
     """
-    flags = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
-    entries = entries | {key: json.dumps(value) for key, value in flags.items() if value is not None}
+    given = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
+    flags = {key: json.dumps(value) for key, value in given.items() if value is not None}
     jobs = [
         (model, dataset, protocol)
         for dataset in datasets
@@ -140,12 +141,14 @@ def run(
         raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
     if weights is not None and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--weights fits one model; name it with --model")
+    _require_takers(flags, [protocol for _, _, protocol in jobs])
     roots = data_roots(data_root)
     folder = results_folder(results)
     made: list[Record] = []
     failures: list[tuple[str, Exception]] = []
     for model, dataset, protocol in jobs:
-        settings = _settings(split, roots, dataset, weights, first_seed, entries, engine)
+        own = {key: value for key, value in flags.items() if _takes(protocol, key)}
+        settings = _settings(split, roots, dataset, weights, first_seed, entries | own, engine)
         try:
             if dry_run:
                 _print_plan(model, dataset, protocol, settings, folder)
@@ -162,14 +165,40 @@ def run(
     return _report_failures(failures)
 
 
+def _takes(protocol: str, entry: str) -> bool:
+    """Whether a protocol's preset has this entry; of an unknown protocol that is not known."""
+    from bench.presets import PRESETS
+
+    kind = PRESETS.get(protocol.partition("+")[0])
+    return kind is None or entry in kind.model_fields
+
+
+def _require_takers(flags: dict[str, str], protocols: list[str]) -> None:
+    """A flag counts for those of several protocols that have such an entry, one of which must be among them."""
+    from bench.errors import WrongName
+    from bench.presets import PRESETS
+
+    for flag in flags:
+        if not any(_takes(protocol, flag) for protocol in protocols):
+            takers = " or ".join(name for name in PRESETS if _takes(name, flag))
+            raise WrongName(f"--{flag} belongs to --protocol {takers}", "Name one that has it, or leave the flag out.")
+
+
 def _report_failures(failures: list[tuple[str, Exception]]) -> int:
-    """Of several runs, those that failed: all said at the end, none hides another. Returns the exit code."""
+    """Of several runs, those that failed: all said at the end, none hides another, and what failed alike is said once.
+
+    Returns the exit code.
+    """
     from bench.cli import explain
 
     code = 0
+    alike: dict[tuple[type[Exception], str], list[tuple[str, Exception]]] = {}
     for what, error in failures:
-        click.echo(f"{what} failed:", err=True)
-        code = explain(error, debug=False)
+        alike.setdefault((type(error), str(error)), []).append((what, error))
+    for group in alike.values():
+        for what, _ in group:
+            click.echo(f"{what} failed:", err=True)
+        code = explain(group[0][1], debug=False)
     return code
 
 
@@ -227,13 +256,12 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     from dataclasses import replace
 
     from bench.cli.progress import progress_bar
-    from bench.files import display
     from bench.run import perform
 
     with progress_bar() as progress:
         stored = perform(model, dataset, protocol, folder, vars(replace(settings, progress=progress)))
     if not quiet:
-        print_record(stored.record, display(stored.path))
+        print_record(stored)
     return stored.record
 
 
@@ -262,8 +290,11 @@ _NAMES = {
 }
 
 
-def print_record(record: Record, path: str) -> None:
+def print_record(stored: Stored) -> None:
     """A run's figures as a person reads them."""
+    from bench.files import display
+
+    record, path = stored.record, display(stored.path)
     dataset, protocol = record["dataset"], record["protocol"]
     click.echo(
         f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
@@ -276,6 +307,7 @@ def print_record(record: Record, path: str) -> None:
         if measured["std"] is not None:
             line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
         click.echo(line)
+    _print_absent(stored)
     for metric, answer in record["published"].items():
         reason = answer.get("reason")
         click.echo(
@@ -290,6 +322,16 @@ def print_record(record: Record, path: str) -> None:
     if entry := record.get("examples"):
         page = "" if record["dataset"].get("labelled", True) else "/index.html"
         click.echo(f"  examples: {Path(path).parent / entry['folder']}{page}")
+
+
+def _print_absent(stored: Stored) -> None:
+    """Why even perfect predictions of few images stay below 100."""
+    from bench.record import classes_without_labels
+
+    missing, classes = classes_without_labels(stored)
+    if missing and stored.record["protocol"]["preset"].get("absent") == "zero":
+        what = "class occurs in no label and counts" if missing == 1 else "classes occur in no label and count"
+        click.echo(f"  {missing} of {classes} {what} as 0 (absent = zero)")
 
 
 def _print_clusters(record: Record) -> None:

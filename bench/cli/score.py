@@ -64,7 +64,6 @@ def score(
     """
     from bench.cli.progress import progress_bar
     from bench.cli.run import print_record
-    from bench.files import display
     from bench.plan import Settings
     from bench.record import dumps
     from bench.score import score_folder
@@ -83,5 +82,5 @@ def score(
     if as_json:
         click.echo(dumps(stored.record), nl=False)
     else:
-        print_record(stored.record, display(stored.path))
+        print_record(stored)
     return 0
