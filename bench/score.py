@@ -20,7 +20,7 @@ from bench.cards import ID_PATTERN, DatasetCard, Id
 from bench.describe import Measured, complete, describe
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable
-from bench.measure import require_labels
+from bench.measure_pixels import require_labels
 from bench.observations import manifest_of
 from bench.observe import short_digest
 from bench.packed import Ragged

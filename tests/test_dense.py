@@ -11,7 +11,7 @@ from bench.classify import _arg_max, decode_map
 from bench.engine import Engine
 from bench.errors import BadInput
 from bench.linear import upsample
-from bench.measure import _classify
+from bench.measure_pixels import _classify
 from bench.plan import Settings, make_plan
 from bench.preprocess import resize_nearest
 from bench.presets import DensePreset
