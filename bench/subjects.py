@@ -184,7 +184,7 @@ def _from_checkpoint(path: Path) -> Subject:
     weights = read_checkpoint(path)
     architecture = recognise(weights.state, path)
     stem = re.sub(r"[^a-z0-9._+-]+", "-", path.name.lower().split(".pth")[0].removesuffix(".safetensors")).strip("-.")
-    check_fit(architecture, weights)
+    check_fit(architecture, weights, recognised=True)
     name = f"{stem[:60] or 'checkpoint'}-{weights.sha256[:8]}"
     return _from_weights(weights, architecture, name, path.name, UNKNOWN, UNKNOWN, UNKNOWN, None)
 
