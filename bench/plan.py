@@ -112,13 +112,14 @@ def make_plan(
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
     split = card.default_split if settings.split is None else settings.split
-    samples = _find_data(card, split, settings, cache, warn).first(settings.limit)
+    whole = _find_data(card, split, settings, cache, warn)
+    samples = whole.first(settings.limit)
     card = samples.card  # some classes get their names from the tree
     grouped = not (samples.labelled or for_submission)
-    _check_samples(base, preset, samples, grouped)
     subject = find_model(model, settings.weights, cache, warn)
     if settings.name:
         subject = rename(subject, settings.name)
+    _check_samples(base, preset, samples, len(whole), grouped)
     preset, default = (_fitted(each, subject, card, settings) for each in (preset, default))
     seeds, variations = _seeds(preset, settings), _variations(settings)
     if seeds != _seeds(default, Settings()):
@@ -153,8 +154,11 @@ def make_plan(
     )
 
 
-def _check_samples(base: str, preset: Preset, samples: Samples, grouped: bool) -> None:
-    """Raises BadInput for samples without the labels that the protocol needs, or too few to be clustered."""
+def _check_samples(base: str, preset: Preset, samples: Samples, there_are: int, grouped: bool) -> None:
+    """Raises BadInput for samples without the labels that the protocol needs, or too few to be clustered.
+
+    `there_are` so many without a limit.
+    """
     if isinstance(preset, ClusteringPreset):
         if grouped and preset.matched_on is not None:
             raise BadInput(
@@ -162,11 +166,20 @@ def _check_samples(base: str, preset: Preset, samples: Samples, grouped: bool) -
                 "`bench export` writes predictions for its server; --set matched_on=null only describes clusters.",
             )
         if preset.fit in (None, samples.split):
-            require_enough(len(samples), preset.clusters)
+            remedy = _ways_to_try(samples, there_are, preset)
+            require_enough(len(samples), preset.clusters, remedy=remedy)
     elif isinstance(preset, DensePreset):
         require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
     elif grouped:
         require_label_files(samples, f"--protocol {base}")
+
+
+def _ways_to_try(samples: Samples, there_are: int, preset: ClusteringPreset) -> str:
+    """What can be run although these are too few images for the preset."""
+    ways = [f"--limit {preset.clusters}"] if there_are >= preset.clusters else []
+    ways += [f"--clusters {len(samples)}"] if len(samples) > 1 else []
+    ways += ["--protocol clustering-dense"] if samples.card.protocols.clustering_dense else []
+    return f"For a trial: {', or '.join(ways)}." if ways else ""
 
 
 def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:

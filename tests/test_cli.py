@@ -384,11 +384,19 @@ def bad_checkpoint(path, kind, small_file):
 def test_bad_checkpoints_exit_3_and_say_what_they_are(bench, voc, tmp_path, small_file, kind):
     words = bad_checkpoint(tmp_path / "bad.pth", kind, small_file)
     said(bench("run", "--model", "./bad.pth"), 3, "bad.pth", words)
+    said(bench("run", "--model", "./bad.pth", "--limit", "4"), 3, "bad.pth", words)
     assert not (tmp_path / "executed").exists()
 
 
+def test_a_checkpoint_that_is_not_there_is_named_before_the_number_of_images(bench):
+    said(bench("run", "--model", "./nofile.pth", "--limit", "4"), 3, "no checkpoint at nofile.pth")
+
+
 def test_fewer_images_than_clusters_and_nothing_salient(run_voc):
-    said(run_voc("--limit", "7"), 3, "7 images cannot form 20 clusters")
+    ways = "For a trial: --limit 20, or --clusters 7, or --protocol clustering-dense."
+    said(run_voc("--limit", "7"), 3, "7 images cannot form 20 clusters", ways)
+    done = run_voc("--limit", "1", "--clusters", "41")
+    said(done, 3, "1 images cannot form 41 clusters", "For a trial: --protocol clustering-dense.")
     said(run_voc("--set", "saliency_threshold=1e9"), 3, "nothing is salient in any of the 40 images")
 
 
