@@ -15,6 +15,7 @@ from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
 from bench.presets import (
     FIRST_SEED,
+    GROUPS,
     PRESETS,
     ClusteringPreset,
     DavisPreset,
@@ -27,7 +28,7 @@ from bench.presets import (
     override,
 )
 from bench.samples import Samples, require_label_files
-from bench.subjects import Subject, find_model, find_samples, rename
+from bench.subjects import Subject, find_model, find_samples, restate
 from bench.unlabelled import SUFFIX
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Settings:
     data_root: Path | None = None
     weights: Path | None = None
     name: str | None = None
+    supervision: str | None = None
+    """The labels that a model without a card has seen."""
     device: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
@@ -117,8 +120,8 @@ def make_plan(
     card = samples.card  # some classes get their names from the tree
     grouped = not (samples.labelled or for_submission)
     subject = find_model(model, settings.weights, cache, warn)
-    if settings.name:
-        subject = rename(subject, settings.name)
+    if (settings.name, settings.supervision) != (None, None):
+        subject = restate(subject, settings.name, settings.supervision)
     _check_samples(base, preset, samples, len(whole), grouped)
     preset, default = (_fitted(each, subject, card, settings) for each in (preset, default))
     seeds, variations = _seeds(preset, settings), _variations(settings)
@@ -184,6 +187,11 @@ def _ways_to_try(samples: Samples, there_are: int, preset: ClusteringPreset) -> 
 
 def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
     """The protocol whose preset applies, and the entries that its name adds: `linear+crf` is linear with a CRF."""
+    if protocol in GROUPS:
+        raise WrongName(
+            f"'{protocol}' stands for several protocols, and there is one record of each",
+            f"Call it once for each: {', '.join(GROUPS[protocol])}.",
+        )
     base, plus, suffix = protocol.partition("+")
     if base not in PRESETS or (plus and (base, suffix) != ("linear", "crf")):
         raise unknown_name("protocol", protocol, [*PRESETS, "linear+crf"], "bench list protocols")
