@@ -236,6 +236,12 @@ def check_fit(architecture: Architecture, weights: Weights, *, recognised: bool 
         )
 
 
+def count_parameters(architecture: Architecture) -> int:
+    """How many numbers training would change: all but the batch norms' running statistics."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in assemble(architecture).parameters())
+
+
 def in_words(architecture: Architecture) -> str:
     """An architecture's sizes, as an error or a table shows them."""
     sizes = [f"width {architecture.width}"]
