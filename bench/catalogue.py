@@ -11,8 +11,8 @@ from bench.places import checkout, default_results, folder
 from bench.pretrain.recipe import Recipe
 
 __all__ = [
-    "TEMPLATE", "checkout", "dataset", "datasets", "default_results", "folder", "load_all", "looks_like_path", "model",
-    "models", "recipe", "recipes",
+    "TEMPLATE", "checkout", "dataset", "datasets", "default_results", "folder", "load_all", "looks_like_checkpoint",
+    "looks_like_path", "model", "models", "recipe", "recipes",
 ]  # fmt: skip
 
 TEMPLATE = "TEMPLATE.toml.txt"
@@ -66,6 +66,11 @@ def recipe(name: str) -> Recipe:
 def looks_like_path(name: str) -> bool:
     """Whether a `--model` or `--dataset` value means a file rather than an id."""
     return "/" in name or "\\" in name or name.endswith(".toml")
+
+
+def looks_like_checkpoint(name: str) -> bool:
+    """Whether a name ends like that of a checkpoint file; others may be one as well."""
+    return name.lower().endswith((".pth", ".pth.tar", ".pt", ".safetensors"))
 
 
 def _resolve(name: str, known: dict[str, CardType], kind: type[CardType], word: str, listing: str) -> CardType:

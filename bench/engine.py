@@ -63,15 +63,26 @@ def stream(
 ) -> Iterator[Result]:
     """`finish(loaded, output)` of every item, in order.
 
-    `load` and `finish` run in threads, `forward` here, on batches of `engine.batch_size` or fewer.
+    `load` and `finish` run in threads, `forward` here, on batches of `engine.batch_size` or fewer. Where loading or
+    `forward` fails or is interrupted, what `forward` finished before comes out first, and then the exception.
     """
     cv2.setNumThreads(1)  # the threads below are the parallelism
     with ThreadPoolExecutor(max(1, engine.workers), "bench-loader") as pool:
         loaded = prefetch(pool, load, items, depth=2 * engine.batch_size)
         waiting: deque[Future[Result]] = deque()
         try:
-            for batch in batched(loaded, engine.batch_size):
-                for item, output in zip(batch, halving(forward, batch, engine), strict=True):
+            batches = batched(loaded, engine.batch_size)
+            while True:
+                try:
+                    batch = next(batches, [])
+                    outputs = halving(forward, batch, engine) if batch else []
+                except (Exception, KeyboardInterrupt):
+                    while waiting:
+                        yield waiting.popleft().result()
+                    raise
+                if not batch:
+                    break
+                for item, output in zip(batch, outputs, strict=True):
                     waiting.append(pool.submit(finish, item, output))
                 while len(waiting) > engine.batch_size:
                     yield waiting.popleft().result()

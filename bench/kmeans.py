@@ -27,12 +27,12 @@ def cluster(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = Fa
     return solver(np.ascontiguousarray(points, np.float32), preset, seed, gpu)
 
 
-def require_enough(points: int, clusters: int, what: str = "images") -> None:
+def require_enough(points: int, clusters: int, what: str = "images", remedy: str = "") -> None:
     """Raises BadInput for fewer points (by default one an image) than clusters."""
     if points < clusters:
         raise BadInput(
             f"{points} {what} cannot form {clusters} clusters",
-            "Use more images, or fewer clusters with --clusters N.",
+            remedy or "Use more images, or fewer clusters with --clusters N.",
         )
 
 

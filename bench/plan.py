@@ -15,6 +15,7 @@ from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
 from bench.presets import (
     FIRST_SEED,
+    GROUPS,
     PRESETS,
     ClusteringPreset,
     DavisPreset,
@@ -27,7 +28,7 @@ from bench.presets import (
     override,
 )
 from bench.samples import Samples, require_label_files
-from bench.subjects import Subject, find_model, find_samples, rename
+from bench.subjects import Subject, find_model, find_samples, restate
 from bench.unlabelled import SUFFIX
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Settings:
     data_root: Path | None = None
     weights: Path | None = None
     name: str | None = None
+    supervision: str | None = None
+    """The labels that a model without a card has seen."""
     device: str = "auto"
     batch_size: int | None = None
     workers: int | None = None
@@ -112,13 +115,14 @@ def make_plan(
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
     split = card.default_split if settings.split is None else settings.split
-    samples = _find_data(card, split, settings, cache, warn).first(settings.limit)
+    whole = _find_data(card, split, settings, cache, warn)
+    samples = whole.first(settings.limit)
     card = samples.card  # some classes get their names from the tree
     grouped = not (samples.labelled or for_submission)
-    _check_samples(base, preset, samples, grouped)
     subject = find_model(model, settings.weights, cache, warn)
-    if settings.name:
-        subject = rename(subject, settings.name)
+    if (settings.name, settings.supervision) != (None, None):
+        subject = restate(subject, settings.name, settings.supervision)
+    _check_samples(base, preset, samples, len(whole), grouped)
     preset, default = (_fitted(each, subject, card, settings) for each in (preset, default))
     seeds, variations = _seeds(preset, settings), _variations(settings)
     if seeds != _seeds(default, Settings()):
@@ -153,8 +157,11 @@ def make_plan(
     )
 
 
-def _check_samples(base: str, preset: Preset, samples: Samples, grouped: bool) -> None:
-    """Raises BadInput for samples without the labels that the protocol needs, or too few to be clustered."""
+def _check_samples(base: str, preset: Preset, samples: Samples, there_are: int, grouped: bool) -> None:
+    """Raises BadInput for samples without the labels that the protocol needs, or too few to be clustered.
+
+    `there_are` so many without a limit.
+    """
     if isinstance(preset, ClusteringPreset):
         if grouped and preset.matched_on is not None:
             raise BadInput(
@@ -162,15 +169,29 @@ def _check_samples(base: str, preset: Preset, samples: Samples, grouped: bool) -
                 "`bench export` writes predictions for its server; --set matched_on=null only describes clusters.",
             )
         if preset.fit in (None, samples.split):
-            require_enough(len(samples), preset.clusters)
+            remedy = _ways_to_try(samples, there_are, preset)
+            require_enough(len(samples), preset.clusters, remedy=remedy)
     elif isinstance(preset, DensePreset):
         require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
     elif grouped:
         require_label_files(samples, f"--protocol {base}")
 
 
+def _ways_to_try(samples: Samples, there_are: int, preset: ClusteringPreset) -> str:
+    """What can be run although these are too few images for the preset."""
+    ways = [f"--limit {preset.clusters}"] if there_are >= preset.clusters else []
+    ways += [f"--clusters {len(samples)}"] if len(samples) > 1 else []
+    ways += ["--protocol clustering-dense"] if samples.card.protocols.clustering_dense else []
+    return f"For a trial: {', or '.join(ways)}." if ways else ""
+
+
 def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
     """The protocol whose preset applies, and the entries that its name adds: `linear+crf` is linear with a CRF."""
+    if protocol in GROUPS:
+        raise WrongName(
+            f"'{protocol}' stands for several protocols, and there is one record of each",
+            f"Call it once for each: {', '.join(GROUPS[protocol])}.",
+        )
     base, plus, suffix = protocol.partition("+")
     if base not in PRESETS or (plus and (base, suffix) != ("linear", "crf")):
         raise unknown_name("protocol", protocol, [*PRESETS, "linear+crf"], "bench list protocols")

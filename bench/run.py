@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bench import examples, predictions, record
 from bench.describe import Measured, complete, describe
 from bench.engine import Engine, choose_device
-from bench.errors import Warn, WrongName, unknown_name
-from bench.files import require_writable
+from bench.errors import BadInput, Warn, WrongName, unknown_name
+from bench.files import display, require_writable
 from bench.gap import solver_gap
 from bench.measure import device_name, measure
 from bench.parallel import default_workers
@@ -22,6 +23,10 @@ from bench.subjects import Subject
 
 if TYPE_CHECKING:
     from torch import nn
+
+_logger = logging.getLogger("bench")
+_PATHS = ("data_root", "weights", "cache", "save_predictions")
+"""Settings that may be given as text."""
 
 
 def evaluate(
@@ -34,11 +39,37 @@ def evaluate(
 ) -> Record:
     """Evaluate a model and return its record, the dict that `bench run --json` prints.
 
-    `model` is a card's id, a path to a card or a checkpoint, or a `torch.nn.Module` that maps B×3×H×W
-    normalised images to (embedding B×D×h×w, saliency logit B×h×w) of any resolution; it is put in eval mode.
-    With `results`, record and rows are written below that folder. Further keywords are the fields of `Settings`. Raises
-    `bench.errors.BenchError`.
+    Args:
+        model: A card's id, a path to a card or a checkpoint, or a `torch.nn.Module` that maps B×3×H×W normalised
+            images to (embedding B×D×h×w, saliency logit B×h×w) of any resolution; it is put in eval mode.
+        dataset: A data set's id, or a path to its card.
+        protocol: A protocol's id, one of `bench list protocols`, or `linear+crf`.
+        results: The folder to write record and rows below; None writes neither.
+        split (str): The split to evaluate on. Default: the data set's own.
+        data_root (path): The folder in which the data lie.
+        weights (path): The weights of a model card whose file is elsewhere.
+        name (str): Id and title in the record, for a model without a card.
+        supervision (str): The labels that such a model has seen.
+        device (str): `auto` (the default: CUDA where there is one), `cpu`, `cuda`, `cuda:1`, …
+        batch_size (int): Images at once. Default: 4 on a CPU, 32 on a GPU.
+        workers (int): Loader threads. Default: one per core, at most 8.
+        precision (str): `float32` (the default) or `bfloat16`.
+        first_seed (int): The first seed, 1234 by default; the others count up from it.
+        num_seeds (int): How many seeds. Default: the preset's.
+        entries (dict): Entries of the preset to override, as `--set` does: `{"clusters": 30}`.
+        limit (int): Only the first so many images, or sequences; marked in the record.
+        cache (path): The cache folder. Default: `$BENCH_CACHE`, else the platform's.
+        fresh (bool): Observe again even what is cached.
+        progress (callable): Called with (what, images done, images in all), in training with a note as well.
+        save_predictions (path): A folder for palette PNGs of class ids, one per image at its own size.
+        save_examples (int): Picture so many of the best, the worst and each cluster's images beside the record.
+        warn (callable): Called with each warning's text. Default: the logger `bench` tells it, at level WARNING. The
+            record has all of them as `warnings`.
+
+    Raises:
+        bench.errors.BenchError: Problem and remedy; flags of `bench run` in it stand for the keywords of that name.
     """
+    settings["warn"] = settings.get("warn") or _logger.warning
     return perform(model, dataset, protocol, results, settings).record
 
 
@@ -47,8 +78,9 @@ def perform(
 ) -> Stored:
     """`evaluate`, and where the record was written (an empty path if nowhere)."""
     if unknown := set(settings) - set(Settings.__dataclass_fields__):
-        raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.plan.Settings")
-    chosen = Settings(**settings)
+        raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.run.evaluate")
+    paths = {key: Path(settings[key]).expanduser() for key in _PATHS if settings.get(key) is not None}
+    chosen = Settings(**settings | paths)
     warnings: list[str] = []
 
     def warn(message: str) -> None:
@@ -68,6 +100,7 @@ def perform(
     made["warnings"] = warnings
     if results is None:
         return Stored(Path(), made)
+    _warn_of_other_weights(made, Path(results), warn)
     try:
         if chosen.save_examples is not None:
             folder = record.examples_folder(record.place(made, Path(results)))
@@ -76,6 +109,18 @@ def perform(
     finally:  # pictures that fail cost no figure
         path = record.write(made, measured.scored.rows, Path(results))
     return Stored(path, made)
+
+
+def _warn_of_other_weights(made: Record, results: Path, warn: Warn) -> None:
+    """Say so if the record that is replaced is of other weights: the name of a model does not tell them apart."""
+    path = record.place(made, results)
+    try:
+        before = record.read(path)["model"]["weights_sha256"] if path.is_file() else None
+    except BadInput:
+        return  # no record is lost
+    mine = made["model"]["weights_sha256"]
+    if before not in (None, mine):
+        warn(f"{display(path)} was of other weights (SHA-256 {before[:12]}…, now {mine[:12]}…) and is replaced")
 
 
 def engine_for(settings: Settings, warn: Warn) -> Engine:

@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from bench import catalogue
-from bench.cards import Architecture, DatasetCard, ModelCard
+from bench.cards import ID_PATTERN, Architecture, DatasetCard, ModelCard
 from bench.download.items import card_name, local_root, local_weights, weights_file
 from bench.download.pins import Pins
 from bench.errors import BadInput, Warn, WrongName
 from bench.network import fold_batch_norm
 from bench.parallel import Progress
+from bench.presets import PRESETS, SaliencyPreset
 from bench.samples import Samples, open_split
 from bench.sources import FileWeights, RandomWeights
 from bench.video.sequences import open_videos
@@ -71,6 +72,13 @@ class Subject:
         return self.architecture is None or self.architecture.embedding > 0
 
     @property
+    def protocols(self) -> tuple[str, ...]:
+        """The protocols that can measure it, on data that have what they need."""
+        return tuple(
+            name for name, preset in PRESETS.items() if self.has_embedding or not issubclass(preset, SaliencyPreset)
+        )
+
+    @property
     def features_are(self) -> str:
         """What a linear classifier stands on, for the record."""
         if self.architecture is None:
@@ -116,7 +124,7 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
     name = str(model)
     if name not in catalogue.models() and not name.endswith(".toml"):
         path = Path(name).expanduser()
-        if path.is_file() or catalogue.looks_like_path(name):
+        if path.is_file() or catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name):
             return _from_checkpoint(path)
     card = catalogue.model(name)
     if isinstance(card.weights, RandomWeights):
@@ -185,7 +193,7 @@ def _from_checkpoint(path: Path) -> Subject:
     weights = read_checkpoint(path)
     architecture = recognise(weights.state, path)
     stem = re.sub(r"[^a-z0-9._+-]+", "-", path.name.lower().split(".pth")[0].removesuffix(".safetensors")).strip("-.")
-    check_fit(architecture, weights)
+    check_fit(architecture, weights, recognised=True)
     name = f"{stem[:60] or 'checkpoint'}-{weights.sha256[:8]}"
     return _from_weights(weights, architecture, name, path.name, UNKNOWN, UNKNOWN, UNKNOWN, None)
 
@@ -265,10 +273,22 @@ def _written_shapes(card: DatasetCard, split: str, cache: Path, progress: Progre
     return root
 
 
-def rename(subject: Subject, name: str) -> Subject:
-    """The subject under another id, for a module in memory that its owner wants to call something."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]{0,79}", name):
+def restate(subject: Subject, name: str | None, supervision: str | None) -> Subject:
+    """The subject under its owner's id and title, and with the labels that its owner says it has seen.
+
+    Raises WrongName for what cannot be an id, and for the model of a card, which says both.
+    """
+    if subject.card is not None:
+        raise WrongName(
+            f"{subject.id} is a card's model: its card has its name and the labels that it has seen",
+            "Leave --name and --supervision out, or write a card of your own.",
+        )
+    if supervision is not None:
+        subject = replace(subject, supervision=supervision)
+    if name is None:
+        return subject
+    if not re.fullmatch(ID_PATTERN, name):
         raise WrongName(f"'{name}' cannot be a model's id", "Use lower case letters, digits and . _ + - only.")
     if name in catalogue.models():
         raise WrongName(f"'{name}' is a built-in card's id", "Give your model a name of its own.")
-    return replace(subject, id=name)
+    return replace(subject, id=name, title=name)

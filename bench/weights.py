@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import re
 import zipfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,28 +147,53 @@ def _backbone(state: State) -> State:
 
 
 def recognise(state: State, path: Path) -> Architecture:
-    """The architecture that a checkpoint's keys and shapes show. Raises BadInput if it is none of ours."""
-    bare = not any(key.startswith("decoder.") for key in state)
-    needed = ["backbone.conv1.weight"]
-    if not bare:
-        needed += ["decoder.1.weight"] + ([] if CLASSIFIER in state else ["head.weight"])
-    missing = [key for key in needed if key not in state]
+    """The architecture that a checkpoint's keys and shapes show. Raises BadInput if it is none of ours.
+
+    Sizes are what most tensors say that depend on them, so that a single wrong tensor is found as that one.
+    """
+    bare = not any(key.startswith(("decoder.", "head.", "classification_head.")) for key in state)
+    linear = any(key in state for key in _CLASSES)
+    width = _size(state, _WIDTH)
+    decoder_width = None if bare else _size(state, _DECODER_WIDTH)
+    outputs = None if bare else _size(state, _CLASSES if linear else _EMBEDDING)
+    sizes = {_WIDTH: width} | ({} if bare else {_DECODER_WIDTH: decoder_width, _EMBEDDING: outputs})
+    missing = [keys[0] for keys, size in sizes.items() if size is None]
     if missing:
         raise BadInput(
-            f"{path} is not a MaskContrast network: it lacks '{missing[0]}' (its keys begin with '{min(state)}')",
+            f"{path} is not a MaskContrast network: it lacks '{missing[0]}' (it holds {_groups(state)})",
             "Expected are `backbone.*`, `decoder.*`, `head.*` and `classification_head.*`, "
             "bare or prefixed `module.model_q.`; `decoder.4.*` in the heads' place; or a ResNet's keys alone.",
         )
     try:
         return Architecture(
             backbone="resnet50" if "backbone.layer1.0.conv3.weight" in state else "resnet18",
-            width=state["backbone.conv1.weight"].shape[0],
-            decoder_width=0 if bare else state["decoder.1.weight"].shape[0],
-            embedding=0 if bare or CLASSIFIER in state else state["head.weight"].shape[0],
-            classes=state[CLASSIFIER].shape[0] if CLASSIFIER in state else 0,
+            width=width or 0,
+            decoder_width=decoder_width or 0,
+            embedding=0 if linear else outputs or 0,
+            classes=outputs or 0 if linear else 0,
         )
-    except (ValueError, IndexError) as error:
+    except ValueError as error:
         raise BadInput(f"{path}: the shapes of its tensors fit no network of ours: {error}") from error
+
+
+_WIDTH = ("backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.running_mean", "backbone.layer1.0.conv1.weight")
+_DECODER_WIDTH = ("decoder.1.weight", "decoder.2.weight", "decoder.2.running_mean", "decoder.0.project.0.weight")
+_EMBEDDING = ("head.weight", "head.bias")
+_CLASSES = (CLASSIFIER, "decoder.4.bias")
+"""Tensors whose first dimension is a size of the architecture."""
+
+
+def _size(state: State, keys: tuple[str, ...]) -> int | None:
+    """The first dimension that most of these tensors have, the first of them in a tie; None where all are missing."""
+    sizes = [state[key].shape[0] for key in keys if key in state and state[key].ndim]
+    return Counter(sizes).most_common(1)[0][0] if sizes else None
+
+
+def _groups(state: State) -> str:
+    """How many tensors there are below each first part of a key, the largest groups first."""
+    groups = Counter(key.partition(".")[0] for key in state).most_common()
+    shown = ", ".join(f"{name}.* ({count})" for name, count in groups[:4])
+    return shown + (f" and {len(groups) - 4} more groups" if len(groups) > 4 else "")
 
 
 def build(architecture: Architecture, weights: Weights) -> FeatureNetwork:
@@ -179,8 +205,11 @@ def build(architecture: Architecture, weights: Weights) -> FeatureNetwork:
     return network.eval().requires_grad_(False)
 
 
-def check_fit(architecture: Architecture, weights: Weights) -> None:
-    """Raises BadInput unless the weights have every key and shape of the architecture, and no other key."""
+def check_fit(architecture: Architecture, weights: Weights, *, recognised: bool = False) -> None:
+    """Raises BadInput unless the weights have every key and shape of the architecture, and no other key.
+
+    With `recognised` the architecture is what the weights themselves looked like, else what a card says.
+    """
     with torch.device("meta"):
         expected = assemble(architecture).state_dict()
     state = weights.state
@@ -196,12 +225,34 @@ def check_fit(architecture: Architecture, weights: Weights) -> None:
         for word, keys in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", wrong))
         if keys
     ]
+    if complaints and recognised:
+        raise BadInput(
+            f"{weights.source}, read as {in_words(architecture)}, has tensors that do not fit: {'; '.join(complaints)}",
+            "Save the network's whole `state_dict()`; any other network is measured from Python, with bench.evaluate.",
+        )
     if complaints:
         raise BadInput(
-            f"{weights.source} does not fit {architecture.backbone} (width {architecture.width}, decoder "
-            f"{architecture.decoder_width}, embedding {architecture.embedding}): {'; '.join(complaints)}",
+            f"{weights.source} does not fit {in_words(architecture)}: {'; '.join(complaints)}",
             "Is it the file of this card? Give the path alone (`--model FILE`) to have it recognised.",
         )
+
+
+def count_parameters(architecture: Architecture) -> int:
+    """How many numbers training would change: all but the batch norms' running statistics."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in assemble(architecture).parameters())
+
+
+def in_words(architecture: Architecture) -> str:
+    """An architecture's sizes, as an error or a table shows them."""
+    sizes = [f"width {architecture.width}"]
+    if architecture.decoder_width:
+        sizes.append(f"decoder {architecture.decoder_width}")
+        ends = f"{architecture.classes} classes" if architecture.classes else f"embedding {architecture.embedding}"
+        sizes.append(ends)
+    else:
+        sizes.append("no decoder")
+    return f"{architecture.backbone} ({', '.join(sizes)})"
 
 
 def classifier_of(weights: Weights) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

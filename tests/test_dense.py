@@ -156,6 +156,23 @@ def test_a_pass_that_broke_off_goes_on_where_it_stopped(golden, tmp_path):
     assert model.calls == 6
 
 
+class Interrupted(Colours):
+    """Colours, whose user loses patience in the second batch."""
+
+    def features(self, images):
+        if self.calls == 4:
+            raise KeyboardInterrupt
+        return super().features(images)
+
+
+def test_ctrl_c_in_the_second_batch_keeps_the_first(golden, tmp_path):
+    preset = DensePreset(input=(32, 40), pixels=7)
+    with pytest.raises(KeyboardInterrupt):
+        stored_pixels(Interrupted(), golden, tmp_path, preset)
+    samples = open_split(CARD, "val", golden / "VOCSegmentation").first(6)
+    assert len(dense.store(tmp_path, {"test": 1}, preset).known(samples.keys)) == 4
+
+
 def test_saved_predictions_score_to_the_last_digit(golden, small_file, tmp_path):
     made = run(small_file, golden, tmp_path, num_seeds=2, save_predictions=tmp_path / "predictions")
     settings = Settings(data_root=golden / "VOCSegmentation", cache=tmp_path / "cache")

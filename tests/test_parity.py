@@ -12,6 +12,7 @@ from bench import catalogue
 from bench.cards import Split
 from bench.cli import main
 from bench.errors import BadInput, WrongName
+from bench.plan import Settings
 from tests.checkpoints import write_checkpoint
 from tests.conftest import ROOT
 
@@ -115,6 +116,33 @@ def test_names_and_settings_of_ones_own_are_checked(tmp_path):
         bench.evaluate(Colours(), limt=3)
     with pytest.raises(BadInput, match="cannot form"):
         bench.evaluate(Colours(), limit=3, cache=tmp_path)
+
+
+def test_a_group_of_protocols_is_said_to_be_several():
+    with pytest.raises(WrongName, match="stands for several protocols") as caught:
+        bench.evaluate(Colours(), protocol="retrieval")
+    assert "retrieval-21, retrieval-7" in caught.value.remedy
+
+
+def test_a_caller_without_a_warn_hears_warnings_from_the_logger(tmp_path, caplog):
+    record = bench.evaluate(Colours(), limit=40, cache=tmp_path)
+    assert record["warnings"] and [entry.getMessage() for entry in caplog.records] == record["warnings"]
+    assert {(entry.name, entry.levelname) for entry in caplog.records} == {("bench", "WARNING")}
+    caplog.clear()
+    heard = []
+    bench.evaluate(Colours(), limit=40, cache=tmp_path, warn=heard.append)
+    assert heard == record["warnings"] and not caplog.records
+
+
+def test_every_setting_is_explained_and_paths_may_be_text(small_file, golden, tmp_path):
+    for name in Settings.__dataclass_fields__:
+        assert f"        {name} (" in bench.evaluate.__doc__
+    record = bench.evaluate(
+        str(small_file), "pascal-voc", name="mine", supervision="none", data_root=str(golden / "VOCSegmentation"),
+        entries={"input": [32, 32]}, cache=str(tmp_path / "c"), save_predictions=str(tmp_path / "p"),
+    )  # fmt: skip
+    assert (record["model"]["id"], record["model"]["supervision"]) == ("mine", "none")
+    assert len(list((tmp_path / "p").rglob("*.png"))) >= 40
 
 
 @pytest.mark.parametrize("model", ["random-shapes", "random-resnet18", "random-resnet50"])

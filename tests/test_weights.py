@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from bench import catalogue
 from bench.errors import BadInput
 from bench.network import MaskContrastNetwork, fold_batch_norm
+from bench.subjects import find_model
 from bench.weights import build, classifier_of, draw_random, read_checkpoint, recognise
 from tests.checkpoints import QUERY, small_state, value_hash, values, write_linear_checkpoint
 
@@ -80,6 +81,40 @@ def test_loading_is_strict_and_lists_the_keys(tmp_path, damage, words):
     with pytest.raises(BadInput) as caught:
         build(catalogue.model("random-shapes").architecture, weights)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "words"),
+    [
+        ("backbone.conv1.weight", (8, 3, 7, 7), "backbone.conv1.weight (8, 3, 7, 7) instead of (16, 3, 7, 7)"),
+        ("decoder.1.weight", (5, 64, 3, 3), "decoder.1.weight (5, 64, 3, 3) instead of (64, 64, 3, 3)"),
+        ("decoder.1.weight", (), "decoder.1.weight () instead of (64, 64, 3, 3)"),
+        ("head.weight", (7, 64, 1, 1), "1 of the wrong shape (head."),
+    ],
+)
+def test_one_wrong_tensor_does_not_change_what_the_file_is_read_as(tmp_path, key, shape, words):
+    path = save(tmp_path, small_state() | {key: torch.zeros(shape)})
+    with pytest.raises(BadInput) as caught:
+        find_model(path, None, tmp_path, print)
+    assert "read as resnet18 (width 16, decoder 64, embedding" in caught.value.problem
+    assert "1 of the wrong shape" in caught.value.problem and words in caught.value.problem
+    assert "--model" not in caught.value.remedy  # that is what was done
+
+
+@pytest.mark.parametrize("key", sorted(small_state()))
+def test_one_missing_tensor_is_the_one_that_is_named(tmp_path, key):
+    state = small_state()
+    del state[key]
+    path = save(tmp_path, state)
+    with pytest.raises(BadInput) as caught:
+        find_model(path, None, tmp_path, print)
+    assert f"1 missing ({key})" in caught.value.problem
+
+
+def test_a_network_without_its_decoder_is_told_what_it_lacks(tmp_path):
+    state = {key: value for key, value in small_state().items() if not key.startswith("decoder")}
+    with pytest.raises(BadInput, match=r"lacks 'decoder\.1\.weight' \(it holds backbone\.\* \(120\), head"):
+        find_model(save(tmp_path, state), None, tmp_path, print)
 
 
 class Bomb:

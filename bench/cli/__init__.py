@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was done so far is kept, the same command goes on from there", err=True)
+        click.echo("interrupted; finished work is kept, and the same command goes on from it", err=True)
         sys.exit(130)
     except BrokenPipeError:
         # the reader of our output has seen enough

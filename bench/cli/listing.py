@@ -150,7 +150,7 @@ def _results(folder: Path) -> Table:
 
 
 @click.command()
-@click.argument("name", metavar="ID|CARD", shell_complete=ids("models", "datasets"))
+@click.argument("name", metavar="ID|CARD|FILE", shell_complete=ids("models", "datasets"))
 @data_root_option
 @click.option("--split", shell_complete=splits, help="Split to open samples of. [default: the data set's own]")
 @click.option("--samples", type=click.IntRange(0, 100), help="Samples to open. [default: 5, in pictures 12]")
@@ -161,7 +161,7 @@ def _results(folder: Path) -> Table:
     help="Draw a contact sheet of a data set's samples, .png or .jpg, labels in colour.",
 )
 def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int | None, pictures: Path | None) -> int:
-    """Show a model, a data set (opening real samples) or a protocol."""
+    """Show a model, a data set (opening real samples), a protocol, or what a checkpoint file is recognised as."""
     from bench import catalogue
     from bench.cards import is_model_card
     from bench.errors import unknown_name
@@ -171,7 +171,9 @@ def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int 
         raise click.UsageError("--pictures must end in .png or .jpg")
     is_file = catalogue.looks_like_path(name) and name not in catalogue.datasets()
     of_model = name in catalogue.models() or (is_file and is_model_card(Path(name).expanduser()))
-    if pictures is not None and (of_model or (name in PRESETS and name not in catalogue.datasets())):
+    of_protocol = name in PRESETS and name not in catalogue.datasets()
+    of_checkpoint = not (of_model or of_protocol or name in catalogue.datasets()) and _is_checkpoint(name)
+    if pictures is not None and (of_model or of_protocol or of_checkpoint):
         raise click.UsageError("--pictures is for data sets")
     if of_model:
         _show_model(catalogue.model(name))
@@ -180,6 +182,8 @@ def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int 
             _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures)
         if name in PRESETS and pictures is None:
             _show_protocol(name, title=name in catalogue.datasets())
+    elif of_checkpoint:
+        _show_checkpoint(Path(name).expanduser())
     elif is_file:
         _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures)
     else:
@@ -218,6 +222,41 @@ def _show_model(card: ModelCard) -> None:
         if card.id in f.card
     ]
     echo_table(rows)
+
+
+def _is_checkpoint(name: str) -> bool:
+    """Whether a name means a checkpoint file: a file that is no card, or a path that ends like one."""
+    from bench.catalogue import looks_like_checkpoint
+
+    path = Path(name).expanduser()
+    return looks_like_checkpoint(name) or (path.is_file() and ".toml" not in path.suffixes)
+
+
+def _show_checkpoint(path: Path) -> None:
+    """What a file is recognised as, and what can measure it. Raises BadInput where `bench run` would not take it."""
+    from bench.files import cache_folder
+    from bench.subjects import find_model
+    from bench.weights import count_parameters, in_words
+
+    subject = find_model(path, None, cache_folder(), lambda message: None)
+    architecture = subject.architecture
+    assert architecture is not None
+    if subject.classifier is not None:
+        linear = "the classifier in the file"
+    else:
+        linear = "a classifier trained on its features, which are " + subject.features_are
+    rows = [
+        ("file", path.name),
+        ("id", subject.id),
+        ("sha256", subject.weights_sha256),
+        ("read as", in_words(architecture)),
+        ("holds", architecture.what),
+        ("parameters", f"{count_parameters(architecture):,}"),
+        ("protocols", ", ".join(subject.protocols)),
+        ("linear takes", linear),
+    ]
+    echo_table(rows)
+    click.echo(f"\nbench run --model {path} measures it; --name and --supervision say what the file does not")
 
 
 def _show_dataset(

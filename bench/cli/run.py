@@ -31,6 +31,7 @@ Examples:
   bench run --dataset pascal-voc --data-root ~/VOCdevkit --model maskcontrast-sup --weights FILE
   bench run --solver minibatch --set restarts=1 --num-seeds 10
   bench run --clusters 100 --json
+  bench run --model ./checkpoint.pth --name my-model --supervision none
   bench run --protocol linear --epochs 2 --save-predictions predictions
   bench run --dataset davis --split val-2017 --protocol davis --data-root ~/DAVIS --model FILE
 """
@@ -68,6 +69,8 @@ Examples:
 @click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
+@click.option("--name", metavar="ID", help="The id in the record of a checkpoint file. [default: by the file's name]")
+@click.option("--supervision", metavar="TEXT", help="The labels that a checkpoint file's weights have seen.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]")
 @click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
@@ -142,6 +145,8 @@ def run(
     if weights is not None and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--weights fits one model; name it with --model")
     _require_takers(flags, [protocol for _, _, protocol in jobs])
+    if (engine["name"], engine["supervision"]) != (None, None) and len({model for model, _, _ in jobs}) > 1:
+        raise click.UsageError("--name and --supervision are of one model; name it with --model")
     roots = data_roots(data_root)
     folder = results_folder(results)
     made: list[Record] = []
