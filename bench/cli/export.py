@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import cache_option, data_root_option, data_roots, parse_entries
+from bench.cli.settings import cache_option, data_root_option, data_roots, entries_option, network_options
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -66,18 +66,8 @@ Examples:
 )
 @click.option("--name", metavar="ID", help="With --from: the method's id. [default: the folder's name]")
 @click.option("--supervision", metavar="TEXT", help="With --from: the labels that the method has seen.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]")
-@click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
-@click.option(
-    "--set",
-    "entries",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=parse_entries,
-    help="Any entry of the preset (see `bench list protocols`). Repeatable.",
-)
+@network_options
+@entries_option("preset", "protocols")
 @cache_option
 @click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")

@@ -16,7 +16,8 @@ from bench.cli.settings import (
     data_root_option,
     data_roots,
     echo_table,
-    parse_entries,
+    entries_option,
+    network_options,
     results_folder,
     results_option,
 )
@@ -68,12 +69,9 @@ Examples:
 )
 @click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card.")
 @click.option("--name", metavar="ID", help="The id in the record of a checkpoint file. [default: by the file's name]")
 @click.option("--supervision", metavar="TEXT", help="The labels that a checkpoint file's weights have seen.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
-@click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]")
-@click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
+@network_options
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option(
     "--seed", "first_seed", type=click.IntRange(0, 2**31 - 1), default=1234, show_default=True, help="The first seed."
@@ -81,14 +79,7 @@ Examples:
 @click.option("--num-seeds", type=click.IntRange(1, 10_000), help="Seeds, counting up. [default: the preset's]")
 @click.option("--solver", type=click.Choice(["faiss", "minibatch"]), help="K-means solver; minibatch is the authors'.")
 @click.option("--clusters", type=click.IntRange(2), help="K.")
-@click.option(
-    "--set",
-    "entries",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=parse_entries,
-    help="Any entry of the preset (see `bench list protocols`). Repeatable.",
-)
+@entries_option("preset", "protocols")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the linear classifier's training.")
 @click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images, or sequences; marked in the record.")

@@ -155,6 +155,30 @@ def parse_entries(context: click.Context, parameter: click.Parameter, values: tu
     return entries
 
 
+def entries_option(of: str, listing: str) -> Callable[[Command], Command]:
+    """`--set`, for the entries of a preset or a recipe, which `bench list` shows under `listing`."""
+    return click.option(
+        "--set",
+        "entries",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=parse_entries,
+        help=f"Any entry of the {of} (see `bench list {listing}`). Repeatable.",
+    )
+
+
+def network_options(command: Command) -> Command:
+    """What every command has that runs a network over images: weights, and what to run it on."""
+    for option in (
+        click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]"),
+        click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]"),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …"),
+        click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card."),
+    ):
+        command = option(command)
+    return command
+
+
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:
     """Print rows in aligned columns, the last one unpadded; to stderr with `err`."""
     rows = [tuple(printable(cell) for cell in row) for row in rows]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_roots, dataset_option, parse_entries
+from bench.cli.settings import cache_option, data_roots, dataset_option, entries_option
 
 _EPILOG = """\b
 Examples:
@@ -48,14 +48,7 @@ Examples:
 @click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="[default: the recipe's]")
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
-@click.option(
-    "--set",
-    "entries",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=parse_entries,
-    help="Any entry of the recipe (see `bench list recipes`). Repeatable.",
-)
+@entries_option("recipe", "recipes")
 @click.option(
     "--eval-every",
     type=click.IntRange(1),
