@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.catalogue import dataset
+from bench.cli import main
 from bench.observations import Observation, stack
 from bench.preprocess import resize_nearest
 from bench.samples import read_label
+from tests.terminal import Done
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -78,6 +81,68 @@ def linear_file(tmp_path_factory) -> Path:
     from tests.checkpoints import write_linear_checkpoint
 
     return write_linear_checkpoint(tmp_path_factory.mktemp("weights") / "linear.pth.tar")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One cache for these tests, so that `shapes` is written once."""
+    return tmp_path_factory.mktemp("cli-cache")
+
+
+@pytest.fixture
+def bench(cache, tmp_path, monkeypatch, capfd):
+    """Run `bench` in an empty folder, in this process: its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_CACHE", str(cache))
+
+    def call(*arguments, **extra):
+        for name, value in extra.items():
+            monkeypatch.setenv(name, value)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        for name in extra:
+            monkeypatch.delenv(name)
+        return Done(left.value.code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """The environment of a process of its own, with a new cache."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("BENCH_")}
+    return clean | {"BENCH_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def voc(golden, tmp_path):
+    """A writable copy of the generated data in the authors' layout."""
+    shutil.copytree(golden / "VOCSegmentation", tmp_path / "voc")
+    return tmp_path / "voc"
+
+
+@pytest.fixture
+def run_voc(bench, voc, small_file, tmp_path):
+    """Run it on that data with a narrow network at a small size."""
+
+    def call(*arguments):
+        return bench(
+            "run",
+            "--dataset",
+            "pascal-voc",
+            "--data-root",
+            voc,
+            "--model",
+            small_file,
+            "--set",
+            "input=[64,64]",
+            "--results",
+            tmp_path / "results",
+            *arguments,
+        )
+
+    return call
 
 
 def histogram(label, where, ignore=255):

@@ -11,7 +11,7 @@ from bench.cli import main
 class Done:
     """What a user gets back."""
 
-    code: int
+    returncode: int
     stdout: str
     stderr: str
 
@@ -24,3 +24,11 @@ def bench(*arguments) -> Done:
             main([str(argument) for argument in arguments])
         except SystemExit as left:
             return Done(int(left.code or 0), out.getvalue(), err.getvalue())
+
+
+def said(process, code, *words):
+    """The process ended with `code`, a clear line on stderr, no traceback."""
+    assert process.returncode == code, process.stderr
+    assert "Traceback" not in process.stderr
+    for word in words:
+        assert word in process.stderr, process.stderr

@@ -43,7 +43,7 @@ def commands(text):
 def check(results, *arguments):
     """The exit code, and the JSON that `bench check` prints."""
     done = bench("check", "--results", results, "--json", *arguments)
-    return done.code, json.loads(done.stdout)
+    return done.returncode, json.loads(done.stdout)
 
 
 def status_of(data, what=FIGURE):
@@ -125,12 +125,12 @@ def test_a_file_that_is_no_record_is_said_skipped_and_never_counted(tmp_path, da
     assert len(data["skipped"]) == 1
     assert str(path) in data["skipped"][0]
     done = bench("check", "--results", tmp_path)
-    assert done.code == 1
+    assert done.returncode == 1
     assert "nothing was compared" in done.stdout
     assert str(path) in done.stderr
     for command_ in (("report",), ("list", "results")):
         other = bench(*command_, "--results", tmp_path)
-        assert other.code == 0
+        assert other.returncode == 0
         assert str(path) in other.stderr
 
 
@@ -150,7 +150,7 @@ def test_a_model_known_by_its_folder_alone_may_be_required_and_fails(tmp_path):
     path.write_text("{", encoding="utf-8")
     code, data = check(tmp_path, "--require", "my-model")
     assert (code, status_of(data, "my-model")) == (1, ("not run", True))
-    assert bench("check", "--results", tmp_path, "--require", "my-modle").code == 2
+    assert bench("check", "--results", tmp_path, "--require", "my-modle").returncode == 2
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -175,7 +175,7 @@ def test_a_record_of_the_first_schema_is_readable_for_ever():
     assert stored.record["environment"]["bench"] == "0.1.0"
     assert stored.record["metrics"]["mIoU"]["value"] == pytest.approx(4.721072369)
     done = bench("compare", stored.path, stored.path)
-    assert done.code == 0
+    assert done.returncode == 0
     assert "B − A = +0.00" in done.stdout
 
 
@@ -206,7 +206,7 @@ def test_an_older_schema_is_read_where_it_can_be_converted(tmp_path, monkeypatch
 def test_records_are_not_held_against_themselves(tmp_path):
     keep(tmp_path / "results", make_record())
     done = bench("check", "--results", tmp_path / "results", "--against", tmp_path / "results")
-    assert done.code == 2
+    assert done.returncode == 2
     assert "the very records" in done.stderr
 
 
@@ -229,8 +229,8 @@ def test_a_requirement_of_one_protocol_holds_against_records_too(tmp_path):
 @pytest.mark.parametrize("results", ["none", "empty"])
 def test_no_records_at_all_fail(tmp_path, results):
     (tmp_path / "empty").mkdir()
-    assert bench("check", "--results", tmp_path / results).code == 1
-    assert bench("check", "--results", tmp_path / results, "--against", tmp_path).code == 1
+    assert bench("check", "--results", tmp_path / results).returncode == 1
+    assert bench("check", "--results", tmp_path / results, "--against", tmp_path).returncode == 1
 
 
 # --- annotations ---
@@ -311,7 +311,7 @@ def test_the_summary_shows_per_class_movement_and_the_cluster_map(tmp_path, monk
     target = tmp_path / "summary.md"
     target.write_text("what another step wrote\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(target))
-    assert bench("check", "--results", tmp_path / "after", "--against", tmp_path / "before").code == 1
+    assert bench("check", "--results", tmp_path / "after", "--against", tmp_path / "before").returncode == 1
     text = target.read_text(encoding="utf-8")
     assert text.startswith("what another step wrote\n")
     assert "FAILED" in text
@@ -323,7 +323,7 @@ def test_the_summary_shows_per_class_movement_and_the_cluster_map(tmp_path, monk
 
 def test_a_summary_goes_where_it_is_told_to(tmp_path):
     keep(tmp_path, make_record(value=44.4))
-    assert bench("check", "--results", tmp_path, "--summary", tmp_path / "here.md").code == 0
+    assert bench("check", "--results", tmp_path, "--summary", tmp_path / "here.md").returncode == 0
     text = (tmp_path / "here.md").read_text(encoding="utf-8")
     assert "### bench check: passed" in text
     assert "| reproduced | maskcontrast-sup pascal-voc val clustering mIoU |" in text
@@ -332,7 +332,7 @@ def test_a_summary_goes_where_it_is_told_to(tmp_path):
 def test_a_summary_that_cannot_be_written_is_an_error_after_the_verdict(tmp_path):
     keep(tmp_path, make_record(value=44.4))
     done = bench("check", "--results", tmp_path, "--summary", tmp_path / "none" / "here.md")
-    assert done.code == 4
+    assert done.returncode == 4
     assert "passed: 1 reproduced" in done.stdout
 
 
@@ -363,7 +363,7 @@ def test_hostile_names_reach_neither_log_nor_summary_as_commands(tmp_path):
     target = tmp_path / "s.md"
     paths = ("--results", tmp_path / "after", "--against", tmp_path / "before", "--summary", target)
     done = bench("check", *paths, "--annotations")
-    assert done.code == 1
+    assert done.returncode == 1
     assert commands(done.stdout) == []
     kinds = [(kind, properties["title"]) for kind, properties, _ in commands(done.stderr)]
     assert kinds == [("error", "bench check: below"), ("error", "bench check: failed")]

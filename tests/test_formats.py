@@ -127,7 +127,7 @@ def test_csv_keeps_full_precision_and_every_column(stored, tmp_path):
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_command_writes_every_format(stored, tmp_path, form):
     done = bench("report", "--format", form, "--results", tmp_path, "--out", tmp_path / "out")
-    assert (done.code, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, "")
     assert bench("report", "--format", form, "--results", tmp_path).stdout == (tmp_path / "out").read_text(
         encoding="utf-8"
     )
@@ -176,7 +176,7 @@ def test_a_badge_of_no_record_is_a_wrong_name(stored, tmp_path):
 
 def test_figure_goes_with_a_badge_alone(tmp_path):
     done = bench("report", "--figure", "x", "--results", tmp_path)
-    assert (done.code, "--figure goes with --format badge" in done.stderr) == (2, True)
+    assert (done.returncode, "--figure goes with --format badge" in done.stderr) == (2, True)
 
 
 # --- names that try to break out ---
@@ -230,7 +230,7 @@ def test_a_hostile_name_stays_on_its_line_of_a_listing(tmp_path, name):
     record = hostile(name, tmp_path)[1][0].record
     (tmp_path / "x.json").write_text(json.dumps(record), encoding="utf-8")
     done = bench("list", "results", "--results", tmp_path)
-    assert (done.code, len(done.stdout.splitlines())) == (0, 2)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
     assert not {"\x1b", "\x00", "\u202e", "\x85"} & set(done.stdout)
 
 
