@@ -1,7 +1,8 @@
 """Bootstrap over images: how far a figure would move had other images been drawn.
 
 Cluster labels and matching are held fixed; a resample draws N images with replacement and the metric is
-averaged over the seeds inside it. The spread over seeds is another thing and is reported apart.
+averaged over the seeds inside it. A class that a resample has lost by chance is left out of its mean: counted as 0 it
+would pull the interval of a small set below the figure. The spread over seeds is another thing and is reported apart.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def resampled(rows: ConfusionRows, statistic: Statistic, resamples: int = RESAMP
 
 def resampled_metrics(rows: ConfusionRows, absent: str, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Float]:
     """Metric → its value in every resample (percent), averaged over the seeds."""
-    return resampled(rows, lambda sums: from_sums(sums, absent, rows.counted), resamples, seed)
+    occurs = rows.occurs
+    return resampled(rows, lambda sums: from_sums(sums, absent, rows.counted, occurs), resamples, seed)
 
 
 def intervals(rows: ConfusionRows, absent: str, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:

@@ -79,3 +79,15 @@ def test_a_resample_is_the_metric_of_the_drawn_images(rows, absent):
 
 def test_the_same_rows_give_the_same_interval(rows):
     assert intervals(rows, "zero", 300) == intervals(rows, "zero", 300)
+
+
+def test_a_class_that_a_resample_lost_does_not_pull_the_interval_down():
+    """Perfect predictions of a few images, each of a class of its own: no draw makes them worse."""
+    images = np.arange(8, dtype=np.int32)
+    seed = SeedRows(images, images, images, np.full(8, 5, np.int64))
+    for classes, rule, expected in ((8, "zero", 100), (8, "skip", 100), (9, "skip", 100), (9, "zero", 100 * 8 / 9)):
+        rows = ConfusionRows(tuple("abcdefgh"), classes, (seed,), np.empty((1, 0), np.int32))
+        low, high = intervals(rows, rule, 200)["mIoU"]
+        # a class that occurs nowhere still counts as 0 where the rule says so
+        assert low <= high <= expected + 1e-9 and low > expected - 20
+        assert (low == high == 100) == (expected == 100)
