@@ -12,7 +12,7 @@ from bench.bootstrap import RESAMPLES
 from bench.errors import BadInput, WrongName, unknown_name
 from bench.paired import Difference, of_confusion, of_frames, same_objects
 from bench.protocols.davis import METRICS, Tracked
-from bench.record import Record, Stored, check_rows, read, rows_path, seed_metrics
+from bench.record import EXAMPLES, Record, Stored, check_rows, read, rows_path, seed_metrics
 from bench.rows import ConfusionRows
 from bench.video.rows import FrameRows
 
@@ -110,7 +110,8 @@ def find(name: str, results: Path) -> Stored:
     for path in (given, below):
         if path.is_file():
             return Stored(path, read(path))
-    known = [path.relative_to(results).as_posix().removesuffix(".json") for path in results.rglob("*.json")]
+    files = (path for path in results.rglob("*.json") if path.name != EXAMPLES)
+    known = [path.relative_to(results).as_posix().removesuffix(".json") for path in files]
     raise unknown_name("record", name, known, f"bench list results --results {results}")
 
 
@@ -188,6 +189,9 @@ def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> 
 
 
 def _compare_images(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
+    for name, stored in (("A", a), ("B", b)):
+        if stored.record["dataset"].get("labelled") is False:
+            raise BadInput(f"{name} was made without labels: it has no figure to compare", "Compare labelled runs.")
     _require_metric(metric, IMAGE_METRICS, a.record, b.record)
     rows = [_load(ConfusionRows, stored, name) for name, stored in (("A", a), ("B", b))]
     names = [_classes(stored.record, own.num_classes) for stored, own in zip((a, b), rows, strict=True)]

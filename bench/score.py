@@ -76,13 +76,13 @@ def score_folder(
     writing = stage(settings, "writing shapes")
     split = settings.split or card.default_split
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
-    samples = samples.first(settings.limit)
+    whole, samples = samples, samples.first(settings.limit)
     card = samples.card
     require_label_files(samples, "scoring")
     sets = seed_folders(folder)
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
-    _warn_of_others(sets, samples, warn)
+    _warn_of_others(sets, whole, warn)
     seeds = tuple(seed for seed, _ in sets if seed is not None)
     if card.kind == "video":
         measured, content = measure_masks(folder, samples, settings)

@@ -253,3 +253,13 @@ def test_escaped_text_reads_as_it_was():
     assert latex_cell("a_b 5% & #1 $2 {x}") == r"a\_b 5\% \& \#1 \$2 \{x\}"
     assert latex_cell("\\ ~ ^ [*]") == r"\textbackslash{} \textasciitilde{} \textasciicircum{} {[}{*}{]}"
     assert one_line("שלום – 牛") == "שלום – 牛"
+
+
+def test_a_file_whose_ending_tells_no_format_is_not_written_over(tmp_path):
+    card = tmp_path / "my-data.toml"
+    card.write_text("precious")
+    done = bench("report", "--out", card, "--results", tmp_path)
+    assert done.returncode == 2 and "name the format with --format" in done.stderr and card.read_text() == "precious"
+    assert bench("report", "--format", "md", "--out", tmp_path / "board.txt", "--results", tmp_path).returncode == 0
+    assert bench("report", "--out", tmp_path / "board.tex", "--results", tmp_path).returncode == 0
+    assert "toprule" in (tmp_path / "board.tex").read_text()

@@ -59,13 +59,19 @@ def report(form: str | None, figure: str | None, out: Path | None, results: Path
     return 0
 
 
+_ENDINGS = {".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
+
+
 def _form_of(out: Path | None) -> str:
     """What is meant where no format is named: a site by a folder, else what the file's ending says."""
     if out is None:
         return "md"
-    if out.is_dir() or out.suffix in ("", ".html"):
+    if out.is_dir() or not out.suffix:
         return "html"
-    return {".json": "json", ".csv": "csv", ".tex": "latex"}.get(out.suffix, "md")
+    if out.suffix not in _ENDINGS:
+        known = ", ".join(_ENDINGS)
+        raise click.UsageError(f"--out {out}: name the format with --format; {known} and folders tell it by themselves")
+    return _ENDINGS[out.suffix]
 
 
 def _write_site(out: Path | None, stored: Sequence[Stored], results: Path, problems: Sequence[str]) -> int:

@@ -108,7 +108,8 @@ class Pages:
             metric = metrics[0]
             rows = [entry for entry in best_first(benchmark.rows(protocol, metric), metric) if not entry.context]
             claims = [entry.claim for entry in benchmark.entries if entry.protocol == protocol and entry.claim]
-            measured = [entry for entry in rows if entry.counts]
+            # without labels there is nothing that could be best
+            measured = [entry for entry in rows if entry.counts and not protocol.endswith("-unlabelled")]
             measured.sort(key=lambda entry: (entry.measured or 0.0) * (1 if metric in FALLING else -1))
             lines.append(
                 {
