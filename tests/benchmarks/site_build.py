@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench.catalogue import dataset
 from bench.published import figures
 from bench.record import read_all
