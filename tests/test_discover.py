@@ -475,3 +475,11 @@ def test_a_real_tree_in_voc_s_layout_becomes_the_same_samples(realdata, tmp_path
         ours, theirs = samples_of(card, split), open_split(official, split, realdata / "VOCdevkit")
         assert [(s.id, s.image, s.label) for s in ours] == [(s.id, s.image, s.label) for s in theirs]
     assert found.tree.lone_masks == [] and found.tree.lone_images == []
+
+
+def test_pictures_of_other_kinds_are_named_not_passed_over(tmp_path):
+    (tmp_path / "IMG_2.HEIC").write_bytes(b"x")
+    with pytest.raises(BadInput, match=r"1 pictures of kinds that are not read, IMG_2.HEIC first, and no other image"):
+        look_at(tmp_path)
+    Image.new("RGB", (4, 4)).save(tmp_path / "IMG_1.jpg")
+    assert any("IMG_2.HEIC first; convert them" in note for note in look_at(tmp_path).notes)

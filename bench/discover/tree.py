@@ -13,6 +13,8 @@ from bench.discover.names import FILES
 from bench.errors import BadEnvironment, BadInput
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+UNREAD = frozenset({".heic", ".heif", ".avif", ".gif", ".jp2", ".svg", ".dng", ".raw", ".cr2", ".nef", ".arw"})
+"""Pictures that are not read, by their endings."""
 MASK_WORDS = frozenset(
     {
         "label", "labels", "mask", "masks", "annotation", "annotations", "segmentation",
@@ -105,26 +107,34 @@ def look_at(folder: Path) -> Tree:
     if not folder.is_dir():
         raise BadInput(f"no folder at {folder}", "Give the folder that holds the images.")
     tree = Tree()
-    pictures, odd, unread = [], [], []
+    found: dict[str, list[str]] = defaultdict(list)
     for path in _walk(folder, tree):
-        if path.startswith("\\") or re.search("[\x00-\x1f\x7f\ud800-\udfff]", path):
-            odd.append(path)
-        elif PurePosixPath(path).suffix.lower() in ENDINGS:
-            pictures.append(_read_name(path))
-        elif path.lower().endswith(".txt"):
-            tree.texts.append(path)
-        elif path.lower().endswith((".json", ".xml")):
-            unread.append(path)
-    if odd:
+        found[_kind_of(path)].append(path)
+    tree.texts += found["text"]
+    if odd := found["odd"]:
         tree.notes.append(f"left out: {len(odd)} files whose names no list can hold, {odd[0]!r} first")
-    images, masks = _tell_apart(pictures)
+    images, masks = _tell_apart([_read_name(path) for path in found["picture"]])
+    if foreign := found["foreign"]:
+        kinds = f"{len(foreign)} pictures of kinds that are not read, {foreign[0]} first"
+        if not images:
+            raise BadInput(f"{folder} holds {kinds}, and no other image", "Convert them to .jpg or .png.")
+        tree.notes.append(f"left out: {kinds}; convert them to .jpg or .png")
     if not images:
         what = f"{len(masks)} masks and no image" if masks else "no image (.jpg, .png, .tif, .webp, .bmp)"
         raise BadInput(f"{folder} holds {what}", "Give the folder above, which holds the images as well.")
     _pair(tree, folder, _without_lead(images), masks)
-    if unread and not masks:
+    if (unread := found["annotations"]) and not masks:
         tree.notes.append(f"no masks; {len(unread)} .json or .xml files are not read ({unread[0]} first)")
     return tree
+
+
+def _kind_of(path: str) -> str:
+    """What a file is, by its name alone."""
+    if path.startswith("\\") or re.search("[\x00-\x1f\x7f\ud800-\udfff]", path):
+        return "odd"
+    ending = PurePosixPath(path).suffix.lower()
+    kinds = {".txt": "text", ".json": "annotations", ".xml": "annotations"}
+    return "picture" if ending in ENDINGS else "foreign" if ending in UNREAD else kinds.get(ending, "other")
 
 
 def _without_lead(images: list[_File]) -> list[_File]:
