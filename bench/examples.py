@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench import templates
 from bench.clusters import MOST, Clusters
 from bench.describe import Measured
 from bench.files import atomic_folder, write_with
@@ -210,15 +211,6 @@ def _write(folder: Path, read: Read, colours: Colours, job: tuple[int, int, Map]
 
 def render_page(made: Record, index: dict[str, Any]) -> str:
     """The page that shows the examples of every cluster; it needs nothing but the pictures beside it."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bench", "templates"),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     images = {image["id"]: image for image in index["images"]}
     colours = {entry["id"]: entry["colour"] for entry in index["legend"]}
     shown = [
@@ -231,5 +223,5 @@ def render_page(made: Record, index: dict[str, Any]) -> str:
         for entry in index["clusters"]
     ]
     largest_first = sorted(shown, key=lambda entry: -entry["images"])
-    template = environment.get_template("examples.html.j2")
+    template = templates.environment(escape=True).get_template("examples.html.j2")
     return template.render(record=made, clusters=largest_first, metrics=made["metrics"], titles=TITLES)

@@ -7,6 +7,7 @@ they have letters, and an element is made when somebody asks for it.
 from __future__ import annotations
 
 import operator
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, SupportsIndex, TypeVar, overload
 
@@ -21,14 +22,14 @@ Element = TypeVar("Element")
 class _Packed(Sequence[Element]):
     """What the sequences below share: elements one by one, slices as sequences of the same kind, equality."""
 
+    @abstractmethod
     def element(self, index: int) -> Element:
         """The element at 0 ≤ `index` < length."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def of(cls, elements: Iterable[Element]) -> _Packed[Element]:
         """Pack these elements."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Element: ...

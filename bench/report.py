@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import templates
 from bench.badge import count_badge, figure_badge
 from bench.cells import csv_cell, latex_cell, markdown_cell
 from bench.frame import RECORD_COLUMNS, joined, records_frame
@@ -66,16 +67,7 @@ def _plain(row: pd.Series[Any]) -> dict[str, Any]:
 
 def render(name: str, cell: Callable[[object], str], missing: str = "–", **context: Any) -> str:
     """Render a text template; `cell` escapes text for its format. (Pages for browsers are another matter.)"""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("bench", "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-        keep_trailing_newline=True,
-    )
+    environment = templates.environment(escape=False)
     environment.filters["cell"] = cell
     environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
     environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"

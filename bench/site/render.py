@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from bench._version import __version__
 from bench.site.collect import Site
 from bench.site.names import metric_name, points
+from bench.templates import environment
 
 LONG_WORD = 30
 """Characters; a longer word would make a column of a table too wide."""
@@ -54,15 +55,7 @@ class Renderer:
 
 @functools.cache
 def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("bench", "templates/site"),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        auto_reload=False,
-    )
+    return environment("templates/site", escape=True)
 
 
 def script(name: str, value: Any) -> bytes:
