@@ -13,7 +13,8 @@ from bench.frame import joined
 from bench.presets import PRESETS
 from bench.published import ROUNDING, Published
 from bench.published_classes import classes_of
-from bench.record import Record, Stored, check_rows
+from bench.record import Record, Stored
+from bench.recount import problem_of
 
 COMPARED = ("reproduced", "below", "above")
 ORDER = ("damaged", "below", "above", "reproduced", "not run", "not comparable")
@@ -117,7 +118,7 @@ def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"
     wanted = _is_required(row["card"], row["protocol"], required)
     status = row["status"]
-    if answer and (problem := check_rows(answer)):
+    if answer and (problem := problem_of(answer)):
         return Outcome("damaged", what, problem, True)
     if status not in COMPARED:
         shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
@@ -184,7 +185,7 @@ def _identity(record: Record) -> tuple[str, ...]:
 def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str]) -> list[Outcome]:
     """One outcome per metric of an earlier record."""
     wanted = _is_required([old.record["model"]["id"]], old.record["protocol"]["id"], required)
-    problem = new and check_rows(new)
+    problem = new and (problem_of(new) or _earlier(problem_of(old)))
     outcomes = []
     for metric, before in old.record["metrics"].items():
         what = " ".join([*_identity(old.record)[:4], metric])
@@ -198,6 +199,10 @@ def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str]) -
         else:
             outcomes.append(_moved(what, metric, old.record, new.record, wanted))
     return outcomes
+
+
+def _earlier(problem: str | None) -> str | None:
+    return problem and f"of the earlier record: {problem}"
 
 
 def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Outcome:
