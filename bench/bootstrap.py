@@ -1,8 +1,9 @@
 """Bootstrap over images: how far a figure would move had other images been drawn.
 
 Cluster labels and matching are held fixed; a resample draws N images with replacement and the metric is
-averaged over the seeds inside it. A class that a resample has lost by chance is left out of its mean: counted as 0 it
-would pull the interval of a small set below the figure. The spread over seeds is another thing and is reported apart.
+averaged over the seeds inside it. A class that a resample has lost by chance keeps the value that it has in all images:
+counted as 0, or left out of the mean, it would pull the interval of a small set away from the figure. The spread over
+seeds is another thing and is reported apart.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 from bench.metrics import Float, from_sums, mean_present
 from bench.rows import ConfusionRows
 
-Statistic = Callable[[Float], dict[str, Float]]
-"""Takes R×3C sums, as `ConfusionRows.class_sums` has them per image; returns name → R or R×k values."""
+Statistic = Callable[[Float, Float], dict[str, Float]]
+"""Takes R×3C sums, as `ConfusionRows.class_sums` has them per image, and the 3C sums of all images; returns name → R or
+R×k values."""
 
 RESAMPLES = 2000
 _CELLS = 1 << 20
@@ -40,10 +42,11 @@ def resampled(rows: ConfusionRows, statistic: Statistic, resamples: int = RESAMP
     by the same seed, are pairs.
     """
     sums = [rows.class_sums(i).astype(np.float64).T.tocsr() for i in range(len(rows.seeds))]
+    wholes = [one.sum(axis=1) for one in sums]
     chunks: dict[str, list[Float]] = {}
     for weights in resample_weights(len(rows.ids), resamples, seed):
         transposed = np.ascontiguousarray(weights.T)
-        per_seed = [statistic((one @ transposed).T) for one in sums]
+        per_seed = [statistic((one @ transposed).T, whole) for one, whole in zip(sums, wholes, strict=True)]
         for name in per_seed[0]:
             chunks.setdefault(name, []).append(mean_present(np.stack([values[name] for values in per_seed]), axis=0))
     return {name: np.concatenate(values) for name, values in chunks.items()}
@@ -51,8 +54,7 @@ def resampled(rows: ConfusionRows, statistic: Statistic, resamples: int = RESAMP
 
 def resampled_metrics(rows: ConfusionRows, absent: str, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Float]:
     """Metric → its value in every resample (percent), averaged over the seeds."""
-    occurs = rows.occurs
-    return resampled(rows, lambda sums: from_sums(sums, absent, rows.counted, occurs), resamples, seed)
+    return resampled(rows, lambda sums, whole: from_sums(sums, absent, rows.counted, whole), resamples, seed)
 
 
 def intervals(rows: ConfusionRows, absent: str, resamples: int = RESAMPLES) -> dict[str, tuple[float, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,10 @@ def class_iou(hit: Float, predicted: Float, labelled: Float) -> Float:
     return 100 * np.divide(hit, union, out=np.full(np.shape(union), np.nan), where=union > 0)
 
 
-def mean_iou(iou: Float, absent: str, occurs: npt.NDArray[np.bool_] | None = None) -> Float:
-    """Mean over the classes (last axis); an absent class counts as 0 (`zero`) or not at all (`skip`).
-
-    Classes that occur, but by chance not in what was drawn, count not at all either.
-    """
+def mean_iou(iou: Float, absent: str) -> Float:
+    """Mean over the classes (last axis); an absent class counts as 0 (`zero`) or not at all (`skip`)."""
     if absent == "zero":
-        by_chance = np.zeros(iou.shape, bool) if occurs is None else np.isnan(iou) & occurs
-        return np.nansum(iou, axis=-1) / np.maximum((~by_chance).sum(axis=-1), 1)
+        return np.nan_to_num(iou, nan=0.0).mean(axis=-1)
     return np.nan_to_num(mean_present(iou, axis=-1), nan=0.0)
 
 
@@ -59,27 +55,31 @@ def image_iou(sums: sparse.csr_array, counted: Sequence[int] | None = None) -> F
     return np.divide(total, occurring, out=np.full(len(total), np.nan), where=occurring > 0)
 
 
+def recall_of_sums(sums: Float) -> Float:
+    """Share in percent of each class's labelled pixels that are right, of ...×3C sums; NaN for a class without any."""
+    hit, _, labelled = np.split(np.asarray(sums, np.float64), 3, axis=-1)
+    return 100 * np.divide(hit, labelled, out=np.full(hit.shape, np.nan), where=labelled > 0)
+
+
 def from_sums(
-    sums: Float,
-    absent: str,
-    counted: Sequence[int] | None = None,
-    occurs: npt.NDArray[np.bool_] | None = None,
+    sums: Float, absent: str, counted: Sequence[int] | None = None, whole: Float | None = None
 ) -> dict[str, Float]:
     """Metrics of ...×3C sums (true positives, predicted, labelled per class), as `ConfusionRows` makes them.
 
     Means over classes take in the `counted` ones, all by default; pixel accuracy counts every pixel. For a part of the
-    images, `occurs` (C) says which classes have a label in the whole: one that the part lacks is left out.
+    images, `whole` (3C) are the sums of all of them: a class that the part lacks has its value in the whole.
     """
-    hit, predicted, labelled = np.split(np.asarray(sums, np.float64), 3, axis=-1)
+    hit, _, labelled = np.split(np.asarray(sums, np.float64), 3, axis=-1)
     kept = slice(None) if counted is None else list(counted)
-    recall = 100 * np.divide(hit, labelled, out=np.full(hit.shape, np.nan), where=labelled > 0)
-    pixels = labelled.sum(axis=-1)
+
+    def of_classes(values: Callable[[Float], Float]) -> Float:
+        found = values(sums)
+        return (found if whole is None else np.where(np.isnan(found), values(whole), found))[..., kept]
+
     return {
-        "mIoU": mean_iou(
-            class_iou(hit, predicted, labelled)[..., kept], absent, None if occurs is None else occurs[kept]
-        ),
-        "pixel_accuracy": np.asarray(100 * hit.sum(axis=-1) / np.maximum(pixels, 1)),
-        "mean_class_accuracy": mean_iou(recall[..., kept], "skip"),
+        "mIoU": mean_iou(of_classes(iou_of_sums), absent),
+        "pixel_accuracy": np.asarray(100 * hit.sum(axis=-1) / np.maximum(labelled.sum(axis=-1), 1)),
+        "mean_class_accuracy": mean_iou(of_classes(recall_of_sums), "skip"),
     }
 
 

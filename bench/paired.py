@@ -7,11 +7,11 @@ drawn, not of other seeds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.bootstrap import RESAMPLES, interval, resampled
 from bench.metrics import Float, confusion_sums, from_sums, iou_of_sums, mean_present
@@ -64,10 +64,9 @@ def of_confusion(
     values, draws = [], []
     for rows in (first, second.in_order(first.ids)):
         sums = np.stack([confusion_sums(rows.confusion(i)) for i in range(len(rows.seeds))])
-        occurs = rows.occurs
-        whole = _figures(sums, rows, absent, occurs)
+        whole = _figures(sums, None, absent, rows.counted)
         values.append({name: mean_present(one, axis=0) for name, one in whole.items()})
-        draws.append(resampled(rows, partial(_figures, rows=rows, absent=absent, occurs=occurs), resamples))
+        draws.append(resampled(rows, partial(_figures, absent=absent, counted=rows.counted), resamples))
     metrics = {
         name: _difference(float(values[0][name]), float(values[1][name]), draws[1][name] - draws[0][name])
         for name in values[0]
@@ -81,8 +80,8 @@ def of_confusion(
     return metrics, classes
 
 
-def _figures(sums: Float, rows: ConfusionRows, absent: str, occurs: npt.NDArray[np.bool_]) -> dict[str, Float]:
-    return from_sums(sums, absent, rows.counted, occurs) | {CLASSES: iou_of_sums(sums)}
+def _figures(sums: Float, whole: Float | None, absent: str, counted: Sequence[int] | None) -> dict[str, Float]:
+    return from_sums(sums, absent, counted, whole) | {CLASSES: iou_of_sums(sums)}
 
 
 def _difference(first: float, second: float, resampled: Float) -> Difference:

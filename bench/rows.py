@@ -97,11 +97,6 @@ class ConfusionRows:
     def _labels_at(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         return self.labels[:, order] if self.labels.shape[1] else self.labels
 
-    @property
-    def occurs(self) -> npt.NDArray[np.bool_]:
-        """Which of the C classes have a labelled pixel in any image."""
-        return np.bincount(self.seeds[0].true, minlength=self.num_classes) > 0
-
     def write(self, path: Path) -> None:
         """Write to an .npz file, atomically."""
         flat = {name: np.concatenate([getattr(rows, name) for rows in self.seeds]) for name in SeedRows.__annotations__}

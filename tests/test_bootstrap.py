@@ -81,13 +81,26 @@ def test_the_same_rows_give_the_same_interval(rows):
     assert intervals(rows, "zero", 300) == intervals(rows, "zero", 300)
 
 
-def test_a_class_that_a_resample_lost_does_not_pull_the_interval_down():
-    """Perfect predictions of a few images, each of a class of its own: no draw makes them worse."""
+@pytest.mark.parametrize("absent", ["zero", "skip"])
+@pytest.mark.parametrize("found", [8, 1], ids=["perfect", "nearly all background"])
+def test_a_class_that_a_resample_lost_pulls_the_interval_neither_way(found, absent):
+    """Few images, each of a class of its own; the first `found` of them perfect, the others painted as class 0."""
     images = np.arange(8, dtype=np.int32)
-    seed = SeedRows(images, images, images, np.full(8, 5, np.int64))
-    for classes, rule, expected in ((8, "zero", 100), (8, "skip", 100), (9, "skip", 100), (9, "zero", 100 * 8 / 9)):
+    predicted = np.where(images < found, images, 0).astype(np.int32)
+    seed = SeedRows(images, predicted, images, np.full(8, 5, np.int64))
+    for classes in (8, 9):  # the ninth occurs nowhere
         rows = ConfusionRows(tuple("abcdefgh"), classes, (seed,), np.empty((1, 0), np.int32))
-        low, high = intervals(rows, rule, 200)["mIoU"]
-        # a class that occurs nowhere still counts as 0 where the rule says so
-        assert low <= high <= expected + 1e-9 and low > expected - 20
-        assert (low == high == 100) == (expected == 100)
+        for name, (low, high) in intervals(rows, absent, 500).items():
+            value = float(from_sums(confusion_sums(rows.confusion(0)), absent)[name])
+            assert low - 1e-9 <= value <= high + 1e-9, name
+            if found == 8:
+                assert low == pytest.approx(high)  # no draw makes perfect predictions worse
+
+
+def test_a_lost_class_has_its_value_in_all_images():
+    sums = np.array([[4, 0, 0, 5, 0, 0, 4, 0, 0]], float)  # of three classes the first alone
+    whole = np.array([4, 1, 0, 6, 2, 0, 5, 4, 0], float)
+    values = from_sums(sums, "zero", whole=whole)
+    assert values["mIoU"] == pytest.approx((80 + 20 + 0) / 3)
+    assert values["mean_class_accuracy"] == pytest.approx((100 + 25) / 2)
+    assert from_sums(sums, "skip", whole=whole)["mIoU"] == pytest.approx((80 + 20) / 2)
