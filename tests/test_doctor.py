@@ -206,12 +206,36 @@ def test_each_setting_says_where_it_comes_from(look, tmp_path, monkeypatch):
     assert sources["https_proxy"] == ("set", "environment")
     noted = [note["what"] for note in found["notes"]]
     assert "$BENCH_DATAROOT is set, but is no setting of bench" in noted
-    assert "/no/davis (bench.toml) holds no split of davis" in noted
+    assert "there is no folder /no/davis (bench.toml), the data root of davis" in noted
     assert json.loads(look("--json", "--cache", "x"))["settings"][1] == {
         "name": "cache",
         "value": "x",
         "source": "flag",
     }
+
+
+def test_a_data_root_without_the_built_in_data_set_is_a_problem_for_a_run_without_options(look, tmp_path):
+    out = look("--data-root", "/no/where", expected=4)
+    assert out.startswith("problem: there is no folder /no/where (flag), the data root of shapes\n  Correct the path.")
+    assert f"{tmp_path} (flag) holds no split of shapes" in look("--data-root", tmp_path, expected=4)
+    assert "note: there is no folder /no/where (flag)" in look("--data-root", "pascal-voc=/no/where")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("results =", "bench.toml is not a TOML file"),
+        ("results = 3", "bench.toml: results must be a path"),
+        ("[run]\nlimt = 3", "bench.toml: [run] has no option 'limt'"),
+        ('[run]\nbatch-size = "many"', "'--batch-size': 'many' is not a valid integer"),
+    ],
+)
+def test_a_broken_bench_toml_is_a_problem_beside_all_others(look, tmp_path, content, says):
+    (tmp_path / "bench.toml").write_text(content, encoding="utf-8")
+    found = json.loads(look("--json", "--data-root", "/no/where", expected=4))
+    assert says in found["problems"][0]["what"] and "bench.toml" in found["problems"][0]["remedy"]
+    assert "/no/where" in found["problems"][1]["what"]
+    assert found["versions"]["bench"] == __version__ and found["settings"]
 
 
 def test_weights_and_data_that_are_there_are_found_where_a_run_finds_them(look, tmp_path, golden):

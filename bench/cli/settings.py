@@ -131,9 +131,13 @@ def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
     }
 
 
-def data_roots(given: tuple[str, ...]) -> dict[str, Path]:
-    """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''."""
-    roots = {str(key): Path(str(value)) for key, value in read_config().get("data_roots", {}).items()}
+def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) -> dict[str, Path]:
+    """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''.
+
+    `config` is what bench.toml says; it is read where none is given.
+    """
+    config = read_config() if config is None else config
+    roots = {str(key): Path(str(value)) for key, value in config.get("data_roots", {}).items()}
     for text in given:
         name, separator, path = text.partition("=")
         if separator:
