@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bench
-from bench import catalogue, examples
+from bench import catalogue, examples, sheet
 from bench.cli import main
 from bench.clusters import Clusters, of_pixels, of_prototypes
 from bench.errors import BadInput, WrongName
@@ -332,6 +332,24 @@ def test_a_contact_sheet_of_images_alone_and_one_of_video(golden, tmp_path):
     sheet = np.asarray(contact_sheet(open_videos(catalogue.dataset("davis"), "val-2017", tmp_path), 5))
     colours = {tuple(c) for c in np.unique(sheet.reshape(-1, 3), axis=0).tolist()}
     assert {(128, 0, 0), (0, 128, 0)} <= colours  # objects 1 and 2
+
+
+@pytest.mark.parametrize("fonts", [sheet.FONTS, ()], ids=["this machine's fonts", "Pillow's own alone"])
+def test_letters_beyond_ascii_can_be_read_on_a_contact_sheet(golden, monkeypatch, fonts):
+    monkeypatch.setattr(sheet, "FONTS", fonts)
+    sheet._fonts.cache_clear()
+
+    def drawn(title):
+        card = VOC.model_copy(update={"title": title})
+        return contact_sheet(open_split(card, "val", golden / "VOCSegmentation"), 1).tobytes()
+
+    try:
+        titles = ("à", "é", "日本", "本日", "\U0001f9ff", "ЖΩ", "…")
+        assert len({drawn(title) for title in titles}) == len(titles)
+        if not fonts:
+            assert drawn("Kühe, 日") == drawn(r"Kuhe, \u65e5")
+    finally:
+        sheet._fonts.cache_clear()
 
 
 def _without_labels(layout):
