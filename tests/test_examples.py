@@ -1,6 +1,7 @@
 """Pictures beside a record: which images, what is painted, and a folder that is whole or not there."""
 
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -71,8 +72,8 @@ def test_every_protocol_on_images_can(golden, small_file, tmp_path, protocol, en
     assert all(
         name in names and "cluster" in names[name]["groups"] for c in index["clusters"] for name in c["examples"]
     )
-    wanted = {"examples.json"} | {image[kind] for image in index["images"] for kind in ("image", "label", "prediction")}
-    assert {path.name for path in folder.iterdir()} == wanted
+    pictures = {image[kind] for image in index["images"] for kind in ("image", "label", "prediction")}
+    assert {path.name for path in folder.iterdir()} == {"examples.json", "index.html"} | pictures
     colours = np.frombuffer(palette_of(VOC), np.uint8).reshape(-1, 3)
     for image in index["images"]:
         size = (image["height"], image["width"])
@@ -83,6 +84,11 @@ def test_every_protocol_on_images_can(golden, small_file, tmp_path, protocol, en
         with Image.open(folder / image["image"]) as picture:
             assert picture.format == "JPEG" and picture.size == size[::-1]
         assert size == fitted_in(ids.shape, (320, 320))
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'src="([^"]+)"', page)) == pictures
+    assert page.count("<section") == 2 + clusters and f"{made['metrics']['mIoU']['value']:.1f} %" in page
+    assert all(f"</span>{entry['name']}</li>" in page for entry in index["legend"])
+    assert "There are no labels" not in page
 
 
 def test_a_released_classifier_and_its_crf_are_pictured(golden, linear_file, tmp_path):

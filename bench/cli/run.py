@@ -97,7 +97,7 @@ Examples:
     "--save-examples",
     type=click.IntRange(1, 100),
     metavar="N",
-    help="Picture the N best and worst images and N of each cluster, in a folder beside the record.",
+    help="Picture the N best and worst images and N of each cluster, on a page in a folder beside the record.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
@@ -316,8 +316,7 @@ def print_record(stored: Stored) -> None:
         _print_clusters(record)
     click.echo(f"  record: {path}")
     if entry := record.get("examples"):
-        page = "" if record["dataset"].get("labelled", True) else "/index.html"
-        click.echo(f"  examples: {Path(path).parent / entry['folder']}{page}")
+        click.echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
 
 
 def _print_absent(stored: Stored) -> None:
