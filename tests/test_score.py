@@ -237,6 +237,28 @@ def test_cluster_ids_in_any_order_are_matched(golden, tmp_path, copies, matching
     assert [mapping[i] for i in ids] == list(range(21))
 
 
+def test_background_that_is_not_0_is_said_where_0_is_not_matched(golden, tmp_path, copies):
+    assert not rescore(golden, tmp_path, matching="images").record["warnings"]
+    for index in range(40):
+        change(copies, index, lambda label: np.where(label == 0, 21, label))
+    (warning,) = rescore(golden, tmp_path, matching="images").record["warnings"]
+    assert "most of the background is predicted as 21" in warning and "paint it as 0" in warning
+    assert not rescore(golden, tmp_path, matching="iou").record["warnings"]
+
+
+def test_folders_of_one_name_have_ids_of_their_own_as_the_help_says(golden, tmp_path, copies, capsys):
+    first = rescore(golden, tmp_path)
+    change(copies, 0, np.zeros_like)
+    second = rescore(golden, tmp_path)
+    assert first.path != second.path and first.path.is_file()
+    for stored in (first, second):
+        model = stored.record["model"]
+        assert model["id"] == f"predictions-{model['weights_sha256'][:8]}"
+    with pytest.raises(SystemExit):
+        main(["score", "--help"])
+    assert "the folder's name and a hash" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_pixel_left_open_is_a_wrong_prediction(golden, tmp_path, copies):
     path = change(copies, 0, lambda label: np.where(label == 0, 255, label))
     record = rescore(golden, tmp_path).record

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import cache_option, data_root_option, data_roots, entries_option, network_options
+from bench.cli.settings import NAMED_BY, cache_option, data_root_option, data_roots, entries_option, network_options
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -64,7 +64,7 @@ Examples:
     help="The benchmark's track, for method.txt. A saliency map, supervised pre-training and other data than "
     "ImageNet-S's are allowed in the free one only. [default: free where a saliency map has a part, else not stated]",
 )
-@click.option("--name", metavar="ID", help="With --from: the method's id. [default: the folder's name]")
+@click.option("--name", metavar="ID", help=f"With --from: the method's id. [default: {NAMED_BY}]")
 @click.option("--supervision", metavar="TEXT", help="With --from: the labels that the method has seen.")
 @network_options
 @entries_option("preset", "protocols")

@@ -69,7 +69,7 @@ Examples:
 )
 @click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
-@click.option("--name", metavar="ID", help="The id in the record of a checkpoint file. [default: by the file's name]")
+@click.option("--name", metavar="ID", help="The id in the record of a checkpoint file. [default: its name and hash]")
 @click.option("--supervision", metavar="TEXT", help="The labels that a checkpoint file's weights have seen.")
 @network_options
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+NAMED_BY = "as predictions.json has it, else the folder's name and a hash of its PNGs"
+"""The id of a folder of predictions. Without the hash, another model's folder of the same name would take its record's
+place."""
+
 
 def results_option(command: Command) -> Command:
     """`--results`, the folder of records."""
