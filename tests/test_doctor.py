@@ -317,6 +317,17 @@ def test_commands_options_and_choices_are_completed():
         (("download", "maskcontrast-sup"), ["maskcontrast-sup", "maskcontrast-sup-linear"]),
         (("show", "dav"), ["davis"]),
         (("check", "--require", "random-s"), ["random-shapes"]),
+        (("export", "imagenet-s-9"), ["imagenet-s-919"]),
+        (("export", "--verify", "x.zip", "--dataset", "imagenet-s-9"), ["imagenet-s-919"]),
+        (("export", "imagenet-s-50", "--model", "random-s"), ["random-shapes"]),
+        (("run", "--set", "cl"), ["clusters="]),
+        (("run", "--protocol", "linear+crf", "--set", "cl"), ["classifier="]),
+        (("run", "--protocol", "retrieval", "--set", "ban"), ["bank="]),
+        (("run", "--protocol", "linear", "--protocol", "clustering", "--set", "cl"), ["classifier=", "clusters="]),
+        (("run", "--protocol", "nosuch", "--set", "temp"), ["temperature="]),
+        (("export", "--protocol", "distance-matching", "--set", "backg"), ["background="]),
+        (("train", "--set", "architecture.e"), ["architecture.embedding="]),
+        (("train", "--recipe", "shapes", "--set", "war"), ["warmup="]),
     ],
 )
 def test_ids_are_completed(line, expected):
@@ -332,11 +343,26 @@ def test_every_id_of_the_catalogue_is_offered_and_files_as_well():
     assert [(item.type, item.value) for item in items] == [("file", "./my")]
 
 
+def test_records_are_completed_below_the_folder_of_records(tmp_path, monkeypatch):
+    for name in ("a/shapes-val/clustering@12345678-limit60.json", "a/shapes-val/linear.json", "b/x-val/davis.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "a/shapes-val/linear.examples").mkdir()
+    (tmp_path / "a/shapes-val/linear.examples/examples.json").write_text("{}")
+    own = ["a/shapes-val/clustering@12345678-limit60", "a/shapes-val/linear"]
+    assert completed("compare", "--results", str(tmp_path), "a") == own
+    assert completed("compare", "--results", str(tmp_path), own[0], "b") == ["b/x-val/davis"]
+    monkeypatch.setenv("BENCH_RESULTS", str(tmp_path))
+    assert completed("compare", "a/shapes-val/l") == own[1:]
+    assert completed("compare", "--results", str(tmp_path / "nowhere"), "") == []
+
+
 def test_completing_imports_nothing_heavy(tmp_path):
     code = (
         "import sys; from click.shell_completion import BashComplete; from bench.cli import cli\n"
         "shell = BashComplete(cli, {}, 'bench', '_')\n"
-        "for line in (['run', '--model'], ['run', '--protocol'], ['run', '--split'], ['download']):\n"
+        "for line in (['run', '--model'], ['run', '--protocol'], ['run', '--split'], ['download'],\n"
+        "             ['compare'], ['export'], ['run', '--set'], ['train', '--set']):\n"
         "    assert len(shell.get_completions(line, '')) > 1\n"
         "print([m for m in ('torch', 'numpy', 'pandas', 'faiss', 'cv2', 'scipy') if m in sys.modules])"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bench.cells import one_line, printable
-from bench.cli.completion import ids
+from bench.cli.completion import ids, preset_entries, recipe_entries
 
 if TYPE_CHECKING:
     from bench.record import Stored
@@ -171,6 +171,7 @@ def entries_option(of: str, listing: str) -> Callable[[Command], Command]:
         multiple=True,
         metavar="KEY=VALUE",
         callback=parse_entries,
+        shell_complete=recipe_entries if of == "recipe" else preset_entries,
         help=f"Any entry of the {of} (see `bench list {listing}`). Repeatable.",
     )
 
