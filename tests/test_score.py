@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import bench
-from bench import catalogue, record
+from bench import catalogue, classify, record
 from bench.cli import main
 from bench.errors import BadInput, WrongName
 from bench.plan import Settings
@@ -70,6 +70,17 @@ def test_a_released_classifier_and_its_crf_go_there_and_back(golden, linear_file
     scored = rescore(golden, tmp_path, limit=6).record
     for metric in SHARED:
         assert scored["metrics"][metric] == made["metrics"][metric]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_released_classifier_sees_each_image_once(golden, linear_file, tmp_path, monkeypatch, fresh):
+    seen = []
+    load = classify.load_sample
+    monkeypatch.setattr(classify, "load_sample", lambda sample, **more: seen.append(sample.id) or load(sample, **more))
+    made = save(linear_file, "linear", golden, tmp_path, limit=6, fresh=fresh)
+    assert len(seen) == len(set(seen)) == 6
+    for metric in SHARED:
+        assert rescore(golden, tmp_path, limit=6).record["metrics"][metric] == made["metrics"][metric]
 
 
 def test_a_figure_counted_at_the_input_size_is_said_to_differ(golden, small_file, tmp_path):

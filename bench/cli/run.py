@@ -100,7 +100,12 @@ Examples:
     help="Picture the N best and worst images and N of each cluster, on a page in a folder beside the record.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the record as JSON; of several runs an array, as those of the built-in data set are without --model.",
+)
 def run(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
