@@ -14,7 +14,8 @@ from bench.frame import joined
 from bench.presets import PRESETS
 from bench.published import ROUNDING, Published
 from bench.published_classes import classes_of
-from bench.record import Record, Stored, check_rows, file_name
+from bench.record import Record, Stored, file_name
+from bench.recount import problem_of
 
 COMPARED = ("reproduced", "below", "above")
 ORDER = ("damaged", "below", "above", "reproduced", "not run", "not comparable")
@@ -118,7 +119,7 @@ def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"
     wanted = _is_required(row["card"], row["protocol"], required)
     status = row["status"]
-    if answer and (problem := check_rows(answer)):
+    if answer and (problem := problem_of(answer)):
         return Outcome("damaged", what, problem, True)
     if status not in COMPARED:
         shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
@@ -194,7 +195,7 @@ def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], h
     """One outcome per metric of an earlier record; `hint` says why there is no new one."""
     run = " ".join([*_identity(old.record)[:3], file_name(old.record).removesuffix(".json")])
     wanted = _is_required([old.record["model"]["id"]], old.record["protocol"]["id"], required)
-    problem = new and check_rows(new)
+    problem = new and (problem_of(new) or _earlier(problem_of(old)))
     outcomes = []
     for metric, before in old.record["metrics"].items():
         what = f"{run} {metric}"
@@ -208,6 +209,10 @@ def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], h
         else:
             outcomes.append(_moved(what, metric, old.record, new.record, wanted))
     return outcomes
+
+
+def _earlier(problem: str | None) -> str | None:
+    return problem and f"of the earlier record: {problem}"
 
 
 def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Outcome:

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from bench.bootstrap import RESAMPLES
 from bench.errors import BadInput, WrongName, unknown_name
 from bench.paired import Difference, of_confusion, of_frames, same_objects
-from bench.protocols.davis import METRICS, Tracked
-from bench.record import EXAMPLES, Record, Stored, check_rows, read, rows_path, seed_metrics
+from bench.protocols.davis import METRICS
+from bench.record import EXAMPLES, Record, Stored, check_rows, read, rows_path
+from bench.recount import by_metric, disagreement, of_objects
 from bench.rows import ConfusionRows
 from bench.video.rows import FrameRows
 
@@ -20,8 +21,6 @@ Kind = TypeVar("Kind", ConfusionRows, FrameRows)
 
 IMAGE_METRICS = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
 """What `bench.metrics.from_sums` makes of confusion rows."""
-AGREE = 1e-6
-"""Points by which a record's figure may differ from what its rows give: the order of a sum."""
 
 
 @dataclass(frozen=True)
@@ -211,15 +210,10 @@ def _load(kind: type[Kind], stored: Stored, name: str) -> Kind:
     return kind.read(rows_path(stored))
 
 
-def _require_figure(stored: Stored, name: str, metric: str, value: float) -> None:
-    """A record whose figure is not that of its rows was changed by hand, or by a damaged program."""
-    entry = stored.record["metrics"].get(metric)
-    if entry is None or (abs(entry["value"] - value) <= AGREE):
-        return
-    raise BadInput(
-        f"{name} ({stored.path}) says {metric} {entry['value']:.4f}, its rows give {value:.4f}",
-        "Run the evaluation again.",
-    )
+def _require_figures(stored: Stored, name: str, counted: dict[str, list[float]]) -> None:
+    """A record whose figures are not those of its rows was changed by hand, or by a damaged program."""
+    if problem := disagreement(stored.record, counted):
+        raise BadInput(f"{name} ({stored.path}) is not to be trusted: {problem}", "Run the evaluation again.")
 
 
 def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> None:
@@ -247,9 +241,7 @@ def _compare_images(a: Stored, b: Stored, metric: str, resamples: int) -> Compar
         raise BadInput("A and B average over different classes", "Compare runs of one protocol and preset.")
     absent = a.record["protocol"]["preset"].get("absent", "zero")
     for name, stored, own in zip("AB", (a, b), rows, strict=True):
-        per_seed = seed_metrics(own, absent)
-        for key in per_seed[0]:
-            _require_figure(stored, name, key, sum(values[key] for values in per_seed) / len(per_seed))
+        _require_figures(stored, name, by_metric(own, stored.record))
     try:
         second = rows[1].in_order(rows[0].ids)
     except ValueError as error:
@@ -266,8 +258,7 @@ def _compare_videos(a: Stored, b: Stored, metric: str, resamples: int) -> Compar
     _require_metric(metric, METRICS, a.record, b.record)
     rows = [_load(FrameRows, stored, name) for name, stored in (("A", a), ("B", b))]
     for name, stored, own in zip("AB", (a, b), rows, strict=True):
-        for key, entry in Tracked(own).figures()["metrics"].items():
-            _require_figure(stored, name, key, entry["value"])
+        _require_figures(stored, name, of_objects(own))
     if not same_objects(rows[0], rows[1]):
         raise _not_a_pair("objects or frames")
     metrics, sequences = of_frames(rows[0], rows[1], resamples)

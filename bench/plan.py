@@ -105,12 +105,7 @@ def make_plan(
     """
     base, entries = _base_protocol(protocol)
     card = catalogue.dataset(dataset)
-    default = card.protocols.preset(base)
-    if default is None:
-        known = ", ".join(card.protocols.given) or "none"
-        raise WrongName(
-            f"{card.id} has no preset for {base}", f"It has one for {known}; [protocols.{base}] in its card adds it."
-        )
+    default = _default_preset(card, base)
     preset = override(default, entries | settings.entries)
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
@@ -119,42 +114,46 @@ def make_plan(
     samples = whole.first(settings.limit)
     card = samples.card  # some classes get their names from the tree
     grouped = not (samples.labelled or for_submission)
-    subject = find_model(model, settings.weights, cache, warn)
-    if (settings.name, settings.supervision) != (None, None):
-        subject = restate(subject, settings.name, settings.supervision)
+    subject = _find_subject(model, settings, cache, warn)
     _check_samples(base, preset, samples, len(whole), grouped)
     preset, default = (_fitted(each, subject, card, settings) for each in (preset, default))
-    seeds, variations = _seeds(preset, settings), _variations(settings)
-    if seeds != _seeds(default, Settings()):
-        variations = (f"seeds{seeds[0]}x{len(seeds)}", *variations)
+    variations = _variations(preset, default, settings)
     name, comparable = (base + SUFFIX, default) if grouped else _published_form(base, preset, default, card)
     support = _find_support(card, preset, split, settings, cache, warn)
-    if support is not None and isinstance(preset, ClusteringPreset):
-        require_enough(len(support), preset.clusters)
     matched = _find_matched(card, preset, split, settings, cache, warn)
-    limited = any(each.limited for each in (samples, support, matched) if each is not None)
-    if support is not None and isinstance(preset, LinearPreset):
-        support = support.first(preset.train_images)
-    resolved = preset.resolved()
-    published_recipes = [comparable.resolved()]
-    if isinstance(comparable, ClusteringPreset):
-        published_recipes.append(comparable.model_copy(update={"solver": "minibatch"}).resolved())
     return Plan(
         card,
         subject,
         samples,
-        support,
+        support.first(preset.train_images) if support is not None and isinstance(preset, LinearPreset) else support,
         matched,
-        limited,
-        name,
-        preset,
-        seeds,
-        fingerprint(name if grouped else base, resolved),
-        published_recipe=not grouped and resolved in published_recipes,
+        limited=any(each.limited for each in (samples, support, matched) if each is not None),
+        protocol=name,
+        preset=preset,
+        seeds=_seeds(preset, settings),
+        fingerprint=fingerprint(name if grouped else base, preset.resolved()),
+        published_recipe=not grouped and preset.resolved() in _published_recipes(comparable),
         variations=variations,
-        modified=bool(variations) or resolved != comparable.resolved(),
+        modified=bool(variations) or preset.resolved() != comparable.resolved(),
         grouped=grouped,
     )
+
+
+def _default_preset(card: DatasetCard, base: str) -> Preset:
+    preset = card.protocols.preset(base)
+    if preset is None:
+        known = ", ".join(card.protocols.given) or "none"
+        raise WrongName(
+            f"{card.id} has no preset for {base}", f"It has one for {known}; [protocols.{base}] in its card adds it."
+        )
+    return preset
+
+
+def _find_subject(model: str | Path | nn.Module, settings: Settings, cache: Path, warn: Warn) -> Subject:
+    subject = find_model(model, settings.weights, cache, warn)
+    if (settings.name, settings.supervision) == (None, None):
+        return subject
+    return restate(subject, settings.name, settings.supervision)
 
 
 def _check_samples(base: str, preset: Preset, samples: Samples, there_are: int, grouped: bool) -> None:
@@ -246,6 +245,14 @@ def _published_form(base: str, preset: Preset, default: Preset, card: DatasetCar
     return base, default
 
 
+def _published_recipes(comparable: Preset) -> list[dict[str, Any]]:
+    """What a published figure may have been made by: the preset, and the same with the authors' solver."""
+    recipes = [comparable]
+    if isinstance(comparable, ClusteringPreset):
+        recipes.append(comparable.model_copy(update={"solver": "minibatch"}))
+    return [recipe.resolved() for recipe in recipes]
+
+
 def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, warn: Warn) -> Samples:
     """The samples of a split. What is odd about their number is said."""
     samples = find_samples(card, split, settings.data_root, cache, stage(settings, "writing shapes"))
@@ -263,7 +270,9 @@ def _find_support(
     """The second split that a protocol draws on, as in `Plan.support`."""
     if isinstance(preset, ClusteringPreset) and preset.fit not in (None, split):
         assert preset.fit is not None
-        return _find_data(card, preset.fit, settings, cache, warn)
+        found = _find_data(card, preset.fit, settings, cache, warn)
+        require_enough(len(found), preset.clusters)
+        return found
     if isinstance(preset, (RetrievalPreset, DistancePreset)):
         found = _find_data(card, preset.bank, settings, cache, warn)
     elif isinstance(preset, LinearPreset) and preset.classifier == "trained":
@@ -304,9 +313,11 @@ def _overclusters(preset: ClusteringPreset, default: Preset, card: DatasetCard) 
     return preset.clusters + 1 > len(card.classes) and preset.clusters != getattr(default, "clusters", None)
 
 
-def _variations(settings: Settings) -> tuple[str, ...]:
+def _variations(preset: Preset, default: Preset, settings: Settings) -> tuple[str, ...]:
     """Marks for the record's name of what the fingerprint leaves out but a full record must not be lost to."""
-    return (settings.precision,) if settings.precision != "float32" else ()
+    seeds = _seeds(preset, settings)
+    other_seeds = (f"seeds{seeds[0]}x{len(seeds)}",) if seeds != _seeds(default, Settings()) else ()
+    return (*other_seeds, *((settings.precision,) if settings.precision != "float32" else ()))
 
 
 def stage(settings: Settings, name: str) -> Callable[[int, int], None] | None:

@@ -93,6 +93,28 @@ def test_rows_that_are_lost_fail_the_check(tmp_path, spoil, says):
     assert says in next(one["detail"] for one in data["outcomes"] if one["what"] == FIGURE)
 
 
+@pytest.mark.parametrize(
+    "forge, says",
+    [
+        (lambda metric: metric.update(value=44.2), "says mIoU 44.2000, its rows give 40.0000"),
+        (lambda metric: metric["per_seed"].__setitem__(4, 50.0), "says mIoU 50.0000, its rows give 40.4000"),
+        (lambda metric: metric["per_seed"].pop(), "mIoU of 4 seeds, its rows of 5"),
+    ],
+    ids=["mean", "one seed", "a seed less"],
+)
+@pytest.mark.parametrize("edited", ["now", "earlier"])
+def test_figures_that_their_rows_do_not_give_fail_the_check(tmp_path, forge, says, edited):
+    now = keep(tmp_path / "now", make_record(value=40.0))
+    earlier = keep(tmp_path / "earlier", make_record(value=40.0, created="2029-01-01T00:00:00+00:00"))
+    forged = {"now": now, "earlier": earlier}[edited]
+    forge(forged.record["metrics"]["mIoU"])
+    forged.path.write_text(json.dumps(forged.record), encoding="utf-8")
+    code, data = check(tmp_path / "now", "--against", tmp_path / "earlier")
+    assert (code, status_of(data)) == (1, ("damaged", True))
+    assert says in data["outcomes"][0]["detail"]
+    assert ("earlier" in data["outcomes"][0]["detail"]) == (edited == "earlier")
+
+
 def test_a_record_that_names_no_rows_fails_the_check(tmp_path):
     path = keep(tmp_path, make_record()).path
     path.write_text(json.dumps({k: v for k, v in read(path).items() if k != "rows"}), encoding="utf-8")
@@ -349,19 +371,14 @@ HOSTILE = "::add-mask::x <script> | `y`\n::error::z\u202e\x1b[31m"
 
 
 def test_hostile_names_reach_neither_log_nor_summary_as_commands(tmp_path):
-    values = {HOSTILE: 90.0, "cat": 46.0}
-    keep(tmp_path / "before", make_record(per_class=values))
-    record = make_record(value=40.0, per_class={HOSTILE: 9.0, "cat": 46.0}, created="2031")
-    record["dataset"]["split"] = HOSTILE
-    old = make_record(per_class=values)
-    old["dataset"]["split"] = HOSTILE
-    (tmp_path / "after" / "x").mkdir(parents=True)
-    rows = keep(tmp_path / "rows", make_record()).record["rows"]
-    (tmp_path / "rows" / SUP / "pascal-voc-val" / "clustering.rows.npz").rename(
-        tmp_path / "after" / "x" / "clustering.rows.npz"
-    )
-    (tmp_path / "after" / "x" / "a.json").write_text(json.dumps(record | {"rows": rows}), encoding="utf-8")
-    (tmp_path / "before" / "b.json").write_text(json.dumps(old), encoding="utf-8")
+    runs = {
+        "before": make_record(per_class={HOSTILE: 90.0, "cat": 46.0}),
+        "after": make_record(value=40.0, per_class={HOSTILE: 9.0, "cat": 46.0}, created="2031"),
+    }
+    for folder, record in runs.items():
+        stored = keep(tmp_path / folder, record)
+        stored.record["dataset"]["split"] = HOSTILE  # a name that no run could have written
+        stored.path.write_text(json.dumps(stored.record), encoding="utf-8")
     target = tmp_path / "s.md"
     paths = ("--results", tmp_path / "after", "--against", tmp_path / "before", "--summary", target)
     done = bench("check", *paths, "--annotations")

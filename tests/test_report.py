@@ -10,6 +10,7 @@ from bench.published import figures
 from bench.record import Stored
 from bench.report import FORMATS, as_json, as_markdown, as_pwc, markdown_cell
 from tests.synthetic import keep, make_record
+from tests.terminal import bench
 
 GIVEN = [
     ("COCO-Stuff-81", "Pixel Accuracy", "8.8", "MaskContrast (ResNet-50)"),
@@ -167,3 +168,14 @@ def test_hostile_names_are_kept_whole_in_json(tmp_path):
 def test_a_cell_is_one_line_with_its_signs_escaped():
     assert markdown_cell("a\n|b\r\n<c>") == "a \\|b \\<c\\>"
     assert markdown_cell(3.5) == "3.5"
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_the_command_shows_no_figure_that_its_rows_do_not_give(tmp_path, form):
+    stored = keep(tmp_path, make_record(value=40.0))
+    stored.record["metrics"]["mIoU"]["value"] = 44.21
+    stored.path.write_text(json.dumps(stored.record), encoding="utf-8")
+    done = bench("report", "--format", form, "--results", tmp_path)
+    assert done.returncode == 0
+    assert "44.21" not in done.stdout
+    assert "skipped" in done.stderr and "says mIoU 44.2100, its rows give 40.0000" in done.stderr

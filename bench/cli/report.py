@@ -40,11 +40,14 @@ def report(form: str | None, figure: str | None, out: Path | None, results: Path
     from bench.files import display, write_with
     from bench.published import figures
     from bench.record import read_all
+    from bench.recount import sound
     from bench.report import FORMATS, as_badge
 
     folder = records_folder(results)
     form = form or _form_of(out)
-    stored, problems = read_all(folder)
+    readable, problems = read_all(folder)
+    stored, unsound = sound(readable)
+    problems += unsound
     echo_skipped(problems)
     if form == "html":
         return _write_site(out, stored, folder, problems)
