@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.compare import unlike
 from bench.errors import unknown_name
 from bench.frame import joined
 from bench.presets import PRESETS
 from bench.published import ROUNDING, Published
 from bench.published_classes import classes_of
-from bench.record import Record, Stored
+from bench.record import Record, Stored, file_name
 from bench.recount import problem_of
 
 COMPARED = ("reproduced", "below", "above")
@@ -165,8 +166,16 @@ def against_records(
     answered = {(entry.record["model"]["id"], entry.record["protocol"]["id"]) for entry in earlier}
     outcomes = _unanswered(required, answered, "required, but there is no earlier record of it")
     for old in earlier:
-        outcomes += _record_outcomes(old, now.get(_identity(old.record)), required)
+        new = now.get(_identity(old.record))
+        outcomes += _record_outcomes(old, new, required, "" if new else _nearest(old.record, stored))
     return in_order(outcomes)
+
+
+def _nearest(old: Record, stored: Sequence[Stored]) -> str:
+    """What keeps the most similar run from answering to an earlier record; nothing where no run is of its protocol."""
+    alike = [entry.record for entry in stored if _identity(entry.record)[:4] == _identity(old)[:4]]
+    before, after = min((unlike(old, record) for record in alike), key=lambda sides: len(sides[0]), default=("", ""))
+    return f"; the earlier record has {before}, the one here {after}" if before else ""
 
 
 def _identity(record: Record) -> tuple[str, ...]:
@@ -182,15 +191,16 @@ def _identity(record: Record) -> tuple[str, ...]:
     )
 
 
-def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str]) -> list[Outcome]:
-    """One outcome per metric of an earlier record."""
+def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], hint: str) -> list[Outcome]:
+    """One outcome per metric of an earlier record; `hint` says why there is no new one."""
+    run = " ".join([*_identity(old.record)[:3], file_name(old.record).removesuffix(".json")])
     wanted = _is_required([old.record["model"]["id"]], old.record["protocol"]["id"], required)
     problem = new and (problem_of(new) or _earlier(problem_of(old)))
     outcomes = []
     for metric, before in old.record["metrics"].items():
-        what = " ".join([*_identity(old.record)[:4], metric])
+        what = f"{run} {metric}"
         if new is None or metric not in new.record["metrics"]:
-            outcomes.append(Outcome("not run", what, f"{before['value']:.2f} earlier", wanted, measured=False))
+            outcomes.append(Outcome("not run", what, f"{before['value']:.2f} earlier{hint}", wanted, measured=False))
         elif problem:
             outcomes.append(Outcome("damaged", what, problem, True))
         elif new.record == old.record:

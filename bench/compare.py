@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,7 +111,17 @@ def find(name: str, results: Path) -> Stored:
             return Stored(path, read(path))
     files = (path for path in results.rglob("*.json") if path.name != EXAMPLES)
     known = [path.relative_to(results).as_posix().removesuffix(".json") for path in files]
-    raise unknown_name("record", name, known, f"bench list results --results {results}")
+    raise unknown_name("record", name, known, f"bench list results --results {results}", also=_respelled(given))
+
+
+def _respelled(path: Path) -> list[str]:
+    """The JSON files that differ from a path only in its first part that is not there."""
+    base = next((parent for parent in path.parents if parent.is_dir()), None)
+    if base is None:
+        return []
+    rest = path.relative_to(base).parts[1:]
+    files = (entry.joinpath(*rest) for entry in sorted(base.iterdir()))
+    return [str(file) for file in files if file.suffix == ".json" and file.is_file()]
 
 
 def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RESAMPLES) -> Comparison:
@@ -120,6 +130,7 @@ def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RE
     The metric is mIoU by default, J&F of video. Raises BadInput where the two cannot be compared, with the reason,
     WrongName for a metric that the rows do not give.
     """
+    _require_same_split(a.record, b.record)
     _require_same_recipe(a.record, b.record)
     _require_same_data(a.record, b.record)
     if "per_sequence" in a.record:
@@ -134,20 +145,52 @@ def _require_same_recipe(a: Record, b: Record) -> None:
     if a["protocol"]["id"] != b["protocol"]["id"]:
         raise BadInput(f"A is {a['protocol']['id']}, B is {b['protocol']['id']}: two protocols", remedy)
     one, other = a["protocol"]["preset"], b["protocol"]["preset"]
-    keys = [key for key in one | other if one.get(key) != other.get(key)]
+    keys = _differing(one, other)
     differ = ", ".join(f"{key} is {one.get(key)} in A and {other.get(key)} in B" for key in keys)
     marks = f"fingerprints {a['protocol']['fingerprint'][:8]} and {b['protocol']['fingerprint'][:8]}"
     raise BadInput(f"A and B follow different recipes: {differ or marks}", remedy)
 
 
-def _require_same_data(a: Record, b: Record) -> None:
-    sets = [f"{record['dataset']['id']} {record['dataset']['split']}" for record in (a, b)]
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]
+
+
+def unlike(a: Record, b: Record) -> tuple[str, str]:
+    """In what two runs of one model, split and protocol differ, each side in words: `5 seeds from 1234`."""
+    one, other = _conditions(a), _conditions(b)
+    keys = _differing(one, other)
+    keys = [key for key in keys if key != "fingerprint"] or keys  # which stands for entries of the preset
+    before, after = (" and ".join(side.get(key, f"no {key}") for key in keys) for side in (one, other))
+    return before, after
+
+
+def _conditions(record: Record) -> dict[str, str]:
+    protocol, seeds = record["protocol"], record.get("seeds") or []
+    others = [mark for mark in protocol.get("variations", []) if not mark.startswith("seeds")]
+    return {
+        "seeds": f"{len(seeds)} seed{'s' * (len(seeds) != 1)}" + (f" from {seeds[0]}" if seeds else ""),
+        "images": f"{record['dataset']['images']} images",
+        "variation": " ".join(others) or "no variation",
+        "fingerprint": f"fingerprint {protocol['fingerprint'][:8]}",
+    } | {key: f"{key}={value}" for key, value in protocol["preset"].items()}
+
+
+def _require_same_split(a: Record, b: Record) -> None:
+    sets = [_split(record) for record in (a, b)]
     if sets[0] != sets[1]:
-        raise BadInput(f"A is on {sets[0]}, B on {sets[1]}", "Compare runs on one data set and split.")
+        what = "splits" if a["dataset"]["id"] == b["dataset"]["id"] else "data sets"
+        raise BadInput(f"A is on {sets[0]}, B on {sets[1]}: two {what}", "Compare runs on one data set and split.")
+
+
+def _split(record: Record) -> str:
+    return f"{record['dataset']['id']} {record['dataset']['split']}"
+
+
+def _require_same_data(a: Record, b: Record) -> None:
     remedy = "Run both on the same files; --limit, a changed image or a changed label makes another set."
     counts = [record["dataset"]["images"] for record in (a, b)]
     if counts[0] != counts[1]:
-        raise BadInput(f"A saw {counts[0]} images of {sets[0]}, B {counts[1]}", remedy)
+        raise BadInput(f"A saw {counts[0]} images of {_split(a)}, B {counts[1]}", remedy)
     for where in ("dataset", "bank", "fitted_on"):
         seen = [_manifest(record, where) for record in (a, b)]
         if seen[0] != seen[1]:
@@ -175,7 +218,8 @@ def _require_figures(stored: Stored, name: str, counted: dict[str, list[float]])
 
 def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> None:
     if metric not in known:
-        raise WrongName(f"rows give no metric '{metric}'", f"Those of these records give {', '.join(known)}.")
+        why = ": its value of every image is not kept" if metric in {**a["metrics"], **b["metrics"]} else ""
+        raise WrongName(f"'{metric}' cannot be compared{why}", f"--metric takes {', '.join(known)} for these records.")
     for name, record in (("A", a), ("B", b)):
         if metric not in record["metrics"]:
             have = ", ".join(record["metrics"])

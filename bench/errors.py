@@ -45,9 +45,12 @@ class BadEnvironment(BenchError):
     exit_code = 4
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> WrongName:
-    """The error for an unknown `name`, with the nearest known ones and the command that lists all."""
+def unknown_name(kind: str, name: str, known: Iterable[str], listing: str, also: Iterable[str] = ()) -> WrongName:
+    """The error for an unknown `name`, with the nearest known ones and the command that lists all.
+
+    What was meant may be one of `also` as well, which the command does not list.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name.lower(), [*names, *also], n=3, cutoff=0.4)
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
     return WrongName(f"unknown {kind} '{name}'", f"{guess}`{listing}` shows all {len(names)}.")

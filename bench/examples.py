@@ -44,7 +44,10 @@ SCHEMA = 1
 LONGEST = 320
 """Pixels of a picture's longer side, at most."""
 PAGE = "index.html"
+GROUPS = (("best", "Best by IoU"), ("worst", "Worst by IoU"))
 TITLES = (
+    ("mIoU", "mIoU"),
+    ("JF_mean", "J&F"),
     ("seed_ari", "Agreement of the seeds: adjusted Rand index"),
     ("seed_nmi", "Agreement of the seeds: mutual information"),
     ("salient_share", "Salient pixels"),
@@ -78,8 +81,8 @@ def save(
     """Write the examples of a run to `folder`, replacing an old one. Returns the record's entry about them.
 
     `count` images are shown of the best, of the worst and of each cluster. An image's IoU is the mean over the
-    classes that occur in its label or its prediction; of a video's frame, J over its objects. Without labels a page,
-    `index.html`, shows the clusters.
+    classes that occur in its label or its prediction; of a video's frame, J over its objects. A page, `index.html`,
+    shows them all.
     """
     clusters = measured.clusters() if measured.clusters is not None else None
     ids = measured.scored.rows.ids
@@ -106,9 +109,8 @@ def save(
             "clusters": [] if clusters is None else _cluster_entries(clusters, chosen, ids, samples),
         }
         write_with(new / EXAMPLES, lambda stream: stream.write(dumps(index).encode()))
-        if not samples.labelled:
-            page = render_page(made, index).encode()
-            write_with(new / PAGE, lambda stream: stream.write(page))
+        page = render_page(made, index).encode()
+        write_with(new / PAGE, lambda stream: stream.write(page))
     return {"folder": folder.name, "images": len(chosen.places)}
 
 
@@ -210,18 +212,28 @@ def _write(folder: Path, read: Read, colours: Colours, job: tuple[int, int, Map]
 
 
 def render_page(made: Record, index: dict[str, Any]) -> str:
-    """The page that shows the examples of every cluster; it needs nothing but the pictures beside it."""
-    images = {image["id"]: image for image in index["images"]}
-    colours = {entry["id"]: entry["colour"] for entry in index["legend"]}
-    shown = [
-        {
-            "cluster": entry["cluster"],
-            "images": entry["images"],
-            "colour": colours.get(entry["cluster"] + 1),
-            "examples": [images[name] for name in entry["examples"]],
-        }
-        for entry in index["clusters"]
-    ]
-    largest_first = sorted(shown, key=lambda entry: -entry["images"])
+    """The page of the best, the worst and those of every cluster; it needs nothing but the pictures beside it."""
+    groups = [(title, [image for image in index["images"] if name in image["groups"]]) for name, title in GROUPS]
+    sections = [_section(title, shown) for title, shown in groups if shown] + _cluster_sections(index)
+    labelled = made["dataset"].get("labelled", True)
     template = templates.environment(escape=True).get_template("examples.html.j2")
-    return template.render(record=made, clusters=largest_first, metrics=made["metrics"], titles=TITLES)
+    legend = index["legend"] if labelled else []
+    return template.render(record=made, labelled=labelled, legend=legend, sections=sections, titles=TITLES)
+
+
+def _cluster_sections(index: dict[str, Any]) -> list[dict[str, Any]]:
+    """The largest first, each in the colour that it is painted in."""
+    images = {image["id"]: image for image in index["images"]}
+    colours = {entry["name"]: entry["colour"] for entry in index["legend"]}
+    found = []
+    for entry in sorted(index["clusters"], key=lambda entry: -entry["images"]):
+        own = entry["class"] or f"cluster {entry['cluster']}"
+        size = f"{entry['images']} image{'s' * (entry['images'] != 1)}"
+        note = f"{size}, {own}" if entry["class"] else size
+        shown = [images[name] for name in entry["examples"]]
+        found.append(_section(f"Cluster {entry['cluster']}", shown, note, colours.get(own)))
+    return found
+
+
+def _section(title: str, images: Sequence[dict[str, Any]], note: str = "", colour: str | None = None) -> dict[str, Any]:
+    return {"title": title, "examples": images, "note": note, "colour": colour}

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bench.cells import markdown_cell, one_line
 from bench.check import COMPARED, Movement, Outcome
+from bench.errors import BadEnvironment
 from bench.report import render
 
 Kind = Literal["error", "warning", "notice"]
@@ -76,6 +77,10 @@ def summary(outcomes: Sequence[Outcome], skipped: Sequence[str], passed: bool, l
 
 
 def append(path: Path, text: str) -> None:
-    """Add to a summary file; other steps may have written to it."""
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(text)
+    """Add to a summary file; other steps may have written to it. Raises BadEnvironment where it cannot be written."""
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        problem = f"cannot write the summary to {path}: {error.strerror or error}"
+        raise BadEnvironment(problem, "Give a file in a folder that is there with --summary.") from error

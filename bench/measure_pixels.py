@@ -60,9 +60,11 @@ def measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: S
     features = functools.cache(lambda: plan.subject.features(engine.device))
     classes = len(plan.card.classes)
     seeds = []
+    stores: list[ShardStore | None] = []  # per seed, of what counts in the end, if the maps were kept at once
     for training, classifiers in _classifiers(plan, preset, features, engine, settings):
-        epochs, _ = _classify(plan, preset, features, classifiers, engine, settings)
+        epochs, kept = _classify(plan, preset, features, classifiers, engine, settings)
         seeds.append(linear_protocol.choose(classifiers, epochs, training, preset, classes))
+        stores.append(kept if len(classifiers) == 1 and not preset.crf else None)
     painted = seeds[0].painted
     require_labels(any(len(table) for table in painted.counts), plan.samples)
 
@@ -88,8 +90,8 @@ def measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: S
     )
 
     def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
-        if chosen is None or preset.crf or plan.subject.classifier is not None:
-            return map(decode_map, final(seed)[1].iterate_apart(plan.samples.keys, chosen))
+        if chosen is None or preset.crf or stores[seed]:
+            return map(decode_map, (stores[seed] or final(seed)[1]).iterate_apart(plan.samples.keys, chosen))
         # which epoch would count was not known when all of them painted, so no map was kept
         return _paint_again(plan, preset, features, seeds[seed].classifier, engine, settings, chosen)
 

@@ -138,9 +138,9 @@ def now() -> str:
 def file_name(record: Record) -> str:
     """`<protocol>.json` for the data set's own recipe on the full split; a name of its own for the rest."""
     protocol = record["protocol"]
-    if not protocol["modified"] and not record["dataset"]["limited"]:
+    if not protocol.get("modified") and not record["dataset"]["limited"]:
         return f"{protocol['id']}.json"
-    marks = [f"{protocol['id']}@{protocol['fingerprint'][:8]}", *protocol["variations"]]
+    marks = [f"{protocol['id']}@{protocol['fingerprint'][:8]}", *protocol.get("variations", [])]
     if record["dataset"]["limited"]:
         marks.append(f"limit{record['dataset'].get('sequences', record['dataset']['images'])}")
     return "-".join(marks) + ".json"

@@ -124,6 +124,8 @@ def _measure_sets(
     require_labels(any(len(table) for table in painted[0].counts), samples)
     if matching == "none":
         _warn_of_masks(painted, samples.card, warn)
+    elif matching == "images":
+        _warn_of_background(painted[0], warn)
     measured = _measure(painted, matching, len(samples.card.classes), name)
     return measured, [one.meta["predictions"] for one in painted]
 
@@ -141,6 +143,18 @@ def _warn_of_masks(painted: Sequence[Painted], card: DatasetCard, warn: Warn) ->
     elif predicted == {0, len(card.classes)}:
         ignore = card.labels.ignore
         warn(f"all predictions hold only 0 and {ignore}: a foreground mask? {ignore} counts as open, i.e. wrong")
+
+
+def _warn_of_background(painted: Painted, warn: Warn) -> None:
+    """Say where 0, which is not matched but stays background, is not what most of the background was painted as."""
+    table = Ragged.of(painted.counts).flat
+    background = table[table[:, 1] == 0]
+    pixels = np.bincount(background[:, 0], background[:, 2])
+    if len(pixels) and (most := int(pixels.argmax())):
+        warn(
+            f"most of the background is predicted as {most}, but --match images takes 0 for background whatever it "
+            "holds: paint it as 0, or use --match iou or pixels"
+        )
 
 
 def _read_set(
@@ -272,7 +286,10 @@ def _others_record(made: Record, results: Path) -> Path | None:
 
 
 def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervision: str | None) -> dict[str, Any]:
-    """Whose predictions these are: as said, else as `predictions.json` has it, else by the folder's name."""
+    """Whose predictions these are: as said, else as `predictions.json` has it, else by the folder's name and content.
+
+    The content has a part in it because `predictions` is what everybody calls such a folder.
+    """
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()
     stem = re.sub(r"[^a-z0-9._+-]+", "-", folder.resolve().name.lower()).strip("-.")
     entry: dict[str, Any] = {

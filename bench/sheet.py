@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
     from PIL.ImageFont import ImageFont as PixelFont
 
+    Font: TypeAlias = FreeTypeFont | PixelFont
 BOX = (200, 260)
 """Height and width, in pixels, that an image or a label is fitted in."""
 COLUMNS = 3
@@ -27,6 +31,9 @@ ENTRY = 230
 """Width of a legend's entry."""
 ENTRIES = 60
 """So many classes stand in the legend."""
+FONTS = ("DejaVuSans.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "arial.ttf", "msgothic.ttc")
+"""Looked for among the system's where Pillow's own font, which has hardly more than ASCII, lacks a letter. None is
+shipped: one that has the world's letters is larger than this program."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def _draw(
 ) -> Image:
     """All on one picture."""
     from PIL import Image as Pillow
-    from PIL import ImageDraw, ImageFont
+    from PIL import ImageDraw
 
     pair = BOX[1] * 2 + GAP if labelled else BOX[1]
     columns = min(len(cells), COLUMNS if labelled else 2 * COLUMNS)
@@ -86,28 +93,68 @@ def _draw(
     height = top + rows * step + lines * LINE + MARGIN
     sheet = Pillow.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    small, large = ImageFont.load_default(15), ImageFont.load_default(22)
-    draw.text((MARGIN, MARGIN), _trimmed(draw, head, large, width - 2 * MARGIN), INK, large)
+    _write(draw, (MARGIN, MARGIN), head, INK, 22, width - 2 * MARGIN)
     for number, cell in enumerate(cells):
         left, upper = MARGIN + number % columns * (pair + MARGIN), top + number // columns * step
         sheet.paste(cell.image, (left, upper))
         if cell.label is not None:
             sheet.paste(cell.label, (left + cell.image.width + GAP, upper))
-        draw.text((left, upper + cell.image.height + 5), _trimmed(draw, cell.name, small, pair), SOFT, small)
+        _write(draw, (left, upper + cell.image.height + 5), cell.name, SOFT, 15, pair)
     texts = [*shown, *([(f"and {len(entries) - len(shown)} more", None)] if len(entries) > len(shown) else [])]
     for number, (name, colour) in enumerate(texts):
         left, upper = MARGIN + number % across * ENTRY, top + rows * step + number // across * LINE
         if colour is not None:
             draw.rectangle((left, upper + 2, left + 16, upper + 18), colour, EDGE)
-        draw.text((left + 24, upper + 2), _trimmed(draw, name, small, ENTRY - 34), INK, small)
+        _write(draw, (left + 24, upper + 2), name, INK, 15, ENTRY - 34)
     return sheet
 
 
-def _trimmed(draw: ImageDraw, text: str, font: FreeTypeFont | PixelFont, width: int) -> str:
-    """The text, or as much of it as fits with an ellipsis, in one line."""
-    text = " ".join(text.split())
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength(text + "…", font) > width:
-        text = text[:-1]
-    return text + "…"
+def _write(draw: ImageDraw, place: tuple[int, int], text: str, colour: str, size: int, width: int) -> None:
+    """Draw the text, or as much of it as fits with an ellipsis, in one line."""
+    text, font = _lettered(" ".join(text.split()), size)
+    if draw.textlength(text, font) > width:
+        while text and draw.textlength(text + "…", font) > width:
+            text = text[:-1]
+        text += "…"
+    draw.text(place, text, colour, font)
+
+
+def _lettered(text: str, size: int) -> tuple[str, Font]:
+    r"""The text in the first font that has all its letters; where none has, without accents, or with \u65e5 for 日."""
+    fonts = _fonts(size)
+    for font in fonts:
+        if all(_has(font, letter) for letter in set(text)):
+            return text, font
+    return "".join(c if _has(fonts[0], c) else _spelt(c) for c in text), fonts[0]
+
+
+def _spelt(letter: str) -> str:
+    bare = unicodedata.normalize("NFKD", letter)
+    kept = "".join(sign for sign in bare if not unicodedata.combining(sign))
+    return (kept if kept.isascii() else letter).encode("ascii", "backslashreplace").decode()
+
+
+@functools.cache
+def _fonts(size: int) -> tuple[Font, ...]:
+    """Pillow's own font, and what this machine has of `FONTS`."""
+    from PIL import ImageFont
+
+    found: list[Font] = [ImageFont.load_default(size)]
+    for name in FONTS:
+        with contextlib.suppress(OSError):
+            found.append(ImageFont.truetype(name, size))
+    return tuple(found)
+
+
+@functools.cache
+def _has(font: Font, letter: str) -> bool:
+    """Whether the font has this letter: no font says so, but all it lacks looks like a character that there is not."""
+    try:
+        return _shape(font, letter) != _shape(font, "\uffff")
+    except UnicodeEncodeError:  # the font of a Pillow without FreeType
+        return letter.isascii()
+
+
+def _shape(font: Font, letter: str) -> tuple[tuple[int, int], bytes]:
+    mask = font.getmask(letter)
+    return mask.size, bytes(mask)

@@ -4,6 +4,7 @@ import pytest
 
 from bench.check import Movement, against_published, against_records, verdict
 from bench.errors import WrongName
+from bench.presets import ClusteringPreset
 from bench.published import figures
 from tests.synthetic import keep, make_record, random_rows
 
@@ -178,6 +179,42 @@ def test_another_run_does_not_stand_in(before, after, changes):
     outcome, (passed, line) = compared([keep(before, make_record())], [keep(after, make_record(**changes))])
     assert (outcome.status, passed) == ("not run", False)
     assert "nothing was compared" in line
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"seeds": 3}, "the earlier record has 5 seeds from 1234, the one here 3 seeds from 1234"),
+        ({"dataset": {"limited": True, "images": 40}}, "the earlier record has 1449 images, the one here 40 images"),
+        (
+            {"fingerprint": "e" * 64, "protocol": {"preset": ClusteringPreset(clusters=30).resolved()}},
+            "the earlier record has clusters=20, the one here clusters=30",
+        ),
+        ({"fingerprint": "e" * 64}, "the earlier record has fingerprint ffffffff, the one here fingerprint eeeeeeee"),
+        ({"protocol": {"variations": ["bfloat16"]}}, "has no variation, the one here bfloat16"),
+    ],
+    ids=["seeds", "images", "preset", "fingerprint", "precision"],
+)
+def test_what_keeps_a_run_from_standing_in_is_said(before, after, changes, says):
+    new = make_record(**changes)
+    if "seeds" in changes:
+        new["protocol"]["variations"] = ["seeds1234x3"]
+    other = keep(after, make_record(model="other"))
+    outcome, _ = compared([keep(before, make_record())], [other, keep(after, new)])
+    assert (outcome.status, says in outcome.detail) == ("not run", True), outcome.detail
+    assert compared([keep(before, make_record())], [other])[0].detail == "44.20 earlier"
+
+
+def test_unlike_runs_of_one_protocol_are_told_apart_as_their_files_are(before, after):
+    runs = [
+        {},
+        {"dataset": {"limited": True, "images": 40}},
+        {"fingerprint": "e" * 64, "protocol": {"modified": True}},
+    ]
+    old = [keep(before, make_record(**changes)) for changes in runs]
+    names = {outcome.what for outcome in against_records(old, [keep(after, make_record(created="2031"))], ())}
+    assert names == {f"{SUP} pascal-voc val {stored.path.stem} mIoU" for stored in old}
+    assert len(names) == 3
 
 
 @pytest.mark.parametrize("value", [44.2, 30.0])

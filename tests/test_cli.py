@@ -73,6 +73,7 @@ def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):
     )
     said(done, 2, "unknown model 'nope'")
     assert [r["model"]["id"] for r in json.loads(done.stdout)] == ["random-shapes", "random-resnet18"]
+    assert "of several runs an array" in " ".join(bench("run", "--help").stdout.split())
 
 
 def test_all_runs_every_protocol_that_the_data_set_has(run_voc, bench):

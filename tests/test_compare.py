@@ -171,8 +171,12 @@ def changed(tmp_path, rows, change):
             "clusters is 20 in A and 30 in B",
         ),
         (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints ffffffff and eeeeeeee"),
-        (lambda r: r["dataset"].update(id="shapes"), "A is on pascal-voc val, B on shapes val"),
-        (lambda r: r["dataset"].update(split="train"), "B on pascal-voc train"),
+        (lambda r: r["dataset"].update(id="shapes"), "A is on pascal-voc val, B on shapes val: two data sets"),
+        (
+            lambda r: (r["dataset"].update(id="shapes"), r["protocol"].update(fingerprint="e" * 64)),
+            "A is on pascal-voc val, B on shapes val: two data sets",
+        ),
+        (lambda r: r["dataset"].update(split="train"), "B on pascal-voc train: two splits"),
         (lambda r: r["dataset"].update(images=30), "A saw 40 images of pascal-voc val, B 30"),
         (lambda r: r["dataset"].update(manifest="b" * 64), "different images or labels"),
         (lambda r: r.update(bank={"manifest": "b" * 64}), "different bank"),
@@ -223,7 +227,10 @@ def test_rows_of_another_record_with_a_forged_hash_are_refused(tmp_path, pair):
 
 
 def test_a_metric_that_rows_do_not_give_is_a_wrong_name(pair):
-    with pytest.raises(WrongName, match="no metric 'nmi'") as caught:
+    with pytest.raises(WrongName, match="'nmi' cannot be compared\n") as caught:
+        compare(*pair, "nmi", 100)
+    pair[0].record["metrics"]["nmi"] = pair[0].record["metrics"]["mIoU"]
+    with pytest.raises(WrongName, match="'nmi' cannot be compared: its value of every image is not kept") as caught:
         compare(*pair, "nmi", 100)
     assert all(name in caught.value.remedy for name in compare(*pair, resamples=100).metrics)
 
@@ -299,6 +306,16 @@ def test_a_record_is_found_by_path_and_by_name(tmp_path, pair):
     with pytest.raises(WrongName, match="unknown record") as caught:
         find("ones/pascal-voc-val/clustering", tmp_path)
     assert "one/pascal-voc-val/clustering" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("clusterng.json", "clustering.json"), ("pascal-voc-vall", "pascal-voc-val"), ("ome", "one")]
+)
+def test_a_mistyped_path_is_answered_with_the_nearest(tmp_path, pair, wrong, right):
+    path = str(pair[0].path)
+    with pytest.raises(WrongName) as caught:
+        find(path.replace(right, wrong), tmp_path / "elsewhere")
+    assert f"Did you mean {path}" in caught.value.remedy
 
 
 def test_the_command_prints_the_comparison(tmp_path, pair):

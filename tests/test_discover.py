@@ -204,9 +204,10 @@ def test_masks_named_otherwise_than_their_images_are_said_so(tmp_path):
     ("how", "words"),
     [
         ({"mode": "I;16", "values": (0, 300)}, "16-bit"),
-        ({"mode": "RGBA", "values": (0, 0x800000, 0x0000FF)}, "colour-coded"),
-        ({"mode": "RGB", "values": (0, 255)}, "colour-coded"),
-        ({"mode": "RGB", "values": (0, 0x010101, 0x020202)}, "grey saved as RGB"),
+        ({"mode": "RGBA", "values": (0, 0x800000, 0x0000FF)}, "colour-coded, with an alpha channel"),
+        ({"mode": "RGBA", "values": (0, 0x010101, 0x020202)}, "grey saved as RGB with an alpha channel"),
+        ({"mode": "RGB", "values": (0, 255)}, "colour-coded:"),
+        ({"mode": "RGB", "values": (0, 0x010101, 0x020202)}, "grey saved as RGB:"),
         ({"mode": "LA", "values": (0, 1)}, "alpha channel"),
     ],
 )

@@ -1,19 +1,15 @@
-"""`bench doctor` on whole and on broken environments, shell completion, and the version in every file that names it."""
+"""`bench doctor` on whole and on broken environments, and the version in every file that names it."""
 
 import json
 import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
-from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from bench import __version__, catalogue
-from bench.cli import cli
-from bench.cli.completion import VARIABLE
 from bench.doctor import machine, packages
 from bench.doctor.examine import _gpu_notes
 from bench.doctor.probe import probe
@@ -206,12 +202,36 @@ def test_each_setting_says_where_it_comes_from(look, tmp_path, monkeypatch):
     assert sources["https_proxy"] == ("set", "environment")
     noted = [note["what"] for note in found["notes"]]
     assert "$BENCH_DATAROOT is set, but is no setting of bench" in noted
-    assert "/no/davis (bench.toml) holds no split of davis" in noted
+    assert "there is no folder /no/davis (bench.toml), the data root of davis" in noted
     assert json.loads(look("--json", "--cache", "x"))["settings"][1] == {
         "name": "cache",
         "value": "x",
         "source": "flag",
     }
+
+
+def test_a_data_root_without_the_built_in_data_set_is_a_problem_for_a_run_without_options(look, tmp_path):
+    out = look("--data-root", "/no/where", expected=4)
+    assert out.startswith("problem: there is no folder /no/where (flag), the data root of shapes\n  Correct the path.")
+    assert f"{tmp_path} (flag) holds no split of shapes" in look("--data-root", tmp_path, expected=4)
+    assert "note: there is no folder /no/where (flag)" in look("--data-root", "pascal-voc=/no/where")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("results =", "bench.toml is not a TOML file"),
+        ("results = 3", "bench.toml: results must be a path"),
+        ("[run]\nlimt = 3", "bench.toml: [run] has no option 'limt'"),
+        ('[run]\nbatch-size = "many"', "'--batch-size': 'many' is not a valid integer"),
+    ],
+)
+def test_a_broken_bench_toml_is_a_problem_beside_all_others(look, tmp_path, content, says):
+    (tmp_path / "bench.toml").write_text(content, encoding="utf-8")
+    found = json.loads(look("--json", "--data-root", "/no/where", expected=4))
+    assert says in found["problems"][0]["what"] and "bench.toml" in found["problems"][0]["remedy"]
+    assert "/no/where" in found["problems"][1]["what"]
+    assert found["versions"]["bench"] == __version__ and found["settings"]
 
 
 def test_weights_and_data_that_are_there_are_found_where_a_run_finds_them(look, tmp_path, golden):
@@ -262,83 +282,6 @@ def test_without_numpy_pydantic_and_psutil_doctor_still_answers(broken, tmp_path
     assert done.returncode == 4 and "Traceback" not in done.stderr, done.stderr
     for name in ("numpy", "pydantic", "psutil", "platformdirs"):
         assert f"problem: {name} does not import" in done.stdout
-
-
-# --- completion ---
-
-
-def completed(*line, kind=BashComplete):
-    """What a shell offers after these words, the last of which is incomplete."""
-    shell = kind(cli, {}, "bench", VARIABLE)
-    return [item.value for item in shell.get_completions(list(line[:-1]), line[-1]) if item.type == "plain"]
-
-
-def test_commands_options_and_choices_are_completed():
-    assert completed("do") == ["doctor", "download"]
-    assert {"--solver", "--split", "--save-predictions"} <= set(completed("run", "--s"))
-    assert completed("run", "--solver", "m") == ["minibatch"]
-    assert completed("completion", "") == ["bash", "zsh", "fish"]
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        (("run", "--model", "random-r"), ["random-resnet18", "random-resnet50"]),
-        (("run", "--dataset", "imagenet-s-9"), ["imagenet-s-919"]),
-        (("run", "--protocol", "li"), ["linear", "linear+crf"]),
-        (("run", "--dataset", "davis", "--split", "val"), ["val-2016", "val-2017"]),
-        (("score", "masks", "--dataset", "pascal-voc", "--split", ""), ["train", "trainaug", "val"]),
-        (("train", "--recipe", "maskcontrast-s"), ["maskcontrast-sup"]),
-        (("priors", "coco"), ["coco-stuff-81"]),
-        (("download", "maskcontrast-sup"), ["maskcontrast-sup", "maskcontrast-sup-linear"]),
-        (("show", "dav"), ["davis"]),
-        (("check", "--require", "random-s"), ["random-shapes"]),
-    ],
-)
-def test_ids_are_completed(line, expected):
-    assert sorted(completed(*line)) == expected
-
-
-def test_every_id_of_the_catalogue_is_offered_and_files_as_well():
-    assert completed("run", "--model", "") == list(
-        dict.fromkeys(tomllib.loads(p.read_text())["id"] for p in sorted(catalogue.folder("models").glob("*.toml")))
-    )
-    shell = BashComplete(cli, {}, "bench", VARIABLE)
-    items = shell.get_completions(["run", "--model"], "./my")
-    assert [(item.type, item.value) for item in items] == [("file", "./my")]
-
-
-def test_completing_imports_nothing_heavy(tmp_path):
-    code = (
-        "import sys; from click.shell_completion import BashComplete; from bench.cli import cli\n"
-        "shell = BashComplete(cli, {}, 'bench', '_')\n"
-        "for line in (['run', '--model'], ['run', '--protocol'], ['run', '--split'], ['download']):\n"
-        "    assert len(shell.get_completions(line, '')) > 1\n"
-        "print([m for m in ('torch', 'numpy', 'pandas', 'faiss', 'cv2', 'scipy') if m in sys.modules])"
-    )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(("shell", "kind"), [("bash", BashComplete), ("zsh", ZshComplete), ("fish", FishComplete)])
-def test_the_script_of_each_shell_is_printed(shell, kind, capfd):
-    from bench.cli import main
-
-    with pytest.raises(SystemExit) as left:
-        main(["completion", shell])
-    out = capfd.readouterr().out
-    assert left.value.code == 0 and f"{VARIABLE}={shell}_complete" in out and "_bench_completion" in out
-    assert out.strip() == kind(cli, {}, "bench", VARIABLE).source().strip()
-
-
-def test_the_shell_s_question_is_answered_by_the_program_itself(tmp_path):
-    words = {"COMP_WORDS": "bench list mod", "COMP_CWORD": "2", VARIABLE: "bash_complete", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", "from bench.cli import main; main()"],
-        env=os.environ | words, cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.stdout.split() == ["plain,models"], done.stderr
 
 
 # --- the files beside the README ---

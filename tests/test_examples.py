@@ -1,6 +1,7 @@
 """Pictures beside a record: which images, what is painted, and a folder that is whole or not there."""
 
 import json
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bench
-from bench import catalogue, examples
+from bench import catalogue, examples, sheet
 from bench.cli import main
 from bench.clusters import Clusters, of_pixels, of_prototypes
 from bench.errors import BadInput, WrongName
@@ -71,8 +72,8 @@ def test_every_protocol_on_images_can(golden, small_file, tmp_path, protocol, en
     assert all(
         name in names and "cluster" in names[name]["groups"] for c in index["clusters"] for name in c["examples"]
     )
-    wanted = {"examples.json"} | {image[kind] for image in index["images"] for kind in ("image", "label", "prediction")}
-    assert {path.name for path in folder.iterdir()} == wanted
+    pictures = {image[kind] for image in index["images"] for kind in ("image", "label", "prediction")}
+    assert {path.name for path in folder.iterdir()} == {"examples.json", "index.html"} | pictures
     colours = np.frombuffer(palette_of(VOC), np.uint8).reshape(-1, 3)
     for image in index["images"]:
         size = (image["height"], image["width"])
@@ -83,6 +84,11 @@ def test_every_protocol_on_images_can(golden, small_file, tmp_path, protocol, en
         with Image.open(folder / image["image"]) as picture:
             assert picture.format == "JPEG" and picture.size == size[::-1]
         assert size == fitted_in(ids.shape, (320, 320))
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'src="([^"]+)"', page)) == pictures
+    assert page.count("<section") == 2 + clusters and f"{made['metrics']['mIoU']['value']:.1f} %" in page
+    assert all(f"</span>{entry['name']}</li>" in page for entry in index["legend"])
+    assert "There are no labels" not in page
 
 
 def test_a_released_classifier_and_its_crf_are_pictured(golden, linear_file, tmp_path):
@@ -332,6 +338,24 @@ def test_a_contact_sheet_of_images_alone_and_one_of_video(golden, tmp_path):
     sheet = np.asarray(contact_sheet(open_videos(catalogue.dataset("davis"), "val-2017", tmp_path), 5))
     colours = {tuple(c) for c in np.unique(sheet.reshape(-1, 3), axis=0).tolist()}
     assert {(128, 0, 0), (0, 128, 0)} <= colours  # objects 1 and 2
+
+
+@pytest.mark.parametrize("fonts", [sheet.FONTS, ()], ids=["this machine's fonts", "Pillow's own alone"])
+def test_letters_beyond_ascii_can_be_read_on_a_contact_sheet(golden, monkeypatch, fonts):
+    monkeypatch.setattr(sheet, "FONTS", fonts)
+    sheet._fonts.cache_clear()
+
+    def drawn(title):
+        card = VOC.model_copy(update={"title": title})
+        return contact_sheet(open_split(card, "val", golden / "VOCSegmentation"), 1).tobytes()
+
+    try:
+        titles = ("à", "é", "日本", "本日", "\U0001f9ff", "ЖΩ", "…")
+        assert len({drawn(title) for title in titles}) == len(titles)
+        if not fonts:
+            assert drawn("Kühe, 日") == drawn(r"Kuhe, \u65e5")
+    finally:
+        sheet._fonts.cache_clear()
 
 
 def _without_labels(layout):

@@ -73,7 +73,7 @@ def low_of(cell):
 def figures_of_markdown(text):
     published, measured = tables(text)
     return (
-        [(float(row[6]), number(row[7]), number(row[8]), row[9]) for row in published[1:]],
+        [(float(row[7]), number(row[8]), number(row[9]), row[10]) for row in published[1:]],
         [(number(row[6]), low_of(row[7]), number(row[8]), int(row[9].split()[0])) for row in measured[1:]],
     )
 
@@ -93,7 +93,7 @@ def figures_of_latex(text):
     published, measured = [], []
     for head, *rows in latex_tables(text):
         if "Published" in head:
-            published += [(float(row[4]), number(row[5]), number(row[6]), row[7]) for row in rows]
+            published += [(float(row[5]), number(row[6]), number(row[7]), row[8]) for row in rows]
         else:
             measured += [(number(row[4]), low_of(row[5]), number(row[6]), int(row[7].split()[0])) for row in rows]
     return published, measured
@@ -202,7 +202,7 @@ def hostile(name, results):
     record["dataset"] |= {"split": name}
     record["protocol"] |= {"id": name, "fingerprint": name}
     record["metrics"] = {name: record["metrics"]["mIoU"]}
-    texts = dict.fromkeys(("model", "supervision", "note", "dataset", "split", "protocol", "metric"), name)
+    texts = dict.fromkeys(("model", "supervision", "note", "dataset", "split", "protocol", "metric", "backbone"), name)
     extra = replace(figures()[4], seed_table=False, **texts)
     return [*figures(), extra], [Stored(results / "a" / "x.json", record)]
 
@@ -215,8 +215,8 @@ def test_a_hostile_name_changes_no_figure_and_adds_no_cell(tmp_path, name):
     assert figures_of_markdown(text["md"]) == told
     assert figures_of_csv(text["csv"]) == told
     assert ordered(figures_of_latex(text["latex"])) == ordered(told)
-    assert {len(row) for one in tables(text["md"]) for row in one} == {11}
-    assert {len(row) for one in latex_tables(text["latex"]) for row in one} == {8}
+    assert [{len(row) for row in one} for one in tables(text["md"])] == [{12}, {11}]
+    assert {len(row) for one in latex_tables(text["latex"]) for row in one} == {8, 9}
     for form in ("md", "csv", "latex"):
         assert not {"\x1b", "\x00", "\u202e", "\r", "\x85"} & set(text[form])
     assert "<script>" not in text["md"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ import torch
 
 from bench import catalogue
 from bench.cards import Architecture
+from bench.errors import BadInput, WrongName
 from bench.network import MaskContrastNetwork
 from bench.pretrain import losses, momentum
+from bench.pretrain.held_out import hold_out
 from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.recipe import override
 from bench.pretrain.schedule import learning_rate
+from bench.samples import Sample, Samples
 from tests.checkpoints import value_hash, values
 
 NARROW = Architecture(backbone="resnet18", width=4, decoder_width=8, embedding=6)
@@ -229,3 +233,34 @@ def test_wide_convolutions_of_small_maps_are_as_torch_computes_them():
             results.append((output, maps.grad.clone(), wide.weight.grad.clone()))
         for fast, plain in zip(*results, strict=True):
             assert torch.allclose(fast, plain, atol=1e-5)
+
+
+# --- the part that is held out ---
+
+
+def hold_out_of(labelled, images=110):
+    """What is held out of a table in which only the images at the places `labelled` have labels."""
+    entries = tuple(
+        Sample(f"{i:03}", Path(f"{i:03}.jpg"), Path(f"{i:03}.png") if i in labelled else None) for i in range(images)
+    )
+    samples = Samples(catalogue.dataset("pascal-voc"), "train", Path(), "", entries, (bytes(16),) * images)
+    kept, held_out = hold_out(samples)
+    assert (*kept.ids, *held_out.ids) == samples.ids
+    return len(held_out)
+
+
+def test_a_table_whose_first_image_has_no_label_can_be_evaluated_on():
+    assert hold_out_of(range(1, 110)) == 22
+    assert hold_out_of([109]) == 22
+
+
+@pytest.mark.parametrize("labelled", [range(0), range(88)], ids=["no label", "none in the last fifth"])
+def test_a_part_without_labels_is_not_evaluated_on(labelled):
+    with pytest.raises(WrongName, match="pascal-voc train has no labels in its last fifth"):
+        hold_out_of(labelled)
+
+
+def test_a_part_that_is_too_small_to_be_clustered_is_refused():
+    for images in (4, 99):
+        with pytest.raises(BadInput, match="cluster"):
+            hold_out_of(range(images), images)

@@ -82,9 +82,9 @@ def test_markdown_and_json_carry_the_same_figures(stored, tmp_path):
     data = json.loads(as_json(figures(), stored, tmp_path))
     assert len(published) - 1 == len(data["published"]) == 58
     for row, line in zip(published[1:], data["published"], strict=True):
-        assert (float(row[6]), row[9]) == (line["value"], line["status"])
-        assert row[7] == ("–" if line["measured"] is None else f"{line['measured']:.2f}")
-        assert row[8] == ("–" if line["difference"] is None else f"{line['difference']:+.2f}")
+        assert (float(row[7]), row[10]) == (line["value"], line["status"])
+        assert row[8] == ("–" if line["measured"] is None else f"{line['measured']:.2f}")
+        assert row[9] == ("–" if line["difference"] is None else f"{line['difference']:+.2f}")
     assert len(measured) - 1 == len(data["measured"]) == 1
     assert measured[1][6] == f"{data['measured'][0]['value']:.2f}" == "44.30"
     assert measured[1][7] == "43.30 – 45.30"
@@ -107,9 +107,14 @@ def test_a_single_seed_has_no_spread_and_breaks_nothing(tmp_path):
 
 def test_a_row_says_which_labels_its_model_has_seen(stored, tmp_path):
     published, measured = tables(as_markdown(figures(), stored, tmp_path))
-    assert published[0][5] == measured[0][5] == "labels seen"
+    assert published[0][6] == measured[0][5] == "labels seen"
     assert measured[1][5] == "labels, of a kind"
-    assert all(row[5] for row in published)
+    assert all(row[6] for row in published)
+
+
+def test_no_two_published_rows_look_alike(tmp_path):
+    published = tables(as_markdown(figures(), [], tmp_path))[0][1:]
+    assert len({tuple(row[:7]) for row in published}) == len(published)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -135,7 +140,7 @@ def test_hostile_names_stay_in_their_cells(tmp_path):
     stored = [Stored(tmp_path / "a | b <i>" / "x`.json", hostile_record())]
     text = as_markdown(table, stored, tmp_path)
     published, measured = tables(text)
-    assert {len(row) for row in published} == {11}
+    assert {len(row) for row in published} == {12}
     assert {len(row) for row in measured} == {11}
     assert len(published) - 1 == len(table)
     assert len(measured) - 1 == 1

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import bench
-from bench import catalogue, record
+from bench import catalogue, classify, record
 from bench.cli import main
 from bench.errors import BadInput, WrongName
 from bench.plan import Settings
@@ -70,6 +70,17 @@ def test_a_released_classifier_and_its_crf_go_there_and_back(golden, linear_file
     scored = rescore(golden, tmp_path, limit=6).record
     for metric in SHARED:
         assert scored["metrics"][metric] == made["metrics"][metric]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_released_classifier_sees_each_image_once(golden, linear_file, tmp_path, monkeypatch, fresh):
+    seen = []
+    load = classify.load_sample
+    monkeypatch.setattr(classify, "load_sample", lambda sample, **more: seen.append(sample.id) or load(sample, **more))
+    made = save(linear_file, "linear", golden, tmp_path, limit=6, fresh=fresh)
+    assert len(seen) == len(set(seen)) == 6
+    for metric in SHARED:
+        assert rescore(golden, tmp_path, limit=6).record["metrics"][metric] == made["metrics"][metric]
 
 
 def test_a_figure_counted_at_the_input_size_is_said_to_differ(golden, small_file, tmp_path):
@@ -235,6 +246,28 @@ def test_cluster_ids_in_any_order_are_matched(golden, tmp_path, copies, matching
     assert record["protocol"]["id"] == f"predictions+{matching}"
     mapping = record["cluster_to_class"][0]
     assert [mapping[i] for i in ids] == list(range(21))
+
+
+def test_background_that_is_not_0_is_said_where_0_is_not_matched(golden, tmp_path, copies):
+    assert not rescore(golden, tmp_path, matching="images").record["warnings"]
+    for index in range(40):
+        change(copies, index, lambda label: np.where(label == 0, 21, label))
+    (warning,) = rescore(golden, tmp_path, matching="images").record["warnings"]
+    assert "most of the background is predicted as 21" in warning and "paint it as 0" in warning
+    assert not rescore(golden, tmp_path, matching="iou").record["warnings"]
+
+
+def test_folders_of_one_name_have_ids_of_their_own_as_the_help_says(golden, tmp_path, copies, capsys):
+    first = rescore(golden, tmp_path)
+    change(copies, 0, np.zeros_like)
+    second = rescore(golden, tmp_path)
+    assert first.path != second.path and first.path.is_file()
+    for stored in (first, second):
+        model = stored.record["model"]
+        assert model["id"] == f"predictions-{model['weights_sha256'][:8]}"
+    with pytest.raises(SystemExit):
+        main(["score", "--help"])
+    assert "the folder's name and a hash" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_pixel_left_open_is_a_wrong_prediction(golden, tmp_path, copies):

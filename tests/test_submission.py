@@ -436,6 +436,14 @@ def test_the_data_set_is_that_of_method_txt_unless_named(tree, sound):
     assert check(sound, tree).lines == []
 
 
+def test_another_data_set_than_that_of_method_txt_is_a_fault(tree, sound):
+    line = f"method.txt says that the data set is '{S50}', not imagenet-s-300"
+    assert line in check(sound, dataset="imagenet-s-300").lines
+    for name, fault in (("ImageNet-S 50", False), ("ImageNet-S 500", True)):
+        spoil(sound, lambda members, name=name: members.update({"method.txt": f"data set: {name}\n".encode()}))
+        assert check(sound, tree).lines == [f"method.txt says that the data set is '{name}', not {S50}"] * fault
+
+
 @given(st.lists(st.text(st.characters(codec="utf-8"))))
 @hypothesis_settings(max_examples=60, deadline=None)
 def test_method_txt_is_one_line_an_entry(values):

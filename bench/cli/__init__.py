@@ -50,7 +50,12 @@ def cli(context: click.Context, debug: bool) -> None:
     """Measure models of unsupervised semantic segmentation, each figure with its recipe."""
     from bench.cli.settings import default_map
 
-    context.default_map = default_map({name: command for name, command in cli.commands.items()})
+    try:
+        context.default_map = default_map(cli.commands)
+    except click.UsageError as error:
+        if context.invoked_subcommand != "doctor":
+            raise
+        context.obj = error  # one of its findings
 
 
 for _command in (

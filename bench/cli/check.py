@@ -86,6 +86,7 @@ def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> 
     """The outcomes, and a line for each file that is no record."""
     from bench import catalogue
     from bench.check import against_published, against_records
+    from bench.errors import BadInput
     from bench.published import figures
     from bench.record import read_all
 
@@ -96,6 +97,9 @@ def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> 
     if against.resolve() == folder.resolve():
         raise click.UsageError(f"--against {against} are the very records to check; name the folder of earlier ones")
     earlier, more = read_all(against)
+    if not earlier:
+        echo_skipped(more)
+        raise BadInput(f"there is no record below {against}", "Name the folder of earlier records with --against.")
     return against_records(earlier, stored, required, known), [*skipped, *more]
 
 

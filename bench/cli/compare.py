@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cells import one_line
+from bench.cli.completion import records
 from bench.cli.settings import echo_table, records_folder, results_option
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=records)
+@click.argument("b", metavar="B", shell_complete=records)
 @click.option(
     "--metric",
     help="mIoU, pixel_accuracy or mean_class_accuracy; of video J_mean, J_recall, J_decay, F_mean, F_recall, F_decay "

@@ -5,14 +5,15 @@ A shell asks at every press of a key, so cards are only skimmed for their ids; n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from bench.errors import BadEnvironment
-from bench.places import folder
+from bench.places import default_results, folder
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -66,6 +67,45 @@ def protocols(context: click.Context, parameter: click.Parameter, incomplete: st
 
     names = [*PRESETS, "linear+crf", *GROUPS]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def preset_entries(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What `--set` takes for the protocols that the line names before; for all where it names none that there is."""
+    from bench.presets import GROUPS, PRESETS
+
+    given = context.params.get("protocols") or context.params.get("protocol") or ()
+    named = [name.partition("+")[0] for name in ((given,) if isinstance(given, str) else given)]
+    ids = [one for name in named for one in GROUPS.get(name, (name,)) if one in PRESETS] or PRESETS
+    keys = {key: entry.description for one in ids for key, entry in PRESETS[one].model_fields.items()}
+    return _settings(keys, incomplete)
+
+
+def recipe_entries(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What `--set` takes for pre-training."""
+    from bench.pretrain.recipe import Recipe, settable
+
+    fields = Recipe.model_fields
+    return _settings({key: fields[key].description if key in fields else None for key in settable()}, incomplete)
+
+
+def _settings(keys: Mapping[str, str | None], incomplete: str) -> list[CompletionItem]:
+    return [
+        CompletionItem(f"{key}=", help=" ".join((meaning or "").split()))
+        for key, meaning in keys.items()
+        if key.startswith(incomplete)
+    ]
+
+
+def records(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The records below the folder of records, as MODEL/DATASET-SPLIT/PROTOCOL, and the names of files."""
+    results = Path(context.params.get("results") or default_results()).expanduser()
+    pictures = ".examples"  # the folder of these beside a record has a JSON file of its own
+    paths = sorted(path for path in results.rglob("*.json") if path.parent.suffix != pictures)
+    names = (path.relative_to(results).with_suffix("").as_posix() for path in paths)
+    return [
+        CompletionItem(incomplete, type="file"),
+        *(CompletionItem(name) for name in names if name.startswith(incomplete)),
+    ]
 
 
 def splits(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -44,26 +44,31 @@ def doctor(
     Exit 0 if `bench run` would work, 4 if something that it needs is broken.
     """
     from bench.doctor.examine import examine
+    from bench.doctor.findings import Finding
     from bench.files import cache_folder
 
     records, folder = results_folder(results), cache
     with contextlib.suppress(ImportError):  # examine says which package is missing
         folder = cache_folder(cache)
+    broken = context.obj or _refused(context)
+    config = {} if context.obj else read_config()
     settings = [
         {"name": "results", "value": str(records), "source": _source(context, "results")},
         {"name": "cache", "value": str(folder or "not known"), "source": _source(context, "cache")},
-        *_configured(),
+        *_configured(config),
     ]
     given = _source(context, "data_root")
     bare_or_named = {text.partition("=")[0] if "=" in text else "" for text in data_root}
     roots = {
-        name: (path, given if name in bare_or_named else "bench.toml") for name, path in data_roots(data_root).items()
+        name: (path, given if name in bare_or_named else "bench.toml")
+        for name, path in data_roots(data_root, config).items()
     }
     settings += [
         {"name": f"data root of {name or 'all others'}", "value": str(path), "source": source}
         for name, (path, source) in roots.items()
     ]
-    found = examine(folder, records, roots, settings)
+    problems = [Finding(broken.format_message(), "Correct bench.toml, or what names it.")] if broken else []
+    found = examine(folder, records, roots, settings, problems)
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
     else:
@@ -77,9 +82,20 @@ def _source(context: click.Context, name: str) -> str:
     return _SOURCES.get(source, "default") if source else "default"
 
 
-def _configured() -> Iterator[dict[str, str]]:
+def _refused(context: click.Context) -> click.UsageError | None:
+    """What `bench run` has against a value in bench.toml or the environment; None where it takes them all."""
+    root = context.find_root()
+    assert isinstance(root.command, click.Group)
+    try:
+        root.command.commands["run"].make_context("run", [], parent=root)
+    except click.UsageError as error:
+        return error
+    return None
+
+
+def _configured(config: dict[str, Any]) -> Iterator[dict[str, str]]:
     """The entries of bench.toml that are for single commands."""
-    for command, table in read_config().items():
+    for command, table in config.items():
         if isinstance(table, dict) and command != "data_roots":
             for key, value in table.items():
                 yield {"name": f"{command} --{key}", "value": str(value), "source": "bench.toml"}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.settings import cache_option, data_root_option, data_roots, entries_option, network_options
+from bench.cli.completion import ids, splits
+from bench.cli.settings import NAMED_BY, cache_option, data_root_option, data_roots, entries_option, network_options
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -28,10 +29,15 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("dataset", metavar="[DATASET]", required=False)
+@click.argument("dataset", metavar="[DATASET]", required=False, shell_complete=ids("datasets"))
 @click.option("--verify", type=click.Path(path_type=Path), metavar="ZIP", help="Check an archive, and write nothing.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="ZIP", help="The archive to write.")
-@click.option("--model", metavar="ID|CARD|FILE", help="Whose predictions: a card's id, a card, or a checkpoint file.")
+@click.option(
+    "--model",
+    metavar="ID|CARD|FILE",
+    shell_complete=ids("models"),
+    help="Whose predictions: a card's id, a card, or a checkpoint file.",
+)
 @click.option(
     "--from",
     "source",
@@ -40,8 +46,14 @@ Examples:
     help="Predictions that are there already: <folder>/<name>.png as --save-predictions or any program writes them. A "
     "match.json beside them is taken along.",
 )
-@click.option("--dataset", "named", metavar="ID|CARD", help="The data set, for --verify. [default: as method.txt says]")
-@click.option("--split", default="test", show_default=True, help="The split that is predicted.")
+@click.option(
+    "--dataset",
+    "named",
+    metavar="ID|CARD",
+    shell_complete=ids("datasets"),
+    help="The data set, for --verify. [default: as method.txt says]",
+)
+@click.option("--split", default="test", show_default=True, shell_complete=splits, help="The split that is predicted.")
 @data_root_option
 @click.option(
     "--protocol",
@@ -64,7 +76,7 @@ Examples:
     help="The benchmark's track, for method.txt. A saliency map, supervised pre-training and other data than "
     "ImageNet-S's are allowed in the free one only. [default: free where a saliency map has a part, else not stated]",
 )
-@click.option("--name", metavar="ID", help="With --from: the method's id. [default: the folder's name]")
+@click.option("--name", metavar="ID", help=f"With --from: the method's id. [default: {NAMED_BY}]")
 @click.option("--supervision", metavar="TEXT", help="With --from: the labels that the method has seen.")
 @network_options
 @entries_option("preset", "protocols")

@@ -114,7 +114,7 @@ def _plain(value: object) -> str:
 def _published() -> Table:
     from bench.published import figures
 
-    return ("dataset", "split", "protocol", "metric", "value", "comparable", "card", "model"), [
+    return ("dataset", "split", "protocol", "metric", "value", "comparable", "card", "backbone", "model"), [
         (
             f.dataset,
             f.split,
@@ -123,6 +123,7 @@ def _published() -> Table:
             f"{f.value:g}",
             "yes" if f.comparable else "no",
             " ".join(f.card) or "-",
+            f.backbone,
             f.model,
         )
         for f in figures()

@@ -69,7 +69,7 @@ Examples:
 )
 @click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
-@click.option("--name", metavar="ID", help="The id in the record of a checkpoint file. [default: by the file's name]")
+@click.option("--name", metavar="ID", help="The id in the record of a checkpoint file. [default: its name and hash]")
 @click.option("--supervision", metavar="TEXT", help="The labels that a checkpoint file's weights have seen.")
 @network_options
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
@@ -97,10 +97,15 @@ Examples:
     "--save-examples",
     type=click.IntRange(1, 100),
     metavar="N",
-    help="Picture the N best and worst images and N of each cluster, in a folder beside the record.",
+    help="Picture the N best and worst images and N of each cluster, on a page in a folder beside the record.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the record as JSON; of several runs an array, as those of the built-in data set are without --model.",
+)
 def run(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
@@ -316,8 +321,7 @@ def print_record(stored: Stored) -> None:
         _print_clusters(record)
     click.echo(f"  record: {path}")
     if entry := record.get("examples"):
-        page = "" if record["dataset"].get("labelled", True) else "/index.html"
-        click.echo(f"  examples: {Path(path).parent / entry['folder']}{page}")
+        click.echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
 
 
 def _print_absent(stored: Stored) -> None:

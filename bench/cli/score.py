@@ -9,6 +9,7 @@ import click
 
 from bench.cli.completion import splits
 from bench.cli.settings import (
+    NAMED_BY,
     cache_option,
     data_root_option,
     data_roots,
@@ -37,9 +38,9 @@ Examples:
     default="none",
     show_default=True,
     help="none: the PNGs hold class ids; iou, pixels, images: cluster ids, matched to classes so as to maximise the "
-    "summed IoU, the matched pixels, or the images that hold both (ImageNet-S; 0 stays background).",
+    "summed IoU, the matched pixels, or the images that hold both (ImageNet-S; 0 must be background, and stays it).",
 )
-@click.option("--name", metavar="ID", help="The model's id in the record. [default: the folder's name]")
+@click.option("--name", metavar="ID", help=f"The model's id in the record. [default: {NAMED_BY}]")
 @click.option("--supervision", metavar="TEXT", help="The labels that the model has seen.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
 @results_option

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bench.cells import one_line, printable
-from bench.cli.completion import ids
+from bench.cli.completion import ids, preset_entries, recipe_entries
 
 if TYPE_CHECKING:
     from bench.record import Stored
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+NAMED_BY = "as predictions.json has it, else the folder's name and a hash of its PNGs"
+"""The id of a folder of predictions. Without the hash, another model's folder of the same name would take its record's
+place."""
 
 
 def results_option(command: Command) -> Command:
@@ -131,9 +135,13 @@ def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
     }
 
 
-def data_roots(given: tuple[str, ...]) -> dict[str, Path]:
-    """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''."""
-    roots = {str(key): Path(str(value)) for key, value in read_config().get("data_roots", {}).items()}
+def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) -> dict[str, Path]:
+    """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''.
+
+    `config` is what bench.toml says; it is read where none is given.
+    """
+    config = read_config() if config is None else config
+    roots = {str(key): Path(str(value)) for key, value in config.get("data_roots", {}).items()}
     for text in given:
         name, separator, path = text.partition("=")
         if separator:
@@ -163,6 +171,7 @@ def entries_option(of: str, listing: str) -> Callable[[Command], Command]:
         multiple=True,
         metavar="KEY=VALUE",
         callback=parse_entries,
+        shell_complete=recipe_entries if of == "recipe" else preset_entries,
         help=f"Any entry of the {of} (see `bench list {listing}`). Repeatable.",
     )
 

@@ -32,12 +32,16 @@ FEW_VALUES = 32
 RAW_SHADES = frozenset({0, 64, 128, 192, 255})
 """Values that colours are mixed of: where red alone has only these, it is as likely a colour as an id."""
 MOST_IDS = 4096
+WITH_ALPHA = {"grey as RGB": "grey as RGBA", "colours": "colours and alpha"}
 EXPLAINED = {
     "16-bit": "16-bit values: the ids of objects or a depth map as a rule; save class ids in 8 bits",
     "float": "floating-point values: save class ids in 8 bits",
     "alpha": "an alpha channel beside grey: save the grey channel alone, in 8 bits",
     "grey as RGB": "grey saved as RGB: save one channel of it alone, in 8 bits",
+    "grey as RGBA": "grey saved as RGB with an alpha channel: save one channel of grey alone, in 8 bits",
     "colours": "colour-coded: which colour is which class is not in the file; save class ids in 8 bits",
+    "colours and alpha": "colour-coded, with an alpha channel: which colour is which class is not in the file; save "
+    "class ids in 8 bits, one channel",
     "lossy": "JPEG, which changes values: save class ids as PNG",
     "damaged": "damaged or no picture",
     "size": "another size than the image",
@@ -59,6 +63,8 @@ class Seen:
     ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     palette: bytes = b""
+    alpha: bool = False
+    """Whether a mask of RGB has an alpha channel beside it, which is not read."""
 
 
 @dataclass
@@ -129,7 +135,7 @@ def _look(folder: Path, pair: Pair) -> Seen:
         wide = values.astype(np.int64)
         ids = wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
         found, counts = np.unique(ids, return_counts=True)
-        return Seen(pair, size, kind, own, found, counts)
+        return Seen(pair, size, kind, own, found, counts, alpha=values.shape[2] > 3)
     counts = np.bincount(values.reshape(-1).astype(np.uint8), minlength=256)
     return Seen(pair, size, kind, own, np.flatnonzero(counts), counts[counts > 0], palette)
 
@@ -171,6 +177,8 @@ class _Colours:
     values: Counter[int] = field(default_factory=Counter)
     masks: Counter[int] = field(default_factory=Counter)
     files: list[Pair] = field(default_factory=list)
+    alpha: list[bool] = field(default_factory=list)
+    """Of each file, whether it has an alpha channel."""
 
     @property
     def kind(self) -> str:
@@ -193,6 +201,7 @@ def _add(found: Survey, colours: _Colours, seen: Seen) -> None:
         _refuse(found, seen.kind, seen.pair, seen.pair.label or "")
     elif seen.kind == "rgb":
         colours.files.append(seen.pair)
+        colours.alpha.append(seen.alpha)
         _count(colours.values, colours.masks, seen)
     elif seen.kind == "index":
         found.usable += 1
@@ -218,8 +227,9 @@ def _settle(found: Survey, colours: _Colours) -> None:
         found.encoding = "rgb"
         found.usable, found.pixels, found.masks, found.palette = len(colours.files), colours.values, colours.masks, b""
         return
-    for pair in colours.files:
-        _refuse(found, "colours" if kind == "rgb" else kind, pair, pair.label or "")
+    why = "colours" if kind == "rgb" else kind
+    for pair, alpha in zip(colours.files, colours.alpha, strict=True):
+        _refuse(found, WITH_ALPHA[why] if alpha else why, pair, pair.label or "")
     found.encoding = "index" if found.usable else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,21 @@ _OTHERS = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "https_proxy", "http_proxy
 Roots = Mapping[str, tuple[Path, str]]
 
 
-def examine(cache: Path | None, results: Path, roots: Roots, settings: list[dict[str, str]]) -> dict[str, Any]:
-    """What this machine has. `settings` are those in force, as the command line found them.
+def examine(
+    cache: Path | None,
+    results: Path,
+    roots: Roots,
+    settings: list[dict[str, str]],
+    known_problems: Sequence[Finding] = (),
+) -> dict[str, Any]:
+    """What this machine has. `settings` are those in force, as the command line found them, and so `known_problems`.
 
     `cache` is None where nobody can say where it is, for want of a package.
 
     `ok` says whether `bench run` without options would work; what is in its way is in `problems`, what else is odd in
     `notes`.
     """
-    problems: list[Finding] = []
+    problems: list[Finding] = [*known_problems]
     notes: list[Finding] = []
     known = _needs(problems)
     probed = probe(list(dict.fromkeys(p.module for p in known.packages if p.extra is None))) if known else Probed()
@@ -105,7 +111,7 @@ def _inventory(cache: Path | None, roots: Roots, problems: list[Finding], notes:
         from bench.doctor import inventory
 
         found = {"models": inventory.models(cache), "datasets": inventory.datasets(cache, roots)}
-        problems += inventory.problems(found["models"])
+        problems += inventory.problems(found["models"], found["datasets"])
         notes += inventory.notes(found["datasets"], roots)
     except BenchError as error:
         problems.append(Finding(error.problem, error.remedy))

@@ -14,6 +14,8 @@ from bench.errors import BenchError
 from bench.samples import find_layout
 from bench.sources import RandomWeights
 
+BUILT_IN = "shapes"
+"""The data set of `bench run` without options."""
 Roots = Mapping[str, tuple[Path, str]]
 """Data set → its data root and who says so; under the key '' the root of all others."""
 
@@ -62,10 +64,11 @@ def _holds(card: DatasetCard, split: str, root: Path) -> bool:
     return True
 
 
-def problems(models: list[dict[str, Any]]) -> list[Finding]:
-    """What keeps `bench run` without options from its models."""
-    wanted = catalogue.dataset("shapes").default_models
-    return [
+def problems(models: list[dict[str, Any]], datasets: list[dict[str, Any]]) -> list[Finding]:
+    """What keeps `bench run` without options from its models and its data set."""
+    wanted = catalogue.dataset(BUILT_IN).default_models
+    rootless = [entry for entry in datasets if entry["id"] == BUILT_IN and not entry["there"]]
+    return [_wrong_root(entry) for entry in rootless] + [
         Finding(
             f"the weights of {model['id']}, which `bench run` measures, are missing: {model['how']}",
             "pip install --force-reinstall --no-deps maskcontrast-bench",
@@ -76,9 +79,16 @@ def problems(models: list[dict[str, Any]]) -> list[Finding]:
 
 
 def notes(datasets: list[dict[str, Any]], roots: Roots) -> list[Finding]:
-    """Data roots that somebody named for a data set and that do not hold it."""
+    """Data roots that somebody named for another data set than the built-in one and that do not hold it."""
     return [
-        Finding(f"{entry['root']} ({entry['source']}) holds no split of {entry['id']}", "Correct the path.")
+        _wrong_root(entry)
         for entry in datasets
-        if entry["id"] in roots and not entry["there"]
+        if entry["id"] in roots and entry["id"] != BUILT_IN and not entry["there"]
     ]
+
+
+def _wrong_root(entry: dict[str, Any]) -> Finding:
+    root, source, name = entry["root"], entry["source"], entry["id"]
+    if not Path(root).expanduser().is_dir():
+        return Finding(f"there is no folder {root} ({source}), the data root of {name}", "Correct the path.")
+    return Finding(f"{root} ({source}) holds no split of {name}", "Correct the path; of one data set it is ID=PATH.")

@@ -28,17 +28,18 @@ SHARE = 5
 def hold_out(samples: Samples) -> tuple[Samples, Samples]:
     """The samples to train on, and the last fifth, which training then never sees.
 
-    Raises WrongName where the split has no labels, BadInput where a fifth is too small to be clustered.
+    Raises WrongName where that fifth has no labels, BadInput where it is too small to be clustered.
     """
     preset = samples.card.protocols.clustering
-    if preset is None or samples.entries[0].label is None:
+    kept = len(samples) - len(samples) // SHARE
+    held_out = replace(samples, entries=samples.entries[kept:], keys=samples.keys[kept:], cut=True)
+    if preset is None or not (held_out or samples).labelled:
         raise WrongName(
-            f"{samples.card.id} {samples.split} has no labels or no preset for clustering: nothing to evaluate on",
+            f"{samples.card.id} {samples.split} has no labels in its last fifth, or no preset for clustering: nothing "
+            "to evaluate on",
             "Leave --eval-every out.",
         )
-    kept = len(samples) - len(samples) // SHARE
-    require_enough(len(samples) - kept, preset.clusters)
-    held_out = replace(samples, entries=samples.entries[kept:], keys=samples.keys[kept:], cut=True)
+    require_enough(len(held_out), preset.clusters)
     return samples.first(kept), held_out
 
 

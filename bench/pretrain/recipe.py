@@ -114,6 +114,12 @@ class Recipe(Card):
         return self.model_dump(mode="json", exclude={"schema_", "id", "title", "description"})
 
 
+def settable() -> list[str]:
+    """The entries that `--set` takes."""
+    fields = [name for name in Recipe.model_fields if name not in (*Card.model_fields, "architecture")]
+    return fields + [f"architecture.{name}" for name in Architecture.model_fields]
+
+
 def override(recipe: Recipe, entries: Mapping[str, Any]) -> Recipe:
     """`recipe` with `--set KEY=VALUE` entries applied; text is read as JSON where it is JSON.
 
@@ -123,9 +129,7 @@ def override(recipe: Recipe, entries: Mapping[str, Any]) -> Recipe:
     values: dict[str, Any] = recipe.model_dump(by_alias=True)
     for key, value in entries.items():
         table, name = (values["architecture"], key.partition(".")[2]) if "." in key else (values, key)
-        settable = recipe.entries()
-        known = [k for k in settable if k != "architecture"] + [f"architecture.{k}" for k in settable["architecture"]]
-        if key not in known:
+        if key not in (known := settable()):
             raise unknown_name("recipe entry", key, known, "bench list recipes")
         table[name] = read_value(value)
     try:

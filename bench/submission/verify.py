@@ -103,6 +103,9 @@ def _verify(opened: zipfile.ZipFile, archive: Path, dataset: str | None, setting
     card = catalogue.dataset(_dataset_of(dataset, about))
     require_server(card)
     found.dataset = card.id
+    said = about.get(DATASET, card.id)
+    if _plain(said) != _plain(card.id):
+        found.add(f"{METHOD} says that the data set is '{said}', not {card.id}")
     match = _match(members.pop(MATCH, None), len(card.classes), found)
     names = _images(card, found.split, settings)
     predictions = _predictions(members, card, names, found)
@@ -200,6 +203,11 @@ def _dataset_of(given: str | None, about: dict[str, str]) -> str:
     if name is None:
         raise WrongName(f"nothing names the data set: no '{DATASET}' in {METHOD}", "Give it with --dataset.")
     return name
+
+
+def _plain(name: str) -> str:
+    """A name as another program may spell it: ImageNet-S 50."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _images(card: DatasetCard, split: str, settings: Settings) -> dict[str, Path | None]:
