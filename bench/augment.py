@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bench.decode import Image8, Label
 from bench.preprocess import label_to_input, to_input
 from bench.presets import LinearPreset
-from bench.samples import Image8, Label
 
 
 @dataclass(frozen=True)

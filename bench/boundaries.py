@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.samples import Image8, Label
+from bench.decode import Image8, Label
 
 SHARE = 0.03
 """Width of a band as a share of the image's diagonal."""

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bench import crf
 from bench.columns import Item
+from bench.decode import read_image
 from bench.engine import Engine, arithmetic, call, stream
 from bench.linear import Features, feature_map, upsample
 from bench.observations import manifest_of
@@ -30,7 +31,7 @@ from bench.observe import Loaded, load_sample, require_finite, run_pass, to_devi
 from bench.packed import Ragged
 from bench.preprocess import label_to_input, resize_nearest
 from bench.presets import ImagePreset
-from bench.samples import Samples, read_image
+from bench.samples import Samples
 from bench.shards import ShardStore
 from bench.tables import Painted, contingency
 

@@ -23,13 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.augment import augment, draw, order
+from bench.decode import Label, check_sizes, read_image, read_label
 from bench.engine import Engine, arithmetic, call, halving
 from bench.errors import BadInput
 from bench.files import load_npz, save_npz
 from bench.parallel import batched, prefetch
 from bench.preprocess import normalise
 from bench.presets import LinearPreset
-from bench.samples import Label, Samples, check_sizes, read_image, read_label
+from bench.samples import Samples
 
 TRAINER_VERSION = 1
 """Raised whenever training would give other weights: old ones are then not gone on from."""

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from bench.boundaries import count_bands
 from bench.columns import Columns, Item
+from bench.decode import Image8, Label, check_sizes, read_image, read_label
 from bench.engine import Engine, arithmetic, call, stream
 from bench.errors import BadInput, Warn
 from bench.observations import NO_BANDS, Observation, Observations, stacked
 from bench.preprocess import label_to_input, normalise, resize_nearest, to_input
 from bench.presets import INPUT_ENTRIES, ImagePreset, Preset, SaliencyPreset
-from bench.samples import Image8, Label, Sample, Samples, check_sizes, read_image, read_label
+from bench.samples import Sample, Samples
 from bench.shards import FLUSH_SECONDS, ShardStore
 
 NEAR = 1e-4

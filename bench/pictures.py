@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cards import DatasetCard
+from bench.decode import Image8, Label, check_sizes, read_image, read_label
 from bench.files import write_with
 from bench.palette import palette_of, voc_palette
 from bench.preprocess import resize_nearest
-from bench.samples import Image8, Label, Samples, check_sizes, read_image, read_label
+from bench.samples import Samples
 from bench.video.sequences import VOID, read_frame, videos_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.decode import Image8, Label
 from bench.presets import ImagePreset, Preset
-from bench.samples import Image8, Label
 
 _TORCH_MODE = {"cubic": "bicubic", "linear": "bilinear", "area": "area"}
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}

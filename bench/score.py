@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from bench import catalogue, record
 from bench.cards import ID_PATTERN, DatasetCard, Id
+from bench.decode import Label, read_ids, read_label, require_classes
 from bench.describe import Measured, complete, describe
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable
@@ -30,7 +31,7 @@ from bench.predictions import read_about, seed_folders
 from bench.presets import fingerprint
 from bench.protocols import Scored, imagenet_s
 from bench.record import Record, Stored
-from bench.samples import Label, Sample, Samples, read_ids, read_label, require_classes, require_label_files
+from bench.samples import Sample, Samples, require_label_files
 from bench.subjects import UNKNOWN, find_samples
 from bench.tables import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
 from bench.video.score import measure_masks

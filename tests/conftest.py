@@ -10,9 +10,9 @@ import pytest
 
 from bench.catalogue import dataset
 from bench.cli import main
+from bench.decode import read_label
 from bench.observations import Observation, stack
 from bench.preprocess import resize_nearest
-from bench.samples import read_label
 from tests.terminal import Done
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 import bench
 from bench import catalogue, dense, kmeans
 from bench.classify import _arg_max, decode_map
+from bench.decode import read_label
 from bench.engine import Engine
 from bench.errors import BadInput
 from bench.linear import upsample
@@ -15,7 +16,7 @@ from bench.measure_pixels import _classify
 from bench.plan import Settings, make_plan
 from bench.preprocess import resize_nearest
 from bench.presets import DensePreset
-from bench.samples import open_split, read_label
+from bench.samples import open_split
 from bench.score import score_folder
 from tests.networks import Colours
 

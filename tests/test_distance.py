@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 import bench
 from bench import catalogue, distance
 from bench.classify import decode_map
+from bench.decode import read_ids, read_image, read_label
 from bench.engine import Engine
 from bench.errors import BadInput, WrongName
 from bench.plan import Settings
 from bench.presets import DistancePreset
-from bench.samples import open_split, read_ids, read_image, read_label
+from bench.samples import open_split
 from bench.score import score_folder
 from tests.imagenet import IGNORE, encode, put
 from tests.networks import Colours

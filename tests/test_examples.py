@@ -15,6 +15,7 @@ import bench
 from bench import catalogue, examples, sheet
 from bench.cli import main
 from bench.clusters import Clusters, of_pixels, of_prototypes
+from bench.decode import read_label
 from bench.errors import BadInput, WrongName
 from bench.examples import choose
 from bench.files import atomic_folder
@@ -25,7 +26,7 @@ from bench.pictures import colours_of, fitted_in
 from bench.preprocess import resize_nearest
 from bench.record import read_all
 from bench.rows import ConfusionRows, SeedRows
-from bench.samples import open_split, read_label
+from bench.samples import open_split
 from bench.sheet import contact_sheet
 from bench.video.sequences import open_videos
 from tests.video import write_list, write_sequence

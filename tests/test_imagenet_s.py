@@ -17,12 +17,13 @@ from scipy.optimize import linear_sum_assignment
 import bench
 from bench import catalogue
 from bench.boundaries import band_width, count_bands, is_boundary
+from bench.decode import read_ids, read_label
 from bench.errors import BadInput, WrongName
 from bench.matching import UNMATCHED, match_images, unique_optima
 from bench.plan import Settings
 from bench.presets import override
 from bench.protocols import imagenet_s
-from bench.samples import open_split, read_ids, read_label
+from bench.samples import open_split
 from bench.score import score_folder
 from bench.tables import Painted, contingency, matched_by_images
 from tests.conftest import GOLDEN

@@ -10,12 +10,13 @@ from pydantic import ValidationError
 
 from bench import catalogue
 from bench.cards import Labels
+from bench.decode import read_ids, read_label
 from bench.errors import BadInput
 from bench.observations import Observation
 from bench.observe import Loaded, _count
 from bench.predictions import encode_rgb
 from bench.presets import ClusteringPreset
-from bench.samples import Sample, read_ids, read_label
+from bench.samples import Sample
 from bench.tables import contingency
 
 VOC = catalogue.dataset("pascal-voc")

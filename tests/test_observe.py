@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import catalogue
+from bench.decode import read_image
 from bench.engine import Engine
 from bench.errors import BadInput
 from bench.network import fold_batch_norm
@@ -17,7 +18,7 @@ from bench.observations import MASK, observation_store
 from bench.observe import observation_recipe, observe, summarise
 from bench.preprocess import normalise, resize_image
 from bench.presets import ClusteringPreset
-from bench.samples import open_split, read_image
+from bench.samples import open_split
 from bench.shards import ShardStore
 from bench.weights import build, read_checkpoint, recognise
 from tests.checkpoints import write_checkpoint

@@ -13,12 +13,13 @@ from PIL import Image
 
 from bench import catalogue
 from bench.cli import main
+from bench.decode import read_image
 from bench.errors import BadInput
 from bench.priors import boundary, open_priors, propose, read_mask
 from bench.priors.evaluate import agreement
 from bench.priors.masks import clean_up, from_saliency, write_mask
 from bench.priors.methods import Precomputed
-from bench.samples import open_split, read_image
+from bench.samples import open_split
 from bench.shapes import draw, write_split
 from tests.conftest import ROOT
 

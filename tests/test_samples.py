@@ -8,8 +8,9 @@ from PIL import Image
 
 from bench import catalogue
 from bench.cli import main
+from bench.decode import check_sizes, read_image, read_label
 from bench.errors import BadInput, WrongName
-from bench.samples import check_sizes, open_split, read_image, read_label
+from bench.samples import open_split
 
 CARD = catalogue.dataset("pascal-voc")
 

@@ -10,10 +10,11 @@ from PIL import Image
 import bench
 from bench import catalogue, classify, record
 from bench.cli import main
+from bench.decode import read_label
 from bench.errors import BadInput, WrongName
 from bench.plan import Settings
 from bench.rows import ConfusionRows
-from bench.samples import open_split, read_label
+from bench.samples import open_split
 from bench.score import score_folder
 
 CARD = catalogue.dataset("pascal-voc")

@@ -17,9 +17,10 @@ from PIL import Image
 import bench
 from bench import catalogue
 from bench.cli import main
+from bench.decode import read_ids
 from bench.errors import BadInput, WrongName
 from bench.plan import Settings
-from bench.samples import open_split, read_ids
+from bench.samples import open_split
 from bench.submission import export, form, verify
 from bench.submission.export import export_folder, export_run
 from tests.imagenet import encode, put

@@ -13,12 +13,12 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 import bench
 from bench.check import against_published, against_records
 from bench.cli import main
+from bench.decode import read_image
 from bench.errors import BadInput
 from bench.plan import Settings
 from bench.published import figures
 from bench.record import Stored, check_rows, read_all
 from bench.report import FORMATS
-from bench.samples import read_image
 from bench.score import score_folder
 from bench.unlabelled import ClusterRows, SeedClusters, agreement
 

@@ -352,7 +352,7 @@ def _show_samples(samples: Samples, of: int) -> None:
 
 
 def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
-    from bench.samples import check_sizes, read_image, read_label
+    from bench.decode import check_sizes, read_image, read_label
 
     card = samples.card
     names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 from torchvision.transforms import functional as colours
 
+from bench.decode import Image8
 from bench.pretrain.recipe import Recipe
 from bench.priors.masks import Mask
-from bench.samples import Image8
 
 Random = np.random.Generator
 Pixels = npt.NDArray[np.float32]

@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bench.decode import Image8
 from bench.errors import BadEnvironment
 from bench.priors.masks import Saliency
-from bench.samples import Image8
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

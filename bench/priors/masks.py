@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from cv2.typing import MatLike
 
+from bench.decode import Image8, read_grey
 from bench.errors import BadInput
 from bench.files import atomic_write
-from bench.samples import Image8, read_grey
 
 Mask = npt.NDArray[np.bool_]
 Saliency = npt.NDArray[np.float32]

@@ -18,6 +18,7 @@ import numpy as np
 from bench import catalogue
 from bench._version import __version__
 from bench.cards import DatasetCard
+from bench.decode import read_ids, read_size
 from bench.errors import BadInput, WrongName
 from bench.files import atomic_write, cache_folder, require_writable
 from bench.measure import measure
@@ -27,7 +28,7 @@ from bench.predictions import Map, encode_rgb, paint_clusters, seed_folders
 from bench.presets import ClusteringPreset, DistancePreset, SaliencyPreset
 from bench.protocols import Scored
 from bench.run import engine_for
-from bench.samples import Sample, Samples, read_ids, read_size
+from bench.samples import Sample, Samples
 from bench.score import model_entry, require_predictions
 from bench.subjects import UNKNOWN, find_samples
 from bench.submission.form import DATASET, MATCH, METHOD, match_text, method_text, read_match_file, require_server

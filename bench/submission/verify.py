@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from bench import catalogue
 from bench.cards import DatasetCard
+from bench.decode import DAMAGED_IMAGE, read_size
 from bench.download.archives import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
 from bench.errors import BadInput, WrongName
 from bench.files import cache_folder
 from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
-from bench.samples import DAMAGED_IMAGE, read_size
 from bench.subjects import find_samples
 from bench.submission.form import DATASET, MATCH, METHOD, read_match, read_method, require_server
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.columns import Item
+from bench.decode import Image8, read_ids
 from bench.describe import Measured
 from bench.errors import BadInput
 from bench.observations import manifest_of
@@ -19,7 +20,7 @@ from bench.observe import short_digest
 from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
 from bench.protocols.davis import Tracked
-from bench.samples import Image8, Samples, read_ids
+from bench.samples import Samples
 from bench.video.measures import Values, score_ids
 from bench.video.sequences import Video, count_objects, read_frame, videos_of
 from bench.video.track import frame_rows

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bench.cards import DatasetCard
+from bench.decode import Image8, read_ids, read_image
 from bench.errors import BadInput
-from bench.samples import Image8, Sample, Samples, file_key, find_layout, read_ids, read_image
+from bench.samples import Sample, Samples, file_key, find_layout
 
 VOID = 255
 """The annotation value of pixels that belong to no object for certain, where objects have ids."""

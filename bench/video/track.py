@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from bench.columns import Item
+from bench.decode import Image8
 from bench.engine import Engine, arithmetic, call, halving
 from bench.linear import Features, feature_map
 from bench.observations import manifest_of
@@ -27,7 +28,7 @@ from bench.observe import require_finite, run_pass, short_digest
 from bench.parallel import Progress, prefetch
 from bench.preprocess import normalise, resize_image
 from bench.presets import DavisPreset
-from bench.samples import Image8, Samples
+from bench.samples import Samples
 from bench.shards import ShardStore
 from bench.video.measures import Values, score_ids
 from bench.video.propagate import Propagation, paint, shares

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench import catalogue
+from bench.decode import read_image, read_label
 from bench.priors import boundary
 from bench.priors.evaluate import agreement, centred_ellipse
 from bench.priors.masks import from_saliency
-from bench.samples import Samples, open_split, read_image, read_label
+from bench.samples import Samples, open_split
 from bench.shapes import write_split
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench import catalogue
+from bench.decode import read_image
 from bench.engine import Engine
 from bench.files import cache_folder
 from bench.kmeans import cluster
@@ -29,7 +30,6 @@ from bench.preprocess import resize_image
 from bench.protocols import clustering
 from bench.record import seed_metrics
 from bench.rows import ConfusionRows
-from bench.samples import read_image
 from bench.shards import ShardStore
 from bench.subjects import find_model, find_samples
 

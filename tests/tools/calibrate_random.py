@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from bench import catalogue
+from bench.decode import read_image
 from bench.files import cache_folder
 from bench.preprocess import normalise, resize_image
-from bench.samples import read_image
 from bench.subjects import find_samples
 from bench.weights import build, draw_random
 
