@@ -374,7 +374,7 @@ def test_check_names_the_sequences_that_moved(tree, command, tmp_path):
     made = run(Colours(), tree, tmp_path, name="colours", results=tmp_path / "r")
     shutil.copytree(tmp_path / "r", tmp_path / "old")
     (path,) = (tmp_path / "r").rglob("*.json")
-    rows = FrameRows.read(path.with_name("davis.rows.npz"))
+    rows = FrameRows.read(record.rows_path(record.Stored(path, made)))
     own = np.array([rows.ids[frame].startswith("duck/") for frame in rows.frame])
     worse = replace(rows, similarity=np.where(own, 0.5 * rows.similarity, rows.similarity))
     record.write(made | Tracked(worse).figures(), worse, tmp_path / "r")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -168,8 +168,17 @@ def parse_entries(context: click.Context, parameter: click.Parameter, values: tu
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise click.BadParameter(f"'{text}' is not KEY=VALUE")
+        if key.strip() in entries:
+            raise click.BadParameter(f"'{key.strip()}' is given twice")
         entries[key.strip()] = value.strip()
     return entries
+
+
+def require_said_once(flags: Iterable[str], entries: Mapping[str, str]) -> None:
+    """Raises UsageError for an entry that stands in `--set` and has a flag as well, whatever the two say."""
+    for entry in flags:
+        if entry in entries:
+            raise click.UsageError(f"--set {entry}=… and the flag for it are one entry: give one of the two")
 
 
 def entries_option(of: str, listing: str) -> Callable[[Command], Command]:
