@@ -214,6 +214,20 @@ def test_the_given_table_stands_on_its_paper_s_page(site):
         assert (*row[:6], row[7].split(line["reason"] or "\0")[0].strip()) == (*expected, measured, line["status"])
 
 
+def test_names_in_folded_rows_are_those_of_the_columns(site):
+    found = set()
+    for path in site.rglob("*.html"):
+        for table in parse(path.read_text(encoding="utf-8")).all("table", class_="folds"):
+            names = [header.text for header in table.one("thead").all("th")]
+            for row in (row for body in table.all("tbody") for row in body.all("tr")):
+                # a data set's name spans its rows, so only their ends are in line
+                columns = [cell for cell in row.walk() if cell.tag in ("td", "th")]
+                for cell, name in zip(columns[::-1], names[::-1], strict=False):
+                    assert cell.attributes.get("data-name", name) == name, path
+                    found.add(cell.attributes.get("data-name"))
+    assert {"95 % interval", "Labels seen", "Reproduced", "Best measured", "Source", "J mean"} <= found
+
+
 def test_each_paper_has_a_page_with_all_its_figures(site):
     for number in {figure.arxiv for figure in figures()}:
         rows = cells(page(site, f"papers/{number}.html").all("table")[-1])

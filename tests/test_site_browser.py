@@ -103,6 +103,14 @@ def test_the_keyboard_sorts_too(browser):
     assert sorts(browser) == [("Model", "descending")]
     assert [name for name in column(browser, 2) if name.isascii()] == names[::-1]
     assert browser.focused == button
+    assert rank_again(browser) == sorted(rank_again(browser), key=lambda name: int(name.removeprefix("row-")))
+
+
+def rank_again(browser):
+    """The rows from top to bottom, sorted by rank."""
+    while sorts(browser) != [("Rank", "ascending")]:
+        header(browser, "Rank").click()
+    return [row.get_attribute("id") for row in browser.all("table.ranking tr[id]")]
 
 
 def test_rows_without_a_value_come_last_either_way(desktop):
