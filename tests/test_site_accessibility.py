@@ -9,6 +9,7 @@ from tests.conftest import DESKTOP, PHONE
 KINDS = {
     "home": "index.html",
     "benchmark": "benchmarks/pascal-voc--val.html",
+    "without labels": "benchmarks/plain--all.html",
     "model": "models/maskcontrast-sup.html",
     "models": "models.html",
     "paper": "papers/2102.06191.html",

@@ -69,6 +69,7 @@ def test_the_colours_are_switched_and_stay_so_on_the_next_page(browser):
 def test_hostile_names_are_text_and_nothing_else(browser):
     for page in (
         "models/hostile.html",
+        "benchmarks/plain--all.html",
         address(browser.site, "pictures/hostile--*.html"),
         *(path.relative_to(browser.site).as_posix() for path in browser.site.glob("benchmarks/hostile-data*.html")),
         "index.html",
