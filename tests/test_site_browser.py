@@ -306,7 +306,7 @@ def height(mark, name="y"):
 
 def test_the_running_best_follows_the_filter(browser):
     browser.open(VOC)
-    for name, best in (("MaskContrast (Saliency): 44.2 published", "circle"), ("level: 41.4 measured", "use")):
+    for name, best in (("MaskContrast (Saliency): 44.2 published", "circle"), ("level: 41.40 measured", "use")):
         mark = point_of(browser, name).find_element(By.CSS_SELECTOR, best)
         assert height(browser.all("[data-best] line")[-1], "y2") == pytest.approx(height(mark))
         tick(browser, "unsupervised")

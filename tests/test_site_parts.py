@@ -142,6 +142,8 @@ def test_measured_and_published_are_points_of_their_own(tmp_path):
     assert (published.kind, measured.kind, published.row, measured.row) == ("published", "measured", 0, 0)
     assert measured.beside == published.y > measured.y
     assert measured.high < measured.y < measured.low  # y counts downwards
+    # as the table prints them: one decimal where no more was published, two of what was measured
+    assert ": 44.2 published" in published.what and ": 44.30 measured" in measured.what
 
 
 def test_a_limited_run_beside_a_published_value_is_marked(tmp_path):
