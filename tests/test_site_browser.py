@@ -33,7 +33,7 @@ def test_from_the_first_page_to_a_benchmark_its_model_its_paper_its_pictures_and
     assert arrives(browser, PAPER)
     browser.driver.back()
     assert arrives(browser, "maskcontrast-sup")
-    browser.link("Pictures: images, labels and predictions").click()
+    browser.link("Pictures of this run").click()
     assert arrives(browser, "Pictures")
     pictures = browser.all("main img")
     assert len(pictures) > 12
