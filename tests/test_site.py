@@ -279,6 +279,15 @@ def test_a_run_on_video_shows_its_sequences(site):
     assert "Video object segmentation" in page(site, "index.html").one("main").text
 
 
+def test_the_key_of_a_chart_has_the_signs_that_occur(site, tmp_path):
+    part = build(tmp_path, [make_record(model="mine", dataset={"id": "mine", "limited": True, "images": 40})])
+    signs = ["published", "measured here, with its 95 % interval", "for context", "measured, for context"]
+    signs += ["running best of the comparable"]
+    shown = [page(part, "benchmarks/mine--val.html"), page(site, "benchmarks/pascal-voc--val.html")]
+    keys = [[sign.text for sign in tree.one("ul", class_="key").all("li")] for tree in shown]
+    assert keys == [["measured, for context"], signs]
+
+
 def test_a_chart_says_which_date_it_goes_by(site, tmp_path):
     own = build(tmp_path, [make_record(model="mine", dataset={"id": "mine"})])
     assert page(site, "benchmarks/pascal-voc--val.html").one("h2", id="over-time").text == "mIoU over publication date"
