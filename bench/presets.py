@@ -255,9 +255,7 @@ class LinearPreset(ImagePreset):
         """The training recipe and the seeds, where the classifier is released."""
         if self.classifier == "trained":
             return {}
-        return dict.fromkeys(
-            (*TRAINING_ENTRIES, "seeds"), "the checkpoint's own classifier is measured, none is trained"
-        )
+        return dict.fromkeys((*TRAINING_ENTRIES, "seeds"), "the checkpoint's own classifier is measured")
 
     @property
     def num_seeds(self) -> int:

@@ -1,4 +1,4 @@
-"""Settings: flag before environment before bench.toml, one entry said once."""
+"""Settings: flag before environment before bench.toml, one entry said once, none without effect."""
 
 from pathlib import Path
 
@@ -38,3 +38,21 @@ def test_every_command_looks_where_it_is_told_to(words, source, monkeypatch):
         monkeypatch.setenv("BENCH_DATA_ROOT", "told here")
     flag = ("--data-root", "told here") if source == "flag" else ()
     said(bench(words[0], *dataset, *words[1:], *flag), 3, "no data root at told here")
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (("--clusters", "5", "--set", "clusters=7"), "--set clusters=… and the flag for it are one entry"),
+        (("--solver", "faiss", "--set", "solver=minibatch"), "--set solver=… and the flag for it are one entry"),
+        (("--num-seeds", "1", "--set", "seeds=7"), "--set seeds=… and the flag for it are one entry"),
+        (("--set", "clusters=5", "--set", "clusters=7"), "'clusters' is given twice"),
+        (("--set", "batch=10"), "the entry 'batch' has no effect here: the solver is faiss"),
+        (("--protocol", "retrieval-21", "--num-seeds", "3"), "--num-seeds belongs to --protocol clustering or"),
+        (("--protocol", "retrieval-21", "--seed", "9"), "--seed belongs to --protocol clustering or"),
+        (("--device", "cuda:99"), "device 'cuda:99' cannot be used"),
+    ],
+)
+def test_what_contradicts_itself_or_has_no_effect_is_refused(words, says):
+    done = bench("run", "--model", "random-shapes", "--dry-run", *words)
+    said(done, 4 if "--device" in words else 2, says)

@@ -185,8 +185,10 @@ def _require_takers(flags: list[str], protocols: list[str]) -> None:
     for flag in flags:
         if not any(_takes(protocol, flag) for protocol in protocols):
             takers = " or ".join(name for name in PRESETS if _takes(name, flag))
-            flag = flag.replace("_", "-")
-            raise WrongName(f"--{flag} belongs to --protocol {takers}", "Name one that has it, or leave the flag out.")
+            written = flag.replace("_", "-")
+            raise WrongName(
+                f"--{written} belongs to --protocol {takers}", "Name one that has it, or leave the flag out."
+            )
 
 
 def _report_failures(failures: list[tuple[str, Exception]]) -> int:
