@@ -51,7 +51,10 @@ def test_every_command_looks_where_it_is_told_to(words, source, monkeypatch):
         (("--protocol", "retrieval-21", "--num-seeds", "3"), "--num-seeds belongs to --protocol clustering or"),
         (("--protocol", "retrieval-21", "--seed", "9"), "--seed belongs to --protocol clustering or"),
         (("--protocol", "overclustering-9"), "what was asked for as overclustering-9 is clustering"),
-        (("--protocol", "overclustering-30", "--clusters", "40"), "asked for as overclustering-30 is overclustering-40"),
+        (
+            ("--protocol", "overclustering-30", "--clusters", "40"),
+            "overclustering-30 is overclustering-40",
+        ),
         (("--device", "cuda:99"), "device 'cuda:99' cannot be used"),
     ],
 )

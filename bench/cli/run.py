@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cells import one_line
 from bench.cli.completion import ids, protocols, splits
 from bench.cli.settings import (
     cache_option,
     data_root_option,
     data_roots,
-    echo_table,
     entries_option,
     network_options,
     require_said_once,
@@ -25,7 +23,7 @@ from bench.cli.settings import (
 
 if TYPE_CHECKING:
     from bench.plan import Settings
-    from bench.record import Record, Stored
+    from bench.record import Record
 
 _EPILOG = """\b
 Examples:
@@ -265,6 +263,7 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     from dataclasses import replace
 
     from bench.cli.progress import progress_bar
+    from bench.cli.summary import print_record
     from bench.run import perform
 
     with progress_bar() as progress:
@@ -272,101 +271,6 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     if not quiet:
         print_record(stored)
     return stored.record
-
-
-_CLUSTERS = 30
-"""So many clusters' sizes are printed."""
-_NAMES = {
-    "mIoU": "mIoU",
-    "pixel_accuracy": "pixel accuracy",
-    "mean_class_accuracy": "mean class accuracy",
-    "nmi": "NMI",
-    "ari": "ARI",
-    "J_mean": "J mean",
-    "J_recall": "J recall",
-    "J_decay": "J decay",
-    "F_mean": "F mean",
-    "F_recall": "F recall",
-    "F_decay": "F decay",
-    "JF_mean": "J&F mean",
-    "mIoU_last_epoch": "mIoU, last epoch",
-    "mIoU_without_crf": "mIoU without CRF",
-    "seed_ari": "ARI between seeds",
-    "seed_nmi": "NMI between seeds",
-    "cluster_evenness": "cluster evenness",
-    "largest_cluster": "largest cluster",
-    "salient_share": "salient pixels",
-}
-
-
-def print_record(stored: Stored) -> None:
-    """A run's figures as a person reads them."""
-    from bench.files import display
-
-    record, path = stored.record, display(stored.path)
-    dataset, protocol = record["dataset"], record["protocol"]
-    click.echo(
-        f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
-        + (", modified recipe" if protocol["modified"] else "")
-    )
-    for metric, measured in record["metrics"].items():
-        line = f"  {_NAMES.get(metric, metric):<20}{measured['value']:6.2f}"
-        if "ci95" in measured:
-            line += "   95 % interval {:.2f} to {:.2f}".format(*measured["ci95"])
-        if measured["std"] is not None:
-            line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
-        click.echo(line)
-    _print_absent(stored)
-    for metric, answer in record["published"].items():
-        reason = answer.get("reason")
-        click.echo(
-            f"  published {_NAMES.get(metric, metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
-            + answer["status"]
-            + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
-        )
-    click.echo(f"  labels seen: {one_line(record['model']['supervision'])}")
-    if record["dataset"].get("labelled") is False:
-        _print_clusters(record)
-    click.echo(f"  record: {path}")
-    if entry := record.get("examples"):
-        click.echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
-
-
-def _print_absent(stored: Stored) -> None:
-    """Why even perfect predictions of few images stay below 100."""
-    from bench.record import classes_without_labels
-
-    missing, classes = classes_without_labels(stored)
-    if missing and stored.record["protocol"]["preset"].get("absent") == "zero":
-        what = "class occurs in no label and counts" if missing == 1 else "classes occur in no label and count"
-        click.echo(f"  {missing} of {classes} {what} as 0 (absent = zero)")
-
-
-def _print_clusters(record: Record) -> None:
-    """Without labels: how large the first seed's clusters are, and what the figures are not."""
-    first = record["clusters"][0]
-    order = sorted(range(len(first["images"])), key=lambda k: (-first["images"][k], -first["pixels"][k]))
-    pixels = sum(first["pixels"]) or 1
-    rows = [(f"    {k}", str(first["images"][k]), f"{100 * first['pixels'][k] / pixels:.1f} %") for k in order]
-    click.echo("  no labels: nothing here says how good the clusters are, or compares with a figure that needed labels")
-    click.echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
-    echo_table([("    CLUSTER", "IMAGES", "PIXELS"), *rows[:_CLUSTERS]])
-    if len(rows) > _CLUSTERS:
-        click.echo(f"    … and {len(rows) - _CLUSTERS} smaller ones")
-    if "examples" not in record:
-        click.echo("  --save-examples 6 makes a page of example images of each")
-
-
-def _size(dataset: dict[str, Any]) -> str:
-    """How much of a split a record stands on, in words."""
-    what = "sequences" if "sequences" in dataset else "images"
-    official = dataset.get(f"official_{what}")
-    size = f"{dataset[what]} {what}" + (f" of {official}" if dataset["limited"] and official else "")
-    size += f", {dataset['images']} frames" if what == "sequences" else ""
-    return size + "".join(
-        f"; {part['images']} of {part['official_images'] or 'the'} {one_line(split)} images"
-        for split, part in dataset.get("cut", {}).items()
-    )
 
 
 def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, folder: Path) -> None:

@@ -64,7 +64,7 @@ def score(
     seed-2, … in it are scored as seeds.
     """
     from bench.cli.progress import progress_bar
-    from bench.cli.run import print_record
+    from bench.cli.summary import print_record
     from bench.plan import Settings
     from bench.record import dumps
     from bench.score import score_folder

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from bench.metric_names import FALLING, metric_name
 from bench.site.collect import Claim, Run, Site, dataset_title
-from bench.site.names import FALLING, metric_name, metric_slug, slug
+from bench.site.names import metric_slug, slug
 from bench.site.ranking import Entry, best_first, entries_of, pages_of
 
 STATUSES = ("reproduced", "below", "above", "not run", "not comparable")

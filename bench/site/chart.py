@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from bench.site.names import FALLING, day, points
+from bench.metric_names import FALLING
+from bench.site.names import day, points
 from bench.site.ranking import Entry, Ranked
 
 _LABELLED = 24

@@ -12,9 +12,10 @@ import pandas as pd
 
 from bench import catalogue
 from bench.frame import joined
+from bench.metric_names import metric_order
 from bench.published import Published
 from bench.record import Record, Stored, shortfall
-from bench.site.names import date_text, hashed, metric_order, protocol_order, slug
+from bench.site.names import date_text, hashed, protocol_order, slug
 from bench.unlabelled import SUFFIX
 
 UNKNOWN = "not stated"

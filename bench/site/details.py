@@ -17,10 +17,10 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from bench.errors import BadInput
+from bench.metric_names import metric_name
 from bench.published_classes import classes_of
 from bench.record import Record, Stored, confusion_table
 from bench.site.collect import MATRIX, Run
-from bench.site.names import metric_name
 
 Counts = npt.NDArray[np.float64]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench import catalogue
+from bench.metric_names import FALLING, metric_name
 from bench.published import Published
 from bench.report import seed_table
 from bench.site import details
@@ -14,7 +15,7 @@ from bench.site.chart import draw
 from bench.site.collect import Claim, Model, Paper, Run, Site, dataset_title
 from bench.site.command import BLANKS, reproduce
 from bench.site.gallery import Example, Gallery
-from bench.site.names import FALLING, arxiv_url, metric_name, web_url
+from bench.site.names import arxiv_url, web_url
 from bench.site.ranking import ranked
 from bench.site.render import Renderer, script
 from bench.sources import FileWeights

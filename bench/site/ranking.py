@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.metric_names import FALLING, metric_order
 from bench.published import ROUNDING
 from bench.site.collect import Claim, Labels, Model, Paper, Run, Site
-from bench.site.names import FALLING, date_text, metric_order, protocol_order
+from bench.site.names import date_text, protocol_order
 
 
 @dataclass(frozen=True)

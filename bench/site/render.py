@@ -11,8 +11,9 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from bench._version import __version__
+from bench.metric_names import metric_name
 from bench.site.collect import Site
-from bench.site.names import metric_name, points
+from bench.site.names import points
 from bench.templates import environment
 
 LONG_WORD = 30

@@ -1,0 +1,88 @@
+"""A record as `bench run` and `bench score` print it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cells import one_line
+from bench.cli.settings import echo_table
+
+if TYPE_CHECKING:
+    from bench.record import Record, Stored
+
+_CLUSTERS = 30
+"""So many clusters' sizes are printed."""
+
+
+def print_record(stored: Stored) -> None:
+    """A run's figures as a person reads them."""
+    from bench.files import display
+    from bench.metric_names import metric_name
+
+    record, path = stored.record, display(stored.path)
+    dataset, protocol = record["dataset"], record["protocol"]
+    click.echo(
+        f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
+        + (", modified recipe" if protocol["modified"] else "")
+    )
+    for metric, measured in record["metrics"].items():
+        line = f"  {metric_name(metric):<24}{measured['value']:6.2f}"
+        if "ci95" in measured:
+            line += "   95 % interval {:.2f} to {:.2f}".format(*measured["ci95"])
+        if measured["std"] is not None:
+            line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
+        click.echo(line)
+    _print_absent(stored)
+    for metric, answer in record["published"].items():
+        reason = answer.get("reason")
+        click.echo(
+            f"  published {metric_name(metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
+            + answer["status"]
+            + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
+        )
+    click.echo(f"  labels seen: {one_line(record['model']['supervision'])}")
+    if record["dataset"].get("labelled") is False:
+        _print_clusters(record)
+    click.echo(f"  record: {path}")
+    if entry := record.get("examples"):
+        click.echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
+
+
+def _print_absent(stored: Stored) -> None:
+    """Why even perfect predictions of few images stay below 100."""
+    from bench.record import classes_without_labels
+
+    missing, classes = classes_without_labels(stored)
+    if missing and stored.record["protocol"]["preset"].get("absent") == "zero":
+        what = "class occurs in no label and counts" if missing == 1 else "classes occur in no label and count"
+        click.echo(f"  {missing} of {classes} {what} as 0 (absent = zero)")
+
+
+def _print_clusters(record: Record) -> None:
+    """Without labels: how large the first seed's clusters are, and what the figures are not."""
+    first = record["clusters"][0]
+    order = sorted(range(len(first["images"])), key=lambda k: (-first["images"][k], -first["pixels"][k]))
+    pixels = sum(first["pixels"]) or 1
+    rows = [(f"    {k}", str(first["images"][k]), f"{100 * first['pixels'][k] / pixels:.1f} %") for k in order]
+    click.echo("  no labels: nothing here says how good the clusters are, or compares with a figure that needed labels")
+    click.echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
+    echo_table([("    CLUSTER", "IMAGES", "PIXELS"), *rows[:_CLUSTERS]])
+    if len(rows) > _CLUSTERS:
+        click.echo(f"    … and {len(rows) - _CLUSTERS} smaller ones")
+    if "examples" not in record:
+        click.echo("  --save-examples 6 makes a page of example images of each")
+
+
+def _size(dataset: dict[str, Any]) -> str:
+    """How much of a split a record stands on, in words."""
+    what = "sequences" if "sequences" in dataset else "images"
+    official = dataset.get(f"official_{what}")
+    size = f"{dataset[what]} {what}" + (f" of {official}" if dataset["limited"] and official else "")
+    size += f", {dataset['images']} frames" if what == "sequences" else ""
+    return size + "".join(
+        f"; {part['images']} of {part['official_images'] or 'the'} {one_line(split)} images"
+        for split, part in dataset.get("cut", {}).items()
+    )
