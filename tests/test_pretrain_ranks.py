@@ -139,11 +139,10 @@ def test_the_command_runs_under_torchrun(tmp_path):
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (["--nonsense"], "No such option"),
         (["--set", "batch=2", "--set", "queue=2"], "error: batch: 2 gives the 2 ranks fewer than two images each"),
         (["--set", "temperature=1e-300"], "error: the loss is nan at step 1"),
     ],
-    ids=["before torch", "before the work", "in training"],
+    ids=["before the work", "in training"],
 )
 def test_an_error_of_all_ranks_is_said_once(tmp_path, extra, words):
     folder = write_training_set(tmp_path)

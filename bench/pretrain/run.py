@@ -246,7 +246,7 @@ def _check_identity(path: Path, identity: dict[str, Any]) -> None:
 
 def _differences(known: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """What a checkpoint was made with and what is asked for now, in words."""
-    if known.get("held_out") != asked["held_out"]:  # the images differ for that reason alone
+    if bool(known.get("held_out")) != asked["held_out"]:  # the images differ for that reason alone
         return [f"it was made {'with' if known.get('held_out') else 'without'} --eval-every"]
     keys = [key for key in asked if key != "recipe" and known.get(key) != asked[key]]
     return [f"{key} was {known.get(key)}, now {asked[key]}" for key in keys]
