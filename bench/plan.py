@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,10 @@ from bench.unlabelled import SUFFIX
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+OVERCLUSTERING = re.compile(r"overclustering-(\d{1,5})")
+"""The id of `clustering` with so many clusters, more than there are classes."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,9 @@ class Plan:
     images whose prototypes are clustered."""
     matched: Samples | None
     """The split on whose labels clusters are matched, where it is not the evaluated one."""
-    limited: bool
-    """Whether a split has fewer images than its publisher counts; a preset's own cut is part of the recipe."""
+    cut: tuple[Samples, ...]
+    """Those of the three splits that have fewer images than their publisher counts; a preset's own cut is part of the
+    recipe."""
     protocol: str
     preset: Preset
     seeds: tuple[int, ...]
@@ -117,8 +123,10 @@ def make_plan(
     subject = _find_subject(model, settings, cache, warn)
     _check_samples(base, preset, samples, len(whole), grouped)
     preset, default = (_fitted(each, subject, card, settings) for each in (preset, default))
+    _require_effect(preset, settings)
     variations = _variations(preset, default, settings)
     name, comparable = (base + SUFFIX, default) if grouped else _published_form(base, preset, default, card)
+    _require_name(protocol, name, grouped)
     support = _find_support(card, preset, split, settings, cache, warn)
     matched = _find_matched(card, preset, split, settings, cache, warn)
     return Plan(
@@ -127,7 +135,7 @@ def make_plan(
         samples,
         support.first(preset.train_images) if support is not None and isinstance(preset, LinearPreset) else support,
         matched,
-        limited=any(each.limited for each in (samples, support, matched) if each is not None),
+        cut=tuple(each for each in (samples, support, matched) if each is not None and each.limited),
         protocol=name,
         preset=preset,
         seeds=_seeds(preset, settings),
@@ -180,17 +188,19 @@ def _ways_to_try(samples: Samples, there_are: int, preset: ClusteringPreset) -> 
     """What can be run although these are too few images for the preset."""
     ways = [f"--limit {preset.clusters}"] if there_are >= preset.clusters else []
     ways += [f"--clusters {len(samples)}"] if len(samples) > 1 else []
-    ways += ["--protocol clustering-dense"] if samples.card.protocols.clustering_dense else []
+    ways += ["--protocol clustering-dense"] if samples.card.protocols.preset("clustering-dense") else []
     return f"For a trial: {', or '.join(ways)}." if ways else ""
 
 
 def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
-    """The protocol whose preset applies, and the entries that its name adds: `linear+crf` is linear with a CRF."""
+    """The protocol whose preset applies, and the entries that its name adds, as `linear+crf` does."""
     if protocol in GROUPS:
         raise WrongName(
             f"'{protocol}' stands for several protocols, and there is one record of each",
             f"Call it once for each: {', '.join(GROUPS[protocol])}.",
         )
+    if match := OVERCLUSTERING.fullmatch(protocol):
+        return "clustering", {"clusters": int(match[1])}
     base, plus, suffix = protocol.partition("+")
     if base not in PRESETS or (plus and (base, suffix) != ("linear", "crf")):
         raise unknown_name("protocol", protocol, [*PRESETS, "linear+crf"], "bench list protocols")
@@ -227,6 +237,15 @@ def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Setti
     return preset.model_copy(update={"classifier": kind})
 
 
+def _require_effect(preset: Preset, settings: Settings) -> None:
+    """Raises WrongName for what was asked for and has no part in this run."""
+    for key, reason in preset.unread().items():
+        if key in settings.entries:
+            raise WrongName(f"the entry '{key}' has no effect here: {reason}", "Leave it out.")
+    if not preset.num_seeds and (settings.num_seeds is not None or settings.first_seed != FIRST_SEED):
+        raise WrongName("seeds have no effect here: nothing is drawn at random", "Leave --seed and --num-seeds out.")
+
+
 def _with_features(preset: DavisPreset, subject: Subject) -> DavisPreset:
     """The preset with its features settled: the embedding where the network has one, unless told otherwise."""
     if preset.features == "embedding" and not subject.has_embedding:
@@ -253,6 +272,13 @@ def _published_recipes(comparable: Preset) -> list[dict[str, Any]]:
     return [recipe.resolved() for recipe in recipes]
 
 
+def _require_name(asked: str, name: str, grouped: bool) -> None:
+    if OVERCLUSTERING.fullmatch(asked) and name != asked and not grouped:
+        raise WrongName(
+            f"what was asked for as {asked} is {name}", "Overclustering takes more clusters than there are classes."
+        )
+
+
 def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, warn: Warn) -> Samples:
     """The samples of a split. What is odd about their number is said."""
     samples = find_samples(card, split, settings.data_root, cache, stage(settings, "writing shapes"))
@@ -275,12 +301,19 @@ def _find_support(
         return found
     if isinstance(preset, (RetrievalPreset, DistancePreset)):
         found = _find_data(card, preset.bank, settings, cache, warn)
+        _warn_of_itself("bank", preset.bank, split, warn)
     elif isinstance(preset, LinearPreset) and preset.classifier == "trained":
         found = _find_data(card, preset.train, settings, cache, warn)
+        _warn_of_itself("train", preset.train, split, warn)
     else:
         return None
     require_label_files(found, "what learns from them")
     return found
+
+
+def _warn_of_itself(entry: str, named: str, split: str, warn: Warn) -> None:
+    if named == split:
+        warn(f"{entry} = {named} is the split that is measured: every image has been seen with its label")
 
 
 def _find_matched(

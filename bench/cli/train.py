@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_roots, dataset_option, entries_option
+from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option
 from bench.errors import WrongName
 
 _EPILOG = """\b
@@ -52,7 +52,7 @@ def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]
     help="Folder of checkpoint, log and network. A checkpoint that lies there is resumed.",
 )
 @click.option("--data-root", metavar="PATH", envvar="BENCH_DATA_ROOT", help="Where the data lie.")
-@click.option("--split", shell_complete=splits, help="[default: the recipe's]")
+@click.option("--split", shell_complete=splits, help="Split to train on. [default: the recipe's]")
 @click.option("--init", metavar="random|FILE", help="Weights of the backbone: torchvision's or MoCo v2's file.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
 @click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
@@ -94,7 +94,6 @@ def train(
     from bench.pretrain.run import Settings, pretrain
 
     entries = _merged(entries, {"split": split, "precision": precision, "epochs": epochs})
-    roots = data_roots((data_root,) if data_root else ())
     with progress_bar() as progress:
         outcome = pretrain(
             recipe,
@@ -102,7 +101,7 @@ def train(
             priors.expanduser(),
             out.expanduser(),
             Settings(
-                data_root=roots.get("", roots.get(dataset)),
+                data_root=data_root_of(dataset, (data_root,) if data_root else ()),
                 entries=entries,
                 eval_every=eval_every or 0,
                 progress=progress,
