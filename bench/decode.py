@@ -26,6 +26,7 @@ Label = npt.NDArray[Any]
 
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 """What Pillow raises on a damaged file, format by format."""
+_AGAIN = "Fetch this file again, or write it again with the program that made it."
 
 
 def read_image(path: Path) -> tuple[Image8, bytes]:
@@ -39,7 +40,7 @@ def read_image(path: Path) -> tuple[Image8, bytes]:
                 raise BadInput(f"{path} has {picture.mode} pixels; 8-bit images are expected", "Convert it.")
             array = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except (*DAMAGED_IMAGE, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
+        raise BadInput(f"{path} is damaged: {error}", _AGAIN) from error
     return array, hashlib.sha256(data).digest()
 
 
@@ -130,7 +131,7 @@ def _read_values(path: Path, modes: Sequence[str], expected: str, target: str) -
                 raise BadInput(f"{path} has {mode} pixels; {expected} is expected", f"Convert it to {target}.")
             values = np.asarray(picture)
     except DAMAGED_IMAGE as error:
-        raise BadInput(f"{path} is damaged: {error}", "Fetch this file again.") from error
+        raise BadInput(f"{path} is damaged: {error}", _AGAIN) from error
     return values, hashlib.sha256(data).digest()
 
 
@@ -157,7 +158,7 @@ def _open(path: Path) -> tuple[bytes, Any]:
     try:
         return data, Image.open(io.BytesIO(data))
     except (*DAMAGED_IMAGE, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is damaged or not an image", "Fetch this file again.") from error
+        raise BadInput(f"{path} is damaged or not an image", _AGAIN) from error
 
 
 def check_sizes(sample: Sample, image: Image8, label: Label) -> None:

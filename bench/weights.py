@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-import zipfile
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ MOCO_QUERY = "module.encoder_q."
 MOCO_LEFTOVERS = re.compile(r"^(module\.(encoder_k\.|queue$|queue_ptr$)|(module\.encoder_q\.)?fc\.)")
 """What a MoCo file, or a torchvision ResNet, has besides a backbone: its own classifier above all."""
 CLASSIFIER = "decoder.4.weight"
+_AGAIN = "Download or save it again, whole: a .pth, .pth.tar, .pt or .safetensors file."
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _refuse_web_page(path: Path) -> None:
     with path.open("rb") as stream:
         start = stream.read(512).lstrip().lower()
     if not start:
-        raise BadInput(f"{path} is empty", "Download it again.")
+        raise BadInput(f"{path} is empty", _AGAIN)
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise BadInput(
             f"{path} is a web page, not a checkpoint",
@@ -96,9 +97,11 @@ def _read_tensors(path: Path) -> Any:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
-            raise BadInput(f"{path} is not a whole safetensors file: {error}", "Download it again.") from error
+            raise BadInput(f"{path} is not a whole safetensors file: {error}", _AGAIN) from error
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what cannot be read is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r"GLOBAL (\S+) w", str(error))
         if refused:
@@ -107,13 +110,13 @@ def _read_tensors(path: Path) -> Any:
                 "Ask its maker for a plain state dict or a .safetensors file.",
             ) from error
         raise _damaged(path) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, AttributeError, OSError) as error:
+    except Exception as error:  # a damaged pickle makes its reader fail in any way
         raise _damaged(path) from error
 
 
 def _damaged(path: Path) -> BadInput:
     size = path.stat().st_size
-    return BadInput(f"{path} is truncated or not a checkpoint ({size:,} bytes)", "Download it again.")
+    return BadInput(f"{path} is truncated or not a checkpoint ({size:,} bytes)", _AGAIN)
 
 
 def _unwrap(content: Any, path: Path) -> State:

@@ -14,6 +14,7 @@ from bench.errors import BadInput, WrongName
 from bench.network import MaskContrastNetwork
 from bench.pretrain import losses, momentum
 from bench.pretrain.held_out import hold_out
+from bench.pretrain.initialise import initial_network
 from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.recipe import override
 from bench.pretrain.schedule import learning_rate
@@ -134,6 +135,16 @@ def test_published_recipes_have_the_papers_values():
         assert (recipe.lr, recipe.weight_decay, recipe.epochs, recipe.temperature) == (0.004, 1e-4, 40, 0.5)
         assert (recipe.momentum, recipe.crop, recipe.area, recipe.dropout) == (0.999, 224, (0.2, 1.0), 0.5)
         assert (recipe.optimiser, recipe.schedule, recipe.contrast_stride) == ("sgd", "poly", 1)
+        assert not recipe.zero_sum
+
+
+def test_a_zero_sum_start_is_a_recipes_choice():
+    small = {f"architecture.{key}": value for key, value in NARROW.model_dump().items()}
+    for name, centred in (("maskcontrast-sup", False), ("maskcontrast-unsup", False), ("shapes", True)):
+        network = initial_network(override(catalogue.recipe(name), small), "random", 0)
+        sums = network.head.weight.sum(dim=1), network.backbone.conv1.weight.sum(dim=(2, 3))
+        assert all(bool((value.abs() < 1e-4).all()) == centred for value in sums)
+        assert bool((network.head.bias == 0).all()) == centred
 
 
 def test_prototypes_are_unit_sums_of_unit_pixels():
@@ -141,6 +152,19 @@ def test_prototypes_are_unit_sums_of_unit_pixels():
     masks = torch.tensor([[[True], [True], [False]]])
     assert torch.allclose(losses.prototypes(embedding, masks), torch.full((1, 2), math.sqrt(0.5)))
     assert not losses.prototypes(embedding, masks & False).any()
+
+
+def test_a_thinning_that_leaves_no_pixel_leaves_the_saliency_loss_alone():
+    module = narrow(contrast_stride=16)
+    query, key, masks, _ = random_batch()
+    masks = torch.zeros_like(masks)
+    masks[:, 1:6, 1:6] = True  # none of it on the grid of pixels 8 and 24
+    given = module(query, key, masks, masks)
+    assert float(given.contrastive) == float(given.accuracy) == 0
+    assert given.total.item() == given.saliency.item() > 0
+    given.total.backward()
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.requires_grad]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
 def test_class_weights_of_absent_classes_are_those_of_share_zero():

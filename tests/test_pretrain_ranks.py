@@ -71,11 +71,9 @@ def worker(out):
 def torchrun(*arguments, cwd=ROOT):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(WORLD)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
+    return subprocess.run(
         [*command, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
 
 
 def world_aware_losses():
@@ -109,7 +107,8 @@ def world_aware_losses():
 
 
 def test_two_ranks_share_queue_and_weights_and_give_the_expected_losses(tmp_path):
-    torchrun(__file__, tmp_path)
+    done = torchrun(__file__, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
     first, second = (torch.load(tmp_path / f"rank{number}.pt", weights_only=True) for number in range(WORLD))
     for key, value in first["state"].items():
         assert torch.equal(value, second["state"][key]), key
@@ -130,10 +129,28 @@ def test_the_command_runs_under_torchrun(tmp_path):
     given = ["--recipe", folder / "tiny.toml", "--dataset", "shapes", "--data-root", folder / "data", "--epochs", 1]
     given += ["--priors", folder / "masks", "--out", tmp_path / "out", "--device", "cpu", "--set", "dropout=0.1"]
     done = torchrun("-m", "bench", "train", *given)
+    assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("trained on 24 images, 6 steps") == 1
     content = torch.load(tmp_path / "out/checkpoint.pth.tar", weights_only=True)
     assert content["step"] == 6 and content["identity"]["ranks"] == 2
     assert (tmp_path / "out/log.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--set", "batch=2", "--set", "queue=2"], "error: batch: 2 gives the 2 ranks fewer than two images each"),
+        (["--set", "temperature=1e-300"], "error: the loss is nan at step 1"),
+    ],
+    ids=["before the work", "in training"],
+)
+def test_an_error_of_all_ranks_is_said_once(tmp_path, extra, words):
+    folder = write_training_set(tmp_path)
+    given = ["--recipe", folder / "tiny.toml", "--dataset", "shapes", "--data-root", folder / "data"]
+    given += ["--priors", folder / "masks", "--out", tmp_path / "out", "--device", "cpu"]
+    done = torchrun("-m", "bench", "train", *given, *extra)
+    assert done.returncode != 0
+    assert done.stderr.count(words) == 1, done.stderr[-3000:]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,7 @@
 """Whole training runs of a tiny recipe: the same weights after being killed, the files they leave, bad input."""
 
 import csv
-import errno
 import json
-import math
-import shutil
 import sys
 
 import numpy as np
@@ -14,27 +11,16 @@ from PIL import Image
 
 import bench
 from bench.cli import main
-from bench.errors import BadEnvironment, BadInput, WrongName
+from bench.errors import BadInput, WrongName
 from bench.pretrain import checkpoint, run, trainer
 from bench.pretrain.run import Settings, pretrain
 from bench.weights import read_checkpoint
-from tests.training import IMAGES, write_training_set
+from tests.training import Killed, kill_at, train, write_training_set
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     return write_training_set(tmp_path_factory.mktemp("tiny"))
-
-
-@pytest.fixture
-def own(tiny, tmp_path):
-    """A copy of the training set that a test may spoil."""
-    return shutil.copytree(tiny, tmp_path / "own")
-
-
-def train(folder, out, **settings):
-    settings.setdefault("data_root", folder / "data")
-    return pretrain(folder / "tiny.toml", "shapes", folder / "masks", out, Settings(device="cpu", **settings))
 
 
 def model_of(path):
@@ -43,19 +29,6 @@ def model_of(path):
 
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
-
-
-class Killed(BaseException):
-    """Like a signal: nothing in the program catches it."""
-
-
-def kill_at(images):
-    def progress(what, done, total, state):
-        assert (what, total) == ("training", 2 * IMAGES) and "accuracy" in state
-        if done == images:
-            raise Killed
-
-    return progress
 
 
 @pytest.fixture(scope="module")
@@ -190,117 +163,10 @@ def test_an_initialisation_of_another_architecture_is_refused(tiny, tmp_path):
 
 
 def test_a_published_recipe_says_which_file_it_needs(tiny, tmp_path):
-    settings = Settings(data_root=tiny / "data", split="train", entries={"batch": 4})
+    settings = Settings(data_root=tiny / "data", entries={"batch": 4, "split": "train"})
     with pytest.raises(WrongName, match="starts from moco weights") as error:
         pretrain("maskcontrast-unsup", "shapes", tiny / "masks", tmp_path, settings)
     assert "moco_v2_800ep_pretrain.pth.tar" in error.value.remedy
-
-
-# --- bad input ---
-
-
-def test_images_without_a_mask_are_counted_named_and_skipped(own, tmp_path):
-    for name in ("train_00003", "train_00007"):
-        (own / "masks" / f"{name}.png").unlink()
-    Image.new("L", Image.open(own / "masks/train_00005.png").size).save(own / "masks/train_00005.png")
-    warnings = []
-    outcome = train(own, tmp_path / "out", entries={"epochs": 1}, warn=warnings.append)
-    assert outcome.images == IMAGES - 3
-    assert any(w.startswith("2 images (train_00003, train_00007) of 24 without a mask") for w in warnings)
-    assert any(w.startswith("1 image (train_00005) without any foreground") for w in warnings)
-
-
-def test_a_mask_of_another_size_is_named(own, tmp_path):
-    Image.new("L", (10, 20), 255).save(own / "masks/train_00002.png")
-    with pytest.raises(BadInput, match=r"train_00002\.png is 10×20 pixels, its image"):
-        train(own, tmp_path / "out")
-
-
-def test_masks_of_background_only_are_refused(own, tmp_path):
-    for path in (own / "masks").glob("*.png"):
-        Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)  # 127 is not foreground
-    with pytest.raises(BadInput, match=r"all 24 masks in .* are background"):
-        train(own, tmp_path / "out")
-
-
-def test_masks_of_foreground_only_give_no_pair(own, tmp_path):
-    for path in (own / "masks").glob("*.png"):
-        Image.new("L", Image.open(path).size, 255).save(path)
-    with pytest.raises(BadInput, match="no crop whose mask covers between 1% and 99%"):
-        train(own, tmp_path / "out", entries={"extent": [1.5, 1.5]})
-
-
-@pytest.mark.parametrize(
-    ("entries", "message"),
-    [
-        ({"queue": 10}, "queue: 10 is no multiple of batch = 4"),
-        ({"temprature": 1}, "unknown recipe entry 'temprature'"),
-        ({"architecture.widht": 8}, r"unknown recipe entry 'architecture\.widht'"),
-        ({"lr": "fast"}, "lr: Input should be a valid number"),
-        ({"crop": 2}, "crop: Input should be greater than or equal to 16"),
-        ({"extent": "[0.5, 0.2]"}, "extent: the first number must not exceed the second"),
-    ],
-)
-def test_entries_that_do_not_fit_are_refused(tiny, tmp_path, entries, message):
-    with pytest.raises(WrongName, match=message):
-        train(tiny, tmp_path, entries=entries)
-
-
-def test_a_recipe_with_an_unknown_key_is_refused(own, tmp_path):
-    (own / "tiny.toml").write_text("learning_rate = 1\n" + (own / "tiny.toml").read_text())
-    with pytest.raises(BadInput, match=r"tiny\.toml: learning_rate: unknown key"):
-        train(own, tmp_path / "out")
-
-
-def test_more_images_than_a_batch_are_needed(tiny, tmp_path):
-    with pytest.raises(BadInput, match="24 images with a mask are fewer than a batch of 32"):
-        train(tiny, tmp_path, entries={"batch": 32, "queue": 32})
-
-
-def test_a_full_disk_leaves_the_last_checkpoint_intact(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
-    with pytest.raises(Killed):
-        train(tiny, tmp_path, progress=kill_at(20))
-    good = (tmp_path / "checkpoint.pth.tar").read_bytes()
-
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("bench.files.os.fsync", full)
-        patch.setattr(run, "write_run", lambda *arguments: None)
-        with pytest.raises(BadEnvironment, match=r"No space left on device; the last good one, .* is intact"):
-            train(tiny, tmp_path)
-    assert (tmp_path / "checkpoint.pth.tar").read_bytes() == good
-    assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
-    train(tiny, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("save_seconds", "message"),
-    [
-        (0.0, "weights are not finite after step 6; .* holds the last good checkpoint"),
-        (99.0, "the loss is nan at step 7; there is no checkpoint yet"),
-    ],
-)
-def test_divergence_stops_the_run_and_leaves_the_good_checkpoint(tiny, tmp_path, monkeypatch, save_seconds, message):
-    monkeypatch.setattr(trainer, "SAVE_SECONDS", save_seconds)
-    monkeypatch.setattr(trainer, "learning_rate", lambda recipe, step, per_epoch: 0.001 if step < 5 else math.inf)
-    with pytest.raises(BadInput, match=message) as error:
-        train(tiny, tmp_path)
-    assert "--set lr" in error.value.remedy
-    if save_seconds == 0:
-        read_checkpoint(tmp_path / "checkpoint.pth.tar")  # refuses what is not finite
-        assert checkpoint.peek(tmp_path / "checkpoint.pth.tar")["step"] == 5
-
-
-def test_a_checkpoint_from_elsewhere_is_not_overwritten(tiny, small_file, tmp_path):
-    shutil.copy(small_file, tmp_path / "checkpoint.pth.tar")
-    with pytest.raises(BadInput, match="was not written by bench train"):
-        train(tiny, tmp_path)
-    (tmp_path / "checkpoint.pth.tar").write_bytes(b"half")
-    with pytest.raises(BadInput, match="truncated"):
-        train(tiny, tmp_path)
 
 
 def test_bfloat16_of_a_recipe_is_dropped_where_the_cpu_has_none(tiny, tmp_path, monkeypatch):

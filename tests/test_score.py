@@ -317,8 +317,9 @@ def test_bad_predictions_are_named(golden, tmp_path, copies):
         rescore(golden, tmp_path)
     assert "--match" in caught.value.remedy
     first.write_bytes(kept[:50])
-    with pytest.raises(BadInput, match=f"{first.name} is damaged"):
+    with pytest.raises(BadInput, match=f"{first.name} is damaged") as caught:
         rescore(golden, tmp_path)
+    assert "the program that made it" in caught.value.remedy
     Image.new("RGB", (4, 4)).save(first)
     with pytest.raises(BadInput, match="RGB pixels; a palette or greyscale PNG"):
         rescore(golden, tmp_path)

@@ -140,8 +140,13 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, capsys):
         (b"", "is empty"),
         (b"PK\x03\x04 half an archive", "truncated or not a checkpoint"),
         (b"\x80\x02garbage", "truncated or not a checkpoint"),
+        (b"\x80\x02.", "truncated or not a checkpoint"),
+        (b"#!/bin/sh\necho a script\n", "truncated or not a checkpoint"),
+        ("ein Text".encode("utf-16"), "truncated or not a checkpoint"),
+        (pickle.dumps({"a": 1}, 4), "truncated or not a checkpoint"),
     ],
 )
+@pytest.mark.filterwarnings("error")  # torch's own words on the pickle protocol would reach the user
 def test_files_that_are_no_checkpoint_are_named_as_what_they_are(tmp_path, content, words):
     for name in ("file.pth.tar", "file.safetensors"):
         path = tmp_path / name
@@ -150,6 +155,15 @@ def test_files_that_are_no_checkpoint_are_named_as_what_they_are(tmp_path, conte
             read_checkpoint(path)
         assert str(path) in str(caught.value)
         assert words in str(caught.value) or (name.endswith("safetensors") and "safetensors file" in str(caught.value))
+
+
+@pytest.mark.parametrize("start", [b"", b"\x80\x02", b"PK\x03\x04"])
+def test_random_bytes_are_no_checkpoint(tmp_path, start):
+    random = np.random.default_rng(0)
+    for length in range(1, 100):
+        (tmp_path / "file.pth").write_bytes(start + random.bytes(length))
+        with pytest.raises(BadInput):
+            read_checkpoint(tmp_path / "file.pth")
 
 
 def test_a_truncated_checkpoint_is_an_error(tmp_path, small_file):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.pretrain.run import Settings, pretrain
 from bench.shapes import draw, write_split
 
 IMAGES = 24
@@ -41,3 +42,22 @@ def write_training_set(folder: Path, images: int = IMAGES) -> Path:
         Image.fromarray(mask).save(folder / "masks" / f"train_{index:05d}.png")
     (folder / "tiny.toml").write_text(RECIPE)
     return folder
+
+
+def train(folder, out, **settings):
+    """Train the tiny recipe on `folder` as `write_training_set` left it."""
+    settings.setdefault("data_root", folder / "data")
+    return pretrain(folder / "tiny.toml", "shapes", folder / "masks", out, Settings(device="cpu", **settings))
+
+
+class Killed(BaseException):
+    """Like a signal: nothing in the program catches it."""
+
+
+def kill_at(images):
+    def progress(what, done, total, state):
+        assert (what, total) == ("training", 2 * IMAGES) and "accuracy" in state
+        if done == images:
+            raise Killed
+
+    return progress

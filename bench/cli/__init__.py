@@ -75,10 +75,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.flush()
         sys.exit(outcome if isinstance(outcome, int) else 0)
     except click.ClickException as error:
-        error.show()
+        if _first_to_say(error.format_message()):
+            error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; finished work is kept, and the same command goes on from it", err=True)
+        _say("interrupted; finished work is kept, and the same command goes on from it")
         sys.exit(130)
     except BrokenPipeError:
         # the reader of our output has seen enough
@@ -93,21 +94,32 @@ def explain(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     if isinstance(error, BenchError):
-        click.echo(f"error: {error}", err=True)
+        _say(f"error: {error}")
         return error.exit_code
     if isinstance(error, MemoryError):
-        click.echo("error: out of memory\n  A smaller --batch-size needs less.", err=True)
+        _say("error: out of memory\n  A smaller --batch-size needs less.")
         return 4
     if isinstance(error, ImportError) and not (error.name or "bench").startswith("bench"):
-        click.echo(f"error: {error}\n  `bench doctor` says which packages are missing or broken.", err=True)
+        _say(f"error: {error}\n  `bench doctor` says which packages are missing or broken.")
         return 4
     if isinstance(error, OSError):
         name: Any = error.filename or ""
         where = f" ({name})" if name else ""
-        click.echo(f"error: {error.strerror or error}{where}\n  Check disk space and permissions.", err=True)
+        _say(f"error: {error.strerror or error}{where}\n  Check disk space and permissions.")
         return 4
-    click.echo(
-        f"error: a bug in bench: {type(error).__name__}: {error}\n  Run again with --debug and report what it shows.",
-        err=True,
-    )
+    _say(f"error: a bug in bench: {type(error).__name__}: {error}\n  Run again with --debug and report what it shows.")
     return 70
+
+
+def _say(message: str) -> None:
+    if _first_to_say(message):
+        click.echo(message, err=True)
+
+
+def _first_to_say(message: str) -> bool:
+    """Whether this process is the one to say so: several under `torchrun` fail for the same reason."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return True
+    from bench.pretrain.ranks import first_to_say
+
+    return first_to_say(message)

@@ -10,6 +10,7 @@ import click
 
 from bench.cli.completion import ids, splits
 from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option
+from bench.errors import WrongName
 
 _EPILOG = """\b
 Examples:
@@ -18,6 +19,15 @@ Examples:
               --init moco_v2_800ep_pretrain.pth.tar
   torchrun --nproc-per-node 2 -m bench train …    two GPUs, or two processes on a CPU
 """
+
+
+def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]:
+    """The entries of `--set` and those given by flags of their own. Raises WrongName where they disagree."""
+    given = {key: str(value) for key, value in flags.items() if value is not None}
+    for key in given.keys() & entries.keys():
+        if given[key] != entries[key]:
+            raise WrongName(f"--{key} {given[key]} contradicts --set {key}={entries[key]}", "Give one of the two.")
+    return entries | given
 
 
 @click.command(epilog=_EPILOG)
@@ -46,7 +56,11 @@ Examples:
 @click.option("--init", metavar="random|FILE", help="Weights of the backbone: torchvision's or MoCo v2's file.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
 @click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
-@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), help="[default: the recipe's]")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="bfloat16 is mixed precision. [default: the recipe's; float32 in the published ones, on a GPU too]",
+)
 @click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
 @entries_option("recipe", "recipes")
 @click.option(
@@ -64,6 +78,7 @@ def train(
     priors: Path,
     out: Path,
     data_root: str | None,
+    split: str | None,
     precision: str | None,
     epochs: int | None,
     entries: dict[str, str],
@@ -78,8 +93,7 @@ def train(
     from bench.files import display
     from bench.pretrain.run import Settings, pretrain
 
-    flags = {"precision": precision, "epochs": epochs}
-    entries = entries | {key: str(value) for key, value in flags.items() if value is not None}
+    entries = _merged(entries, {"split": split, "precision": precision, "epochs": epochs})
     with progress_bar() as progress:
         outcome = pretrain(
             recipe,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ FILE = "checkpoint.pth.tar"
 EXPORT = "network.safetensors"
 PREFIX = "module."
 """The authors trained in a data-parallel wrapper, and their keys have kept its name."""
+START_OVER = "Give another --out, or --fresh to start over."
 
 
 def save(path: Path, module: MomentumContrast, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
@@ -34,41 +37,64 @@ def save(path: Path, module: MomentumContrast, optimizer: torch.optim.Optimizer,
 
 
 def _write(path: Path, data: bytes | memoryview) -> None:
+    with environment_errors(path), atomic_write(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def environment_errors(path: Path) -> Iterator[None]:
+    """Raise BadEnvironment where `path`, a file of a run, cannot be written; it says from where the run can go on."""
     try:
-        with atomic_write(path) as stream:
-            stream.write(data)
+        yield
     except OSError as error:
-        kept = f"; the last good one, {path}, is intact" if path.is_file() else ""
+        last = path.parent / FILE
+        there = last.is_file()
+        going_on = f"goes on from {last}, without --fresh" if there else "starts over: there is no checkpoint yet"
         raise BadEnvironment(
-            f"cannot write a checkpoint to {path.parent}: {error.strerror or error}{kept}",
-            "Make room or mend the permissions; the same command then goes on from the last checkpoint.",
+            f"cannot write {path}: {error.strerror or error}",
+            f"Make room or mend the permissions; the same command then {going_on}.",
         ) from error
 
 
-def load(path: Path, module: MomentumContrast, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Load a checkpoint of the same recipe into module and optimiser; returns its other entries.
+def remove(path: Path) -> None:
+    """Remove the checkpoint of a run that is started over: what lies there is then always the present run's."""
+    with environment_errors(path):
+        path.unlink(missing_ok=True)
+
+
+def load(
+    path: Path, module: MomentumContrast, optimizer: torch.optim.Optimizer, entries: Iterable[str]
+) -> dict[str, Any]:
+    """Load a checkpoint of the same recipe into module and optimiser; returns these of its other entries.
 
     Raises BadInput for a file that `save` has not written.
     """
-    content = read_content(path)
+    content = _read(path)
     try:
         model = {key.removeprefix(PREFIX): value for key, value in content.pop("model").items()}
         module.load_state_dict(model)
         optimizer.load_state_dict(content.pop("optimizer"))
+        return {key: content[key] for key in entries}
     except (KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
         raise BadInput(
             f"{path} is not a checkpoint of this recipe: {str(error).splitlines()[0]}",
-            "Give another --out, or --fresh to start over.",
+            START_OVER,
         ) from error
-    return content
 
 
 def peek(path: Path) -> dict[str, Any]:
     """The entries of a checkpoint besides its tensors, for a look before a module is built."""
-    content = read_content(path)
+    return {key: value for key, value in _read(path).items() if key not in ("model", "optimizer")}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = read_content(path)
+    except BadInput as error:
+        raise BadInput(error.problem, START_OVER) from error
     if not isinstance(content, dict):
-        raise BadInput(f"{path} is not a training checkpoint", "Give another --out, or --fresh to start over.")
-    return {key: value for key, value in content.items() if key not in ("model", "optimizer")}
+        raise BadInput(f"{path} is not a training checkpoint", START_OVER)
+    return content
 
 
 def export(path: Path, network: nn.Module) -> None:

@@ -36,7 +36,9 @@ def initial_network(recipe: Recipe, init: str | None, seed: int) -> MaskContrast
     torch.manual_seed(seed)
     network = MaskContrastNetwork(recipe.architecture)
     _set_dropout(network, recipe.dropout)
-    _draw(network)
+    _draw_backbone(network.backbone)
+    if recipe.zero_sum:
+        _centre(network)
     if init is not None and init != RANDOM:
         _load_backbone(network.backbone, Path(init).expanduser(), recipe)
     return network
@@ -48,16 +50,19 @@ def _set_dropout(network: MaskContrastNetwork, share: float) -> None:
             module.p = share
 
 
-def _draw(network: MaskContrastNetwork) -> None:
-    """torchvision's own initialisation of a ResNet: He-normal by fan-out. The decoder keeps torch's default.
-
-    In addition the first filters sum to zero, so that they begin with form and not with brightness, and so do
-    the rows of the embedding head: features are positive after the ReLU, and what they have in common would
-    make all embeddings alike.
-    """
-    for module in network.backbone.modules():
+def _draw_backbone(backbone: nn.Module) -> None:
+    """torchvision's own initialisation of a ResNet: He-normal by fan-out. The decoder keeps torch's default."""
+    for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _centre(network: MaskContrastNetwork) -> None:
+    """Make first filters and rows of the embedding head sum to zero, and its bias zero.
+
+    Filters then begin with form and not with brightness. Features are positive after the ReLU, and what they
+    have in common would make all embeddings alike.
+    """
     first, head = network.backbone.conv1.weight.detach(), network.head.weight.detach()
     first -= first.mean(dim=(2, 3), keepdim=True)
     head -= head.mean(dim=1, keepdim=True)

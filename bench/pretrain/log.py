@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BadEnvironment, Warn
+from bench.errors import Warn
 from bench.files import atomic_write
+from bench.pretrain.checkpoint import environment_errors
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -34,15 +35,18 @@ class Log:
     """Appends rows; on resumption, rows after the checkpoint are dropped first."""
 
     def __init__(self, folder: Path, step: int, warn: Warn) -> None:
-        """`step` is the number of steps that are done: rows of later ones are from a run that was killed."""
+        """`step` is the number of steps that are done: rows of later ones are from a run that was killed.
+
+        A file that is no such log is set aside with a warning.
+        """
         self._path = folder / FILE
-        self._rows = [row for row in _read(self._path) if int(row["step"]) <= step]
+        self._rows = [row for row in _read(self._path, warn) if int(row["step"]) <= step]
         self._events = _open_events(folder / EVENTS, step, warn)
 
     def add(self, row: Row) -> None:
         """Append a row. Raises BadEnvironment where it cannot be written."""
         self._rows.append({key: _text(row.get(key)) for key in COLUMNS})
-        with _environment_errors(self._path):
+        with environment_errors(self._path):
             self._write()
             if self._events is not None:
                 for key, value in row.items():
@@ -67,28 +71,30 @@ class Log:
 def write_run(folder: Path, entries: Mapping[str, Any]) -> None:
     """Write `run.json`: what was trained, on what, how and by which version."""
     text = json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
-    with _environment_errors(folder / RUN), atomic_write(folder / RUN) as stream:
+    with environment_errors(folder / RUN), atomic_write(folder / RUN) as stream:
         stream.write(text.encode())
 
 
-@contextmanager
-def _environment_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BadEnvironment(
-            f"cannot write {path}: {error.strerror or error}",
-            "Make room or mend the permissions; the same command then goes on from the last checkpoint.",
-        ) from error
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    """The rows of an earlier log; none where it is absent or has other columns."""
+def _read(path: Path, warn: Warn) -> list[dict[str, str]]:
+    """The rows of an earlier log; none where it is absent, or damaged and therefore set aside."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(stream)
-        return list(reader) if tuple(reader.fieldnames or ()) == COLUMNS else []
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            header, *lines = csv.reader(stream, strict=True)
+        if tuple(header) != COLUMNS:
+            raise ValueError("other columns")
+        rows = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
+        for row in rows:
+            int(row["step"])
+    except (ValueError, csv.Error):
+        names = (path.with_name(f"log.damaged-{n}.csv") for n in itertools.count(1))
+        aside = next(name for name in names if not name.exists())
+        with environment_errors(aside):
+            path.rename(aside)
+        warn(f"{path} is no log of this program: kept as {aside.name}, and a new one begun")
+        return []
+    return rows
 
 
 def _text(value: float | int | None) -> str:

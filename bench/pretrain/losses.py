@@ -42,7 +42,9 @@ def class_weights(targets: Tensor, classes: int) -> Tensor:
 
 
 def contrastive_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy, the mean weighted by `class_weights`."""
+    """Cross-entropy, the mean weighted by `class_weights`; 0 where there is no pixel to contrast."""
+    if not len(targets):
+        return logits.sum()  # not a constant: under `torchrun` every parameter needs a gradient
     return F.cross_entropy(logits, targets, weight=class_weights(targets, logits.shape[1]))
 
 

@@ -91,7 +91,7 @@ class MomentumContrast(nn.Module):
         contrastive = contrastive_loss(logits, targets)
         self._enqueue(positives)
         total = self.contrast_weight * contrastive + self.saliency_weight * saliency
-        accuracy = (logits.detach().argmax(1) == targets).float().mean()
+        accuracy = (logits.detach().argmax(1) == targets).float().mean().nan_to_num()  # 0 of no pixels
         return Losses(total, contrastive.detach(), saliency.detach(), accuracy)
 
     def _thin(self, masks: Tensor) -> Tensor:

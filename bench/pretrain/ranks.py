@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -15,6 +19,22 @@ def world() -> int:
 def rank() -> int:
     """This process's number, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def first_to_say(message: str) -> bool:
+    """Whether no other process of this `torchrun` has asked the same before: the launcher's store keeps count.
+
+    Works before the processes have joined and after one of them has ended. Where there is no such store, all are first.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return True
+    said = f"{os.environ['TORCHELASTIC_RESTART_COUNT']}\0{message}".encode()
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=5))  # type: ignore[attr-defined]
+        return bool(store.add(f"bench/said/{hashlib.sha256(said).hexdigest()}", 1) == 1)
+    except RuntimeError:
+        return True
 
 
 def gather(part: Tensor) -> Tensor:

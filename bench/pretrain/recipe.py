@@ -16,9 +16,11 @@ from bench.errors import WrongName, unknown_name
 from bench.presets import read_value
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+LARGEST = 1e6
+"""Far above what is of use, and far below where float32 overflows."""
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST)]
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Range = tuple[Positive, Positive]
 
 
@@ -32,9 +34,12 @@ class Recipe(Card):
     """Dropout of the ASPP's projection, in both networks."""
     initialisation: Literal["random", "imagenet", "moco"]
     """What the backbone starts from; all but `random` need a file, given with `--init`."""
+    zero_sum: bool = False
+    """Begin with an embedding head whose rows sum to zero and whose bias is zero, and with first filters that sum to
+    zero where they are random: what all features have in common would make all embeddings alike."""
     frozen: tuple[Literal["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"], ...] = ()
     """Parts of the backbone that are not trained; their batch norms stay in eval mode in both networks."""
-    split: str
+    split: Annotated[str, Field(coerce_numbers_to_str=True)]
     """The data set's split to train on."""
 
     # views
@@ -80,8 +85,8 @@ class Recipe(Card):
     saliency_weight: NotNegative = 1.0
 
     # optimisation
-    batch: Count = 64
-    """Images in a step, over all ranks together."""
+    batch: Annotated[Count, Field(ge=2)] = 64
+    """Images in a step, over all ranks together; each needs two, for its batch norms."""
     epochs: Count = 40
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum 0.9, or AdamW."""
@@ -105,6 +110,8 @@ class Recipe(Card):
     def _is_consistent(self) -> Recipe:
         if self.queue % self.batch:
             raise ValueError(f"queue: {self.queue} is no multiple of batch = {self.batch}")
+        if self.contrast_stride // 2 >= self.crop:
+            raise ValueError(f"contrast_stride: {self.contrast_stride} leaves no pixel of a crop of {self.crop}")
         if self.area[1] > 1:
             raise ValueError("area: a crop cannot be larger than its image")
         return self

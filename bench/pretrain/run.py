@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import torch
 import torch.distributed as dist
 
 from bench import catalogue, record
-from bench.engine import Engine, choose_device
-from bench.errors import BadInput, Warn, WrongName
+from bench.engine import Engine, choose_device, is_out_of_memory
+from bench.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable, sha256_file
 from bench.parallel import default_workers
 from bench.pretrain import checkpoint, ranks
@@ -36,8 +37,6 @@ class Settings:
     """How to train; the defaults are those of the command line."""
 
     data_root: Path | None = None
-    split: str | None = None
-    """None is the recipe's."""
     init: str | None = None
     """`random`, a file of weights, or None for what the recipe says."""
     device: str = "auto"
@@ -77,21 +76,42 @@ def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings
     device = _join_ranks(choose_device(settings.device))
     chosen = override(catalogue.recipe(str(recipe)), settings.entries)
     chosen = _settle_precision(chosen, device, settings)
-    if chosen.batch % ranks.world():
-        raise WrongName(f"batch: {chosen.batch} is no multiple of the {ranks.world()} ranks", "Set another batch.")
+    _require_shares(chosen.batch, ranks.world())
     require_writable(out, "checkpoint", "--out")
-    module = _module(chosen, settings)
-    job = _prepare(chosen, dataset, priors, out, device, settings)
-    trainer = Trainer(job, module)
-    if (out / checkpoint.FILE).is_file() and not settings.fresh:
-        _check_identity(out / checkpoint.FILE, job.identity)
-        trainer.resume()
-    if ranks.rank() == 0:
-        write_run(out, _describe(chosen, priors, job.identity, settings))
-    trainer.train()
+    with _memory_errors(device, chosen.batch):
+        module = _module(chosen, settings)
+        trainer = Trainer(_prepare(chosen, dataset, priors, out, device, settings), module)
+        _train(trainer, priors, settings)
     if ranks.rank() == 0:
         checkpoint.export(out / checkpoint.EXPORT, trainer.module.model_q)
-    return Outcome(out / checkpoint.FILE, out / checkpoint.EXPORT, len(job.pairs), trainer.steps)
+    return Outcome(out / checkpoint.FILE, out / checkpoint.EXPORT, len(trainer.job.pairs), trainer.steps)
+
+
+def _train(trainer: Trainer, priors: Path, settings: Settings) -> None:
+    """Train to the end, from the checkpoint of the same run where there is one."""
+    job = trainer.job
+    if trainer.path.is_file() and not settings.fresh:
+        _check_identity(trainer.path, job.identity)
+        trainer.resume()
+    if ranks.rank() == 0:
+        if settings.fresh:
+            checkpoint.remove(trainer.path)
+        write_run(job.out, _describe(job.recipe, priors, job.identity, settings))
+    trainer.train()
+
+
+@contextmanager
+def _memory_errors(device: torch.device, batch: int) -> Iterator[None]:
+    """Raises BadEnvironment where memory does not suffice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise BadEnvironment(
+            f"out of memory on {device} with a batch of {batch}",
+            "Set a smaller batch, queue or crop: --set batch=… --set queue=… --set crop=…",
+        ) from error
 
 
 def _join_ranks(device: torch.device) -> torch.device:
@@ -105,6 +125,14 @@ def _join_ranks(device: torch.device) -> torch.device:
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     torch.cuda.set_device(device)
     return device
+
+
+def _require_shares(batch: int, world: int) -> None:
+    """Raises WrongName unless every rank gets as many images, and enough for its batch norms."""
+    if batch % world:
+        raise WrongName(f"batch: {batch} is no multiple of the {world} ranks", "Set another batch.")
+    if batch < 2 * world:
+        raise WrongName(f"batch: {batch} gives the {world} ranks fewer than two images each", "Set a larger batch.")
 
 
 def _settle_precision(recipe: Recipe, device: torch.device, settings: Settings) -> Recipe:
@@ -168,8 +196,7 @@ def _find_samples(recipe: Recipe, dataset: str, settings: Settings) -> tuple[Sam
     """The samples to train on and those held out, if any."""
     card = catalogue.dataset(dataset)
     require_images(card, "bench train")
-    split = settings.split or recipe.split
-    samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache))
+    samples = find_samples(card, recipe.split, settings.data_root, cache_folder(settings.cache))
     return hold_out(samples) if settings.eval_every else (samples, None)
 
 
@@ -180,6 +207,7 @@ def _identity(recipe: Recipe, samples: Samples, pairs: Pairs, settings: Settings
         "recipe": recipe.entries(),
         "dataset": samples.card.id,
         "split": samples.split,
+        "held_out": bool(settings.eval_every),
         "images": len(pairs),
         "manifest": pairs.manifest,
         "seed": settings.seed,
@@ -207,15 +235,18 @@ def _check_identity(path: Path, identity: dict[str, Any]) -> None:
     known = checkpoint.peek(path).get("identity")
     if known == identity:
         return
-    if not isinstance(known, dict):
-        raise BadInput(f"{path} was not written by bench train", "Give another --out, or --fresh to start over.")
+    if not isinstance(known, dict) or not isinstance(known.get("recipe"), dict):
+        raise BadInput(f"{path} was not written by bench train", checkpoint.START_OVER)
     differs = _differences(known | known["recipe"], identity | identity["recipe"])
     raise BadInput(
         f"{path} is of another run: {'; '.join(differs[:3])}",
-        "Give the same settings to go on with it, another --out, or --fresh to start over.",
+        f"Give the same settings to go on with it. {checkpoint.START_OVER}",
     )
 
 
 def _differences(known: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """What a checkpoint was made with and what is asked for now, in words."""
+    if bool(known.get("held_out")) != asked["held_out"]:  # the images differ for that reason alone
+        return [f"it was made {'with' if known.get('held_out') else 'without'} --eval-every"]
     keys = [key for key in asked if key != "recipe" and known.get(key) != asked[key]]
     return [f"{key} was {known.get(key)}, now {asked[key]}" for key in keys]

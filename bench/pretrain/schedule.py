@@ -30,7 +30,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
         return recipe.lr * float(1 - step // steps_per_epoch / recipe.epochs) ** POLY_POWER
     total, warmup = recipe.epochs * steps_per_epoch, recipe.warmup * steps_per_epoch
     if step < warmup:
-        return recipe.lr * (step + 1) / warmup
+        return min(recipe.lr, recipe.lr * (step + 1) / warmup)  # also where warm-up ends amid a step
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
 
 

@@ -82,8 +82,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from the checkpoint in the output folder. Raises BadInput where it is another run's."""
-        entries = checkpoint.load(self.path, self.module, self.optimizer)
-        self.progress = Progress(entries["step"], entries["sums"], entries["seconds"])
+        self.progress = Progress(**checkpoint.load(self.path, self.module, self.optimizer, vars(self.progress)))
 
     def train(self) -> None:
         """Train to the end. Raises BadInput where a loss is not finite; the last checkpoint is then good."""
@@ -138,8 +137,9 @@ class Trainer:
             self.job.report(done, self.steps * self.recipe.batch, _describe(figures))
 
     def _diverged(self, what: str) -> BadInput:
-        kept = f"{self.path} holds the last good checkpoint" if self.path.is_file() else "there is no checkpoint yet"
-        return BadInput(f"{what}; {kept}", "Lower the learning rate (--set lr=…), or use --precision float32.")
+        kept = "holds the last good checkpoint" if self.path.is_file() else "was not written yet"
+        or_else = ", or use --precision float32" if self.recipe.precision != "float32" else ""
+        return BadInput(f"{what}; {self.path} {kept}", f"Lower the learning rate (--set lr=…){or_else}.")
 
     def _finish_epoch(self, log: Log | None) -> None:
         """Write the epoch's row, with the held-out figure where it is due; begin the next epoch's sums."""

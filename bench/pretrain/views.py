@@ -72,7 +72,7 @@ def _random_box(size: tuple[int, ...], recipe: Recipe, random: Random) -> tuple[
             return int(random.integers(width - w + 1)), int(random.integers(height - h + 1)), w, h
     # an image too long for any of these shapes: the largest crop of the nearest shape, in the middle
     aspect = min(max(width / height, recipe.aspect[0]), recipe.aspect[1])
-    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+    w, h = (max(1, side) for side in (min(width, round(height * aspect)), min(height, round(width / aspect))))
     return (width - w) // 2, (height - h) // 2, w, h
 
 
