@@ -31,7 +31,16 @@ from bench.run import engine_for
 from bench.samples import Sample, Samples
 from bench.score import model_entry, require_predictions
 from bench.subjects import UNKNOWN, find_samples
-from bench.submission.form import DATASET, MATCH, METHOD, match_text, method_text, read_match_file, require_server
+from bench.submission.form import (
+    DATASET,
+    MATCH,
+    METHOD,
+    SPLIT,
+    match_text,
+    method_text,
+    read_match_file,
+    require_server,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -123,7 +132,7 @@ def _method_of(plan: Plan, scored: Scored, ids: Ids, track: str) -> dict[str, An
         "method": f"{subject.title}, {plan.protocol}",
         "model": subject.id,
         DATASET: plan.card.id,
-        "split": plan.samples.split,
+        SPLIT: plan.samples.split,
         "images": len(plan.samples),
         "track": track,
         "labels seen": subject.supervision,
@@ -230,7 +239,7 @@ def _method_of_folder(
         "method": entry["title"],
         "model": entry["id"],
         DATASET: samples.card.id,
-        "split": samples.split,
+        SPLIT: samples.split,
         "images": len(samples),
         "track": track,
         "labels seen": entry["supervision"],
