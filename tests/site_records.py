@@ -113,8 +113,8 @@ def _hostile() -> Record:
     texts = dict.fromkeys(("title", "supervision", "initialisation", "prior", "weights_source"), HOSTILE)
     record["model"] |= texts | {"architecture": {"backbone": HOSTILE}}
     record["model"]["paper"] = dict.fromkeys(("title", "arxiv", "date"), HOSTILE)
-    record["dataset"] |= {"id": "hostile-data", "title": HOSTILE, "split": HOSTILE, "layout": HOSTILE}
-    record["protocol"] |= {"id": HOSTILE, "fingerprint": HOSTILE, "variations": [HOSTILE]}
+    record["dataset"] |= {"id": "hostile-data", "title": HOSTILE, "layout": HOSTILE}
+    record["protocol"] |= {"fingerprint": HOSTILE, "variations": [HOSTILE]}
     record["protocol"]["preset"] = {HOSTILE: HOSTILE}
     record["metrics"][HOSTILE] = record["metrics"]["mIoU"]
     record["confusion"] = {"classes": [HOSTILE, "cat"], "mean": [[5, 1], [2, 6]]}

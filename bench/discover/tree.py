@@ -347,7 +347,7 @@ def _listed(tree: Tree, folder: Path, images: list[_File]) -> dict[str, list[_Fi
         path = PurePosixPath(text)
         if path.name.lower() in FILES or path.parent.name.lower() not in LIST_FOLDERS:
             continue
-        if not re.fullmatch(r"[A-Za-z0-9_+-]{1,40}", path.stem):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,39}", path.stem):
             continue
         try:
             lines = (folder / text).read_text(encoding="utf-8").splitlines()
