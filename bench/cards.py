@@ -26,6 +26,7 @@ from bench.presets import (
     DavisPreset,
     DensePreset,
     DistancePreset,
+    ImagePreset,
     LinearPreset,
     Preset,
     RetrievalPreset,
@@ -236,6 +237,7 @@ class Protocols(Entry):
 
     clustering: ClusteringPreset | None = None
     clustering_dense: DensePreset | None = Field(default=None, alias="clustering-dense")
+    """Where a card has none: as its `clustering`, with a cluster for the background as well."""
     davis: DavisPreset | None = None
     distance_matching: DistancePreset | None = Field(default=None, alias="distance-matching")
     linear: LinearPreset | None = None
@@ -245,13 +247,24 @@ class Protocols(Entry):
     @property
     def given(self) -> list[str]:
         """The ids of the protocols that have a preset."""
-        entries = type(self).model_fields
-        return [entry.alias or name for name, entry in entries.items() if getattr(self, name) is not None]
+        ids = (entry.alias or name for name, entry in type(self).model_fields.items())
+        return [protocol for protocol in ids if self.preset(protocol) is not None]
 
     def preset(self, protocol: str) -> Preset | None:
         """The preset of a protocol id; None where this data set has none."""
         found: Preset | None = getattr(self, protocol.replace("-", "_"))
+        if found is None and protocol == "clustering-dense" and self.clustering is not None:
+            return _dense(self.clustering)
         return found
+
+
+def _dense(clustering: ClusteringPreset) -> DensePreset:
+    """`clustering-dense` on what `clustering` sees and counts: the background, too, is then a cluster to be found."""
+    shared = {*ImagePreset.model_fields, "grid", "seeds"}
+    entries = {name: value for name, value in clustering if name in shared}
+    if clustering.matching != "images":  # which clusters in every image are, says nothing of pixels
+        entries["matching"] = clustering.matching
+    return DensePreset(**entries, clusters=clustering.clusters + 1)
 
 
 class DatasetCard(Card):

@@ -75,7 +75,7 @@ def measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: S
         return found[0]["label"], kept
 
     refined = [final(seed)[0] for seed in range(len(seeds))] if preset.crf else None
-    scored = linear_protocol.score(seeds, refined, preset, classes)
+    scored = linear_protocol.score(seeds, refined, preset, classes, plan.samples.split)
     scored.detail["classifier"] = {"on": plan.subject.features_are, "kind": preset.classifier}
     if preset.crf:
         scored.detail["crf"] = crf.RECIPE

@@ -117,6 +117,7 @@ def make_plan(
     subject = _find_subject(model, settings, cache, warn)
     _check_samples(base, preset, samples, len(whole), grouped)
     preset, default = (_fitted(each, subject, card, settings) for each in (preset, default))
+    _require_effect(preset, settings)
     variations = _variations(preset, default, settings)
     name, comparable = (base + SUFFIX, default) if grouped else _published_form(base, preset, default, card)
     support = _find_support(card, preset, split, settings, cache, warn)
@@ -180,7 +181,7 @@ def _ways_to_try(samples: Samples, there_are: int, preset: ClusteringPreset) -> 
     """What can be run although these are too few images for the preset."""
     ways = [f"--limit {preset.clusters}"] if there_are >= preset.clusters else []
     ways += [f"--clusters {len(samples)}"] if len(samples) > 1 else []
-    ways += ["--protocol clustering-dense"] if samples.card.protocols.clustering_dense else []
+    ways += ["--protocol clustering-dense"] if samples.card.protocols.preset("clustering-dense") else []
     return f"For a trial: {', or '.join(ways)}." if ways else ""
 
 
@@ -225,6 +226,15 @@ def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Setti
             "Give a classifier of this data set, or a pre-trained network to train one on.",
         )
     return preset.model_copy(update={"classifier": kind})
+
+
+def _require_effect(preset: Preset, settings: Settings) -> None:
+    """Raises WrongName for what was asked for and has no part in this run."""
+    for key, reason in preset.unread().items():
+        if key in settings.entries:
+            raise WrongName(f"the entry '{key}' has no effect here: {reason}", "Leave it out.")
+    if not preset.num_seeds and (settings.num_seeds is not None or settings.first_seed != FIRST_SEED):
+        raise WrongName("seeds have no effect here: nothing is drawn at random", "Leave --seed and --num-seeds out.")
 
 
 def _with_features(preset: DavisPreset, subject: Subject) -> DavisPreset:
@@ -275,12 +285,19 @@ def _find_support(
         return found
     if isinstance(preset, (RetrievalPreset, DistancePreset)):
         found = _find_data(card, preset.bank, settings, cache, warn)
+        _warn_of_itself("bank", preset.bank, split, warn)
     elif isinstance(preset, LinearPreset) and preset.classifier == "trained":
         found = _find_data(card, preset.train, settings, cache, warn)
+        _warn_of_itself("train", preset.train, split, warn)
     else:
         return None
     require_label_files(found, "what learns from them")
     return found
+
+
+def _warn_of_itself(entry: str, named: str, split: str, warn: Warn) -> None:
+    if named == split:
+        warn(f"{entry} = {named} is the split that is measured: every image has been seen with its label")
 
 
 def _find_matched(

@@ -52,6 +52,10 @@ class Preset(BaseModel):
         default = {key: type(self).model_fields[key].default for key in LATER_ENTRIES if key in entries}
         return {key: value for key, value in entries.items() if key not in default or value != default[key]}
 
+    def unread(self) -> dict[str, str]:
+        """Entries that have no part in the figure as the others stand, with the reason."""
+        return {}
+
     @property
     def num_seeds(self) -> int:
         """How many seeds are run unless told otherwise; 0 for a protocol that draws nothing at random."""
@@ -133,9 +137,11 @@ class ClusteringPreset(SaliencyPreset):
         entries = super().resolved()
         if entries["restarts"] is None:
             entries["restarts"] = 20 if self.solver == "faiss" else 3
-        if self.solver == "faiss":
-            del entries["batch"]
-        return entries
+        return {key: value for key, value in entries.items() if key not in self.unread()}
+
+    def unread(self) -> dict[str, str]:
+        """The mini-batch size, where the solver is faiss."""
+        return {"batch": "the solver is faiss"} if self.solver == "faiss" else {}
 
     @property
     def num_seeds(self) -> int:
@@ -243,10 +249,13 @@ class LinearPreset(ImagePreset):
 
     def resolved(self) -> dict[str, Any]:
         """As `Preset.resolved`; a released classifier has no training recipe."""
-        entries = super().resolved()
-        if self.classifier == "released":
-            entries = {key: value for key, value in entries.items() if key not in TRAINING_ENTRIES}
-        return entries
+        return {key: value for key, value in super().resolved().items() if key not in self.unread()}
+
+    def unread(self) -> dict[str, str]:
+        """The training recipe and the seeds, where the classifier is released."""
+        if self.classifier == "trained":
+            return {}
+        return dict.fromkeys((*TRAINING_ENTRIES, "seeds"), "the checkpoint's own classifier is measured")
 
     @property
     def num_seeds(self) -> int:

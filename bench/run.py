@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench import examples, predictions, record
 from bench.describe import Measured, complete, describe
 from bench.engine import Engine, choose_device
-from bench.errors import BadInput, Warn, WrongName, unknown_name
+from bench.errors import BadEnvironment, BadInput, Warn, WrongName, unknown_name
 from bench.files import display, require_writable
 from bench.gap import solver_gap
 from bench.measure import device_name, measure
@@ -19,6 +19,7 @@ from bench.parallel import default_workers
 from bench.plan import Plan, Settings, make_plan, stage
 from bench.predictions import Maps
 from bench.record import Record, Stored
+from bench.rows import Rows
 from bench.subjects import Subject
 
 if TYPE_CHECKING:
@@ -107,8 +108,21 @@ def perform(
             step = stage(chosen, "writing examples")
             made["examples"] = examples.save(folder, made, plan.samples, measured, maps, chosen.save_examples, step)
     finally:  # pictures that fail cost no figure
-        path = record.write(made, measured.scored.rows, Path(results))
+        path = _write(made, measured.scored.rows, Path(results))
     return Stored(path, made)
+
+
+def _write(made: Record, rows: Rows, results: Path) -> Path:
+    """Raises BadEnvironment, with the figure that then stands nowhere else."""
+    try:
+        return record.write(made, rows, results)
+    except OSError as error:
+        metric, measured = next(iter(made["metrics"].items()))
+        raise BadEnvironment(
+            f"cannot write the record, whose {metric} is {measured['value']:.2f}: {error.strerror or error} "
+            f"({error.filename or results})",
+            "Make room or mend the permissions, and run the same command again: it goes on from what is cached.",
+        ) from error
 
 
 def _warn_of_other_weights(made: Record, results: Path, warn: Warn) -> None:

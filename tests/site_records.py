@@ -65,6 +65,8 @@ def _records() -> list[Record]:
         _on_shapes("random-shapes", 5.0, 40.0),
         _on_shapes("maskcontrast-shapes", 51.3, 30.0),
         _video(),
+        _unlabelled("steady", "clustering"),
+        _unlabelled(HOSTILE, HOSTILE),
         _hostile(),
     ]
 
@@ -105,6 +107,15 @@ def _video() -> Record:
     record["per_class"] = {}
     record["per_sequence"] = {name: {"J": 60.0, "F": 64.0} for name in ("bike-packing", "blackswan", "judo")}
     return record
+
+
+def _unlabelled(title: str, protocol: str) -> Record:
+    """A run without labels: nothing to rank it by."""
+    protocol_entries = {"id": f"{protocol}-unlabelled", "preset": {}}
+    record = make_record(model="groups", dataset={"id": "plain", "split": "all"}, protocol=protocol_entries)
+    record["model"]["title"] = title
+    record["metrics"] = {name: record["metrics"]["mIoU"] for name in ("seed_ari", "largest_cluster", title)}
+    return record | {"per_class": {}, "cluster_to_class": []}
 
 
 def _hostile() -> Record:

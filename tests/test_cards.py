@@ -260,3 +260,16 @@ def test_entries_that_came_later_leave_earlier_fingerprints_as_they_were(protoco
     assert fingerprint(protocol, override(preset, {"resizing": "torch"}).resolved()) != fingerprint(
         protocol, preset.resolved()
     )
+
+
+def test_dense_clustering_needs_no_section_of_its_own():
+    """It then sees and counts what clustering does, and finds the background as one more cluster."""
+    coco = catalogue.dataset("coco-stuff-81").protocols
+    dense, clustering = coco.preset("clustering-dense"), coco.clustering
+    assert dense.clusters == 81 == clustering.clusters + 1
+    for entry in ("input", "interpolation", "resizing", "mean", "std", "absent", "grid", "matching", "seeds"):
+        assert getattr(dense, entry) == getattr(clustering, entry)
+    for name, clusters in (("imagenet-s-50", 51), ("imagenet-s-300", 301), ("imagenet-s-919", 920), ("shapes", 21)):
+        protocols = catalogue.dataset(name).protocols
+        assert protocols.preset("clustering-dense").clusters == clusters and "clustering-dense" in protocols.given
+    assert catalogue.dataset("davis").protocols.preset("clustering-dense") is None

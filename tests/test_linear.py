@@ -120,11 +120,11 @@ def test_the_best_epoch_on_val_is_chosen_and_the_last_stands_beside_it(golden_pa
     training = Training(
         classifiers.weights, classifiers.biases, ones, ones[:, 0], (ones, ones), np.full((2, 2), [10.0, 1.0])
     )
-    scored = score([choose(classifiers, epochs[::-1], training, LinearPreset(), 21)], None, LinearPreset(), 21)
+    scored = score([choose(classifiers, epochs[::-1], training, LinearPreset(), 21)], None, LinearPreset(), 21, "train")
     figure = seed_metrics(scored.rows, "zero")[0]["mIoU"]
     assert figure > scored.extra["mIoU_last_epoch"][0]
     history = scored.detail["training"][0]
-    assert history["selection"] == "best on val" and (history["epoch"], history["epochs"]) == (1, 2)
+    assert history["selection"] == "best on train" and (history["epoch"], history["epochs"]) == (1, 2)
     assert history["waiting_share"] == pytest.approx(0.1)
 
 
@@ -297,10 +297,11 @@ def test_the_warp_is_the_references(parity, reference):
 # --- whole runs ---
 
 OPTIONS = {"input": [48, 48], "train": "train", "batch": 8, "epochs": 2}
+RELEASED = {"input": OPTIONS["input"]}
 
 
-def run(model, golden, tmp_path, protocol="linear", **more):
-    entries = OPTIONS | more.pop("entries", {})
+def run(model, golden, tmp_path, protocol="linear", options=OPTIONS, **more):
+    entries = options | more.pop("entries", {})
     return bench.evaluate(
         model,
         "pascal-voc",
@@ -327,7 +328,7 @@ def test_a_run_trains_classifies_and_keeps_its_curve(golden, small_file, tmp_pat
 
 
 def test_a_released_classifier_is_evaluated_as_it_is(golden, linear_file, tmp_path):
-    record = run(linear_file, golden, tmp_path)
+    record = run(linear_file, golden, tmp_path, options=RELEASED)
     assert record["protocol"]["preset"]["classifier"] == "released" and "lr" not in record["protocol"]["preset"]
     assert record["seeds"] == [] and record["protocol"]["deterministic"] and "training" not in record
     weights = read_checkpoint(linear_file)
@@ -342,7 +343,7 @@ def test_a_released_classifier_is_evaluated_as_it_is(golden, linear_file, tmp_pa
         best = F.interpolate(logits, size=(48, 48), mode="bilinear", align_corners=False)[0].argmax(0)
     predicted = np.bincount(best.numpy().reshape(-1), minlength=21)
     assert predicted.max() > 0
-    one = run(linear_file, golden, tmp_path, limit=1)
+    one = run(linear_file, golden, tmp_path, options=RELEASED, limit=1)
     shares = np.array(one["confusion"]["mean"]).sum(axis=1)[:21]
     assert np.argmax(shares) == np.argmax(predicted)
 
@@ -394,6 +395,11 @@ def test_a_classifier_has_no_clusters_and_no_recipe_to_choose(golden, linear_fil
         bench.evaluate(linear_file, "pascal-voc", data_root=golden / "VOCSegmentation", cache=tmp_path / "c")
     with pytest.raises(WrongName, match=r"the classifier of .* is released"):
         run(linear_file, golden, tmp_path, entries={"classifier": "trained"})
+    for key, value in {"epochs": 2, "lr": 0.5, "selection": "last", "train": "val", "seeds": 3}.items():
+        with pytest.raises(WrongName, match=f"'{key}' has no effect here: the checkpoint's own classifier"):
+            run(linear_file, golden, tmp_path, options=RELEASED, entries={key: value})
+    with pytest.raises(WrongName, match="nothing is drawn at random"):
+        run(linear_file, golden, tmp_path, options=RELEASED, num_seeds=3)
 
 
 def test_too_few_images_and_missing_masks_are_bad_input(golden, small_file, tmp_path):

@@ -125,11 +125,11 @@ def test_published_figures_and_their_outcomes_are_those_of_the_json(site, data):
         rows = rows_of(site, line["dataset"], line["split"], line["protocol"], names[line["metric"]])
         value = f"{line['value']:.1f}" if round(line["value"], 1) == line["value"] else f"{line['value']:.2f}"
         status = line["status"] + (f" {line['reason']}" if line["reason"] else "")
-        mine = [row for row in rows if row[1].startswith(line["model"]) and row[2] == value and row[-1] == status]
+        mine = [row for row in rows if row[1].startswith(line["model"]) and row[2] == value and row[6] == status]
         assert len(mine) == 1, line
-        assert mine[0][-2].split(" ")[0] == ("–" if line["measured"] is None else f"{line['measured']:.2f}")
+        assert mine[0][5].split(" ")[0] == ("–" if line["measured"] is None else f"{line['measured']:.2f}")
         if line["difference"] is not None:
-            assert mine[0][-2].split(" ")[1].replace("−", "-") == f"{line['difference']:+.2f}"
+            assert mine[0][5].split(" ")[1].replace("−", "-") == f"{line['difference']:+.2f}"
 
 
 def test_measured_figures_are_those_of_the_json(site, data):
@@ -163,7 +163,44 @@ def test_the_first_page_has_the_best_of_each_protocol(site):
     assert lines["clustering mIoU"] == ["44.2 MaskContrast (Saliency)", "44.90 mine"]
     assert lines["linear mIoU"] == ["63.9 MaskContrast (Saliency)", "63.90 MaskContrast (Saliency)"]
     assert lines["linear+crf mIoU"] == ["65.5 MaskContrast (Saliency)", "–"]
-    assert lines["overclustering-500 mIoU"] == ["–", "–"]
+    assert lines["overclustering-500 mIoU"] == ["for context only", "–"]
+
+
+def test_the_first_page_says_why_there_is_no_best_measured_figure(tmp_path):
+    part, other = {"limited": True, "images": 40}, {"modified": True}
+    records = [
+        make_record(model="a", dataset=part | {"id": "parts"}),
+        make_record(model="b", dataset={"id": "recipes"}, protocol=other),
+        make_record(model="c", dataset=part | {"id": "both"}),
+        make_record(model="d", dataset={"id": "both"}, protocol=other),
+        make_record(model="e", dataset=part | {"id": "whole"}),
+        make_record(model="f", value=31.0, dataset={"id": "whole"}),
+    ]
+    table, *_ = page(build(tmp_path, records), "index.html").all("table")
+    said = {row[0].removesuffix(" val"): row[3:] for row in cells(table) if len(row) == 5}
+    assert said["parts"] == ["limited runs only", "none"]
+    assert said["recipes"] == ["other recipes only", "none"]
+    assert said["both"] == ["limited runs and other recipes only", "none"]
+    assert said["whole"] == ["31.00 f", "none"]
+
+
+def test_data_sets_stand_in_the_order_of_the_table_then_by_name(tmp_path):
+    extra = (("zoo", "Zoo"), ("a-first", "zeppelins"), ("shapes", "shapes"))
+    records = [make_record(model="mine", dataset={"id": name, "title": title}) for name, title in extra]
+    records += [make_record(model="mine", dataset={"id": "pascal-voc", "split": "train"})]
+    table, *_ = page(build(tmp_path, records), "index.html").all("table")
+    assert [row.one("th").text for row in table.one("table").all("tr") if row.all("th", scope="rowgroup")] == [
+        "PASCAL VOC 2012 val",
+        "PASCAL VOC 2012 train",
+        "COCO-Stuff-81 val",
+        "ImageNet-S-50 test",
+        "ImageNet-S-50 val",
+        "ImageNet-S-300 val",
+        "ImageNet-S-300 test",
+        "shapes val",
+        "zeppelins val",
+        "Zoo val",
+    ]
 
 
 def test_the_given_table_stands_on_its_paper_s_page(site):
@@ -175,6 +212,20 @@ def test_the_given_table_stands_on_its_paper_s_page(site):
         measured = "–" if line["measured"] is None else f"{line['measured']:.2f}"
         expected = (line["task"], line["shown_dataset"], line["shown_metric"], f"{line['value']:g}", line["model"])
         assert (*row[:6], row[7].split(line["reason"] or "\0")[0].strip()) == (*expected, measured, line["status"])
+
+
+def test_names_in_folded_rows_are_those_of_the_columns(site):
+    found = set()
+    for path in site.rglob("*.html"):
+        for table in parse(path.read_text(encoding="utf-8")).all("table", class_="folds"):
+            names = [header.text for header in table.one("thead").all("th")]
+            for row in (row for body in table.all("tbody") for row in body.all("tr")):
+                # a data set's name spans its rows, so only their ends are in line
+                columns = [cell for cell in row.walk() if cell.tag in ("td", "th")]
+                for cell, name in zip(columns[::-1], names[::-1], strict=False):
+                    assert cell.attributes.get("data-name", name) == name, path
+                    found.add(cell.attributes.get("data-name"))
+    assert {"95 % interval", "Labels seen", "Reproduced", "Best measured", "Source", "J mean"} <= found
 
 
 def test_each_paper_has_a_page_with_all_its_figures(site):
@@ -228,6 +279,21 @@ def test_a_run_on_video_shows_its_sequences(site):
     assert "Video object segmentation" in page(site, "index.html").one("main").text
 
 
+def test_the_key_of_a_chart_has_the_signs_that_occur(site, tmp_path):
+    part = build(tmp_path, [make_record(model="mine", dataset={"id": "mine", "limited": True, "images": 40})])
+    signs = ["published", "measured here, with its 95 % interval", "for context", "measured, for context"]
+    signs += ["running best of the comparable"]
+    shown = [page(part, "benchmarks/mine--val.html"), page(site, "benchmarks/pascal-voc--val.html")]
+    keys = [[sign.text for sign in tree.one("ul", class_="key").all("li")] for tree in shown]
+    assert keys == [["measured, for context"], signs]
+
+
+def test_a_chart_says_which_date_it_goes_by(site, tmp_path):
+    own = build(tmp_path, [make_record(model="mine", dataset={"id": "mine"})])
+    assert page(site, "benchmarks/pascal-voc--val.html").one("h2", id="over-time").text == "mIoU over publication date"
+    assert page(own, "benchmarks/mine--val.html").one("h2", id="over-time").text == "mIoU over the day of the run"
+
+
 def test_where_less_is_better_the_least_comes_first(tmp_path):
     records = []
     for number, value in enumerate((30.0, 10.0, 20.0)):
@@ -268,18 +334,46 @@ def test_equal_records_give_equal_bytes(site, tmp_path):
 def test_without_any_record_every_page_is_there(tmp_path):
     site = build(tmp_path)
     assert "No records yet" in page(site, "index.html").one("footer").text
-    assert page(site, "index.html").one("div", class_="measured").one("dd").text == "0 runs of 0 models"
+    assert not page(site, "index.html").all("p", class_="runs")
 
 
-def test_a_record_of_a_data_set_without_labels_has_its_page(tmp_path):
-    record = make_record(model="mine", per_class={}, cluster_to_class=[], protocol={"id": "clustering-unlabelled"})
-    record["dataset"] |= {"id": "plain", "split": "all", "title": "Plain pictures"}
-    record["metrics"] = {"seed_ari": record["metrics"]["mIoU"], "salient_share": record["metrics"]["mIoU"]}
-    site = build(tmp_path, [record])
-    rows = rows_of(site, "plain", "all", "clustering-unlabelled", "Agreement of seeds, ARI")
-    assert [row[0] for row in rows] == ["1"]
-    rows = rows_of(site, "plain", "all", "clustering-unlabelled", "Salient pixels")
-    assert [row[0] for row in rows] == ["– not ranked"]
+def without_labels(model, **dataset):
+    """A record of a run without labels."""
+    protocol = {"id": "clustering-unlabelled"}
+    record = make_record(model=model, per_class={}, cluster_to_class=[], protocol=protocol, dataset=dataset)
+    record["metrics"] = {"seed_ari": record["metrics"]["mIoU"], "largest_cluster": record["metrics"]["mIoU"]}
+    return record
+
+
+def test_runs_without_labels_are_listed_and_not_ranked(tmp_path):
+    plain = {"id": "plain", "split": "all", "title": "Plain pictures", "images": 30}
+    site = build(tmp_path, [without_labels("one", **plain), without_labels("other", **plain)])
+    (path,) = (site / "benchmarks").glob("plain*")
+    tree = parse(path.read_text(encoding="utf-8"))
+    assert not tree.all("table") and not tree.all("figure") and not tree.all("nav", aria_label="Metric")
+    items = tree.one("ul", class_="described").all("li")
+    assert [item.text.split(",")[0] for item in items] == ["one", "other"]
+    assert "30 images" in items[0].text and "Agreement of seeds, ARI 44.20" in items[0].text
+    (line,) = [row for row in cells(page(site, "index.html").one("table")) if row[0] == "Plain pictures all"]
+    assert line[1:] == ["without labels", "2 runs, not ranked"]
+    figures_of_it = page(site, "models/one.html").one("table", class_="figures")
+    assert {link.attributes["href"] for link in figures_of_it.all("a")} >= {f"../benchmarks/{path.name}#without-labels"}
+
+
+def test_runs_without_labels_stand_below_the_ranking_of_those_with_labels(tmp_path):
+    data = {"id": "mine", "split": "val"}
+    records = [make_record(model="a", dataset=data), without_labels("b", **data)]
+    records[0]["metrics"]["pixel_accuracy"] = records[0]["metrics"]["mIoU"]
+    site = build(tmp_path, records)
+    first, second = (
+        page(site, "benchmarks/mine--val.html"),
+        page(site, "benchmarks/mine--val--clustering--pixel-accuracy.html"),
+    )
+    assert [row[1] for row in cells(first.one("table"))] == ["a backbone not stated"]
+    assert [heading.text for heading in first.all("h2")][-2:] == ["Ranking", "Runs without labels"]
+    assert "Runs without labels" not in second.text
+    lines = [row for row in cells(page(site, "index.html").one("table")) if "not ranked" in row[-1]]
+    assert lines == [["without labels", "1 run, not ranked"]]
 
 
 def test_a_model_of_many_runs_gets_a_page_for_each(tmp_path):

@@ -4,11 +4,12 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.conftest import PHONE
+from tests.conftest import DESKTOP, PHONE
 
 KINDS = {
     "home": "index.html",
     "benchmark": "benchmarks/pascal-voc--val.html",
+    "without labels": "benchmarks/plain--all.html",
     "model": "models/maskcontrast-sup.html",
     "models": "models.html",
     "paper": "papers/2102.06191.html",
@@ -31,6 +32,38 @@ def test_axe_finds_nothing_and_nothing_sticks_out(browser, kind):
     assert browser.run("return document.documentElement.scrollWidth === innerWidth"), "wider than the screen"
     browser.media(scheme="dark")
     assert browser.findings() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_table_but_a_matrix_hides_columns_beside_the_screen(any_size, kind):
+    show(any_size, kind)
+    for width in (PHONE, 640, 833, 1024, 1153, 1249, 1345, DESKTOP):
+        any_size.size(width)
+        assert any_size.run(_WIDER) == [], width
+
+
+_WIDER = """
+    for (const one of document.querySelectorAll("details")) one.open = true;
+    return [...document.querySelectorAll(".scroll:not(:has(.matrix))")]
+        .filter((one) => one.scrollWidth > one.clientWidth + 2)
+        .map((one) => `${one.querySelector("table").className}: ${one.scrollWidth} in ${one.clientWidth}`);
+"""
+
+
+@pytest.mark.parametrize("kind", ["home", "benchmark", "model", "paper"])
+def test_a_folded_table_is_a_table_still(any_size, kind):
+    trees = []
+    for width in (PHONE, DESKTOP):
+        any_size.size(width)
+        show(any_size, kind)
+        nodes = any_size.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        told = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
+        trees.append([(role, name.replace(" ", "")) for role, name in told if role in TABLE])
+    assert {role for role, _ in trees[0]} == TABLE
+    assert trees[0] == trees[1]
+
+
+TABLE = {"table", "row", "cell", "columnheader", "rowheader"}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

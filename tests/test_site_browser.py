@@ -33,7 +33,7 @@ def test_from_the_first_page_to_a_benchmark_its_model_its_paper_its_pictures_and
     assert arrives(browser, PAPER)
     browser.driver.back()
     assert arrives(browser, "maskcontrast-sup")
-    browser.link("Pictures: images, labels and predictions").click()
+    browser.link("Pictures of this run").click()
     assert arrives(browser, "Pictures")
     pictures = browser.all("main img")
     assert len(pictures) > 12
@@ -103,6 +103,14 @@ def test_the_keyboard_sorts_too(browser):
     assert sorts(browser) == [("Model", "descending")]
     assert [name for name in column(browser, 2) if name.isascii()] == names[::-1]
     assert browser.focused == button
+    assert rank_again(browser) == sorted(rank_again(browser), key=lambda name: int(name.removeprefix("row-")))
+
+
+def rank_again(browser):
+    """The rows from top to bottom, sorted by rank."""
+    while sorts(browser) != [("Rank", "ascending")]:
+        header(browser, "Rank").click()
+    return [row.get_attribute("id") for row in browser.all("table.ranking tr[id]")]
 
 
 def test_rows_without_a_value_come_last_either_way(desktop):
@@ -298,7 +306,7 @@ def height(mark, name="y"):
 
 def test_the_running_best_follows_the_filter(browser):
     browser.open(VOC)
-    for name, best in (("MaskContrast (Saliency): 44.2 published", "circle"), ("level: 41.4 measured", "use")):
+    for name, best in (("MaskContrast (Saliency): 44.2 published", "circle"), ("level: 41.40 measured", "use")):
         mark = point_of(browser, name).find_element(By.CSS_SELECTOR, best)
         assert height(browser.all("[data-best] line")[-1], "y2") == pytest.approx(height(mark))
         tick(browser, "unsupervised")

@@ -5,9 +5,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from selenium.webdriver.common.by import By
 
+from tests.conftest import PHONE
 from tests.site_records import BREAKOUT
 
 VOC = "benchmarks/pascal-voc--val.html"
+A4 = 718
+"""CSS pixels between usual margins."""
 NARROWEST = 320
 """CSS pixels: what WCAG 2.1 (1.4.10) asks to fit without scrolling in two directions."""
 
@@ -66,6 +69,7 @@ def test_the_colours_are_switched_and_stay_so_on_the_next_page(browser):
 def test_hostile_names_are_text_and_nothing_else(browser):
     for page in (
         "models/hostile.html",
+        "benchmarks/plain--all.html",
         address(browser.site, "pictures/hostile--*.html"),
         *(path.relative_to(browser.site).as_posix() for path in browser.site.glob("benchmarks/hostile-data*.html")),
         "index.html",
@@ -97,6 +101,30 @@ def test_without_javascript_tables_and_charts_are_whole(browser):
     assert not browser.one(".search").is_displayed()
 
 
+def test_on_a_phone_a_row_is_a_block_whose_values_have_names(any_size):
+    any_size.size(PHONE)
+    for scripts in (True, False):
+        any_size.scripts(scripts)
+        any_size.open(VOC)
+        row = any_size.one("tr[id]")
+        cells = [cell for cell in row.find_elements(By.CSS_SELECTOR, "th, td") if "none" not in _words(cell)]
+        assert "Date" not in any_size.texts("table.ranking thead") and len(cells) >= 8
+        assert all(cell.rect["x"] + cell.rect["width"] <= PHONE for cell in cells)
+        assert len({round(cell.rect["y"]) for cell in cells}) >= 4
+        named = [any_size.run(_NAME, cell) for cell in cells if cell.get_dom_attribute("data-name")]
+        assert named == ['"95 % interval"', '"Labels seen"', '"Reproduced"']
+        # without scripts nothing sorts, and so nothing offers to
+        strip = any_size.one("table.ranking thead").rect
+        assert (strip["height"] > 20) == scripts
+
+
+_NAME = "return getComputedStyle(arguments[0], '::before').content.split(' /')[0]"
+
+
+def _words(element):
+    return (element.get_dom_attribute("class") or "").split()
+
+
 def test_print_leaves_out_the_controls_and_keeps_the_tables(browser):
     browser.open(VOC)
     browser.media("print", scheme="dark")
@@ -110,3 +138,13 @@ def test_print_leaves_out_the_controls_and_keeps_the_tables(browser):
     browser.open()
     assert not browser.one(".search").is_displayed()
     assert browser.one("table.benchmarks").is_displayed()
+
+
+def test_a_sheet_of_paper_holds_every_table_and_opens_what_was_folded(any_size):
+    any_size.size(A4)
+    any_size.media("print")
+    for page in ("index.html", VOC, "models/maskcontrast-sup.html", "papers/2102.06191.html"):
+        any_size.open(page)
+        assert any_size.run("return document.documentElement.scrollWidth") <= A4, page
+        for part in any_size.all("details dl, details table"):
+            assert any_size.run("return arguments[0].checkVisibility()", part), page

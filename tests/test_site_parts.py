@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.catalogue import dataset
 from bench.cli.settings import parse_entries
 from bench.errors import BadInput
-from bench.presets import override
+from bench.presets import ClusteringPreset, override
 from bench.published import figures
 from bench.published_classes import class_figures, load
 from bench.record import Stored
@@ -142,6 +142,8 @@ def test_measured_and_published_are_points_of_their_own(tmp_path):
     assert (published.kind, measured.kind, published.row, measured.row) == ("published", "measured", 0, 0)
     assert measured.beside == published.y > measured.y
     assert measured.high < measured.y < measured.low  # y counts downwards
+    # as the table prints them: one decimal where no more was published, two of what was measured
+    assert ": 44.2 published" in published.what and ": 44.30 measured" in measured.what
 
 
 def test_a_limited_run_beside_a_published_value_is_marked(tmp_path):
@@ -248,6 +250,14 @@ def test_the_command_names_seeds_limits_precision_and_files():
         ["7"], ["3"], ["40"], ["bfloat16"],
     )  # fmt: skip
     assert pairs["--model"] == ["./my model.pth"]
+
+
+def test_a_data_set_of_one_s_own_is_named_by_its_card_and_the_recipe_is_told():
+    resolved = override(ClusteringPreset(), {"clusters": 5, "input": [224, 224]}).resolved()
+    record = make_record(dataset={"id": "photos"}, protocol={"id": "clustering-unlabelled", "preset": resolved})
+    pairs = options(reproduce(record))[1]
+    assert (pairs["--dataset"], pairs["--protocol"]) == (["CARD"], ["clustering"])
+    assert override(ClusteringPreset(), parse_entries(None, None, tuple(pairs["--set"]))).resolved() == resolved
 
 
 def test_predictions_are_scored_again():

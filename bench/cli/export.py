@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import NAMED_BY, cache_option, data_root_option, data_roots, entries_option, network_options
+from bench.cli.settings import NAMED_BY, cache_option, data_root_of, data_root_option, entries_option, network_options
 
 if TYPE_CHECKING:
     from bench.plan import Settings
@@ -105,8 +105,7 @@ def export(
     """
     dataset = _one_name(dataset, named)
     _require_one_job(dataset, verify, out, model, source)
-    roots = data_roots(data_root)
-    root = roots.get(dataset or "", roots.get(""))
+    root = data_root_of(dataset or "", data_root)
     from bench.cli.progress import progress_bar
 
     with progress_bar() as progress:

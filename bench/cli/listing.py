@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import data_root_option, data_roots, echo_table, read_records, records_folder, results_option
+from bench.cli.settings import data_root_of, data_root_option, echo_table, read_records, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard, ModelCard
@@ -330,11 +330,10 @@ def _open_samples(
     from bench.files import cache_folder
     from bench.subjects import NoDataRoot, find_samples
 
-    roots = data_roots(data_root)
     try:
         with progress_bar() as progress:
             step = (lambda done, total: progress("writing shapes", done, total)) if progress else None
-            return find_samples(card, split or card.default_split, roots.get(name, roots.get("")), cache_folder(), step)
+            return find_samples(card, split or card.default_split, data_root_of(name, data_root), cache_folder(), step)
     except NoDataRoot as error:
         if required:
             raise

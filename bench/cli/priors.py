@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_root_option, data_roots, echo_table
+from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
@@ -87,10 +87,9 @@ def priors(
     from bench.priors.propose import propose
 
     card = catalogue.dataset(dataset)
-    roots = data_roots(data_root)
     out, workers = out.expanduser(), workers or default_workers()
     with progress_bar() as show:
-        samples = _samples(card, split, roots.get(dataset, roots.get("")), cache, show)
+        samples = _samples(card, split, data_root_of(dataset, data_root), cache, show)
         chosen = find_method(method, source.expanduser() if source else None, clean_up, samples)
         if evaluate:
             check_labels(samples)

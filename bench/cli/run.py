@@ -18,6 +18,7 @@ from bench.cli.settings import (
     echo_table,
     entries_option,
     network_options,
+    require_said_once,
     results_folder,
     results_option,
 )
@@ -73,9 +74,7 @@ Examples:
 @click.option("--supervision", metavar="TEXT", help="The labels that a checkpoint file's weights have seen.")
 @network_options
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option(
-    "--seed", "first_seed", type=click.IntRange(0, 2**31 - 1), default=1234, show_default=True, help="The first seed."
-)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="The first seed. [default: 1234]")
 @click.option("--num-seeds", type=click.IntRange(1, 10_000), help="Seeds, counting up. [default: the preset's]")
 @click.option("--solver", type=click.Choice(["faiss", "minibatch"]), help="K-means solver; minibatch is the authors'.")
 @click.option("--clusters", type=click.IntRange(2), help="K.")
@@ -113,7 +112,8 @@ def run(
     split: str | None,
     data_root: tuple[str, ...],
     weights: Path | None,
-    first_seed: int,
+    seed: int | None,
+    num_seeds: int | None,
     solver: str | None,
     clusters: int | None,
     epochs: int | None,
@@ -130,6 +130,8 @@ def run(
     """
     given = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
     flags = {key: json.dumps(value) for key, value in given.items() if value is not None}
+    drawn = {key: value for key, value in {"seed": seed, "num_seeds": num_seeds}.items() if value is not None}
+    require_said_once([*flags, *(["seeds"] if num_seeds else [])], entries)
     jobs = [
         (model, dataset, protocol)
         for dataset in datasets
@@ -140,7 +142,7 @@ def run(
         raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
     if weights is not None and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--weights fits one model; name it with --model")
-    _require_takers(flags, [protocol for _, _, protocol in jobs])
+    _require_takers([*flags, *drawn], [protocol for _, _, protocol in jobs])
     if (engine["name"], engine["supervision"]) != (None, None) and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--name and --supervision are of one model; name it with --model")
     roots = data_roots(data_root)
@@ -149,7 +151,8 @@ def run(
     failures: list[tuple[str, Exception]] = []
     for model, dataset, protocol in jobs:
         own = {key: value for key, value in flags.items() if _takes(protocol, key)}
-        settings = _settings(split, roots, dataset, weights, first_seed, entries | own, engine)
+        seeds = drawn if _takes(protocol, "seeds") else {}
+        settings = _settings(split, roots, dataset, weights, seeds, entries | own, engine)
         try:
             if dry_run:
                 _print_plan(model, dataset, protocol, settings, folder)
@@ -167,14 +170,14 @@ def run(
 
 
 def _takes(protocol: str, entry: str) -> bool:
-    """Whether a protocol's preset has this entry; of an unknown protocol that is not known."""
+    """Whether a protocol's preset has what a flag sets; of an unknown protocol that is not known."""
     from bench.presets import PRESETS
 
     kind = PRESETS.get(protocol.partition("+")[0])
-    return kind is None or entry in kind.model_fields
+    return kind is None or ("seeds" if entry in ("seed", "num_seeds") else entry) in kind.model_fields
 
 
-def _require_takers(flags: dict[str, str], protocols: list[str]) -> None:
+def _require_takers(flags: list[str], protocols: list[str]) -> None:
     """A flag counts for those of several protocols that have such an entry, one of which must be among them."""
     from bench.errors import WrongName
     from bench.presets import PRESETS
@@ -182,7 +185,10 @@ def _require_takers(flags: dict[str, str], protocols: list[str]) -> None:
     for flag in flags:
         if not any(_takes(protocol, flag) for protocol in protocols):
             takers = " or ".join(name for name in PRESETS if _takes(name, flag))
-            raise WrongName(f"--{flag} belongs to --protocol {takers}", "Name one that has it, or leave the flag out.")
+            written = flag.replace("_", "-")
+            raise WrongName(
+                f"--{written} belongs to --protocol {takers}", "Name one that has it, or leave the flag out."
+            )
 
 
 def _report_failures(failures: list[tuple[str, Exception]]) -> int:
@@ -236,17 +242,19 @@ def _settings(
     roots: dict[str, Path],
     dataset: str,
     weights: Path | None,
-    first_seed: int,
+    seeds: dict[str, int],
     entries: dict[str, str],
     engine: dict[str, Any],
 ) -> Settings:
     from bench.plan import Settings
+    from bench.presets import FIRST_SEED
 
     return Settings(
         split=split,
         data_root=roots.get(dataset, roots.get("")),
         weights=weights,
-        first_seed=first_seed,
+        first_seed=seeds.get("seed", FIRST_SEED),
+        num_seeds=seeds.get("num_seeds"),
         entries=entries,
         **engine,
         warn=lambda message: click.echo(f"warning: {message}", err=True),
@@ -359,10 +367,12 @@ def _size(dataset: dict[str, Any]) -> str:
 
 def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, folder: Path) -> None:
     """What `--dry-run` says."""
+    from bench.engine import choose_device
     from bench.files import display
     from bench.measure import cached
     from bench.plan import make_plan
 
+    device = choose_device(settings.device)
     plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
     click.echo(
         f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
@@ -374,6 +384,7 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     )
     click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
     click.echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
+    click.echo(f"device       {device}")
     click.echo(f"done         {cached(plan, settings)}")
     click.echo(f"results      {display(folder)}")
     sys.stdout.flush()

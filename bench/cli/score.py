@@ -11,8 +11,8 @@ from bench.cli.completion import splits
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
+    data_root_of,
     data_root_option,
-    data_roots,
     dataset_option,
     results_folder,
     results_option,
@@ -69,10 +69,9 @@ def score(
     from bench.record import dumps
     from bench.score import score_folder
 
-    roots = data_roots(data_root)
     with progress_bar() as progress:
         chosen = Settings(
-            data_root=roots.get(dataset, roots.get("")),
+            data_root=data_root_of(dataset, data_root),
             progress=progress,
             warn=lambda message: click.echo(f"warning: {message}", err=True),
             **settings,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,6 +48,7 @@ def data_root_option(command: Command) -> Command:
     return click.option(
         "--data-root",
         multiple=True,
+        type=click.Path(),  # several of them in the variable are separated as in $PATH, not by blanks
         metavar="[ID=]PATH",
         envvar="BENCH_DATA_ROOT",
         help="Where the data lie. Repeatable with ID=.",
@@ -138,10 +139,10 @@ def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
 def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) -> dict[str, Path]:
     """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''.
 
-    `config` is what bench.toml says; it is read where none is given.
+    `config` is what bench.toml says of data sets that the flag, or its variable, does not speak of; it is read where
+    none is given. A bare path speaks of all.
     """
-    config = read_config() if config is None else config
-    roots = {str(key): Path(str(value)) for key, value in config.get("data_roots", {}).items()}
+    roots = {}
     for text in given:
         name, separator, path = text.partition("=")
         if separator:
@@ -149,7 +150,15 @@ def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) 
 
             dataset(name)  # an unknown id is an error, not a root that nobody asks for
         roots[name if separator else ""] = Path(path if separator else text)
-    return roots
+    config = read_config() if config is None else config
+    configured = {str(key): Path(str(value)) for key, value in config.get("data_roots", {}).items()}
+    return roots if "" in roots else configured | roots
+
+
+def data_root_of(dataset: str, given: tuple[str, ...]) -> Path | None:
+    """Where a data set lies, as `data_roots` has it; None where nobody says."""
+    roots = data_roots(given)
+    return roots.get(dataset, roots.get(""))
 
 
 def parse_entries(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -159,8 +168,17 @@ def parse_entries(context: click.Context, parameter: click.Parameter, values: tu
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise click.BadParameter(f"'{text}' is not KEY=VALUE")
+        if key.strip() in entries:
+            raise click.BadParameter(f"'{key.strip()}' is given twice")
         entries[key.strip()] = value.strip()
     return entries
+
+
+def require_said_once(flags: Iterable[str], entries: Mapping[str, str]) -> None:
+    """Raises UsageError for an entry that stands in `--set` and has a flag as well, whatever the two say."""
+    for entry in flags:
+        if entry in entries:
+            raise click.UsageError(f"--set {entry}=… and the flag for it are one entry: give one of the two")
 
 
 def entries_option(of: str, listing: str) -> Callable[[Command], Command]:

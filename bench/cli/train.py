@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_roots, dataset_option, entries_option
+from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option
 
 _EPILOG = """\b
 Examples:
@@ -80,7 +80,6 @@ def train(
 
     flags = {"precision": precision, "epochs": epochs}
     entries = entries | {key: str(value) for key, value in flags.items() if value is not None}
-    roots = data_roots((data_root,) if data_root else ())
     with progress_bar() as progress:
         outcome = pretrain(
             recipe,
@@ -88,7 +87,7 @@ def train(
             priors.expanduser(),
             out.expanduser(),
             Settings(
-                data_root=roots.get("", roots.get(dataset)),
+                data_root=data_root_of(dataset, (data_root,) if data_root else ()),
                 entries=entries,
                 eval_every=eval_every or 0,
                 progress=progress,

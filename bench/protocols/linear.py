@@ -47,8 +47,10 @@ def choose(
     return Chosen(epoch, classifiers.only(epoch), epochs[epoch]["label"], epochs[-1]["label"], online, training)
 
 
-def score(seeds: Sequence[Chosen], refined: Sequence[Painted] | None, preset: LinearPreset, num_classes: int) -> Scored:
-    """Rows of the chosen classifiers, after the CRF where there was one (`refined`).
+def score(
+    seeds: Sequence[Chosen], refined: Sequence[Painted] | None, preset: LinearPreset, num_classes: int, split: str
+) -> Scored:
+    """Rows of the chosen classifiers on `split`, after the CRF where there was one (`refined`).
 
     Beside them: the last epoch's mIoU, since the published recipe chooses its epoch on the images it reports, and
     the mIoU without the CRF.
@@ -57,7 +59,7 @@ def score(seeds: Sequence[Chosen], refined: Sequence[Painted] | None, preset: Li
     beside = {}
     if refined is not None:
         beside["mIoU_without_crf"] = _miou(chosen, preset, num_classes)
-    training = [_history(one, preset) for one in seeds if one.training is not None]
+    training = [_history(one, preset, split) for one in seeds if one.training is not None]
     if training:
         beside["mIoU_last_epoch"] = _miou([one.last for one in seeds], preset, num_classes)
     rows = given_classes(chosen if refined is None else refined, num_classes)
@@ -68,12 +70,12 @@ def _miou(painted: Sequence[Painted], preset: LinearPreset, num_classes: int) ->
     return [metrics["mIoU"] for metrics in seed_metrics(given_classes(painted, num_classes), preset.absent)]
 
 
-def _history(one: Chosen, preset: LinearPreset) -> dict[str, Any]:
+def _history(one: Chosen, preset: LinearPreset, split: str) -> dict[str, Any]:
     """How a training went, for the record: per epoch its mean loss, learning rate and mIoU."""
     assert one.training is not None
     whole, waiting = one.training.timing.sum(axis=0).tolist()
     return {
-        "selection": preset.selection,
+        "selection": "last" if preset.selection == "last" else f"best on {split}",
         "epoch": one.epoch + 1,
         "epochs": len(one.training),
         "steps": one.training.losses.shape[1],

@@ -14,7 +14,7 @@ from bench.site.gallery import Gallery, read_gallery
 from bench.site.pages import Pages
 from bench.site.write import replacing
 
-ASSETS = ("site.css", "site.js", "icon.svg")
+ASSETS = ("site.css", "folded.css", "site.js", "icon.svg")
 
 
 def write_site(

@@ -101,8 +101,8 @@ def _extent(entry: Entry) -> list[float]:
 def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
     """A published figure's point and, apart from it, that of what was measured."""
 
-    def told(value: float, how: str) -> str:
-        return f"{entry.model.title}: {points(value)} {how}, {entry.date}"
+    def told(value: str, how: str) -> str:
+        return f"{entry.model.title}: {value} {how}, {entry.date}"
 
     found = []
     if entry.published:
@@ -114,7 +114,7 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 y(entry.value),
                 number,
                 entry.value,
-                told(entry.value, "published, for context" if entry.context else kind),
+                told(points(entry.value), "published, for context" if entry.context else kind),
             )
         )
     if entry.measured is not None:
@@ -125,7 +125,7 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 y(entry.measured),
                 number,
                 entry.measured,
-                told(entry.measured, "measured" if entry.counts else "measured, for context"),
+                told(f"{entry.measured:.2f}", "measured" if entry.counts else "measured, for context"),
                 not entry.counts,
                 None if entry.low is None else y(entry.low),
                 None if entry.high is None else y(entry.high),

@@ -15,6 +15,7 @@ from bench.frame import joined
 from bench.published import Published
 from bench.record import Record, Stored
 from bench.site.names import date_text, hashed, metric_order, protocol_order, slug
+from bench.unlabelled import SUFFIX
 
 UNKNOWN = "not stated"
 MATRIX = 100
@@ -120,6 +121,11 @@ class Run:
     def created(self) -> str:
         """When it was made, ISO 8601; empty if unknown."""
         return str(self.record.get("created") or "")
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether there were no labels, and so nothing to rank it by."""
+        return self.protocol.endswith(SUFFIX)
 
     @property
     def context(self) -> str:

@@ -7,13 +7,15 @@ import shlex
 from typing import Any
 
 from bench import catalogue
+from bench.cards import DatasetCard
 from bench.errors import WrongName
-from bench.presets import FIRST_SEED, LATER_ENTRIES, Preset, override
+from bench.presets import FIRST_SEED, LATER_ENTRIES, PRESETS, Preset, override
 from bench.record import Record
 from bench.site.details import mapping
 
 BLANKS = {
     "MODEL": "the model's checkpoint or card",
+    "CARD": "the data set's card",
     "DATA": "the folder of the data set",
 }
 """Words that stand for what only the reader knows."""
@@ -24,12 +26,12 @@ def reproduce(record: Record) -> str:
     protocol, dataset = record["protocol"]["id"].removesuffix("-unlabelled"), record["dataset"]
     if protocol.startswith("predictions"):
         return _score(record, protocol)
-    words = ["bench", "run", "--model", _model(record), "--dataset", dataset["id"], "--split", dataset["split"]]
+    words = ["bench", "run", "--model", _model(record), "--dataset", _dataset(record), "--split", dataset["split"]]
     entries = dict(record["protocol"]["preset"])
     base, flags = _protocol(protocol)
     words += ["--protocol", base, *flags]
     card = catalogue.datasets().get(dataset["id"])
-    default = card.protocols.preset(base) if card and base in card.protocols.given else None
+    default = _default(card, base)
     skipped = {"clusters"} if "--clusters" in flags else {"crf"} if "--crf" in flags else set()
     if default is not None:
         words += _changes(entries, default, skipped)
@@ -42,6 +44,20 @@ def reproduce(record: Record) -> str:
     if card is None or card.generator is None:
         words += ["--data-root", "DATA"]
     return shlex.join(str(word) for word in words)
+
+
+def _default(card: DatasetCard | None, protocol: str) -> Preset | None:
+    """The preset that a run takes without `--set`: the card's. What a reader's own card says is not known here, so
+    there all that differs from the protocol's own is told."""
+    if card is None:
+        return PRESETS[protocol]() if protocol in PRESETS else None
+    return card.protocols.preset(protocol) if protocol in card.protocols.given else None
+
+
+def _dataset(record: Record) -> str:
+    """A built-in card's id; no other is found by its id everywhere."""
+    identifier = str(record["dataset"]["id"])
+    return identifier if identifier in catalogue.datasets() else "CARD"
 
 
 def _model(record: Record) -> str:
@@ -98,7 +114,7 @@ def _seeds(record: Record, default: Preset | None) -> list[str]:
 
 def _score(record: Record, protocol: str) -> str:
     dataset, name = record["dataset"], mapping(record.get("observed")).get("predictions") or "predictions"
-    words = ["bench", "score", f"./{name}", "--dataset", dataset["id"], "--split", dataset["split"]]
+    words = ["bench", "score", f"./{name}", "--dataset", _dataset(record), "--split", dataset["split"]]
     if "+" in protocol:
         words += ["--match", protocol.partition("+")[2]]
     words += ["--name", record["model"]["id"]]

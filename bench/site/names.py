@@ -49,9 +49,6 @@ METRICS = {
 FALLING = ("J_decay", "F_decay")
 """Metrics of which less is better."""
 
-DESCRIPTIVE = ("salient_share", "cluster_evenness", "largest_cluster")
-"""Metrics of which neither more nor less is better: nothing is ranked by them."""
-
 PROTOCOLS = ("clustering", "clustering-dense", "linear", "linear+crf", "retrieval-21", "retrieval-7", "davis")
 """The order in which protocols are listed; the first that a benchmark has is its first page."""
 

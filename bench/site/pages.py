@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,53 +9,21 @@ from bench import catalogue
 from bench.published import Published
 from bench.report import seed_table
 from bench.site import details
+from bench.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.site.chart import draw
 from bench.site.collect import Claim, Model, Paper, Run, Site, dataset_title
 from bench.site.command import BLANKS, reproduce
 from bench.site.gallery import Example, Gallery
-from bench.site.names import (
-    FALLING,
-    arxiv_url,
-    metric_name,
-    metric_slug,
-    slug,
-    web_url,
-)
-from bench.site.ranking import Entry, best_first, entries_of, pages_of, ranked
+from bench.site.names import FALLING, arxiv_url, metric_name, web_url
+from bench.site.ranking import ranked
 from bench.site.render import Renderer, script
 from bench.sources import FileWeights
 
-STATUSES = ("reproduced", "below", "above", "not run", "not comparable")
 OTHERS = 4
-"""A table shows its rows' values in at most so many further metrics, which a quarter of them has."""
+"""A table shows its rows' values in at most so many further metrics, if a quarter of the rows has any; each metric has
+a page of its own."""
 Page = tuple[str, bytes]
 """Where it lies below the site's root, and its content."""
-
-
-class Benchmark:
-    """A data set's split: all its rows, and the page of each protocol and metric."""
-
-    def __init__(self, site: Site, dataset: str, split: str) -> None:
-        self.dataset, self.split = dataset, split
-        self.title = dataset_title(dataset, (run for run in site.runs if run.dataset == dataset))
-        self.entries = entries_of(site, dataset, split)
-        self.metrics = pages_of(self.entries)
-        self._first = next(((protocol, metrics[0]) for protocol, metrics in self.metrics.items()), ("", ""))
-
-    @property
-    def url(self) -> str:
-        """Its first page."""
-        return self.page_of(*self._first)
-
-    def page_of(self, protocol: str, metric: str) -> str:
-        """The page of a protocol and a metric; the first one has the shortest name."""
-        if (protocol, metric) == self._first:
-            return f"benchmarks/{slug(self.dataset, self.split)}.html"
-        return f"benchmarks/{slug(self.dataset, self.split, protocol)}--{metric_slug(metric)}.html"
-
-    def rows(self, protocol: str, metric: str) -> list[Entry]:
-        """The rows of a page."""
-        return [entry for entry in self.entries if (entry.protocol, entry.metric) == (protocol, metric)]
 
 
 class Pages:
@@ -65,19 +32,16 @@ class Pages:
     def __init__(self, site: Site, galleries: dict[str, Gallery], figures: Sequence[Published]) -> None:
         self.site, self.galleries, self.figures = site, galleries, figures
         self.render = Renderer(site)
-        keys = {(claim.figure.dataset, claim.figure.split) for claim in site.claims}
-        keys |= {(run.dataset, run.split) for run in site.runs}
-        every = {key: Benchmark(site, *key) for key in sorted(keys)}
-        # a run without any figure is on its model's page only
-        self.benchmarks = {key: benchmark for key, benchmark in every.items() if benchmark.entries}
+        self.benchmarks = benchmarks_of(site)
 
     def __iter__(self) -> Iterator[Page]:
         yield self._home()
         yield "assets/search.js", script("benchIndex", self._index())
         for benchmark in self.benchmarks.values():
+            if not benchmark.metrics:
+                yield benchmark.url, self.render.page("dataset", benchmark.url, "Benchmarks", **_dataset(benchmark))
             for protocol, metrics in benchmark.metrics.items():
-                for metric in metrics:
-                    yield self._benchmark(benchmark, protocol, metric)
+                yield from (self._benchmark(benchmark, protocol, metric) for metric in metrics)
         for model in self.site.models.values():
             yield self._model(model)
             if self.site.is_crowded(model):
@@ -88,40 +52,18 @@ class Pages:
         yield self._papers()
 
     def _home(self) -> Page:
-        tasks: dict[str, list[dict[str, Any]]] = {}
-        for benchmark in sorted(self.benchmarks.values(), key=lambda one: (-len(one.entries), one.dataset, one.split)):
-            tasks.setdefault(_task(benchmark), []).append(self._summary(benchmark))
+        tasks: dict[str, list[Benchmark]] = {}
+        for benchmark in self.benchmarks.values():
+            tasks.setdefault(_task(benchmark), []).append(benchmark)
         context = {
             "total": len(self.site.claims),
-            "counts": _counts(self.site.claims),
+            "counts": counts(self.site.claims),
             "runs": len(self.site.runs),
             "measured_models": len({run.model.key for run in self.site.runs}),
             "skipped": self.site.skipped,
             "tasks": sorted(tasks.items()),
         }
         return "index.html", self.render.page("index", "index.html", "Benchmarks", **context)
-
-    def _summary(self, benchmark: Benchmark) -> dict[str, Any]:
-        """A benchmark's lines on the first page: the best figures of each protocol."""
-        lines = []
-        for protocol, metrics in benchmark.metrics.items():
-            metric = metrics[0]
-            rows = [entry for entry in best_first(benchmark.rows(protocol, metric), metric) if not entry.context]
-            claims = [entry.claim for entry in benchmark.entries if entry.protocol == protocol and entry.claim]
-            # without labels there is nothing that could be best
-            measured = [entry for entry in rows if entry.counts and not protocol.endswith("-unlabelled")]
-            measured.sort(key=lambda entry: (entry.measured or 0.0) * (1 if metric in FALLING else -1))
-            lines.append(
-                {
-                    "url": benchmark.page_of(protocol, metric),
-                    "protocol": protocol,
-                    "metric": metric_name(metric),
-                    "published": next((entry for entry in rows if entry.published), None),
-                    "measured": next(iter(measured), None),
-                    "counts": _counts(claims),
-                }
-            )
-        return {"url": benchmark.url, "title": benchmark.title, "split": benchmark.split, "lines": lines}
 
     def _index(self) -> list[list[str]]:
         """What the search knows: name, kind, page, and further words to find it by."""
@@ -137,28 +79,24 @@ class Pages:
 
     def _benchmark(self, benchmark: Benchmark, protocol: str, metric: str) -> Page:
         rows = ranked(benchmark.rows(protocol, metric), metric)
-        card = catalogue.datasets().get(benchmark.dataset)
-        known = Counter(name for row in rows for name in row.entry.others)
-        others = [name for name in benchmark.metrics[protocol] if known[name] * 4 >= len(rows)][:OTHERS]
-        context = {
-            "dataset": benchmark.title,
-            "split": benchmark.split,
+        url = benchmark.page_of(protocol, metric)
+        context = _dataset(benchmark) | {
             "protocol": protocol,
             "metric": metric_name(metric),
-            "about": card.description if card else "",
-            "homepage": web_url(card.homepage) if card else None,
             "protocols": [(name, benchmark.page_of(name, keys[0])) for name, keys in benchmark.metrics.items()],
             "metrics": [
                 (metric_name(name), benchmark.page_of(protocol, name), name == metric)
                 for name in benchmark.metrics[protocol]
             ],
-            "others": [(name, metric_name(name)) for name in others],
+            "others": sum(bool(row.entry.others) for row in rows) * 4 >= len(rows),
+            "most": OTHERS,
             "falling": metric in FALLING,
             "chart": draw(rows, metric),
             "comparable": [row for row in rows if not row.entry.context],
             "context": [row for row in rows if row.entry.context],
         }
-        url = benchmark.page_of(protocol, metric)
+        if url != benchmark.url:
+            context["unlabelled"] = []  # its first page lists them
         return url, self.render.page("benchmark", url, "Benchmarks", **context)
 
     def _model(self, model: Model) -> Page:
@@ -311,7 +249,7 @@ class Pages:
 
     def _papers(self) -> Page:
         rows = [
-            (paper, _counts([claim for claim in self.site.claims if claim.paper.key == paper.key]))
+            (paper, counts([claim for claim in self.site.claims if claim.paper.key == paper.key]))
             for paper in self.site.papers
         ]
         return "papers.html", self.render.page("papers", "papers.html", "Papers", papers=rows)
@@ -321,9 +259,16 @@ def _pictures_url(run: Run) -> str:
     return f"pictures/{run.slug}.html"
 
 
-def _counts(claims: Sequence[Claim]) -> dict[str, int]:
-    found = Counter(claim.status for claim in claims)
-    return {status: found[status] for status in STATUSES}
+def _dataset(benchmark: Benchmark) -> dict[str, Any]:
+    """What every page of a data set shows."""
+    card = catalogue.datasets().get(benchmark.dataset)
+    return {
+        "dataset": benchmark.title,
+        "split": benchmark.split,
+        "about": card.description if card else "",
+        "homepage": web_url(card.homepage) if card else None,
+        "unlabelled": benchmark.unlabelled,
+    }
 
 
 def _task(benchmark: Benchmark) -> str:

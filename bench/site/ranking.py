@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.published import ROUNDING
 from bench.site.collect import Claim, Labels, Model, Paper, Run, Site
-from bench.site.names import DESCRIPTIVE, FALLING, date_text, metric_order, protocol_order
+from bench.site.names import FALLING, date_text, metric_order, protocol_order
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ class Ranked:
 
 
 def entries_of(site: Site, dataset: str, split: str) -> list[Entry]:
-    """All rows of a benchmark, every protocol and metric."""
+    """All rows of a benchmark, every protocol and metric; a run without labels has none."""
     claims = [claim for claim in site.claims if (claim.figure.dataset, claim.figure.split) == (dataset, split)]
     rows = [_of_claim(claim, claims) for claim in claims]
     answered = {(claim.run.path, claim.figure.metric) for claim in claims if claim.run}
     for run in site.runs:
-        if (run.dataset, run.split) == (dataset, split):
+        if (run.dataset, run.split) == (dataset, split) and not run.unlabelled:
             rows += [_of_run(run, metric) for metric in run.metrics if (run.path, metric) not in answered]
     return rows
 
@@ -118,7 +118,7 @@ def _of_run(run: Run, metric: str) -> Entry:
         run.model.paper,
         date_text(run.created),
         {name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
-        "a description, not a score" if metric in DESCRIPTIVE else run.context,
+        run.context,
         None,
         run,
     )

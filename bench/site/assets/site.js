@@ -34,18 +34,19 @@
   }
 
   /* tables: a button in each sortable header; groups of rows stay apart */
-  const valueOf = (row, column, numeric) => {
+  const valueOf = (row, column, kind) => {
+    if (kind === "place") return Number(row.id.replace("row-", "")); // shared ranks stay in their order
     const cell = row.cells[column];
     // a name sorts before the same name with more to it, whatever small print follows
-    const text = cell?.dataset.v ?? [...(cell?.childNodes ?? [])].map((node) => node.textContent.trim()).join("\n").trim();
+    const text = [...(cell?.childNodes ?? [])].map((node) => node.textContent.trim()).join("\n").trim();
     const known = text !== "" && text !== "–";
-    return numeric ? parseFloat(text.replace("−", "-")) : known ? text.toLowerCase() : null;
+    return kind === "number" ? parseFloat(text.replace("−", "-")) : known ? text.toLowerCase() : null;
   };
   const missing = (value) => value === null || Number.isNaN(value);
   const sort = (table, header) => {
-    const numeric = header.dataset.sort === "number";
+    const kind = header.dataset.sort;
     const column = header.cellIndex;
-    const first = numeric && !/rank/i.test(header.textContent) ? "descending" : "ascending";
+    const first = kind === "number" ? "descending" : "ascending";
     const other = first === "ascending" ? "descending" : "ascending";
     const order = header.getAttribute("aria-sort") === first ? other : first;
     for (const one of $$("thead th[aria-sort]", table)) one.removeAttribute("aria-sort");
@@ -53,10 +54,10 @@
     const sign = order === "ascending" ? 1 : -1;
     for (const body of table.tBodies) {
       const rows = [...body.rows].filter((row) => !row.classList.contains("divider"));
-      const keyed = rows.map((row) => [valueOf(row, column, numeric), row]);
+      const keyed = rows.map((row) => [valueOf(row, column, kind), row]);
       keyed.sort(([a], [b]) => {
         if (missing(a) || missing(b)) return missing(a) - missing(b);
-        return sign * (numeric ? a - b : a.localeCompare(b));
+        return sign * (kind === "text" ? a.localeCompare(b) : a - b);
       });
       body.append(...keyed.map(([, row]) => row));
     }

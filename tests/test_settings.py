@@ -1,0 +1,58 @@
+"""Settings: flag before environment before bench.toml, one entry said once, none without effect."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.cli.settings import data_root_of
+from tests.terminal import bench, said
+
+
+@pytest.fixture(autouse=True)
+def configured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bench.toml").write_text('[data_roots]\npascal-voc = "/of-the-file"\n')
+
+
+@pytest.mark.parametrize(
+    "given, root",
+    [
+        ((), "/of-the-file"),
+        (("/bare",), "/bare"),
+        (("pascal-voc=/named",), "/named"),
+        (("/bare", "pascal-voc=/named"), "/named"),
+        (("davis=/other",), "/of-the-file"),
+    ],
+)
+def test_a_data_root_given_goes_before_one_of_the_file(given, root):
+    assert data_root_of("pascal-voc", given) == Path(root)
+
+
+@pytest.mark.parametrize(
+    "words", [("run", "--dry-run"), ("score", "."), ("priors", "--method", "boundary", "--out", "p"), ("show",)]
+)
+@pytest.mark.parametrize("source", ["flag", "variable"])
+def test_every_command_looks_where_it_is_told_to(words, source, monkeypatch):
+    dataset = ("pascal-voc",) if words[0] in ("priors", "show") else ("--dataset", "pascal-voc")
+    if source == "variable":
+        monkeypatch.setenv("BENCH_DATA_ROOT", "told here")
+    flag = ("--data-root", "told here") if source == "flag" else ()
+    said(bench(words[0], *dataset, *words[1:], *flag), 3, "no data root at told here")
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        (("--clusters", "5", "--set", "clusters=7"), "--set clusters=… and the flag for it are one entry"),
+        (("--solver", "faiss", "--set", "solver=minibatch"), "--set solver=… and the flag for it are one entry"),
+        (("--num-seeds", "1", "--set", "seeds=7"), "--set seeds=… and the flag for it are one entry"),
+        (("--set", "clusters=5", "--set", "clusters=7"), "'clusters' is given twice"),
+        (("--set", "batch=10"), "the entry 'batch' has no effect here: the solver is faiss"),
+        (("--protocol", "retrieval-21", "--num-seeds", "3"), "--num-seeds belongs to --protocol clustering or"),
+        (("--protocol", "retrieval-21", "--seed", "9"), "--seed belongs to --protocol clustering or"),
+        (("--device", "cuda:99"), "device 'cuda:99' cannot be used"),
+    ],
+)
+def test_what_contradicts_itself_or_has_no_effect_is_refused(words, says):
+    done = bench("run", "--model", "random-shapes", "--dry-run", *words)
+    said(done, 4 if "--device" in words else 2, says)
