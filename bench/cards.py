@@ -35,10 +35,9 @@ from bench.sources import Download, Entry, FileWeights, RandomWeights
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-SPLIT_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,79}$"
-SplitName = Annotated[str, Field(pattern=SPLIT_PATTERN)]
-"""It becomes a part of a folder's name, as ids do."""
 """A card's id: lower case, safe as a folder name on every system."""
+SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,79}$")]
+"""A split's name, which becomes a part of a folder's name as well."""
 
 
 Channel = Annotated[int, Field(ge=0, le=255)]

@@ -79,7 +79,8 @@ def export_run(
     require_server(catalogue.dataset(dataset))
     require_writable(out.parent, "submission", "--out")
     warn = settings.warn or (lambda message: None)
-    plan = make_plan(model, dataset, protocol, replace(settings, num_seeds=1), warn, for_submission=True)
+    one_seed = replace(settings, num_seeds=1) if protocol == "clustering" else settings
+    plan = make_plan(model, dataset, protocol, one_seed, warn, for_submission=True)
     _require_classes_elsewhere(plan, ids)
     track = _track(plan, track)
     measured, maps = measure(plan, engine_for(settings, warn), settings, warn)
