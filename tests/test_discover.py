@@ -122,6 +122,19 @@ def test_lists_make_splits_each_with_the_masks_that_it_has(tmp_path):
     assert [p.label for p in tree.splits["trainaug"]] == ["SegmentationClassAug/d.png", "SegmentationClassAug/e.png"]
 
 
+def test_lists_of_paths_below_another_folder_keep_splits_of_the_same_names_apart(tmp_path):
+    for split in ("train", "val"):
+        put_pairs(tmp_path, NAMES, f"{split}/{{}}.png", f"{split}annot/{{}}.png")
+        lines = (f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png\n" for name in NAMES)
+        (tmp_path / f"{split}.txt").write_text("".join(lines))
+    tree = look_at(tmp_path)
+    assert tree.lists == ["train.txt", "val.txt"] and tree.unlisted == []
+    for split in ("train", "val"):
+        assert [(p.image, p.label) for p in tree.splits[split]] == [
+            (f"{split}/{name}.png", f"{split}annot/{name}.png") for name in NAMES
+        ]
+
+
 def test_several_masks_of_an_image_are_of_one_kind_of_classes(tmp_path):
     put_image(tmp_path / "leftImg8bit/val/x_leftImg8bit.png")
     for kind in ("color", "instanceIds", "labelIds"):

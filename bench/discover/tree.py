@@ -364,7 +364,9 @@ def _listed(tree: Tree, folder: Path, images: list[_File]) -> dict[str, list[_Fi
 
 
 def _in_index(word: str, index: dict[str, _File]) -> str | None:
+    """How the index spells what a line names; of a file's path as few leading folders are dropped as need be."""
     path = PurePosixPath(_composed(word.lstrip("/")))
-    has_ending = path.suffix.lower() in ENDINGS
-    spelt = (str(path), str(path.with_suffix("")), path.stem) if has_ending else (str(path),)
-    return next((name for name in spelt if name in index), None)
+    if path.suffix.lower() not in ENDINGS:
+        return str(path) if str(path) in index else None
+    below = (PurePosixPath(*path.parts[i:]) for i in range(len(path.parts)))
+    return next((name for part in below for name in (str(part), str(part.with_suffix(""))) if name in index), None)
