@@ -66,7 +66,7 @@ def _records() -> list[Record]:
         _on_shapes("maskcontrast-shapes", 51.3, 30.0),
         _video(),
         _unlabelled("steady", "clustering"),
-        _unlabelled(HOSTILE, HOSTILE),
+        _unlabelled(HOSTILE, "clustering-dense"),
         _hostile(),
     ]
 
