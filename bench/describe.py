@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,12 @@ def describe(
     protocol: dict[str, Any],
     seeds: tuple[int, ...],
     measured: Measured,
-    *,
-    limited: bool,
+    cut: Sequence[Samples] = (),
 ) -> Record:
-    """The record of a measurement, all but its cost. `protocol` is the record's entry, preset included."""
+    """The record of a measurement, all but its cost.
+
+    `protocol` is the record's entry, preset included; `cut` are the splits of which it saw a part.
+    """
     scored, card = measured.scored, samples.card
     if isinstance(scored, (Tracked, Grouped)):
         figures = scored.figures()
@@ -61,7 +63,8 @@ def describe(
             "split": samples.split,
             **_size(samples),
             "manifest": measured.manifest,
-            "limited": limited,
+            "limited": bool(cut),
+            "cut": {each.split: _size(each) for each in cut if each.split != samples.split},
             "layout": samples.layout,
             **({} if samples.labelled else {"labelled": False}),
         },

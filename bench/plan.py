@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,10 @@ from bench.unlabelled import SUFFIX
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+OVERCLUSTERING = re.compile(r"overclustering-(\d{1,5})")
+"""The id of `clustering` with so many clusters, more than there are classes."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,9 @@ class Plan:
     images whose prototypes are clustered."""
     matched: Samples | None
     """The split on whose labels clusters are matched, where it is not the evaluated one."""
-    limited: bool
-    """Whether a split has fewer images than its publisher counts; a preset's own cut is part of the recipe."""
+    cut: tuple[Samples, ...]
+    """Those of the three splits that have fewer images than their publisher counts; a preset's own cut is part of the
+    recipe."""
     protocol: str
     preset: Preset
     seeds: tuple[int, ...]
@@ -120,6 +126,7 @@ def make_plan(
     _require_effect(preset, settings)
     variations = _variations(preset, default, settings)
     name, comparable = (base + SUFFIX, default) if grouped else _published_form(base, preset, default, card)
+    _require_name(protocol, name, grouped)
     support = _find_support(card, preset, split, settings, cache, warn)
     matched = _find_matched(card, preset, split, settings, cache, warn)
     return Plan(
@@ -128,7 +135,7 @@ def make_plan(
         samples,
         support.first(preset.train_images) if support is not None and isinstance(preset, LinearPreset) else support,
         matched,
-        limited=any(each.limited for each in (samples, support, matched) if each is not None),
+        cut=tuple(each for each in (samples, support, matched) if each is not None and each.limited),
         protocol=name,
         preset=preset,
         seeds=_seeds(preset, settings),
@@ -186,12 +193,14 @@ def _ways_to_try(samples: Samples, there_are: int, preset: ClusteringPreset) -> 
 
 
 def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
-    """The protocol whose preset applies, and the entries that its name adds: `linear+crf` is linear with a CRF."""
+    """The protocol whose preset applies, and the entries that its name adds, as `linear+crf` does."""
     if protocol in GROUPS:
         raise WrongName(
             f"'{protocol}' stands for several protocols, and there is one record of each",
             f"Call it once for each: {', '.join(GROUPS[protocol])}.",
         )
+    if match := OVERCLUSTERING.fullmatch(protocol):
+        return "clustering", {"clusters": int(match[1])}
     base, plus, suffix = protocol.partition("+")
     if base not in PRESETS or (plus and (base, suffix) != ("linear", "crf")):
         raise unknown_name("protocol", protocol, [*PRESETS, "linear+crf"], "bench list protocols")
@@ -261,6 +270,13 @@ def _published_recipes(comparable: Preset) -> list[dict[str, Any]]:
     if isinstance(comparable, ClusteringPreset):
         recipes.append(comparable.model_copy(update={"solver": "minibatch"}))
     return [recipe.resolved() for recipe in recipes]
+
+
+def _require_name(asked: str, name: str, grouped: bool) -> None:
+    if OVERCLUSTERING.fullmatch(asked) and name != asked and not grouped:
+        raise WrongName(
+            f"what was asked for as {asked} is {name}", "Overclustering takes more clusters than there are classes."
+        )
 
 
 def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, warn: Warn) -> Samples:

@@ -289,6 +289,9 @@ class DavisPreset(Preset):
     """Their weights are a softmax of cosine similarity divided by this."""
     neighbourhood: Annotated[int, Field(ge=1, le=1000)] = 12
     """A cell looks at those at most this many rows and columns away in each frame of the context."""
+    stretch: bool = True
+    """Before the largest share of a pixel wins, each object's shares are stretched to 0…1 over the frame, as in DINO's
+    evaluation: what averaging has thinned out would else lose to the background."""
 
 
 PRESETS: dict[str, type[Preset]] = {

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.catalogue import folder
 from bench.errors import BadInput
-from bench.record import Record
+from bench.record import Record, shortfall
 
 Entry = TypeVar("Entry")
 Status = Literal["reproduced", "below", "above", "not run", "not comparable"]
@@ -166,8 +166,8 @@ def incomparable(record: Record, figure: Published) -> str | None:
     """Why a record cannot be held against a figure; None if it can."""
     if not figure.comparable:
         return figure.note
-    if record["dataset"]["limited"]:
-        return f"run on {record['dataset']['images']} images, not the whole split"
+    if lacking := shortfall(record):
+        return lacking
     if not record["protocol"].get("published_recipe", False):
         return "the recipe was modified"
     if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:

@@ -146,6 +146,18 @@ def file_name(record: Record) -> str:
     return "-".join(marks) + ".json"
 
 
+def shortfall(record: Record) -> str | None:
+    """What a limited run has not seen, in words; None for a whole one."""
+    dataset = record["dataset"]
+    if not dataset["limited"]:
+        return None
+    others = "".join(
+        f", {size['images']} of {size.get('official_images') or 'the'} {split} images"
+        for split, size in dataset.get("cut", {}).items()
+    )
+    return f"run on {dataset['images']} images{others}: not the whole split{'s' if others else ''}"
+
+
 def write(record: Record, rows: Rows, results: Path) -> Path:
     """Write rows and record below `results`; returns the record's path.
 

@@ -166,7 +166,7 @@ def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tupl
         "published_recipe": plan.published_recipe,
         "deterministic": not plan.seeds,
     }
-    made = describe(_model_entry(plan.subject), plan.samples, protocol, plan.seeds, measured, limited=plan.limited)
+    made = describe(_model_entry(plan.subject), plan.samples, protocol, plan.seeds, measured, plan.cut)
     if settings.save_predictions is not None:
         ids = measured.scored.rows.ids
         step = stage(settings, "writing predictions")

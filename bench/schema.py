@@ -35,12 +35,19 @@ class _Model(_Entry):
     title: str = ""
 
 
+class _Size(_Entry):
+    images: int
+    official_images: int | None = None
+
+
 class _Dataset(_Entry):
     id: Id
     split: SplitName
     images: int
     manifest: str
     limited: bool
+    cut: dict[str, _Size] = {}
+    """Other splits that had a part in the run, and of which it saw only a part."""
 
 
 class _Preset(_Entry):

@@ -92,7 +92,7 @@ def score_folder(
         measured, contents = _measure_sets(sets, samples, matching, settings, folder.name, warn)
     model = model_entry(folder, contents, settings.name, supervision)
     protocol = _protocol_entry(card, matching, seeds, _painter(folder))
-    made = describe(model, samples, protocol, seeds, measured, limited=samples.limited)
+    made = describe(model, samples, protocol, seeds, measured, (samples,) if samples.limited else ())
     seconds = time.perf_counter() - started
     complete(made, {"seconds": seconds, "images_per_second": samples.images * len(sets) / seconds}, 0.0)
     made["warnings"] = warnings

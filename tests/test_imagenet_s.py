@@ -23,6 +23,7 @@ from bench.matching import UNMATCHED, match_images, unique_optima
 from bench.plan import Settings
 from bench.presets import override
 from bench.protocols import imagenet_s
+from bench.record import shortfall
 from bench.samples import open_split
 from bench.score import score_folder
 from bench.tables import Painted, contingency, matched_by_images
@@ -291,6 +292,7 @@ def test_a_run_is_fitted_on_train_and_reports_the_benchmark_s_figures(tree, smal
     record = run(small_file, tree, num_seeds=2, save_predictions=tmp_path / "predictions")
     assert record["fitted_on"]["split"] == "train" and record["fitted_on"]["images"] == 100
     assert record["dataset"]["limited"] and record["dataset"]["images"] == 50
+    assert shortfall(record) == "run on 50 images, 100 of 64431 train images: not the whole splits"
     for metric in ("mIoU", "boundary_mIoU", "f_measure", "image_accuracy", "mIoU_ml"):
         assert 0 <= record["metrics"][metric]["value"] <= 100
     assert "mIoU_s" not in record["metrics"]  # nothing is that small

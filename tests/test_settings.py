@@ -50,9 +50,18 @@ def test_every_command_looks_where_it_is_told_to(words, source, monkeypatch):
         (("--set", "batch=10"), "the entry 'batch' has no effect here: the solver is faiss"),
         (("--protocol", "retrieval-21", "--num-seeds", "3"), "--num-seeds belongs to --protocol clustering or"),
         (("--protocol", "retrieval-21", "--seed", "9"), "--seed belongs to --protocol clustering or"),
+        (("--protocol", "overclustering-9"), "what was asked for as overclustering-9 is clustering"),
+        (("--protocol", "overclustering-30", "--clusters", "40"), "asked for as overclustering-30 is overclustering-40"),
         (("--device", "cuda:99"), "device 'cuda:99' cannot be used"),
     ],
 )
 def test_what_contradicts_itself_or_has_no_effect_is_refused(words, says):
     done = bench("run", "--model", "random-shapes", "--dry-run", *words)
     said(done, 4 if "--device" in words else 2, says)
+
+
+def test_overclustering_is_asked_for_by_its_name():
+    done = bench("run", "--model", "random-shapes", "--dry-run", "--protocol", "overclustering-30")
+    assert done.returncode == 0
+    asked, flag = done.stdout, bench("run", "--model", "random-shapes", "--dry-run", "--clusters", "30").stdout
+    assert asked == flag and "overclustering-30" in asked

@@ -91,7 +91,18 @@ def test_shares_and_paint_undo_each_other_on_whole_cells():
     ids[8:24, 16:32] = 2
     labels = shares(ids, 2, (4, 6))
     assert labels.shape == (3, 4, 6) and labels[2].sum() == 4 and torch.all(labels.sum(dim=0) == 1)
-    assert torch.equal(paint(shares(ids, 2, (32, 48)), (32, 48)), ids)
+    for stretch in (True, False):
+        assert torch.equal(paint(shares(ids, 2, (32, 48)), (32, 48), stretch=stretch), ids)
+
+
+def test_an_object_thinned_out_by_averaging_is_kept_only_if_its_share_is_stretched():
+    share = torch.zeros(4, 6)
+    share[1:3, 2:4] = 0.4  # nowhere the largest
+    labels = torch.stack([1 - share, share, torch.zeros(4, 6)])  # a third id occurs nowhere
+    kept = paint(labels, (4, 6), stretch=True)
+    assert torch.equal(kept, (share > 0).to(torch.uint8))
+    assert not paint(labels, (4, 6), stretch=False).any()
+    assert not paint(torch.full((2, 4, 6), 0.5), (4, 6), stretch=True).any()  # nothing to stretch
 
 
 @pytest.mark.parametrize(

@@ -362,7 +362,11 @@ def _size(dataset: dict[str, Any]) -> str:
     what = "sequences" if "sequences" in dataset else "images"
     official = dataset.get(f"official_{what}")
     size = f"{dataset[what]} {what}" + (f" of {official}" if dataset["limited"] and official else "")
-    return size + (f", {dataset['images']} frames" if what == "sequences" else "")
+    size += f", {dataset['images']} frames" if what == "sequences" else ""
+    return size + "".join(
+        f"; {part['images']} of {part['official_images'] or 'the'} {one_line(split)} images"
+        for split, part in dataset.get("cut", {}).items()
+    )
 
 
 def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, folder: Path) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from bench import catalogue
 from bench.frame import joined
 from bench.published import Published
-from bench.record import Record, Stored
+from bench.record import Record, Stored, shortfall
 from bench.site.names import date_text, hashed, metric_order, protocol_order, slug
 from bench.unlabelled import SUFFIX
 
@@ -130,8 +130,8 @@ class Run:
     @property
     def context(self) -> str:
         """Why it is not ranked with others; empty if it is."""
-        if self.record["dataset"]["limited"]:
-            return f"run on {self.record['dataset']['images']} images, not the whole split"
+        if lacking := shortfall(self.record):
+            return lacking
         return "the recipe was modified" if self.record["protocol"].get("modified") else ""
 
 

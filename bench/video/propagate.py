@@ -98,6 +98,14 @@ def shares(ids: Tensor, objects: int, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(one_hot[None], size=size, mode="area")[0]
 
 
-def paint(labels: Tensor, size: tuple[int, ...]) -> Tensor:
-    """C×h×w shares → H×W ids, uint8: upsampled (bilinear, corners not aligned), then the largest share."""
-    return F.interpolate(labels[None], size=size, mode="bilinear", align_corners=False)[0].argmax(dim=0).to(torch.uint8)
+def paint(labels: Tensor, size: tuple[int, ...], *, stretch: bool) -> Tensor:
+    """C×h×w shares → H×W ids, uint8: upsampled (bilinear, corners not aligned), then the largest share.
+
+    With `stretch` each id's share first spans 0…1 over the frame.
+    """
+    fine = F.interpolate(labels[None], size=size, mode="bilinear", align_corners=False)[0]
+    if stretch:
+        low, high = fine.amin(dim=(1, 2), keepdim=True), fine.amax(dim=(1, 2), keepdim=True)
+        # an id that is everywhere alike, or nowhere, has nothing to stretch
+        fine = torch.where(high > low, (fine - low) / (high - low).clamp(min=1e-12), fine)
+    return fine.argmax(dim=0).to(torch.uint8)

@@ -208,7 +208,7 @@ class _Tracker:
                 self.context = Propagation(features, shares(ids, self.objects, features.shape[-2:]), self.preset)
                 return frame.ids
             require_one_size(frame, self.size, self.video.frames[number])
-            return paint(self.context.step(features), self.size).cpu().numpy()
+            return paint(self.context.step(features), self.size, stretch=self.preset.stretch).cpu().numpy()
 
     def _forward(self, images: Sequence[Image8]) -> list[Tensor]:
         with torch.inference_mode(), arithmetic(self.engine):
