@@ -36,6 +36,8 @@ from bench.sources import Download, Entry, FileWeights, RandomWeights
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 """A card's id: lower case, safe as a folder name on every system."""
+SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,79}$")]
+"""A split's name, which becomes a part of a folder's name as well."""
 
 
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -157,7 +159,7 @@ class Layout(Entry):
     name: str
     prefixes: tuple[str, ...] = ("",)
     """Folders below the data root in which the tree may start; the first that has the list file wins."""
-    splits: dict[str, SplitFiles]
+    splits: dict[SplitName, SplitFiles]
 
 
 class Split(Entry):
@@ -285,7 +287,7 @@ class DatasetCard(Card):
     palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
     """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
-    splits: dict[str, Split]
+    splits: dict[SplitName, Split]
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
     downloads: tuple[Download, ...] = ()
     """Without any, the user has to bring the data."""

@@ -111,11 +111,19 @@ def _lines(path: Path) -> list[str]:
 
 def _coco_instances(path: Path) -> list[str]:
     """The images with at least one instance annotation, by file name without its ending, sorted (spec §7)."""
-    remedy = "Give COCO's own file: an object with `images` (id, file_name) and `annotations` (image_id)."
+    remedy = (
+        "Give COCO's own file of instances: an object with `images` (id, file_name) and `annotations` (image_id, "
+        "category_id)."
+    )
     try:
         content: Any = json.loads(path.read_bytes())
-        annotated = {entry["image_id"] for entry in content["annotations"]}
-        names = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
+        # captions have no category
+        annotated = {entry["image_id"] for entry in content["annotations"] if entry["category_id"] is not None}
+        names: dict[Any, str] = {}
+        for entry in content["images"]:
+            if entry["id"] in names:
+                raise BadInput(f"{path} gives two images the id {entry['id']}", "Give each image an id of its own.")
+            names[entry["id"]] = str(entry["file_name"])
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path} is no COCO annotation file: {_reason(error)}", remedy) from error
     if strange := annotated - names.keys():

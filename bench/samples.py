@@ -177,13 +177,13 @@ def _filled(pattern: str, row: Mapping[str, str], listing: Path) -> str:
     return re.sub(r"\{(\w+)\}", lambda match: row[match[1]], pattern)
 
 
-def require_label_files(samples: Samples, what: str) -> None:
+WITHOUT_LABELS = "--protocol clustering and clustering-dense work without; they report what needs no labels."
+
+
+def require_label_files(samples: Samples, what: str, remedy: str = WITHOUT_LABELS) -> None:
     """Raises BadInput where `what` was asked of a split without labels."""
     if not samples.labelled:
-        raise BadInput(
-            f"{samples.card.id} has no labels for {samples.split}, and {what} needs them",
-            "--protocol clustering and clustering-dense work without; they report what needs no labels.",
-        )
+        raise BadInput(f"{samples.card.id} has no labels for {samples.split}, and {what} needs them", remedy)
 
 
 def require_images(card: DatasetCard, what: str) -> None:

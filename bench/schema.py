@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, ValidationError
 
-from bench.cards import ID_PATTERN
+from bench.cards import Id, SplitName
 
 SCHEMA = 1
 """The schema that this version writes."""
@@ -20,7 +20,8 @@ CONVERTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema n → what makes a record of schema n one of n + 1. Schema 1 is the first."""
 
 Number = Annotated[float, AllowInfNan(False)]
-Id = Annotated[str, Field(pattern=ID_PATTERN)]
+ProtocolId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]{0,119}$")]
+"""Longer than other ids: that of scored predictions has the painter's in it."""
 
 
 class _Entry(BaseModel):
@@ -41,7 +42,7 @@ class _Size(_Entry):
 
 class _Dataset(_Entry):
     id: Id
-    split: str
+    split: SplitName
     images: int
     manifest: str
     limited: bool
@@ -55,7 +56,7 @@ class _Preset(_Entry):
 
 
 class _Protocol(_Entry):
-    id: str
+    id: ProtocolId
     fingerprint: str
     preset: _Preset
     modified: bool = False

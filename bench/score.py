@@ -79,7 +79,7 @@ def score_folder(
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
     whole, samples = samples, samples.first(settings.limit)
     card = samples.card
-    require_label_files(samples, "scoring")
+    require_label_files(samples, "scoring", "Name a split that has labels with --split.")
     sets = seed_folders(folder)
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")

@@ -66,7 +66,7 @@ def _records() -> list[Record]:
         _on_shapes("maskcontrast-shapes", 51.3, 30.0),
         _video(),
         _unlabelled("steady", "clustering"),
-        _unlabelled(HOSTILE, HOSTILE),
+        _unlabelled(HOSTILE, "clustering-dense"),
         _hostile(),
     ]
 
@@ -124,8 +124,8 @@ def _hostile() -> Record:
     texts = dict.fromkeys(("title", "supervision", "initialisation", "prior", "weights_source"), HOSTILE)
     record["model"] |= texts | {"architecture": {"backbone": HOSTILE}}
     record["model"]["paper"] = dict.fromkeys(("title", "arxiv", "date"), HOSTILE)
-    record["dataset"] |= {"id": "hostile-data", "title": HOSTILE, "split": HOSTILE, "layout": HOSTILE}
-    record["protocol"] |= {"id": HOSTILE, "fingerprint": HOSTILE, "variations": [HOSTILE]}
+    record["dataset"] |= {"id": "hostile-data", "title": HOSTILE, "layout": HOSTILE}
+    record["protocol"] |= {"fingerprint": HOSTILE, "variations": [HOSTILE]}
     record["protocol"]["preset"] = {HOSTILE: HOSTILE}
     record["metrics"][HOSTILE] = record["metrics"]["mIoU"]
     record["confusion"] = {"classes": [HOSTILE, "cat"], "mean": [[5, 1], [2, 6]]}

@@ -87,6 +87,13 @@ def test_no_path_leads_out(tmp_path, name, kind):
     assert not (tmp_path.parent / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["n" * 256, "n" * 256 + "/file", "deep/" * 2000 + "file", "\u00fc" * 200])
+@pytest.mark.parametrize("kind", ["f.tar", "f.zip"])
+def test_a_name_too_long_for_the_system_is_the_archive_s_fault(tmp_path, name, kind):
+    write = write_zip if kind.endswith("zip") else write_tar
+    refused(write(tmp_path / kind, {"good": b"1", name: b"2"}), "is a longer name than this system takes")
+
+
 @pytest.mark.parametrize(
     "kind, target, words",
     [

@@ -74,6 +74,7 @@ def edited(tmp_path, source, old, new):
         (DATASET, '"aeroplane", "bicycle"', '"aeroplane", "aeroplane"', "classes"),
         (DATASET, 'default_split = "val"', 'default_split = "test"', "default_split"),
         (DATASET, "[splits.trainaug]", "[splits.other]", "splits"),
+        (DATASET, "[splits.trainaug]", '[splits."../../trainaug"]', "splits.../../trainaug"),
         (DATASET, 'image = "images/{id}.jpg"', 'image = "images/one.jpg"', "{id}"),
         (DATASET, "clusters = 20", "cluster = 20", "protocols.clustering.cluster"),
         (DATASET, "clusters = 20", "clusters = 1", "protocols.clustering.clusters"),

@@ -214,10 +214,28 @@ def test_only_images_with_an_annotation_take_part_in_order(tree):
         ("[]", "its parts have other types"),
         ({"images": []}, "'annotations' is missing"),
         ({"annotations": [], "images": []}, "annotates no image"),
-        ({"annotations": [{"id": 1}], "images": []}, "'image_id' is missing"),
-        ({"annotations": [{"image_id": [1]}], "images": []}, "its parts have other types"),
-        ({"annotations": [{"image_id": 1}], "images": [{"id": 2, "file_name": "2.jpg"}]}, "image 1 is annotated"),
-        ({"annotations": [{"image_id": 1}], "images": [{"id": 1, "file_name": "../1.jpg"}]}, "leads out of"),
+        ({"annotations": [{"id": 1, "category_id": 1}], "images": []}, "'image_id' is missing"),
+        ({"annotations": [{"image_id": [1], "category_id": 1}], "images": []}, "its parts have other types"),
+        (
+            {"annotations": [{"image_id": 1, "category_id": 1}], "images": [{"id": 2, "file_name": "2.jpg"}]},
+            "image 1 is annotated",
+        ),
+        (
+            {"annotations": [{"image_id": 1, "category_id": 1}], "images": [{"id": 1, "file_name": "../1.jpg"}]},
+            "leads out of",
+        ),
+        # captions
+        (
+            {"annotations": [{"image_id": 1, "caption": "a cat"}], "images": [{"id": 1, "file_name": "1.jpg"}]},
+            "'category_id' is missing",
+        ),
+        (
+            {
+                "annotations": [{"image_id": 1, "category_id": 1}],
+                "images": [{"id": 1, "file_name": "1.jpg"}, {"id": 1, "file_name": "2.jpg"}],
+            },
+            "gives two images the id 1",
+        ),
         ({"annotations": None, "images": []}, "its parts have other types"),
     ],
 )

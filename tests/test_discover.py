@@ -59,6 +59,12 @@ def pairs_of(tree):
         ("DUTS-TR/DUTS-TR-Image/{}.jpg", "DUTS-TR/DUTS-TR-Mask/{}.png"),
         ("segmentation/images/{}.jpg", "segmentation/masks/{}.png"),
         ("my photos/{}.jpg", "my photos/{}.ground truth.png"),
+        ("frames/{}.jpg", "annots/{}.png"),
+        ("{}.png", "{}_annot.png"),
+        ("raw/{}.jpg", "gt/{}.png"),
+        ("bilder ü/{}.jpg", "masks/{}.png"),
+        ("ISIC_Input/{}.jpg", "ISIC_GroundTruth/{}_segmentation.png"),
+        ("cafe\u0301/{}.jpg", "caf\u00e9/{}_mask.png"),
     ],
 )
 def test_pairs_are_found_by_folder_and_by_name(tmp_path, image, mask):
@@ -74,6 +80,8 @@ def test_pairs_are_found_by_folder_and_by_name(tmp_path, image, mask):
         ("images/{}/x.jpg", "labels/{}/x.png"),
         ("{}2017/x.jpg", "stuffthingmaps/{}2017/x.png"),
         ("{}_images/x.jpg", "{}_masks/x.png"),
+        ("{}/x.png", "{}annot/x.png"),
+        ("{}/raw/x.jpg", "{}/gt/x.png"),
         ("leftImg8bit/{}/x_leftImg8bit.png", "gtFine/{}/x_gtFine_labelIds.png"),
     ],
 )
@@ -114,6 +122,19 @@ def test_lists_make_splits_each_with_the_masks_that_it_has(tmp_path):
     assert [p.label for p in tree.splits["trainaug"]] == ["SegmentationClassAug/d.png", "SegmentationClassAug/e.png"]
 
 
+def test_lists_of_paths_below_another_folder_keep_splits_of_the_same_names_apart(tmp_path):
+    for split in ("train", "val"):
+        put_pairs(tmp_path, NAMES, f"{split}/{{}}.png", f"{split}annot/{{}}.png")
+        lines = (f"/SegNet/CamVid/{split}/{name}.png /SegNet/CamVid/{split}annot/{name}.png\n" for name in NAMES)
+        (tmp_path / f"{split}.txt").write_text("".join(lines))
+    tree = look_at(tmp_path)
+    assert tree.lists == ["train.txt", "val.txt"] and tree.unlisted == []
+    for split in ("train", "val"):
+        assert [(p.image, p.label) for p in tree.splits[split]] == [
+            (f"{split}/{name}.png", f"{split}annot/{name}.png") for name in NAMES
+        ]
+
+
 def test_several_masks_of_an_image_are_of_one_kind_of_classes(tmp_path):
     put_image(tmp_path / "leftImg8bit/val/x_leftImg8bit.png")
     for kind in ("color", "instanceIds", "labelIds"):
@@ -121,6 +142,60 @@ def test_several_masks_of_an_image_are_of_one_kind_of_classes(tmp_path):
     tree = look_at(tmp_path)
     assert [pair.label for pair in tree.splits["val"]] == ["gtFine/val/x_gtFine_labelIds.png"]
     assert tree.lone_masks == []
+
+
+def test_masks_that_are_also_there_and_not_used_are_named(tmp_path):
+    for split in ("train", "val"):
+        put_image(tmp_path / f"leftImg8bit/{split}/x_leftImg8bit.png")
+        for kind in ("color", "labelIds", "labelTrainIds"):
+            put_mask(tmp_path / f"gtFine/{split}/x_gtFine_{kind}.png")
+    tree = look_at(tmp_path)
+    assert [pair.label for pair in tree.labelled] == [f"gtFine/{s}/x_gtFine_labelIds.png" for s in ("train", "val")]
+    assert tree.notes == [
+        "masks that are also there and not used: gtFine/train/x_gtFine_labelTrainIds.png first of 1 for train; "
+        "gtFine/val/x_gtFine_labelTrainIds.png first of 1 for val"
+    ]
+
+
+@pytest.mark.parametrize("image", ["{}.jpg", "{}.png"])
+def test_accents_of_either_spelling_are_the_same_and_paths_stay_as_they_are(tmp_path, image):
+    image = image.format("cafe\u0301")
+    put_image(tmp_path / "images" / image)
+    put_mask(tmp_path / "masks/caf\u00e9.png")
+    (pair,) = look_at(tmp_path).splits["val"]
+    assert (pair.image, pair.label) == (f"images/{image}", "masks/caf\u00e9.png")
+    (tmp_path / "val.txt").write_text("caf\u00e9\n")
+    tree = look_at(tmp_path)
+    assert tree.lists == ["val.txt"] and tree.splits["val"] == [pair]
+
+
+def test_an_image_and_a_mask_side_by_side_may_spell_an_accent_otherwise(tmp_path):
+    put_image(tmp_path / "cafe\u0301.jpg")
+    put_mask(tmp_path / "caf\u00e9.png")
+    assert [pair.label for pair in look_at(tmp_path).splits["val"]] == ["caf\u00e9.png"]
+
+
+def test_a_folder_of_one_channel_with_the_names_of_images_is_to_be_checked(tmp_path):
+    put_pairs(tmp_path, NAMES, "frames/{}.png", "frames_x/{}.png")
+    found = discover(tmp_path)
+    assert len(found.splits["val"]) == 6
+    (note,) = found.tree.notes
+    assert note.startswith("frames_x holds 3 PNGs of one channel, all with the names of images in frames: masks?")
+    put_mask(tmp_path / "frames_x/other.png")
+    assert discover(tmp_path).tree.notes == []
+
+
+def test_two_folders_of_colour_or_of_grey_images_are_nothing_to_check(tmp_path):
+    for name in NAMES:
+        put_image(tmp_path / f"left/{name}.png")
+        put_image(tmp_path / f"right/{name}.png")
+        put_mask(tmp_path / f"t1/{name}.png")
+        put_mask(tmp_path / f"t2/{name}.png")
+    assert all("t1" in note or "t2" in note for note in discover(tmp_path).tree.notes)
+    for side in ("left", "right"):
+        shutil.rmtree(tmp_path / side)
+    put_image(tmp_path / "d.jpg")
+    assert discover(tmp_path).tree.notes == []
 
 
 def test_images_whose_names_are_alike_keep_ids_of_their_own(tmp_path):
@@ -146,6 +221,11 @@ def test_names_that_no_list_can_hold_and_folders_that_cannot_be_read_are_told(tm
     assert [pair.image for pair in tree.splits["val"]] == ["ok.jpg"]
     assert any("closed cannot be read" in note for note in tree.notes)
     assert any("tab" in note for note in tree.notes)
+    (tmp_path / "ok.jpg").unlink()
+    with pytest.raises(
+        BadInput, match=r"1 files with a tab or the like in their names.*tab\\there.*and no other image"
+    ):
+        look_at(tmp_path)
 
 
 def test_names_of_classes_are_no_list_and_other_annotations_are_said_to_be_unread(tmp_path):
@@ -199,6 +279,16 @@ def test_masks_named_otherwise_than_their_images_are_said_so(tmp_path):
         discover(tmp_path)
     found, card = card_of(tmp_path, tmp_path, labels=False)
     assert not card.labelled and found.proposal is None
+
+
+def test_masks_of_images_in_folders_that_do_not_say_so_are_told_the_reason(tmp_path):
+    put_pairs(tmp_path, NAMES, "one/{}.jpg", "gt/{}.png")
+    put_image(tmp_path / "two/z.jpg")
+    with pytest.raises(
+        BadInput, match=r"the folders do not say whose they are: gt/a\.png and one/a\.jpg, for one, have"
+    ) as e:
+        discover(tmp_path)
+    assert "images/" in e.value.remedy and "--without-labels" in e.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`bench download`: from a card to files where `bench run` looks for them. Only 127.0.0.1 is contacted."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -203,6 +204,15 @@ def test_offline_says_what_is_missing_and_where_it_would_go(bench, model, cache,
     assert bench("download", model(), "--list").code == 0 and not web.requests
 
 
+def test_offline_and_fresh_exclude_each_other(bench, model, web, monkeypatch):
+    assert bench("download", model()).code == 0
+    web.requests.clear()
+    for arguments, setting in ((("--offline",), ""), ((), "1")):
+        monkeypatch.setenv("BENCH_OFFLINE", setting)
+        done = bench("download", model(), "--fresh", *arguments)
+        assert done.code == 2 and "leave one out" in done.err and not web.requests
+
+
 def test_offline_takes_what_was_put_there_by_hand(bench, model, cache, web, small_file):
     path = weights_file(cache, ID, "mine.pth.tar")
     path.parent.mkdir(parents=True)
@@ -333,6 +343,31 @@ def test_a_hostile_archive_leaves_nothing_and_is_not_pinned(bench, data, cache, 
     assert done.code == 3 and "is refused" in done.err and name in done.err
     assert not (cache / "datasets").exists() or not any((cache / "datasets").iterdir())
     assert not (cache / "downloads/pins.json").exists()
+
+
+@pytest.mark.parametrize(("body", "words"), [(None, "is refused"), (b"PK\x03\x04 cut", "is damaged")])
+def test_an_archive_that_cannot_be_used_is_discarded_so_that_a_mended_one_comes(
+    bench, data, bundle, cache, tmp_path, web, body, words
+):
+    sound = web.table["/v.tgz"]
+    web.table["/v.tgz"] = File(body or gzip.compress(write_tar(tmp_path / "h.tar", {"../out": b"2"}).read_bytes()))
+    done = bench("download", data(bundle))
+    assert done.code == 3 and words in done.err and "It was discarded" in done.err
+    assert not (cache / "downloads/my-voc/v.tgz").exists()
+    web.table["/v.tgz"] = sound
+    done = bench("download", data(bundle))
+    assert done.code == 0 and "fetched" in done.out, done.err
+
+
+def test_an_archive_that_somebody_put_there_is_kept_and_named(bench, data, bundle, cache):
+    path = cache / "downloads/my-voc/v.tgz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no archive")
+    done = bench("download", data(bundle))
+    assert done.code == 3 and f"Remove {path}, and the same command fetches it again" in done.err
+    assert path.exists()
+    path.unlink()
+    assert bench("download", data(bundle)).code == 0
 
 
 def test_a_hostile_archive_harms_no_data_that_are_there(bench, data, bundle, cache, tmp_path, web):

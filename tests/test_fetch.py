@@ -2,7 +2,9 @@
 
 import email.utils
 import errno
+import gzip
 import hashlib
+import re
 import socket
 from dataclasses import replace
 
@@ -39,9 +41,9 @@ class Client:
             progress=lambda *step: self.seen.append(step),
         )
 
-    def __call__(self, *paths, expected=None, size=None):
+    def __call__(self, *paths, expected=None, size=None, file="file.bin"):
         urls = tuple(path if "://" in path else self.web.url(path) for path in paths)
-        item = Item("m", "weights/m", "file.bin", urls, "https://example.org/page", self.path, "CC0", bytes=size)
+        item = Item("m", "weights/m", file, urls, "https://example.org/page", self.path, "CC0", bytes=size)
         return fetch.fetch(item, Expected(expected, "published", "Pin it anew.") if expected else None, self.network)
 
     def whole(self):
@@ -355,6 +357,69 @@ def test_a_web_page_is_not_the_file(client, web, kind):
     with pytest.raises(BadInput, match=r"a web page came instead of the file \('Please log in'\)") as caught:
         client("/f")
     assert client.kept() == 0 and caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/problem+json", "text/plain", "text/xml", "application/xml", "text/csv"]
+)
+def test_text_is_no_binary_file_and_the_next_mirror_is_tried(client, web, kind):
+    web.table |= {"/error": File(b'{"error": "quota"}', kind=kind), "/f": File(DATA)}
+    with pytest.raises(BadInput, match=re.escape(f"text ({kind}) came instead of the file")):
+        client("/error")
+    assert client.kept() == 0
+    client("/error", "/f")
+    assert client.whole()
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        ("a.json", "application/json"),
+        ("a.json", "text/plain"),
+        ("ids.txt", "text/plain"),
+        ("a.csv", "text/csv"),
+        ("a.xml", "application/xml"),
+    ],
+)
+def test_text_files_come_as_text(client, web, file, kind):
+    web.table["/t"] = File(b"text", kind=kind)
+    client("/t", file=file)
+    assert client.path.read_bytes() == b"text"
+
+
+def test_json_is_no_list_of_ids(client, web):
+    web.table["/t"] = File(b'{"error": "quota"}', kind="application/json")
+    with pytest.raises(BadInput, match="came instead of the file"):
+        client("/t", file="ids.txt")
+
+
+def test_a_binary_file_that_the_server_calls_plain_text_is_taken(client, web):
+    web.table["/f"] = File(b"PK\x03\x04" + bytes(8) + DATA, kind="text/plain")
+    client("/f")
+    assert client.path.read_bytes().endswith(DATA)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "x-unknown"])
+def test_an_encoded_body_is_not_the_file(client, web, encoding):
+    web.table |= {"/e": File(gzip.compress(DATA), encoding=encoding), "/f": File(DATA, encoding="identity")}
+    with pytest.raises(BadInput, match=rf"encoded \({encoding}\)"):
+        client("/e")
+    assert client.kept() == 0
+    client("/e", "/f")
+    assert client.whole()
+
+
+def test_an_encoded_rest_leaves_the_part_alone(client, web):
+    web.table["/f"] = in_turn(File(DATA, breaks=[100_000]), File(DATA, encoding="gzip"))
+    with pytest.raises(BadInput, match="encoded"):
+        client("/f")
+    assert client.kept() == 100_000
+
+
+def test_a_tgz_of_which_the_server_says_that_it_is_encoded_is_the_file(client, web):
+    web.table["/f"] = File(DATA, encoding="x-gzip")
+    client("/f", file="data.tgz")
+    assert client.whole()
 
 
 def test_a_web_page_in_place_of_the_rest_leaves_the_part_alone(client, web):

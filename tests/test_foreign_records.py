@@ -108,3 +108,16 @@ def test_one_line_tells_of_each_file_that_is_skipped(tmp_path, arguments):
     assert len(lines) == 3
     assert all(line.startswith("warning: skipped: ") for line in lines)
     assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("report",), ("check",), ("list", "results")])
+def test_a_record_whose_ids_lead_elsewhere_is_said_and_skipped(tmp_path, arguments):
+    shutil.copytree(RECORD.parent, tmp_path / "good")
+    for number, (part, key, value) in enumerate((("dataset", "split", "../../x"), ("protocol", "id", "a/../../b"))):
+        text = json.dumps(with_value(ENTRY, (part, key), value))
+        (tmp_path / f"{number}.json").write_text(text, encoding="utf-8")
+    done = bench(*arguments, "--results", tmp_path)
+    lines = done.stderr.splitlines()
+    assert [line.startswith("warning: skipped: ") for line in lines] == [True, True]
+    assert "'dataset.split'" in lines[0] and "'protocol.id'" in lines[1]
+    assert "../" not in done.stdout

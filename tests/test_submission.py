@@ -16,6 +16,7 @@ from PIL import Image
 
 import bench
 from bench import catalogue
+from bench.cards import Split
 from bench.cli import main
 from bench.decode import read_ids
 from bench.errors import BadInput, WrongName
@@ -30,9 +31,22 @@ CARD = catalogue.dataset(S50)
 ENTRIES = {"input": [32, 32], "restarts": 1, "iterations": 10}
 
 
+OFFICIAL = {split: CARD.splits[split] for split in ("test", "val")}
+
+
 @pytest.fixture
-def tree(imagenet_tree):
+def tree(imagenet_tree, monkeypatch):
+    """A tree that is whole: its 50 images are all that the card counts."""
+    for split in OFFICIAL:
+        monkeypatch.setitem(CARD.splits, split, Split(images=50))
     return imagenet_tree
+
+
+@pytest.fixture
+def official(tree, monkeypatch):
+    """The card's own numbers again."""
+    for split, entry in OFFICIAL.items():
+        monkeypatch.setitem(CARD.splits, split, entry)
 
 
 def options(tree, **more):
@@ -305,6 +319,8 @@ ONE = "n00000003/n00000003_0.png"
 )
 def test_each_fault_is_one_line(tree, sound, name, data, line):
     def change(members):
+        if name == "match.json":
+            members["method.txt"] = members["method.txt"].replace(b"ids: classes", b"ids: clusters")
         members[name] = data
         if data is None:
             del members[name]
@@ -318,6 +334,7 @@ def test_with_a_match_json_the_ids_are_its_clusters(tree, sound):
 
     def change(members):
         members["match.json"] = table
+        members["method.txt"] = members["method.txt"].replace(b"ids: classes", b"ids: clusters")
         for name in members:
             if name.endswith(".png"):
                 members[name] = png(907)
@@ -326,10 +343,11 @@ def test_with_a_match_json_the_ids_are_its_clusters(tree, sound):
     assert check(spoil(sound, change), tree).lines == [f"{ONE} holds the id 7; match.json has no such cluster"]
 
 
-def test_without_a_data_root_number_folders_and_names_are_checked(tree, sound):
+def test_without_a_data_root_number_folders_and_names_are_checked(tree, sound, official):
     assert check(sound).lines == ["there are 50 predictions; imagenet-s-50 test has 1682 images"]
     assert check(sound, split="train-semi").lines == [
-        "there are 50 predictions; imagenet-s-50 train-semi has 500 images"
+        "method.txt says that the split is 'test', not train-semi",
+        "there are 50 predictions; imagenet-s-50 train-semi has 500 images",
     ]
     with pytest.raises(WrongName, match="has no split 'tset'"):
         check(sound, split="tset")
@@ -432,8 +450,66 @@ def test_the_data_set_is_that_of_method_txt_unless_named(tree, sound):
     with pytest.raises(WrongName, match="takes no submission"):
         check(sound, dataset="pascal-voc")
     spoil(sound, lambda members: members.update({"method.txt": b"A method. It is good.\n"}))
-    with pytest.raises(WrongName, match="nothing names the data set"):
-        check(sound, tree, dataset=None)
+    nothing = "nothing names the data set: no 'data set' in method.txt; with --dataset the rest is checked too"
+    assert check(sound, tree, dataset=None).lines == [nothing]
+    assert check(sound, tree).lines == []
+    spoil(sound, lambda members: members.update({"method.txt": b"data set: pascal-voc\n"}))
+    (line,) = check(sound, tree, dataset=None).lines
+    assert line.startswith("method.txt says that the data set is 'pascal-voc', which takes no submission")
+    for data, fault in ((b"\xff\xfe", "method.txt is no UTF-8 text"), (None, "method.txt is missing")):
+        spoil(
+            sound,
+            lambda members, data=data: members.pop("method.txt") and data and members.update({"method.txt": data}),
+        )
+        assert check(sound, tree, dataset=None).lines == [fault, nothing]
+
+
+def test_a_method_txt_in_a_folder_is_said_to_lie_there(tree, sound):
+    spoil(sound, lambda members: members.update({"results/method.txt": members.pop("method.txt")}))
+    assert (
+        check(sound, tree, dataset=None).lines[0] == "method.txt is missing: it lies in a folder, as results/method.txt"
+    )
+
+
+def test_the_split_is_that_of_method_txt_unless_named(tree, sound):
+    spoil(sound, lambda members: members.update({"method.txt": b"data set: imagenet-s-50\nsplit: val\n"}))
+    found = check(sound, tree)
+    assert (found.split, found.lines) == ("val", [])
+    assert check(sound, tree, split="test").lines == ["method.txt says that the split is 'val', not test"]
+    spoil(sound, lambda members: members.update({"method.txt": b"split: tset\n"}))
+    assert check(sound, tree).lines == [
+        "method.txt says that the split is 'tset'; imagenet-s-50 has val, train, train-semi, test"
+    ]
+
+
+def test_ids_that_method_txt_and_match_json_say_otherwise_are_a_fault(tree, sound):
+    match = json.dumps({str(i): i for i in range(51)}).encode()
+    spoil(sound, lambda members: members.update({"match.json": match}))
+    assert check(sound, tree).lines == [
+        "method.txt says that the ids are classes, and match.json takes them for clusters"
+    ]
+    spoil(sound, lambda members: members.update({"method.txt": b"ids: clusters\n"}))
+    assert check(sound, tree).lines == []
+    spoil(sound, lambda members: members.pop("match.json"))
+    assert check(sound, tree).lines == [
+        "method.txt says that the ids are clusters, and there is no match.json to give them classes"
+    ]
+
+
+def test_a_data_root_that_lacks_images_makes_no_archive_sound(tree, sound, official):
+    said = []
+    assert check(sound, tree, warn=said.append).lines == [
+        "there are 50 predictions; imagenet-s-50 test has 1682 images"
+    ]
+    (warning,) = said
+    assert "holds 50 of the 1682 test images: the others pass for no image" in warning
+
+
+@pytest.mark.parametrize(("method", "number"), [(zipfile.ZIP_BZIP2, 12), (zipfile.ZIP_LZMA, 14)])
+def test_members_are_stored_or_deflated(tree, sound, method, number):
+    hostile(spoil(sound, lambda members: members.pop(ONE)), ONE, png(3), method=method)
+    assert check(sound, tree).lines == [f"{ONE} is compressed by method {number}; stored or deflated (8) is due"]
+    hostile(spoil(sound, lambda members: members.pop(ONE)), ONE, png(3), method=zipfile.ZIP_DEFLATED)
     assert check(sound, tree).lines == []
 
 
@@ -471,13 +547,14 @@ def command(capsys, *arguments):
     return left.value.code, out, err
 
 
-def test_the_command_writes_and_checks(tree, small_file, tmp_path, capsys):
+def test_the_command_writes_and_checks(tree, small_file, tmp_path, capsys, request):
     out = tmp_path / "submission.zip"
     sets = [f"--set={key}={json.dumps(value)}" for key, value in ENTRIES.items()]
     code, shown, _ = command(capsys, "export", S50, "--model", small_file, "--data-root", tree, "--out", out, *sets)
     assert code == 0 and "50 predictions of imagenet-s-50 test; track: free" in shown
     code, shown, _ = command(capsys, "export", "--verify", out, "--data-root", tree)
     assert code == 0 and "50 predictions of imagenet-s-50 test, sound (against the images)" in shown
+    request.getfixturevalue("official")
     code, shown, _ = command(capsys, "export", "--verify", out)
     assert code == 3 and shown == "there are 50 predictions; imagenet-s-50 test has 1682 images\n"
     code, shown, _ = command(capsys, "export", "--verify", out, "--json")
@@ -512,7 +589,7 @@ def test_the_help_says_whose_form_it_is(capsys):
     assert code == 0 and "The benchmark leaves its form open; it is ours" in shown
 
 
-def test_a_limited_tree_is_said(tree, small_file, tmp_path, folder):
+def test_a_limited_tree_is_said(tree, tmp_path, folder, official):
     said = []
     export_folder(folder, S50, tmp_path / "m.zip", Settings(data_root=tree, split="test", warn=said.append))
     assert said and "holds 50 of the 1682 test images" in said[0]

@@ -182,8 +182,10 @@ def test_what_needs_labels_says_so_before_it_looks(run, protocol):
 
 def test_scoring_needs_labels_too(card, tmp_path):
     (tmp_path / "p").mkdir()
-    with pytest.raises(BadInput, match="no labels for val, and scoring needs them"):
+    with pytest.raises(BadInput, match="no labels for val, and scoring needs them") as caught:
         score_folder(tmp_path / "p", str(card), tmp_path / "r", Settings(cache=tmp_path / "cache"))
+    # `bench score` has no --protocol
+    assert caught.value.remedy == "Name a split that has labels with --split."
 
 
 def test_learning_from_a_split_without_labels_is_refused(golden, small_file, tmp_path):

@@ -19,6 +19,8 @@ class File:
     etag: str | None = '"one"'
     modified: str | None = None
     kind: str = "application/octet-stream"
+    encoding: str | None = None
+    """A Content-Encoding."""
     ranges: bool = True
     """Whether Range is honoured."""
     length: int | None = None
@@ -71,7 +73,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         else:
             self.send_header("Content-Length", str(len(body) if file.length is None else file.length - start))
-        for name, value in (("ETag", file.etag), ("Last-Modified", file.modified)):
+        for name, value in (
+            ("ETag", file.etag),
+            ("Last-Modified", file.modified),
+            ("Content-Encoding", file.encoding),
+        ):
             if value:
                 self.send_header(name, value)
         self.end_headers()

@@ -63,6 +63,8 @@ def download(
     from bench.download.obtain import require_there
     from bench.files import cache_folder
 
+    if fresh and offline:
+        raise click.UsageError("--fresh fetches again, --offline (or BENCH_OFFLINE) touches no network: leave one out")
     card, folder = find_card(name), cache_folder(cache)
     known = items_of(card, folder)
     if not known:
@@ -81,7 +83,7 @@ def download(
         click.echo("nothing was fetched", err=True)
         return 0
     with progress_bar("bytes") as show:
-        done, failures = _obtain_all(items, folder, network, show, fresh and not offline, repin, keep_archive)
+        done, failures = _obtain_all(items, folder, network, show, fresh, repin, keep_archive)
     for obtained in done:
         click.echo(f"{obtained.item.file}: {obtained.how}, sha256 {obtained.sha256[:12]}… {obtained.verdict}")
         click.echo(f"  {obtained.item.goal}")

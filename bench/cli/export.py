@@ -53,7 +53,11 @@ Examples:
     shell_complete=ids("datasets"),
     help="The data set, for --verify. [default: as method.txt says]",
 )
-@click.option("--split", default="test", show_default=True, shell_complete=splits, help="The split that is predicted.")
+@click.option(
+    "--split",
+    shell_complete=splits,
+    help="The split that is predicted. [default: test; of --verify as method.txt says]",
+)
 @data_root_option
 @click.option(
     "--protocol",
@@ -105,7 +109,7 @@ def export(
     from bench.cli.progress import progress_bar
 
     with progress_bar() as progress:
-        settings = _settings(root, progress, options, from_folder=source is not None)
+        settings = _settings(root, progress, options, from_folder=source is not None, verifying=verify is not None)
         if verify is not None:
             return _verify(verify, dataset, settings, as_json)
         assert dataset is not None and out is not None
@@ -131,11 +135,15 @@ def _require_one_job(
         raise click.UsageError("name a model with --model, or predictions with --from: one of the two")
 
 
-def _settings(root: Path | None, progress: Any, options: dict[str, Any], *, from_folder: bool) -> Settings:
+def _settings(
+    root: Path | None, progress: Any, options: dict[str, Any], *, from_folder: bool, verifying: bool
+) -> Settings:
     from bench.plan import Settings
 
     names = ("split", "first_seed", "weights", "device", "batch_size", "workers", "entries", "cache", "fresh", "name")
     chosen = {key: options[key] for key in names}
+    if not verifying:
+        chosen["split"] = chosen["split"] or "test"
     if not from_folder and (options["name"] or options["supervision"]):
         raise click.UsageError("--name and --supervision belong to --from; a model's card says both")
     if from_folder and (options["ids"] != "classes" or options["weights"] or options["entries"]):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bench import catalogue
 from bench.cards import ID_PATTERN, DatasetCard, first_problem
 from bench.discover.classes import Proposal, id_ranges, propose
-from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, look_like_masks, survey
+from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, look_like_masks, survey, twin_folders
 from bench.discover.names import Names, find_names
 from bench.discover.tree import WHOLE, Pair, Tree, look_at
 from bench.errors import BadInput, WrongName
@@ -70,6 +70,7 @@ def discover(folder: Path, *, every: bool = False, labels: bool = True, progress
         for split, members in tree.splits.items()
     }
     splits = {split: members for split, members in splits.items() if members}
+    tree.notes += twin_folders(folder, [pair for members in splits.values() for pair in members])
     names = find_names(folder, tree.texts)
     proposal = propose(found, names) if found.encoding else None
     return Findings(folder, tree, found, names, proposal, splits)
@@ -93,6 +94,13 @@ def _require_usable(folder: Path, tree: Tree, found: Survey, labels: bool) -> No
             "Give the folder above, which holds the images as well. If these are the images, say --without-labels.",
         )
     if labels and not tree.labelled and tree.lone_masks:
+        if tree.strangers:
+            mask, image = tree.strangers
+            raise BadInput(
+                f"{folder} holds {len(tree.lone_masks)} masks, and the folders do not say whose they are: {mask} and "
+                f"{image}, for one, have the same name",
+                "Put images into images/ and masks into labels/, alike below them, or say --without-labels.",
+            )
         image = next(iter(tree.splits.values()))[0].image
         raise BadInput(
             f"{folder} holds {len(tree.lone_masks)} masks ({tree.lone_masks[0]} first) and none has the name of an "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import struct
+import unicodedata
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
@@ -153,6 +154,37 @@ def _kind(mode: str, form: str) -> str:
 def look_like_masks(folder: Path, files: Sequence[str]) -> bool:
     """Whether pictures that were taken for images are masks: PNGs of a few values or colours, as far as some tell."""
     return all(_has_few_values(folder / files[i]) for i in evenly(len(files), SOME))
+
+
+def twin_folders(folder: Path, pairs: Sequence[Pair]) -> Iterator[str]:
+    """What to check of images without masks: PNGs of one channel, each of which has a namesake with more elsewhere."""
+    files: dict[PurePosixPath, dict[str, str]] = defaultdict(dict)
+    for pair in pairs:
+        path = PurePosixPath(pair.image)
+        files[path.parent][unicodedata.normalize("NFC", path.stem)] = pair.image
+    unlabelled = {PurePosixPath(pair.image).parent for pair in pairs if pair.label is None}
+    for place in sorted(unlabelled):
+        own = files[place]
+        twins = [other for other in files if other != place and own.keys() <= files[other].keys()]
+        if twins and all(name.lower().endswith(".png") for name in own.values()):
+            some = [list(own)[i] for i in evenly(len(own), SOME)]
+            channels = [{_channels(folder / files[where][name]) for name in some} for where in (place, twins[0])]
+            if channels[0] == {1} and 1 not in channels[1]:
+                yield (
+                    f"{place} holds {len(own)} PNGs of one channel, all with the names of images in {twins[0]}: masks? "
+                    "They are taken for images; a folder of masks is called labels, masks or annotations"
+                )
+
+
+def _channels(path: Path) -> int:
+    """How many channels a picture has; 0 for a damaged one."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return len(picture.getbands())
+    except (*_DAMAGE, Image.DecompressionBombError):
+        return 0
 
 
 def _has_few_values(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ UNREAD = frozenset({".heic", ".heif", ".avif", ".gif", ".jp2", ".svg", ".dng", "
 """Pictures that are not read, by their endings."""
 MASK_WORDS = frozenset(
     {
-        "label", "labels", "mask", "masks", "annotation", "annotations", "segmentation",
+        "label", "labels", "mask", "masks", "annotation", "annotations", "annot", "annots", "segmentation",
         "segmentations", "segmentationclass", "segmentationclassaug", "seg", "segs", "gt", "gts",
         "gtfine", "gtcoarse", "ground", "truth", "groundtruth", "target", "targets",
         "trimap", "trimaps", "labelids", "labeltrainids", "stuffthingmaps", "l",
@@ -67,6 +68,8 @@ class Tree:
     lone_images: list[str] = field(default_factory=list)
     """Images without a mask in a split where others have one."""
     lone_masks: list[str] = field(default_factory=list)
+    strangers: tuple[str, str] | None = None
+    """A lone mask and an image of one name, whose folders do not say that they belong together."""
     unlisted: list[str] = field(default_factory=list)
     """Images that are in none of the lists, where there are lists."""
     notes: list[str] = field(default_factory=list)
@@ -88,7 +91,8 @@ class _File:
 
     path: str
     key: str
-    """What is left without the words that tell images from masks and splits: images and masks share it."""
+    """What is left without the words that tell images from masks and splits: images and masks share it. In Unicode's
+    composed form: some systems write an accent as a sign of its own."""
     id: str
     split: str | None
     by_folder: bool | None
@@ -111,9 +115,12 @@ def look_at(folder: Path) -> Tree:
     for path in _walk(folder, tree):
         found[_kind_of(path)].append(path)
     tree.texts += found["text"]
-    if odd := found["odd"]:
-        tree.notes.append(f"left out: {len(odd)} files whose names no list can hold, {odd[0]!r} first")
     images, masks = _tell_apart([_read_name(path) for path in found["picture"]])
+    if odd := found["odd"]:
+        kinds = f"{len(odd)} files with a tab or the like in their names, which no list can hold, {odd[0]!r} first"
+        if not images and not masks and any(PurePosixPath(path).suffix.lower() in ENDINGS for path in odd):
+            raise BadInput(f"{folder} holds {kinds}, and no other image", "Rename them.")
+        tree.notes.append(f"left out: {kinds}")
     if foreign := found["foreign"]:
         kinds = f"{len(foreign)} pictures of kinds that are not read, {foreign[0]} first"
         if not images:
@@ -176,7 +183,9 @@ def _read_name(path: str) -> _File:
     pure = PurePosixPath(path)
     left, split, by_folder, kinds = [], None, None, []
     for folder in pure.parts[:-1]:
-        words = [re.sub(r"(?<=[a-z])\d+$", "", word) for word in _words(folder)]
+        # trainannot means train and annot
+        words = _words(re.sub(r"(?i)(?<=[a-z]{3})(annots?)(?![a-z])", r"-\1", folder))
+        words = [re.sub(r"(?<=[a-z])\d+$", "", word) for word in words]
         roles = [word for word in words if word in FOLDER_WORDS]
         if roles or IMAGE_WORDS & set(words):
             by_folder = bool(roles)
@@ -188,7 +197,13 @@ def _read_name(path: str) -> _File:
     stem, roles = _stripped(pure.stem)
     above = [part for part in left if part]
     key, name = ("/".join([*above, own]) for own in (stem, pure.stem))
-    return _File(path, key, name, split, by_folder, bool(roles), "+".join([*kinds, *roles, pure.suffix.lower()]))
+    return _File(
+        path, _composed(key), name, split, by_folder, bool(roles), "+".join([*kinds, *roles, pure.suffix.lower()])
+    )
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _stripped(stem: str) -> tuple[str, list[str]]:
@@ -215,8 +230,8 @@ def _tell_apart(pictures: Sequence[_File]) -> tuple[list[_File], list[_File]]:
         is_mask = file.by_name and (file.split, file.key) in plain
         (masks if is_mask else images).append(file)
     if not masks:  # x.jpg and x.png side by side
-        others = {file.id for file in images if not file.path.lower().endswith(".png")}
-        masks = [file for file in images if file.path.lower().endswith(".png") and file.id in others]
+        others = {_composed(file.id) for file in images if not file.path.lower().endswith(".png")}
+        masks = [file for file in images if file.path.lower().endswith(".png") and _composed(file.id) in others]
         images = [file for file in images if file not in set(masks)]
     return images, masks
 
@@ -229,13 +244,16 @@ Masks = dict[str, dict[str, _File]]
 
 def _pair(tree: Tree, folder: Path, images: list[_File], masks: list[_File]) -> None:
     """Fill in the splits, and what stayed alone."""
+    images, masks = _by_stem(images, masks)
     kinds: Masks = defaultdict(dict)
     for mask in masks:
         for key in (f"{mask.split}:{mask.key}", mask.key):
             kinds[mask.kind].setdefault(key, mask)
     used: set[str] = set()
+    others: list[str] = []
     for split, members in _splits(tree, folder, images).items():
-        own = _masks_of(members, kinds)
+        own, *unused = _masks_of(members, kinds)
+        others += [f"{next(iter(more.values())).path} first of {len(more)} for {split}" for more in unused]
         pairs = [(file, own.get(file.path)) for file in members]
         has_masks = any(mask for _, mask in pairs)
         if has_masks:
@@ -246,26 +264,51 @@ def _pair(tree: Tree, folder: Path, images: list[_File], masks: list[_File]) -> 
         tree.splits[split] = [
             Pair(name, file.path, mask.path if mask else None) for name, (file, mask) in zip(names, pairs, strict=True)
         ]
+    if others:
+        tree.notes.append(f"masks that are also there and not used: {'; '.join(others)}")
     keys = {mask.key for mask in masks if mask.path in used}
-    tree.lone_masks = [mask.path for mask in masks if mask.path not in used and mask.key not in keys]
+    alone = [mask for mask in masks if mask.path not in used and mask.key not in keys]
+    tree.lone_masks = [mask.path for mask in alone]
+    namesakes = {_stem(file): file.path for file in images}
+    tree.strangers = next(((mask.path, namesakes[_stem(mask)]) for mask in alone if _stem(mask) in namesakes), None)
 
 
-def _masks_of(images: Sequence[_File], kinds: Masks) -> dict[str, _File]:
-    """Image's path → its mask, all of the one kind that most of the images have; of classes before others."""
-    best: dict[str, _File] = {}
-    standing = (False, 0)
-    for kind in sorted(kinds):
-        known = kinds[kind]
-        found = {
+def _by_stem(images: list[_File], masks: list[_File]) -> tuple[list[_File], list[_File]]:
+    """The files, their stems as keys in splits of one folder of images and one of masks whose keys never meet.
+
+    Then the folders' names do not matter: there is nothing else that could belong together.
+    """
+    alone = set()
+    for split in {file.split for file in images}:
+        own, other = ([file for file in files if file.split == split] for files in (images, masks))
+        one_each = all(len({PurePosixPath(file.path).parent for file in files}) == 1 for files in (own, other))
+        if one_each and {file.key for file in own}.isdisjoint(file.key for file in other):
+            alone.add(split)
+    keyed = ([replace(f, key=_stem(f)) if f.split in alone else f for f in files] for files in (images, masks))
+    return next(keyed), next(keyed)
+
+
+def _stem(file: _File) -> str:
+    return file.key.rpartition("/")[2]
+
+
+def _masks_of(images: Sequence[_File], kinds: Masks) -> list[dict[str, _File]]:
+    """Image's path → its mask, first of the one kind that most of the images have, then of other kinds of classes."""
+    found: list[tuple[bool, dict[str, _File]]] = []
+    for kind, known in sorted(kinds.items()):
+        own = {
             file.path: mask
             for file in images
             if (mask := known.get(f"{file.split}:{file.key}") or known.get(file.key)) is not None
             and (mask.split in (None, file.split) or file.split is None)
         }
-        mine = (not OTHER_WORDS & set(_words(kind)), len(found))
-        if found and mine > standing:
-            best, standing = found, mine
-    return best
+        if own:
+            found.append((not OTHER_WORDS & set(_words(kind)), own))
+    if not found:
+        return [{}]
+    # of equals the first
+    best = max(found, key=lambda entry: (entry[0], len(entry[1])))
+    return [best[1], *(own for of_classes, own in found if of_classes and own is not best[1])]
 
 
 def _unique_ids(files: Sequence[_File]) -> list[str]:
@@ -298,13 +341,13 @@ def _listed(tree: Tree, folder: Path, images: list[_File]) -> dict[str, list[_Fi
     index: dict[str, _File] = {}
     for file in images:
         for name in (PurePosixPath(file.path).stem, str(PurePosixPath(file.path).with_suffix("")), file.path, file.id):
-            index.setdefault(name, file)
+            index.setdefault(_composed(name), file)
     found: dict[str, list[_File]] = {}
     for text in tree.texts:
         path = PurePosixPath(text)
         if path.name.lower() in FILES or path.parent.name.lower() not in LIST_FOLDERS:
             continue
-        if not re.fullmatch(r"[A-Za-z0-9_+-]{1,40}", path.stem):
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,39}", path.stem):
             continue
         try:
             lines = (folder / text).read_text(encoding="utf-8").splitlines()
@@ -321,7 +364,9 @@ def _listed(tree: Tree, folder: Path, images: list[_File]) -> dict[str, list[_Fi
 
 
 def _in_index(word: str, index: dict[str, _File]) -> str | None:
-    path = PurePosixPath(word.lstrip("/"))
-    has_ending = path.suffix.lower() in ENDINGS
-    spelt = (str(path), str(path.with_suffix("")), path.stem) if has_ending else (str(path),)
-    return next((name for name in spelt if name in index), None)
+    """How the index spells what a line names; of a file's path as few leading folders are dropped as need be."""
+    path = PurePosixPath(_composed(word.lstrip("/")))
+    if path.suffix.lower() not in ENDINGS:
+        return str(path) if str(path) in index else None
+    below = (PurePosixPath(*path.parts[i:]) for i in range(len(path.parts)))
+    return next((name for part in below for name in (str(part), str(part.with_suffix(""))) if name in index), None)

@@ -8,6 +8,7 @@ both formats.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import re
@@ -88,12 +89,11 @@ def unpack(
             raise Hostile("it is empty")
     except BaseException as error:
         shutil.rmtree(target, ignore_errors=True)
+        remedy = f"Nothing of it was unpacked. Remove {archive}, and the same command fetches it again."
         if isinstance(error, Hostile):
-            raise BadInput(f"{archive} is refused: {error}", "Nothing of it was kept. Get it elsewhere.") from error
+            raise BadInput(f"{archive} is refused: {error}", remedy) from error
         if isinstance(error, DAMAGE):
-            raise BadInput(
-                f"{archive} is damaged or no archive: {error}", "Remove it, and the same command fetches it again."
-            ) from error
+            raise BadInput(f"{archive} is damaged or no archive: {error}", remedy) from error
         if isinstance(error, OSError):
             raise BadEnvironment(
                 f"cannot unpack {archive}: {error.strerror or error}", "Check disk space and permissions."
@@ -115,16 +115,25 @@ def _write_members(
         count += 1
         if count > limits.members:
             raise Hostile(f"it has more than {limits.members:,} members")
-        path = target / safe_path(member.name)
-        if member.kind == "folder":
-            _make_folder(path, member.name)
-        elif member.kind == "file":
-            _make_folder(path.parent, member.name)
-            room -= _write_file(member, path, room, most)
-        else:
-            raise Hostile(f"'{member.name}' is {member.kind}")
+        try:
+            room -= _write(member, target / safe_path(member.name), room, most)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise Hostile(f"'{member.name[:60]}…' is a longer name than this system takes") from error
         progress(member.position)
     return count
+
+
+def _write(member: Member, path: Path, room: int, most: int) -> int:
+    """Make the folder, or write the file; returns its size."""
+    if member.kind == "folder":
+        _make_folder(path, member.name)
+        return 0
+    if member.kind != "file":
+        raise Hostile(f"'{member.name}' is {member.kind}")
+    _make_folder(path.parent, member.name)
+    return _write_file(member, path, room, most)
 
 
 def safe_path(name: str) -> PurePosixPath:

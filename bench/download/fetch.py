@@ -21,6 +21,11 @@ CHUNK = 1 << 18
 PROGRESS = 1 << 20
 """Bytes after which a broken connection counts as a first one again."""
 
+TEXTS = {
+    ".json": ("json", "text"), ".jsonl": ("json", "text"), ".xml": ("xml", "text"), ".svg": ("xml", "text"),
+} | dict.fromkeys((".txt", ".csv", ".tsv", ".md", ".lst", ".yaml", ".yml", ".toml"), ("text",))  # fmt: skip
+"""Endings of files that are text, and as what kinds of it servers send them. All others are binary."""
+
 RESTARTS = 2
 """How often one mirror may begin anew after what it sent did not fit together."""
 
@@ -158,10 +163,12 @@ def _transfer(source: str, address: str, item: Item, part: Part, hashed: bool, n
             raise Failure("it does not know the rest of what it began to send", anew=True) from failure
         raise
     with response:
+        _require_plain(response, item.file)
         offset = _offset(response, have, source, part)
         first = _read(response, CHUNK, network)
         if _is_page(response, first, item.file):
             return read_page(_page(response, first, network), response.url)
+        _require_kind(response, first, item.file)
         total = _total(response, offset, item)
         if have and not offset:
             network.warn(f"{item.file}: {host(source)} cannot go on, or the file has changed; it begins anew")
@@ -219,6 +226,25 @@ def _is_page(response: HTTPResponse, first: bytes, file: str) -> bool:
     if file.endswith((".html", ".htm")):
         return False
     return looks_like_page(first) or response.headers.get_content_type() == "text/html"
+
+
+def _require_plain(response: HTTPResponse, file: str) -> None:
+    """Raises Failure for a body that is encoded, which was not asked for: its bytes are not the file's."""
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    # of a .tgz some servers say that it is encoded, and mean the file itself
+    own = file.endswith("gz") and encoding in ("gzip", "x-gzip")
+    if encoding not in ("", "identity") and not own:
+        raise Failure(f"it sent the file encoded ({encoding[:40]}), which it was not asked to", wrong=True)
+
+
+def _require_kind(response: HTTPResponse, first: bytes, file: str) -> None:
+    """Raises Failure where text came in a binary file's place, such as the error of a programming interface."""
+    kind = response.headers.get_content_type()
+    subtype = re.split(r"[/+]", kind)[-1]
+    role = subtype if subtype in ("json", "xml") else "text" if kind.startswith("text/") else ""
+    # for files of no known kind some servers say text/plain; no text has a NUL
+    if role and role not in TEXTS.get(Path(file).suffix.lower(), ()) and b"\0" not in first:
+        raise Failure(f"text ({kind[:40]}) came instead of the file", wrong=True)
 
 
 def _page(response: HTTPResponse, first: bytes, network: Network) -> str:

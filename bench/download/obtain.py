@@ -104,7 +104,7 @@ def obtain(
         else:
             fetched = fetch(item, expected, network)
             how, source, digest = "fetched", fetched.url, fetched.sha256
-        staging = _unpack(item, digest, source, network) if item.root is not None else None
+        staging = _unpack(item, digest, source, network, how) if item.root is not None else None
         verdict = "as published"
         if not item.published:
             verdict = _pin(item, pins, pin, digest, source)
@@ -166,8 +166,12 @@ def receipt_of(item: Item) -> dict[str, Any] | None:
     return receipt if item.sha256 in (None, receipt["sha256"]) and item.goal.is_dir() else None
 
 
-def _unpack(item: Item, digest: str, source: str, network: Network) -> Path:
-    """Unpack beside the data root, receipt included; returns the folder that is to become the root."""
+def _unpack(item: Item, digest: str, source: str, network: Network, how: str) -> Path:
+    """Unpack beside the data root, receipt included; returns the folder that is to become the root.
+
+    An archive of which nothing can be made is discarded if it was fetched just now: else it would be in the way of a
+    better one. What somebody put there stays, and is named.
+    """
     assert item.root is not None
     staging = item.root.with_name(f".{item.root.name}.unpacking")
     # whoever left it there is dead: we hold the lock
@@ -185,8 +189,15 @@ def _unpack(item: Item, digest: str, source: str, network: Network) -> Path:
         shutil.rmtree(staging / RECEIPTS, ignore_errors=True)
         with atomic_write(staging / RECEIPTS / f"{item.file}.json") as stream:
             stream.write(json.dumps(receipt, indent=1).encode())
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
+        if isinstance(error, BadInput) and how == "fetched":
+            item.path.unlink(missing_ok=True)
+            raise BadInput(
+                error.problem,
+                "It was discarded: the same command fetches it again. By hand: get a sound one elsewhere, save it as "
+                f"{item.path}, and run the same command.",
+            ) from error
         raise
     return staging
 

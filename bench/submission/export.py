@@ -31,7 +31,16 @@ from bench.run import engine_for
 from bench.samples import Sample, Samples
 from bench.score import model_entry, require_predictions
 from bench.subjects import UNKNOWN, find_samples
-from bench.submission.form import DATASET, MATCH, METHOD, match_text, method_text, read_match_file, require_server
+from bench.submission.form import (
+    DATASET,
+    MATCH,
+    METHOD,
+    SPLIT,
+    match_text,
+    method_text,
+    read_match_file,
+    require_server,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,7 +79,8 @@ def export_run(
     require_server(catalogue.dataset(dataset))
     require_writable(out.parent, "submission", "--out")
     warn = settings.warn or (lambda message: None)
-    plan = make_plan(model, dataset, protocol, replace(settings, num_seeds=1), warn, for_submission=True)
+    one_seed = replace(settings, num_seeds=1) if protocol == "clustering" else settings
+    plan = make_plan(model, dataset, protocol, one_seed, warn, for_submission=True)
     _require_classes_elsewhere(plan, ids)
     track = _track(plan, track)
     measured, maps = measure(plan, engine_for(settings, warn), settings, warn)
@@ -123,7 +133,7 @@ def _method_of(plan: Plan, scored: Scored, ids: Ids, track: str) -> dict[str, An
         "method": f"{subject.title}, {plan.protocol}",
         "model": subject.id,
         DATASET: plan.card.id,
-        "split": plan.samples.split,
+        SPLIT: plan.samples.split,
         "images": len(plan.samples),
         "track": track,
         "labels seen": subject.supervision,
@@ -230,7 +240,7 @@ def _method_of_folder(
         "method": entry["title"],
         "model": entry["id"],
         DATASET: samples.card.id,
-        "split": samples.split,
+        SPLIT: samples.split,
         "images": len(samples),
         "track": track,
         "labels seen": entry["supervision"],

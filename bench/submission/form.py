@@ -15,13 +15,20 @@ METHOD = "method.txt"
 MATCH = "match.json"
 DATASET = "data set"
 """The key of `method.txt` that names the data set."""
+SPLIT = "split"
+"""That of the split."""
 TRACKS = ("fully unsupervised", "distance matching", "semi-supervised", "free")
 """The benchmark's protocols. Only the free one allows a saliency map, supervised pre-training or other data."""
 
 
+def takes_submissions(card: DatasetCard) -> bool:
+    """Whether a data set's benchmark takes submissions of this form."""
+    return card.labels.encoding == "rgb" and card.class_folders is not None
+
+
 def require_server(card: DatasetCard) -> None:
     """Raises WrongName for a data set whose benchmark takes no such submission."""
-    if card.labels.encoding != "rgb" or card.class_folders is None:
+    if not takes_submissions(card):
         raise WrongName(
             f"{card.id} takes no submission: this is the form of ImageNet-S",
             "Name imagenet-s-50, imagenet-s-300 or imagenet-s-919; `bench run --save-predictions` writes plain PNGs.",

@@ -25,7 +25,16 @@ from bench.files import cache_folder
 from bench.parallel import default_workers, prefetch
 from bench.plan import Settings, stage
 from bench.subjects import find_samples
-from bench.submission.form import DATASET, MATCH, METHOD, read_match, read_method, require_server
+from bench.submission.form import (
+    DATASET,
+    MATCH,
+    METHOD,
+    SPLIT,
+    read_match,
+    read_method,
+    require_server,
+    takes_submissions,
+)
 
 SHOWN = 10
 LIMITS = Limits(members=200_000)
@@ -77,11 +86,12 @@ class _Wanted:
 
 
 def verify(archive: Path, dataset: str | None, settings: Settings) -> Verified:
-    """Check an archive against the split `settings.split` (`test` if None) of a data set.
+    """Check an archive against a split of a data set.
 
     With `settings.data_root` against its images, name by name and in size; else for what it must hold in any case, and
-    in number. Without `dataset` it is what `method.txt` names. Raises BadInput for what is no archive or is refused
-    whole: one that leads out, has links, or unpacks to too much; WrongName where nothing names the data set.
+    in number. Without `dataset` and `settings.split` they are what `method.txt` says, the split `test` if it says none.
+    Raises BadInput for what is no archive or is refused whole: one that leads out, has links, or unpacks to too much;
+    WrongName for a `dataset` or a split that is not known.
     """
     try:
         opened = zipfile.ZipFile(archive)
@@ -97,18 +107,18 @@ def verify(archive: Path, dataset: str | None, settings: Settings) -> Verified:
 
 
 def _verify(opened: zipfile.ZipFile, archive: Path, dataset: str | None, settings: Settings) -> Verified:
-    found = Verified(archive, dataset or "", settings.split or "test")
+    found = Verified(archive, dataset or "", settings.split or "")
     members = _members(opened, archive, found)
-    about = _method(members.pop(METHOD, None), found)
-    card = catalogue.dataset(_dataset_of(dataset, about))
-    require_server(card)
-    found.dataset = card.id
-    said = about.get(DATASET, card.id)
-    if _plain(said) != _plain(card.id):
-        found.add(f"{METHOD} says that the data set is '{said}', not {card.id}")
+    about = _method(members, found)
+    card = _card(dataset, about, found)
+    if card is None:
+        return found
+    found.dataset, found.split = card.id, _split(settings.split, about, card, found)
+    _compare_ids(about.get("ids", ""), MATCH in members, found)
     match = _match(members.pop(MATCH, None), len(card.classes), found)
     names = _images(card, found.split, settings)
     predictions = _predictions(members, card, names, found)
+    found.predictions = len(predictions)
     wanted = _Wanted(
         names or dict.fromkeys(predictions),
         _allowed(match.keys() if match else range(len(card.classes))),
@@ -123,8 +133,52 @@ def _verify(opened: zipfile.ZipFile, archive: Path, dataset: str | None, setting
                 found.add(problem)
             if progress:
                 progress(done, len(predictions))
-    found.predictions = len(predictions)
     return found
+
+
+# --- what the archive is said to be ---
+
+
+def _card(given: str | None, about: dict[str, str], found: Verified) -> DatasetCard | None:
+    """The data set as given, else as `method.txt` names it; None where it names none, which is said."""
+    said = about.get(DATASET)
+    if given is not None:
+        card = catalogue.dataset(given)
+        require_server(card)
+        if said is not None and _plain(said) != _plain(card.id):
+            found.add(f"{METHOD} says that the data set is '{said}', not {card.id}")
+        return card
+    known = {_plain(card.id): card for card in catalogue.datasets().values() if takes_submissions(card)}
+    if said is None:
+        found.add(f"nothing names the data set: no '{DATASET}' in {METHOD}; with --dataset the rest is checked too")
+    elif _plain(said) not in known:
+        found.add(f"{METHOD} says that the data set is '{said}', which takes no submission; --dataset names another")
+    return known.get(_plain(said or ""))
+
+
+def _split(given: str | None, about: dict[str, str], card: DatasetCard, found: Verified) -> str:
+    """The split as given, else as `method.txt` names it, else `test`. One that contradicts or is not there is said."""
+    said = about.get(SPLIT)
+    if said is not None and said not in card.splits:
+        found.add(f"{METHOD} says that the split is '{said}'; {card.id} has {', '.join(card.splits)}")
+    elif said is not None and given not in (None, said):
+        found.add(f"{METHOD} says that the split is '{said}', not {given}")
+    if given is not None and given not in card.splits:
+        raise WrongName(f"{card.id} has no split '{given}'", f"It has {', '.join(card.splits)}.")
+    return given or (said if said in card.splits else None) or "test"
+
+
+def _compare_ids(said: str, matched: bool, found: Verified) -> None:
+    """Whether `method.txt` says of the ids what `match.json`, there or not there, says of them."""
+    if said == "clusters" and not matched:
+        found.add(f"{METHOD} says that the ids are clusters, and there is no {MATCH} to give them classes")
+    elif said == "classes" and matched:
+        found.add(f"{METHOD} says that the ids are classes, and {MATCH} takes them for clusters")
+
+
+def _plain(name: str) -> str:
+    """A name as another program may spell it: ImageNet-S 50."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 # --- what is in the archive ---
@@ -134,7 +188,8 @@ def _members(opened: zipfile.ZipFile, archive: Path, found: Verified) -> dict[st
     """The files by name. Raises Hostile for what no archive should have."""
     members: dict[str, Member] = {}
     twice: Counter[str] = Counter()
-    for number, member in enumerate(zip_members(opened, archive.stat().st_size), start=1):
+    listed = zip(opened.infolist(), zip_members(opened, archive.stat().st_size), strict=True)
+    for number, (entry, member) in enumerate(listed, start=1):
         if number > LIMITS.members:
             raise Hostile(f"it has more than {LIMITS.members:,} members")
         name = str(safe_path(member.name))
@@ -144,6 +199,8 @@ def _members(opened: zipfile.ZipFile, archive: Path, found: Verified) -> dict[st
             raise Hostile(f"'{member.name}' is {member.kind}")
         twice[name] += name in members
         members[name] = member
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            found.add(f"{name} is compressed by method {entry.compress_type}; stored or deflated (8) is due")
     for name, count in twice.items():
         if count:
             found.add(f"{name} comes {count + 1} times")
@@ -174,10 +231,12 @@ def _read(member: Member, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _method(member: Member | None, found: Verified) -> dict[str, str]:
-    """The entries of `method.txt`."""
+def _method(members: dict[str, Member], found: Verified) -> dict[str, str]:
+    """The entries of `method.txt`, which is taken out of the members."""
+    member = members.pop(METHOD, None)
     if member is None:
-        found.add(f"{METHOD} is missing")
+        deeper = next((name for name in members if PurePosixPath(name).name == METHOD), None)
+        found.add(f"{METHOD} is missing" + (f": it lies in a folder, as {deeper}" if deeper else ""))
         return {}
     try:
         return read_method(_read(member, TEXT))
@@ -198,23 +257,15 @@ def _match(member: Member | None, classes: int, found: Verified) -> dict[int, in
         return None
 
 
-def _dataset_of(given: str | None, about: dict[str, str]) -> str:
-    name = given or about.get(DATASET)
-    if name is None:
-        raise WrongName(f"nothing names the data set: no '{DATASET}' in {METHOD}", "Give it with --dataset.")
-    return name
-
-
-def _plain(name: str) -> str:
-    """A name as another program may spell it: ImageNet-S 50."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
 def _images(card: DatasetCard, split: str, settings: Settings) -> dict[str, Path | None]:
-    """The split's images by name; empty without a data root."""
+    """The split's images by name; empty without a data root. Warns where the root does not hold all of them."""
     if settings.data_root is None:
         return {}
-    return {s.id: s.image for s in find_samples(card, split, settings.data_root, cache_folder(settings.cache))}
+    samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache))
+    if samples.limited and settings.warn:
+        size = card.splits[split].size
+        settings.warn(f"{samples.root} holds {len(samples)} of the {size} {split} images: the others pass for no image")
+    return {sample.id: sample.image for sample in samples}
 
 
 def _predictions(
@@ -236,18 +287,16 @@ def _predictions(
             predictions[name] = member
     for missing in sorted(names.keys() - predictions.keys()):
         found.add(f"{missing}.png is missing")
-    if not names:
-        _count(predictions, card, found)
+    official = card.splits[found.split].images
+    if not names or official not in (None, len(names)):
+        _count(predictions, card, official, found)
     return predictions
 
 
-def _count(predictions: dict[str, Member], card: DatasetCard, found: Verified) -> None:
-    """What can be said of the names without the images."""
-    entry = card.splits.get(found.split)
-    if entry is None:
-        raise WrongName(f"{card.id} has no split '{found.split}'", f"It has {', '.join(card.splits)}.")
-    if entry.images is not None and len(predictions) != entry.images:
-        found.add(f"there are {len(predictions)} predictions; {card.id} {found.split} has {entry.images} images")
+def _count(predictions: dict[str, Member], card: DatasetCard, official: int | None, found: Verified) -> None:
+    """What can be said of the names without the images, or with some of them alone."""
+    if official is not None and len(predictions) != official:
+        found.add(f"there are {len(predictions)} predictions; {card.id} {found.split} has {official} images")
     folders = {PurePosixPath(name).parent.name for name in predictions}
     if len(folders) != card.class_folders:
         found.add(f"there are {len(folders)} class folders; {card.id} has {card.class_folders}")
