@@ -576,7 +576,7 @@ def test_the_command_writes_and_checks(tree, small_file, tmp_path, capsys, reque
         ((S50, "--dataset", "imagenet-s-300", "--verify", "a.zip"), "two data sets"),
         ((S50, "--out", "x.zip", "--model", "m", "--name", "n"), "belong to --from"),
         ((S50, "--out", "x.zip", "--from", "f", "--ids", "clusters"), "belong to --model"),
-        (("imagenet-s", "--out", "x.zip", "--model", "m"), "unknown data set 'imagenet-s'"),
+        (("imagenet-s", "--split", "test"), "unknown data set 'imagenet-s'"),
     ],
 )
 def test_flags_that_do_not_fit_are_explained(capsys, arguments, words):

@@ -119,7 +119,12 @@ def export(
 def _one_name(dataset: str | None, named: str | None) -> str | None:
     if dataset and named and dataset != named:
         raise click.UsageError(f"two data sets: {dataset} and --dataset {named}")
-    return dataset or named
+    name = dataset or named
+    if name is not None:
+        from bench import catalogue
+
+        catalogue.dataset(name)  # a wrong name is said before what else is missing
+    return name
 
 
 def _require_one_job(
