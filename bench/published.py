@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from bench.catalogue import folder
 from bench.errors import BadInput
+from bench.places import folder
 from bench.record import Record, shortfall
 
 Entry = TypeVar("Entry")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from bench.catalogue import folder
+from bench.places import folder
 from bench.published import percentage, read_rows, require_filled
 from bench.record import Record
 

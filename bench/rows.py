@@ -73,6 +73,10 @@ class ConfusionRows:
         np.add.at(table, (rows.predicted, rows.true), rows.count)
         return table
 
+    def mean_confusion(self) -> npt.NDArray[np.float64]:
+        """As `confusion`, the mean over the seeds."""
+        return np.mean([self.confusion(i) for i in range(len(self.seeds))], axis=0)
+
     def class_sums(self, seed: int) -> sparse.csr_array:
         """N×3C per image: true positives, predicted pixels and labelled pixels of every class."""
         rows, classes = self.seeds[seed], self.num_classes
