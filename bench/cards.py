@@ -360,7 +360,7 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
             f"{path} cannot be read: {error.strerror}", "Give the path of a .toml card, or a card's id."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not a TOML file: {error}") from error
+        raise BadInput(f"{path} is not a TOML file: {error}", "Correct it; README.md shows a whole card.") from error
     if "path" in entries:
         raise BadInput(f"{path}: path: unknown key", "Remove it.")
     try:

@@ -128,7 +128,7 @@ class Stored:
 def read_all(results: Path) -> tuple[list[Stored], list[str]]:
     """All records below a folder, and a line for each JSON file that could not be read as one."""
     found, problems = [], []
-    for path in sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES):
+    for path in json_files(results):
         try:
             found.append(Stored(path, read(path)))
         except BadInput as error:
@@ -153,6 +153,17 @@ def check_rows(stored: Stored) -> str | None:
 def rows_path(stored: Stored) -> Path:
     """Where a record's rows lie: beside it, whatever folder the record may name."""
     return stored.path.parent / Path(stored.record["rows"]["file"]).name
+
+
+def json_files(results: Path) -> list[Path]:
+    """What may be records below a folder, sorted: its JSON files but those that belong to pictures."""
+    return sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES)
+
+
+def class_names(record: Record) -> list[str]:
+    """The names of a record's classes, by index; none where it has none."""
+    names = (record.get("confusion") or {}).get("classes") or record.get("per_class") or ()
+    return list(names)
 
 
 def classes_without_labels(stored: Stored) -> tuple[int, int]:
