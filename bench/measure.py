@@ -32,7 +32,8 @@ from bench.measure_pixels import (
     training_folder,
 )
 from bench.observations import Observations, observation_store
-from bench.observe import observation_recipe, observe
+from bench.observe import observe
+from bench.passes import observation_recipe
 from bench.plan import Plan, Settings, stage
 from bench.predictions import Map, Maps, paint_masks
 from bench.presets import (

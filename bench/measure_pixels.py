@@ -21,7 +21,7 @@ from bench.engine import Engine
 from bench.errors import BadInput
 from bench.files import cache_folder
 from bench.linear import Training
-from bench.observe import observation_recipe
+from bench.passes import observation_recipe
 from bench.plan import Plan, Settings, stage
 from bench.predictions import Map, Maps, paint_clusters
 from bench.presets import (

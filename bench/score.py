@@ -17,15 +17,15 @@ from pydantic import BaseModel, Field, ValidationError
 
 from bench import catalogue, record
 from bench.cards import ID_PATTERN, DatasetCard, Id
-from bench.decode import Label, read_ids, read_label, require_classes
+from bench.decode import read_ids, read_label, require_classes, require_size
 from bench.describe import Measured, complete, describe
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable
 from bench.measure_pixels import require_labels
 from bench.observations import manifest_of
-from bench.observe import short_digest
 from bench.packed import Ragged
 from bench.parallel import default_workers, prefetch
+from bench.passes import short_digest
 from bench.plan import Settings, stage
 from bench.predictions import read_about, seed_folders
 from bench.presets import fingerprint
@@ -205,20 +205,13 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     if sample.label is None:
         return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
     label, label_digest = read_label(sample.label, card)
-    _require_size(predicted, label, path)
+    remedy = "Predictions are scored at the label's own size; resize them (nearest) before saving."
+    require_size(path, predicted, label.shape, "its label", remedy)
     table = (imagenet_s.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
     if matching == "none":
         # a pixel left open is a wrong prediction, whatever its class
         table[table[:, 0] == card.labels.ignore, 0] = len(card.classes)
     return table, short_digest(digest + label_digest), own
-
-
-def _require_size(predicted: Label, label: Label, path: Path) -> None:
-    if predicted.shape != label.shape:
-        raise BadInput(
-            f"{path} is {predicted.shape[1]}×{predicted.shape[0]} pixels, its label {label.shape[1]}×{label.shape[0]}",
-            "Predictions are scored at the label's own size; resize them (nearest) before saving.",
-        )
 
 
 def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name: str) -> Measured:

@@ -13,7 +13,8 @@ from bench.cards import Labels
 from bench.decode import read_ids, read_label
 from bench.errors import BadInput
 from bench.observations import Observation
-from bench.observe import Loaded, _count
+from bench.observe import _count
+from bench.passes import Loaded
 from bench.predictions import encode_rgb
 from bench.presets import ClusteringPreset
 from bench.samples import Sample

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import bench
-from bench import catalogue, classify, record
+from bench import catalogue, passes, record
 from bench.cli import main
 from bench.decode import read_label
 from bench.errors import BadInput, WrongName
@@ -76,8 +76,8 @@ def test_a_released_classifier_and_its_crf_go_there_and_back(golden, linear_file
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_released_classifier_sees_each_image_once(golden, linear_file, tmp_path, monkeypatch, fresh):
     seen = []
-    load = classify.load_sample
-    monkeypatch.setattr(classify, "load_sample", lambda sample, **more: seen.append(sample.id) or load(sample, **more))
+    load = passes.load_sample
+    monkeypatch.setattr(passes, "load_sample", lambda sample, **more: seen.append(sample.id) or load(sample, **more))
     made = save(linear_file, "linear", golden, tmp_path, limit=6, fresh=fresh)
     assert len(seen) == len(set(seen)) == 6
     for metric in SHARED:

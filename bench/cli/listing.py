@@ -351,17 +351,13 @@ def _show_samples(samples: Samples, of: int) -> None:
 
 
 def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
-    from bench.decode import check_sizes, read_image, read_label
+    from bench.decode import read_sample
 
     card = samples.card
     names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
     for sample in samples:
-        image, _ = read_image(sample.image)
-        shares = "no label file"
-        if sample.label is not None:
-            label, _ = read_label(sample.label, card)
-            check_sizes(sample, image, label)
-            shares = _shares(label, names)
+        image, label, _ = read_sample(sample, card)
+        shares = "no label file" if label is None else _shares(label, names)
         yield sample.id, f"{image.shape[1]}×{image.shape[0]}", shares
 
 

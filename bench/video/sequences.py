@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bench.cards import DatasetCard
-from bench.decode import Image8, read_ids, read_image
+from bench.decode import Image8, read_ids, read_image, require_size
 from bench.errors import BadInput
 from bench.samples import Sample, Samples, file_key, find_layout
 
@@ -151,11 +151,7 @@ def read_frame(video: Video, number: int, objects: str) -> Frame:
     image, digest = read_image(video.frames[number])
     path = video.labels[number]
     ids, label_digest = read_ids(path)
-    if image.shape[:2] != ids.shape:
-        raise BadInput(
-            f"{path} is {ids.shape[1]}×{ids.shape[0]} pixels, its frame {image.shape[1]}×{image.shape[0]}",
-            "Frame and annotation must have the same size.",
-        )
+    require_size(path, ids, image.shape[:2], "its frame", "Frame and annotation must have the same size.")
     if objects == "one":
         return Frame(image, (ids > 0).astype(np.uint8), np.zeros(ids.shape, np.bool_), digest + label_digest)
     void = ids == VOID
@@ -173,15 +169,6 @@ def count_objects(first: Frame, video: Video) -> int:
         )
         raise BadInput(f"{video.labels[0]} shows no object in the first frame", hint)
     return objects
-
-
-def require_one_size(frame: Frame, size: tuple[int, ...], path: Path) -> None:
-    """Raises BadInput for a frame of another (height, width) than its sequence's first."""
-    if frame.ids.shape != size:
-        raise BadInput(
-            f"{path} is {frame.ids.shape[1]}×{frame.ids.shape[0]} pixels, its sequence began with {size[1]}×{size[0]}",
-            "All frames of a sequence must have one size.",
-        )
 
 
 def videos_of(samples: Samples) -> Iterator[Video]:
