@@ -14,6 +14,7 @@ from bench.engine import Precision
 from bench.errors import BadInput, Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
+from bench.parallel import Progress
 from bench.presets import (
     FIRST_SEED,
     GROUPS,
@@ -67,7 +68,7 @@ class Settings:
     """A folder for palette PNGs of class ids, one per image at its own size."""
     save_examples: int | None = None
     """So many of the best, of the worst and of each cluster's images are pictured in a folder beside the record."""
-    warn: Callable[[str], None] | None = None
+    warn: Warn | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def make_plan(
     dataset: str,
     protocol: str,
     settings: Settings,
-    warn: Callable[[str], None],
+    warn: Warn,
     *,
     for_submission: bool = False,
 ) -> Plan:
@@ -353,7 +354,12 @@ def _variations(preset: Preset, default: Preset, settings: Settings) -> tuple[st
     return (*other_seeds, *((settings.precision,) if settings.precision != "float32" else ()))
 
 
-def stage(settings: Settings, name: str) -> Callable[[int, int], None] | None:
+def is_fresh(plan: Plan, settings: Settings) -> bool:
+    """Whether nothing that was kept may be used: the user says so, or nobody knows what a module in memory is."""
+    return settings.fresh or not plan.subject.cacheable
+
+
+def stage(settings: Settings, name: str) -> Progress | None:
     """The settings' progress callback for one stage of the work; None where nobody watches."""
     if settings.progress is None:
         return None

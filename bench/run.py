@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +149,7 @@ def engine_for(settings: Settings, warn: Warn) -> Engine:
     )
 
 
-def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Measured, Maps]:
+def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Measured, Maps]:
     """Measure, and put the record together. Returns it, what was measured, and how to paint its predictions."""
     started = time.perf_counter()
     if settings.save_predictions is not None:

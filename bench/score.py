@@ -21,7 +21,6 @@ from bench.decode import read_ids, read_label, require_classes, require_size
 from bench.describe import Measured, complete, describe
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable
-from bench.measure_pixels import require_labels
 from bench.observations import manifest_of
 from bench.packed import Ragged
 from bench.parallel import default_workers, prefetch
@@ -31,7 +30,7 @@ from bench.predictions import read_about, seed_folders
 from bench.presets import fingerprint
 from bench.protocols import Scored, imagenet_s
 from bench.record import Record, Stored
-from bench.samples import Sample, Samples, require_label_files
+from bench.samples import Sample, Samples, require_label_files, require_labelled_pixels
 from bench.subjects import UNKNOWN, find_samples
 from bench.tables import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
 from bench.video.score import measure_masks
@@ -122,7 +121,7 @@ def _measure_sets(
     painted = [
         _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
     ]
-    require_labels(any(len(table) for table in painted[0].counts), samples)
+    require_labelled_pixels(any(len(table) for table in painted[0].counts), samples)
     if matching == "none":
         _warn_of_masks(painted, samples.card, warn)
     elif matching == "images":
