@@ -43,7 +43,7 @@ OVERCLUSTERING = re.compile(r"overclustering-(\d{1,5})")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run; the defaults are those of the command line."""
+    """How to run; the defaults are those of the command line. Paths may be given as text, and with `~`."""
 
     split: str | None = None
     data_root: Path | None = None
@@ -69,6 +69,11 @@ class Settings:
     save_examples: int | None = None
     """So many of the best, of the worst and of each cluster's images are pictured in a folder beside the record."""
     warn: Warn | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("data_root", "weights", "cache", "save_predictions"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(path).expanduser())
 
 
 @dataclass(frozen=True)
@@ -352,6 +357,19 @@ def _variations(preset: Preset, default: Preset, settings: Settings) -> tuple[st
     seeds = _seeds(preset, settings)
     other_seeds = (f"seeds{seeds[0]}x{len(seeds)}",) if seeds != _seeds(default, Settings()) else ()
     return (*other_seeds, *((settings.precision,) if settings.precision != "float32" else ()))
+
+
+def collect_warnings(settings: Settings) -> tuple[Warn, list[str]]:
+    """What tells each warning once as the settings say, and the list in which it keeps them for the record."""
+    warnings: list[str] = []
+
+    def warn(message: str) -> None:
+        if message not in warnings:
+            warnings.append(message)
+            if settings.warn:
+                settings.warn(message)
+
+    return warn, warnings
 
 
 def is_fresh(plan: Plan, settings: Settings) -> bool:

@@ -67,6 +67,19 @@ def place(record: Record, results: Path) -> Path:
     return _free_path(results / model / f"{dataset['id']}-{dataset['split']}", record)
 
 
+def of_other_weights(made: Record, results: Path) -> tuple[Path, str] | None:
+    """Which record `write` will replace although it is of other weights, and their hash; None where none is lost.
+
+    The name of a model does not tell its weights apart.
+    """
+    path = place(made, results)
+    try:
+        before = read(path)["model"]["weights_sha256"]
+    except BadInput:  # nothing there, or nothing that could be lost
+        return None
+    return None if before == made["model"]["weights_sha256"] else (path, before)
+
+
 def examples_folder(path: Path) -> Path:
     """Where the pictures of the record at `path` lie."""
     return path.with_name(path.name.removesuffix(".json") + ".examples")

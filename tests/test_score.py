@@ -1,6 +1,7 @@
 """Predictions as files: what a run saves and `bench score` reads back, and folders made by other programs."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,13 +10,14 @@ from PIL import Image
 
 import bench
 from bench import catalogue, passes, record
+from bench.cards import ID_PATTERN
 from bench.cli import main
 from bench.decode import read_label
 from bench.errors import BadInput, WrongName
 from bench.plan import Settings
 from bench.rows import ConfusionRows
 from bench.samples import open_split
-from bench.score import score_folder
+from bench.score import model_entry, score_folder
 
 CARD = catalogue.dataset("pascal-voc")
 SMALL = {"input": [64, 64]}
@@ -82,6 +84,11 @@ def test_a_released_classifier_sees_each_image_once(golden, linear_file, tmp_pat
     assert len(seen) == len(set(seen)) == 6
     for metric in SHARED:
         assert rescore(golden, tmp_path, limit=6).record["metrics"][metric] == made["metrics"][metric]
+
+
+@pytest.mark.parametrize("name", ["_predictions", "+", "Ωmega", "Mine, 2nd"])
+def test_any_folder_name_gives_an_id_that_a_record_can_have(tmp_path, name):
+    assert re.fullmatch(ID_PATTERN, model_entry(tmp_path / name, ["hash"], None, None)["id"])
 
 
 def test_a_figure_counted_at_the_input_size_is_said_to_differ(golden, small_file, tmp_path):

@@ -267,7 +267,7 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     from bench.run import perform
 
     with progress_bar() as progress:
-        stored = perform(model, dataset, protocol, folder, vars(replace(settings, progress=progress)))
+        stored = perform(model, dataset, protocol, folder, replace(settings, progress=progress))
     if not quiet:
         print_record(stored)
     return stored.record
