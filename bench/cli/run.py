@@ -12,8 +12,9 @@ import click
 from bench.cli.completion import ids, protocols, splits
 from bench.cli.settings import (
     cache_option,
+    data_root_of,
     data_root_option,
-    data_roots,
+    echo_warning,
     entries_option,
     network_options,
     require_said_once,
@@ -143,14 +144,13 @@ def run(
     _require_takers([*flags, *drawn], [protocol for _, _, protocol in jobs])
     if (engine["name"], engine["supervision"]) != (None, None) and len({model for model, _, _ in jobs}) > 1:
         raise click.UsageError("--name and --supervision are of one model; name it with --model")
-    roots = data_roots(data_root)
     folder = results_folder(results)
     made: list[Record] = []
     failures: list[tuple[str, Exception]] = []
     for model, dataset, protocol in jobs:
         own = {key: value for key, value in flags.items() if _takes(protocol, key)}
         seeds = drawn if _takes(protocol, "seeds") else {}
-        settings = _settings(split, roots, dataset, weights, seeds, entries | own, engine)
+        settings = _settings(split, data_root_of(dataset, data_root), weights, seeds, entries | own, engine)
         try:
             if dry_run:
                 _print_plan(model, dataset, protocol, settings, folder)
@@ -237,8 +237,7 @@ def _protocols_for(dataset: str, names: tuple[str, ...]) -> list[str]:
 
 def _settings(
     split: str | None,
-    roots: dict[str, Path],
-    dataset: str,
+    data_root: Path | None,
     weights: Path | None,
     seeds: dict[str, int],
     entries: dict[str, str],
@@ -249,13 +248,13 @@ def _settings(
 
     return Settings(
         split=split,
-        data_root=roots.get(dataset, roots.get("")),
+        data_root=data_root,
         weights=weights,
         first_seed=seeds.get("seed", FIRST_SEED),
         num_seeds=seeds.get("num_seeds"),
         entries=entries,
         **engine,
-        warn=lambda message: click.echo(f"warning: {message}", err=True),
+        warn=echo_warning,
     )
 
 
@@ -281,7 +280,7 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     from bench.plan import make_plan
 
     device = choose_device(settings.device)
-    plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
+    plan = make_plan(model, dataset, protocol, settings, echo_warning)
     click.echo(
         f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
     )

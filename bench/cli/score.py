@@ -14,6 +14,7 @@ from bench.cli.settings import (
     data_root_of,
     data_root_option,
     dataset_option,
+    echo_warning,
     results_folder,
     results_option,
 )
@@ -73,7 +74,7 @@ def score(
         chosen = Settings(
             data_root=data_root_of(dataset, data_root),
             progress=progress,
-            warn=lambda message: click.echo(f"warning: {message}", err=True),
+            warn=echo_warning,
             **settings,
         )
         stored = score_folder(
