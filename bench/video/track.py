@@ -148,8 +148,8 @@ def _unpack(packed: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     return np.split(packed[4 + 4 * count :], np.cumsum(lengths)[:-1])
 
 
-Measured = tuple[Values, Values, npt.NDArray[np.uint8]]
-"""J and F per object, and the predicted ids as the bytes of a PNG."""
+FrameResult = tuple[Values, Values, npt.NDArray[np.uint8]]
+"""Of one frame: J and F per object, and the predicted ids as the bytes of a PNG."""
 
 
 class _Tracker:
@@ -165,8 +165,8 @@ class _Tracker:
     def run(self, report: Callable[[int], None]) -> Item:
         """Carry the first frame's objects through and measure. Raises BadInput naming the frame."""
         cv2.setNumThreads(1)  # the threads below are the parallelism
-        found: list[Measured] = []
-        waiting: deque[Future[Measured]] = deque()
+        found: list[FrameResult] = []
+        waiting: deque[Future[FrameResult]] = deque()
         digest = b""
         with ThreadPoolExecutor(max(1, self.engine.workers), "bench-video") as pool:
             try:
@@ -217,7 +217,7 @@ class _Tracker:
             return list(feature_map(call(self.extract, normalise(batch, self.preset)), len(images)))
 
 
-def _measure(annotation: Image8, predicted: Image8, objects: int) -> Measured:
+def _measure(annotation: Image8, predicted: Image8, objects: int) -> FrameResult:
     return *score_ids(annotation, predicted, objects), cv2.imencode(".png", predicted)[1].reshape(-1)
 
 
