@@ -68,6 +68,11 @@ class Subject:
     """False for a module in memory: its weights' hash does not tell what its `forward` does."""
 
     @property
+    def what(self) -> str:
+        """In words, what it is: `a bare backbone`."""
+        return self.architecture.what if self.architecture else "a module"
+
+    @property
     def has_embedding(self) -> bool:
         """Whether it gives what the protocols on prototypes need: an embedding and a saliency logit."""
         return self.architecture is None or self.architecture.embedding > 0
