@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import published
 from bench.compare import unlike
@@ -17,6 +17,9 @@ from bench.published import ROUNDING, Published
 from bench.published_classes import classes_of
 from bench.record import Record, Stored, class_names, file_name
 from bench.recount import problem_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARED = ("reproduced", "below", "above")
 ORDER = ("damaged", "below", "above", "reproduced", "not run", "not comparable")
@@ -114,7 +117,7 @@ def _protocols(stored: Sequence[Stored]) -> set[str]:
     return {entry.record["protocol"]["id"] for entry in stored}
 
 
-def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
+def _published_outcome(row: pd.Series[Any], required: Sequence[str]) -> Outcome:
     answer: Stored | None = row["record"]
     name = answer.record["model"]["id"] if answer else " or ".join(row["card"]) or row["model"]
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from bench.cli.settings import (
     results_folder,
     results_option,
 )
+
+if TYPE_CHECKING:
+    from bench.score import Matching
 
 _EPILOG = """\b
 Examples:
@@ -51,7 +54,7 @@ def score(
     folder: Path,
     dataset: str,
     data_root: tuple[str, ...],
-    matching: Any,
+    matching: Matching,
     supervision: str | None,
     results: Path | None,
     as_json: bool,
