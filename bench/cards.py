@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.errors import BadInput
+from bench.errors import BadInput, WrongName
 from bench.presets import (
     ClusteringPreset,
     DavisPreset,
@@ -41,6 +41,17 @@ SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,79}$")
 
 
 Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+def as_id(name: str) -> str:
+    """A file's or a folder's name as (the start of) an id, at most 60 characters; empty where nothing is left of it."""
+    return re.sub(r"[^a-z0-9._+-]+", "-", name.lower()).strip("-._+")[:60]
+
+
+def require_model_id(name: str) -> None:
+    """Raises WrongName for what cannot be a model's id."""
+    if not re.fullmatch(ID_PATTERN, name):
+        raise WrongName(f"'{name}' cannot be a model's id", "Use lower case letters, digits and . _ + - only.")
 
 
 class Architecture(Entry):
@@ -360,7 +371,7 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
             f"{path} cannot be read: {error.strerror}", "Give the path of a .toml card, or a card's id."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not a TOML file: {error}") from error
+        raise BadInput(f"{path} is not a TOML file: {error}", "Correct it; README.md shows a whole card.") from error
     if "path" in entries:
         raise BadInput(f"{path}: path: unknown key", "Remove it.")
     try:

@@ -7,13 +7,8 @@ from pathlib import Path
 
 from bench.cards import CardType, DatasetCard, ModelCard, load_card
 from bench.errors import BadInput, unknown_name
-from bench.places import checkout, default_results, folder
+from bench.places import folder
 from bench.pretrain.recipe import Recipe
-
-__all__ = [
-    "TEMPLATE", "checkout", "dataset", "datasets", "default_results", "folder", "load_all", "looks_like_checkpoint",
-    "looks_like_path", "model", "models", "recipe", "recipes",
-]  # fmt: skip
 
 TEMPLATE = "TEMPLATE.toml.txt"
 """In the folder of data sets: a card that explains every key, for people to copy. It is no data set itself."""

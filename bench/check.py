@@ -6,16 +6,20 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bench import published
 from bench.compare import unlike
 from bench.errors import unknown_name
 from bench.frame import joined
 from bench.presets import PRESETS
 from bench.published import ROUNDING, Published
 from bench.published_classes import classes_of
-from bench.record import Record, Stored, file_name
+from bench.record import Record, Stored, class_names, file_name
 from bench.recount import problem_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARED = ("reproduced", "below", "above")
 ORDER = ("damaged", "below", "above", "reproduced", "not run", "not comparable")
@@ -113,7 +117,7 @@ def _protocols(stored: Sequence[Stored]) -> set[str]:
     return {entry.record["protocol"]["id"] for entry in stored}
 
 
-def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
+def _published_outcome(row: pd.Series[Any], required: Sequence[str]) -> Outcome:
     answer: Stored | None = row["record"]
     name = answer.record["model"]["id"] if answer else " or ".join(row["card"]) or row["model"]
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"
@@ -136,9 +140,9 @@ def _published_outcome(row: Any, required: Sequence[str]) -> Outcome:
 def _against_classes(record: Record) -> tuple[Movement, ...]:
     """The classes furthest from the published ones; where no such figures are known, the weakest."""
     parts = {name: value for name, value in _parts(record).items() if value is not None}
-    published = {name: figure.value for name, figure in classes_of(record).items() if name in parts}
-    if published:
-        return _largest(published, {name: parts[name] for name in published})
+    known = {name: figure.value for name, figure in classes_of(record).items() if name in parts}
+    if known:
+        return _largest(known, {name: parts[name] for name in known})
     weakest = sorted((value, name) for name, value in parts.items())
     return tuple(Movement(name, None, value) for value, name in weakest[:MOVED])
 
@@ -224,18 +228,14 @@ def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Ou
     sizes = [len(entry["per_seed"]) for entry in (before, after)]
     allowed = ROUNDING + 2 * spread * math.sqrt(sum(1 / n for n in sizes))
     difference = after["value"] - before["value"]
-    status = "reproduced" if abs(difference) <= allowed else "below" if difference < 0 else "above"
+    status = published.verdict(difference, allowed)
     detail = (
         f"{before['value']:.2f} earlier, {after['value']:.2f} now, difference {difference:+.2f}, "
         f"tolerance {allowed:.2f}"
     )
     if status == "reproduced":
         return Outcome(status, what, detail, False)
-    return Outcome(status, what, detail, True, _part_movement(old, new), _map_movement(old, new))
-
-
-def _part_movement(old: Record, new: Record) -> tuple[Movement, ...]:
-    return _largest(_parts(old), _parts(new))
+    return Outcome(status, what, detail, True, _largest(_parts(old), _parts(new)), _map_movement(old, new))
 
 
 def _largest(before: Mapping[str, float | None], after: Mapping[str, float | None]) -> tuple[Movement, ...]:
@@ -250,8 +250,7 @@ def _largest(before: Mapping[str, float | None], after: Mapping[str, float | Non
 
 def _first_map(record: Record) -> list[str]:
     """Of every predicted id under the first seed (0 is background, cluster k is k + 1) its class's name."""
-    maps = record.get("cluster_to_class") or [[]]
-    names = (record.get("confusion") or {}).get("classes") or list(record.get("per_class") or {})
+    maps, names = record.get("cluster_to_class") or [[]], class_names(record)
     return [names[c] if 0 <= c < len(names) else "no class" if c < 0 else f"class {c}" for c in maps[0]]
 
 

@@ -24,11 +24,11 @@ from torch import Tensor
 from bench import crf
 from bench.columns import Item
 from bench.decode import read_image
-from bench.engine import Engine, arithmetic, call, stream
+from bench.engine import Engine, arithmetic, call
 from bench.linear import Features, feature_map, upsample
 from bench.observations import manifest_of
-from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
 from bench.packed import Ragged
+from bench.passes import Loaded, pass_over_images, require_finite, to_device
 from bench.preprocess import label_to_input, resize_nearest
 from bench.presets import ImagePreset
 from bench.samples import Samples
@@ -85,22 +85,16 @@ def classify(
     With `refiner`, a pool of processes, it is the CRF's, and then the label's grid is the only one counted on.
     `features` is called only when something is left to do. Without labels every pixel counts as one of class 0.
     """
+    ignore = samples.card.labels.ignore if samples.labelled else None
+    count = functools.partial(_count, preset=preset, ignore=ignore, refiner=refiner)
 
-    def passes(todo: Sequence[int]) -> Any:
+    def start() -> Callable[[Sequence[Loaded]], list[list[npt.NDArray[Any]]]]:
         paint = _probabilities if refiner else _arg_max
-        forward = functools.partial(
+        return functools.partial(
             _forward, extract=features(), paint=paint, classifiers=classifiers, preset=preset, engine=engine
         )
-        count = functools.partial(
-            _count,
-            preset=preset,
-            ignore=samples.card.labels.ignore if samples.labelled else None,
-            refiner=refiner,
-        )
-        load = functools.partial(load_sample, samples=samples, preset=preset)
-        return stream((samples.entries[i] for i in todo), load, forward, count, engine)
 
-    found, meta = run_pass(passes, samples, kept, engine, fresh=fresh)
+    found, meta = pass_over_images(start, count, samples, preset, kept, engine, fresh=fresh)
     manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
 
     def painted(candidate: int, grid: str) -> Painted:

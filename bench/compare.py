@@ -12,7 +12,7 @@ from bench.bootstrap import RESAMPLES
 from bench.errors import BadInput, WrongName, unknown_name
 from bench.paired import Difference, of_confusion, of_frames, same_objects
 from bench.protocols.davis import METRICS
-from bench.record import EXAMPLES, Record, Stored, check_rows, read, rows_path
+from bench.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
 from bench.recount import by_metric, disagreement, of_objects
 from bench.rows import ConfusionRows
 from bench.video.rows import FrameRows
@@ -109,8 +109,7 @@ def find(name: str, results: Path) -> Stored:
     for path in (given, below):
         if path.is_file():
             return Stored(path, read(path))
-    files = (path for path in results.rglob("*.json") if path.name != EXAMPLES)
-    known = [path.relative_to(results).as_posix().removesuffix(".json") for path in files]
+    known = [path.relative_to(results).as_posix().removesuffix(".json") for path in json_files(results)]
     raise unknown_name("record", name, known, f"bench list results --results {results}", also=_respelled(given))
 
 
@@ -198,7 +197,7 @@ def _require_same_data(a: Record, b: Record) -> None:
             raise BadInput(f"A and B saw different {what}: their manifests differ", remedy)
 
 
-def _manifest(record: Record, where: str) -> Any:
+def _manifest(record: Record, where: str) -> str | None:
     entry = record.get(where)
     return entry.get("manifest") if isinstance(entry, dict) else None
 
@@ -271,6 +270,6 @@ def _not_a_pair(what: str) -> BadInput:
 
 
 def _classes(record: Record, count: int) -> list[str]:
-    """The classes' names, by index."""
-    names = (record.get("confusion") or {}).get("classes") or list(record.get("per_class") or {})
-    return list(names) if len(names) == count else [f"class {i}" for i in range(count)]
+    """The names of `count` classes, by index; numbers where the record has another number of names."""
+    names = class_names(record)
+    return names if len(names) == count else [f"class {i}" for i in range(count)]

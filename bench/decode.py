@@ -161,10 +161,20 @@ def _open(path: Path) -> tuple[bytes, Any]:
         raise BadInput(f"{path} is damaged or not an image", _AGAIN) from error
 
 
-def check_sizes(sample: Sample, image: Image8, label: Label) -> None:
-    """Raises BadInput unless image and label have the same height and width."""
-    if image.shape[:2] != label.shape:
-        raise BadInput(
-            f"{sample.label} is {label.shape[1]}×{label.shape[0]} pixels, its image {image.shape[1]}×{image.shape[0]}",
-            "Image and label must have the same size.",
-        )
+def read_sample(sample: Sample, card: DatasetCard) -> tuple[Image8, Label | None, bytes]:
+    """A sample's image, its label (None where it has none), and the hashes of their files, one after the other.
+
+    Raises BadInput, naming the file, where one is damaged or the two differ in size.
+    """
+    image, digest = read_image(sample.image)
+    if sample.label is None:
+        return image, None, digest
+    label, label_digest = read_label(sample.label, card)
+    require_size(sample.label, label, image.shape[:2], "its image", "Image and label must have the same size.")
+    return image, label, digest + label_digest
+
+
+def require_size(path: Path, array: npt.NDArray[Any], size: tuple[int, ...], whose: str, remedy: str) -> None:
+    """Raises BadInput unless the `array` read from `path` has this (height, width), which is `whose`: "its image"."""
+    if array.shape[:2] != size:
+        raise BadInput(f"{path} is {array.shape[1]}×{array.shape[0]} pixels, {whose} {size[1]}×{size[0]}", remedy)

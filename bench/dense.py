@@ -21,10 +21,10 @@ from torch import Tensor
 from bench import centres
 from bench.classify import Classifiers
 from bench.columns import Item
-from bench.engine import Engine, arithmetic, call, stream
+from bench.engine import Engine, arithmetic, call
 from bench.linear import Features, feature_map
-from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device
 from bench.parallel import Progress
+from bench.passes import Loaded, pass_over_images, require_finite, to_device
 from bench.presets import DensePreset
 from bench.samples import Samples
 from bench.shards import ShardStore
@@ -64,12 +64,10 @@ def draw_pixels(
     Only images that `kept` lacks are looked at, and `features` is called only if there are any.
     """
 
-    def passes(todo: Sequence[int]) -> Any:
-        forward = functools.partial(_forward, extract=features(), preset=preset, engine=engine)
-        load = functools.partial(load_sample, samples=samples, preset=preset)
-        return stream((samples.entries[i] for i in todo), load, forward, _keep, engine)
+    def start() -> Callable[[Sequence[Loaded]], list[Float32]]:
+        return functools.partial(_forward, extract=features(), preset=preset, engine=engine)
 
-    found, _ = run_pass(passes, samples, kept, engine, fresh=fresh)
+    found, _ = pass_over_images(start, _keep, samples, preset, kept, engine, fresh=fresh)
     return int(found["drawn"].flat.sum())
 
 

@@ -6,9 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench import published, record
+import numpy as np
+
+from bench import published
+from bench.bootstrap import intervals
 from bench.cards import DatasetCard
 from bench.clusters import Clusters
+from bench.environment import environment, now, peak_memory_mb
+from bench.metrics import confusion_sums, iou_of_sums, mean_present, seed_metrics
 from bench.protocols import Scored
 from bench.protocols.davis import Tracked
 from bench.record import Record
@@ -88,11 +93,32 @@ def _size(samples: Samples) -> dict[str, Any]:
 
 def _confusion_figures(scored: Scored, card: DatasetCard, absent: str) -> dict[str, Any]:
     return {
-        "metrics": record.metrics_of(scored, absent),
-        "per_class": record.per_class(scored.rows, card.classes),
+        "metrics": metrics_of(scored, absent),
+        "per_class": per_class(scored.rows, card.classes),
         "confusion": _confusion(scored.rows, card),
         "cluster_to_class": [mapping.tolist() for mapping in scored.mappings],
     }
+
+
+def metrics_of(scored: Scored, absent: str) -> dict[str, dict[str, Any]]:
+    """Every metric with its mean over the seeds, their standard deviation (n − 1), values and interval."""
+    per_seed = seed_metrics(scored.rows, absent)
+    series = {name: [values[name] for values in per_seed] for name in per_seed[0]} | scored.extra
+    bounds = intervals(scored.rows, absent)
+    result: dict[str, dict[str, Any]] = {}
+    for name, values in series.items():
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        result[name] = {"value": float(np.mean(values)), "std": spread, "per_seed": values}
+        if name in bounds:
+            result[name]["ci95"] = list(bounds[name])
+    return result
+
+
+def per_class(rows: ConfusionRows, classes: Sequence[str]) -> dict[str, float | None]:
+    """Mean over the seeds of each class's IoU, percent; None for a class that occurs nowhere."""
+    values = [iou_of_sums(confusion_sums(rows.confusion(i))) for i in range(len(rows.seeds))]
+    mean = mean_present(np.array(values), axis=0)
+    return {name: None if np.isnan(mean[i]) else float(mean[i]) for i, name in enumerate(classes)}
 
 
 def _confusion(rows: ConfusionRows, card: DatasetCard) -> dict[str, Any]:
@@ -103,7 +129,7 @@ def _confusion(rows: ConfusionRows, card: DatasetCard) -> dict[str, Any]:
     if len(card.classes) > LARGEST_TABLE:
         # 920 classes would fill 8 MB of JSON with what the rows file holds in a fifth of one
         return entry | {"mean": None, "kept_in": "the rows file, from which bench.record.confusion_table sums it"}
-    table = record.mean_confusion(rows)
+    table = rows.mean_confusion()
     return entry | {"mean": [[round(value, 3) for value in row] for row in table.tolist()]}
 
 
@@ -115,6 +141,6 @@ def complete(made: Record, cost: dict[str, Any], solver_gap: float | None) -> No
         for metric, figure in published.answers_to(made).items()
         if metric in made["metrics"]
     }
-    made["cost"] = {"peak_memory_mb": record.peak_memory_mb()} | cost
-    made["environment"] = record.environment()
-    made["created"] = record.now()
+    made["cost"] = {"peak_memory_mb": peak_memory_mb()} | cost
+    made["environment"] = environment()
+    made["created"] = now()

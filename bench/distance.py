@@ -22,11 +22,12 @@ from torch import Tensor
 
 from bench.classify import MAP, encode_map
 from bench.columns import Item
-from bench.engine import Engine, arithmetic, call, stream
+from bench.engine import Engine, arithmetic, call
 from bench.errors import BadInput
 from bench.linear import Features, feature_map
 from bench.observations import manifest_of
-from bench.observe import Loaded, load_sample, require_finite, run_pass, to_device, upsampling
+from bench.observe import upsampling
+from bench.passes import Loaded, pass_over_images, require_finite, to_device
 from bench.preprocess import resize_nearest
 from bench.presets import DistancePreset
 from bench.protocols.imagenet_s import band_table, counts_of
@@ -90,14 +91,12 @@ def fill_bank(
     `features` gives B×D×h×w, and is called only if there is something to look at. Raises BadInput for a split without
     a labelled instance.
     """
-    keep = functools.partial(_instances, preset=preset, ignore=samples.card.labels.ignore)
+    each = functools.partial(_instances, preset=preset, ignore=samples.card.labels.ignore)
 
-    def passes(todo: Sequence[int]) -> Any:
-        forward = functools.partial(_run, extract=features(), each=keep, preset=preset, engine=engine)
-        load = functools.partial(load_sample, samples=samples, preset=preset)
-        return stream((samples.entries[i] for i in todo), load, forward, _bank_item, engine)
+    def start() -> Callable[[Sequence[Loaded]], list[Any]]:
+        return functools.partial(_run, extract=features(), each=each, preset=preset, engine=engine)
 
-    found, _ = run_pass(passes, samples, kept, engine, fresh=fresh)
+    found, _ = pass_over_images(start, _bank_item, samples, preset, kept, engine, fresh=fresh)
     classes = found["classes"].flat
     if not len(classes):
         raise BadInput(
@@ -165,13 +164,11 @@ def paint(
     """
     count = functools.partial(_count, preset=preset, ignore=samples.card.labels.ignore)
 
-    def passes(todo: Sequence[int]) -> Any:
+    def start() -> Callable[[Sequence[Loaded]], list[Any]]:
         each = functools.partial(_votes, index=_index(bank, gpu), classes=bank.classes, preset=preset)
-        forward = functools.partial(_run, extract=features(), each=each, preset=preset, engine=engine)
-        load = functools.partial(load_sample, samples=samples, preset=preset)
-        return stream((samples.entries[i] for i in todo), load, forward, count, engine)
+        return functools.partial(_run, extract=features(), each=each, preset=preset, engine=engine)
 
-    found, meta = run_pass(passes, samples, kept, engine, fresh=fresh)
+    found, meta = pass_over_images(start, count, samples, preset, kept, engine, fresh=fresh)
     manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
     bands = found["bands"] if preset.figures == "imagenet-s" else ()
     return Painted(samples.ids, found["counts"], manifest, meta, bands)

@@ -21,6 +21,7 @@ from bench import templates
 from bench.clusters import MOST, Clusters
 from bench.describe import Measured
 from bench.files import atomic_folder, write_with
+from bench.metric_names import metric_name
 from bench.metrics import image_iou
 from bench.parallel import Progress, default_workers, prefetch
 from bench.pictures import (
@@ -45,15 +46,8 @@ LONGEST = 320
 """Pixels of a picture's longer side, at most."""
 PAGE = "index.html"
 GROUPS = (("best", "Best by IoU"), ("worst", "Worst by IoU"))
-TITLES = (
-    ("mIoU", "mIoU"),
-    ("JF_mean", "J&F"),
-    ("seed_ari", "Agreement of the seeds: adjusted Rand index"),
-    ("seed_nmi", "Agreement of the seeds: mutual information"),
-    ("salient_share", "Salient pixels"),
-    ("cluster_evenness", "Evenness of the sizes"),
-    ("largest_cluster", "In the largest cluster"),
-)
+FIGURES = ("mIoU", "JF_mean", "seed_ari", "seed_nmi", "salient_share", "cluster_evenness", "largest_cluster")
+"""The metrics on top of the page, of those that the record has."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -218,7 +212,8 @@ def render_page(made: Record, index: dict[str, Any]) -> str:
     labelled = made["dataset"].get("labelled", True)
     template = templates.environment(escape=True).get_template("examples.html.j2")
     legend = index["legend"] if labelled else []
-    return template.render(record=made, labelled=labelled, legend=legend, sections=sections, titles=TITLES)
+    figures = [(metric_name(metric), made["metrics"][metric]) for metric in FIGURES if metric in made["metrics"]]
+    return template.render(record=made, labelled=labelled, legend=legend, sections=sections, figures=figures)
 
 
 def _cluster_sections(index: dict[str, Any]) -> list[dict[str, Any]]:

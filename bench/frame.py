@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.presets import PRESETS
-from bench.published import Published, compare
+from bench.published import Published, answers, compare
 from bench.record import Record, Stored
 
 RECORD_COLUMNS = [
@@ -71,18 +71,10 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
 
 def best_answer(figure: Published, stored: Sequence[Stored]) -> Stored | None:
     """The record that answers to a figure: a whole, unmodified run before others, then the newest."""
-    candidates = [entry for entry in stored if _answers(entry.record, figure)]
+    candidates = [
+        entry for entry in stored if answers(entry.record, figure) and figure.metric in entry.record["metrics"]
+    ]
     return max(candidates, key=lambda entry: _standing(entry.record), default=None)
-
-
-def _answers(record: Record, figure: Published) -> bool:
-    dataset = record["dataset"]
-    return (
-        record["model"]["id"] in figure.card
-        and record["protocol"]["id"] == figure.protocol
-        and (dataset["id"], dataset["split"]) == (figure.dataset, figure.split)
-        and figure.metric in record["metrics"]
-    )
 
 
 def _standing(record: Record) -> tuple[bool, bool, bool, str]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench import published, record
+from bench import published
 from bench.engine import Engine
 from bench.files import write_with
 from bench.measure import look, score_observations, store_of
+from bench.metrics import seed_metrics
 from bench.observations import Observations
 from bench.plan import Plan, Settings
 from bench.presets import FIRST_SEED, ClusteringPreset
@@ -54,4 +55,4 @@ def _mean_miou(observations: Observations, plan: Plan, engine: Engine, settings:
     assert isinstance(plan.preset, ClusteringPreset)
     scored = score_observations(plan, observations, engine, replace(settings, fresh=False), lambda message: None)
     assert isinstance(scored, Scored)  # what has a published figure has labels
-    return float(np.mean([metrics["mIoU"] for metrics in record.seed_metrics(scored.rows, plan.preset.absent)]))
+    return float(np.mean([metrics["mIoU"] for metrics in seed_metrics(scored.rows, plan.preset.absent)]))

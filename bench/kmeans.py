@@ -23,8 +23,14 @@ def cluster(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = Fa
     """
     require_enough(len(points), preset["clusters"])
     require_finite(points)
-    solver = _minibatch if preset["solver"] == "minibatch" else _faiss
-    return solver(np.ascontiguousarray(points, np.float32), preset, seed, gpu)
+    points = np.ascontiguousarray(points, np.float32)
+    if preset["solver"] == "minibatch":
+        return np.asarray(_minibatch(points, preset, seed).labels_, np.int32)
+    solver = _faiss(points, preset, seed, gpu)
+    with _repeatable(len(points)):
+        solver.train(points)
+        _, found = solver.index.search(points, 1)
+    return found[:, 0].astype(np.int32)
 
 
 def require_enough(points: int, clusters: int, what: str = "images", remedy: str = "") -> None:
@@ -43,11 +49,12 @@ def fit(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = False,
     """
     require_enough(len(points), preset["clusters"], "points")
     require_finite(points)
+    points = np.ascontiguousarray(points, np.float32)
     if preset.get("solver") == "minibatch":
-        return np.asarray(_run_minibatch(points, preset, seed).cluster_centers_, np.float32)
-    solver = _solver(points, preset, seed, gpu, spherical)
+        return np.asarray(_minibatch(points, preset, seed).cluster_centers_, np.float32)
+    solver = _faiss(points, preset, seed, gpu, spherical)
     with _repeatable(len(points)):
-        solver.train(np.ascontiguousarray(points, np.float32))
+        solver.train(points)
     return np.asarray(solver.centroids, np.float32)
 
 
@@ -62,16 +69,8 @@ def nearest(centres: Points, points: Points) -> Labels:
     return found[:, 0].astype(np.int32)
 
 
-def _faiss(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labels:
-    """Lloyd's iterations; of `restarts` starts the one with the lowest objective."""
-    solver = _solver(points, preset, seed, gpu)
-    with _repeatable(len(points)):
-        solver.train(points)
-        _, found = solver.index.search(points, 1)
-    return found[:, 0].astype(np.int32)
-
-
-def _solver(points: Points, preset: dict[str, Any], seed: int, gpu: bool, spherical: bool = False) -> Any:
+def _faiss(points: Points, preset: dict[str, Any], seed: int, gpu: bool, spherical: bool = False) -> Any:
+    """Lloyd's iterations, to be trained; of `restarts` starts the one of the lowest objective is kept."""
     import faiss
 
     starts = {"k-means++": faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS, "random": faiss.ClusteringInitMethod_RANDOM}
@@ -110,12 +109,8 @@ def _threads(points: int) -> int:
     return 1 if points < 100_000 else int(faiss.omp_get_max_threads())
 
 
-def _minibatch(points: Points, preset: dict[str, Any], seed: int, gpu: bool) -> Labels:
-    """The authors' solver."""
-    return np.asarray(_run_minibatch(points, preset, seed).labels_, np.int32)
-
-
-def _run_minibatch(points: Points, preset: dict[str, Any], seed: int) -> Any:
+def _minibatch(points: Points, preset: dict[str, Any], seed: int) -> Any:
+    """The authors' solver, fitted."""
     import warnings
 
     from sklearn.cluster import MiniBatchKMeans

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.augment import augment, draw, order
-from bench.decode import Label, check_sizes, read_image, read_label
+from bench.decode import Label, read_sample
 from bench.engine import Engine, arithmetic, call, halving
 from bench.errors import BadInput
 from bench.files import load_npz, save_npz
@@ -169,12 +169,9 @@ def augmented_batches(samples: Samples, preset: LinearPreset, seed: int, epoch: 
     cv2.setNumThreads(1)  # the loader's threads are the parallelism
 
     def load(index: int) -> tuple[npt.NDArray[Any], Label]:
-        sample = samples.entries[index]
-        image, _ = read_image(sample.image)
-        if sample.label is None:
+        image, label, _ = read_sample(samples.entries[index], samples.card)
+        if label is None:
             raise BadInput(f"{samples.card.id} has no labels for {samples.split}", "Choose another split to train on.")
-        label, _ = read_label(sample.label, samples.card)
-        check_sizes(sample, image, label)
         return augment(image, label, draw(preset, seed, epoch, index), preset)
 
     with ThreadPoolExecutor(max(1, engine.workers), "bench-loader") as pool:

@@ -20,7 +20,7 @@ def read_listing(path: Path, kind: str, ending: str = "") -> Names:
     """
     if kind == "folders":
         return Names.of(_files_in_folders(path, ending))
-    ids = _coco_instances(path) if kind == "coco-instances" else _lines(path)
+    ids = _coco_instances(path) if kind == "coco-instances" else first_words(path)
     seen: set[str] = set()
     for name in ids:
         if name in seen:
@@ -98,15 +98,16 @@ def _files_in_folders(path: Path, ending: str) -> Iterator[str]:
         )
 
 
-def _lines(path: Path) -> list[str]:
-    """The first word of every line that has one."""
+def first_words(path: Path, what: str = "image id") -> list[str]:
+    """The first word of every line that has one. Raises BadInput for a file without any; `what` they should be."""
+    remedy = f"It should hold one {what} per line."
     try:
-        ids = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        words = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not a text file", "It should hold one image id per line.") from error
-    if not ids:
-        raise BadInput(f"{path} is empty", "It should hold one image id per line.")
-    return ids
+        raise BadInput(f"{path} is not a text file", remedy) from error
+    if not words:
+        raise BadInput(f"{path} is empty", remedy)
+    return words
 
 
 def _coco_instances(path: Path) -> list[str]:

@@ -23,17 +23,16 @@ from bench.linear import Training
 from bench.measure_pixels import (
     EXACT_SEARCH,
     instance_store,
-    is_fresh,
     measure_dense,
     measure_distance,
     measure_linear,
     pixel_store,
-    require_labels,
+    recipe_of,
     training_folder,
 )
 from bench.observations import Observations, observation_store
-from bench.observe import observation_recipe, observe
-from bench.plan import Plan, Settings, stage
+from bench.observe import observe
+from bench.plan import Plan, Settings, is_fresh, stage
 from bench.predictions import Map, Maps, paint_masks
 from bench.presets import (
     ClusteringPreset,
@@ -45,7 +44,7 @@ from bench.presets import (
     SaliencyPreset,
 )
 from bench.protocols import Scored, clustering, retrieval
-from bench.samples import Samples
+from bench.samples import Samples, require_labelled_pixels
 from bench.shards import ShardStore
 from bench.unlabelled import Grouped
 from bench.video import measure as video
@@ -69,24 +68,27 @@ def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple
     if isinstance(plan.preset, DistancePreset):
         return measure_distance(plan, plan.preset, engine, settings)
     assert isinstance(plan.preset, SaliencyPreset)
-    observations = look(plan, plan.samples, plan.preset, engine, settings)
+    return _measure_observations(plan, plan.preset, engine, settings, warn)
+
+
+# --- protocols on observations ---
+
+
+def _measure_observations(
+    plan: Plan, preset: SaliencyPreset, engine: Engine, settings: Settings, warn: Warn
+) -> tuple[Measured, Maps]:
+    """Observe, and score: clustering and retrieval."""
+    observations = look(plan, plan.samples, preset, engine, settings)
     if plan.samples.labelled:
-        require_labels(bool(observations.counts.any()), plan.samples)
+        require_labelled_pixels(bool(observations.counts.any()), plan.samples)
     scored = score_observations(plan, observations, engine, settings, warn)
-    measured = Measured(
-        scored,
-        observations.manifest,
-        _observed(observations),
-        _solver_entry(
-            plan,
-            scored.detail.get("fitted_on", {}).get("images", len(observations)),
-            kmeans.use_gpu(engine.device.type),
-        ),
-        observations.meta.get("images_per_second"),
-        functools.partial(_clusters_of, plan.preset, observations, scored)
-        if isinstance(plan.preset, ClusteringPreset)
-        else None,
-    )
+    solver, shown = EXACT_SEARCH | {"device": "cpu"}, None
+    if isinstance(preset, ClusteringPreset):
+        fitted = scored.detail.get("fitted_on", {}).get("images", len(observations))
+        solver = kmeans.describe(preset.resolved(), fitted, kmeans.use_gpu(engine.device.type))
+        shown = functools.partial(_clusters_of, preset, observations, scored)
+    speed = observations.meta.get("images_per_second")
+    measured = Measured(scored, observations.manifest, _observed(observations), solver, speed, shown)
 
     def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
         return _masks_of(plan, settings, observations, scored, seed, chosen)
@@ -94,13 +96,9 @@ def measure(plan: Plan, engine: Engine, settings: Settings, warn: Warn) -> tuple
     return measured, maps
 
 
-# --- protocols on observations ---
-
-
 def store_of(plan: Plan, samples: Samples, settings: Settings) -> ShardStore:
     """Where the observations of a split under this plan are cached."""
-    recipe = observation_recipe(plan.subject.weights_sha256, samples, plan.preset, settings.precision)
-    return observation_store(cache_folder(settings.cache), recipe)
+    return observation_store(cache_folder(settings.cache), recipe_of(plan, samples, settings))
 
 
 def look(plan: Plan, samples: Samples, preset: SaliencyPreset, engine: Engine, settings: Settings) -> Observations:
@@ -160,12 +158,6 @@ def _split_entry(split: str, seen: Observations) -> dict[str, Any]:
 
 def _sha256(array: npt.NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def _solver_entry(plan: Plan, images: int, gpu: bool) -> dict[str, Any]:
-    if isinstance(plan.preset, ClusteringPreset):
-        return kmeans.describe(plan.preset.resolved(), images, gpu)
-    return EXACT_SEARCH | {"device": "cpu"}
 
 
 def _observed(observations: Observations) -> dict[str, Any]:

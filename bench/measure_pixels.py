@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -16,13 +17,13 @@ import torch
 
 from bench import classify, clusters, crf, dense, distance, kmeans, linear, unlabelled
 from bench.classify import Classifiers, decode_map
+from bench.clusters import Clusters
 from bench.describe import Measured
 from bench.engine import Engine
-from bench.errors import BadInput
 from bench.files import cache_folder
 from bench.linear import Training
-from bench.observe import observation_recipe
-from bench.plan import Plan, Settings, stage
+from bench.passes import observation_recipe
+from bench.plan import Plan, Settings, is_fresh, stage
 from bench.predictions import Map, Maps, paint_clusters
 from bench.presets import (
     TRAINING_ENTRIES,
@@ -35,7 +36,7 @@ from bench.protocols import Scored
 from bench.protocols import dense as dense_protocol
 from bench.protocols import distance as distance_protocol
 from bench.protocols import linear as linear_protocol
-from bench.samples import Samples
+from bench.samples import Samples, require_labelled_pixels
 from bench.shards import ShardStore
 from bench.tables import Painted
 from bench.unlabelled import Grouped
@@ -43,13 +44,21 @@ from bench.unlabelled import Grouped
 EXACT_SEARCH = {"library": "faiss", "version": faiss.__version__, "algorithm": "exact inner product"}
 
 
-def require_labels(any_label: bool, samples: Samples) -> None:
-    """Raises BadInput where nothing could be counted."""
-    if not any_label:
-        raise BadInput(
-            f"no labelled pixel in any of the {len(samples)} images: all are {samples.card.labels.ignore}",
-            "Without labels there is nothing to score against.",
-        )
+def recipe_of(plan: Plan, samples: Samples, settings: Settings) -> dict[str, Any]:
+    """All that decides what a pass of the plan's network over these samples sees of each."""
+    return observation_recipe(plan.subject.weights_sha256, samples, plan.preset, settings.precision)
+
+
+def _measured(
+    scored: Scored | Grouped,
+    painted: Painted,
+    plan: Plan,
+    solver: dict[str, Any],
+    clusters: Callable[[], Clusters] | None = None,
+) -> Measured:
+    """What a protocol has to say whose figures stand on what one pass painted."""
+    observed = {"from_cache": len(plan.samples) - painted.meta["fresh"], "device": painted.meta.get("device")}
+    return Measured(scored, painted.manifest, observed, solver, painted.meta.get("images_per_second"), clusters)
 
 
 # --- the linear classifier ---
@@ -66,7 +75,7 @@ def measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: S
         seeds.append(linear_protocol.choose(classifiers, epochs, training, preset, classes))
         stores.append(kept if len(classifiers) == 1 and not preset.crf else None)
     painted = seeds[0].painted
-    require_labels(any(len(table) for table in painted.counts), plan.samples)
+    require_labelled_pixels(any(len(table) for table in painted.counts), plan.samples)
 
     @functools.cache
     def final(seed: int) -> tuple[Painted, ShardStore]:
@@ -79,15 +88,9 @@ def measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: S
     scored.detail["classifier"] = {"on": plan.subject.features_are, "kind": preset.classifier}
     if preset.crf:
         scored.detail["crf"] = crf.RECIPE
-    measured = Measured(
-        scored,
-        painted.manifest,
-        {"from_cache": len(plan.samples) - painted.meta["fresh"], "device": painted.meta.get("device")},
-        {"library": "torch", "version": torch.__version__, "device": str(engine.device), "algorithm": "SGD"}
-        if plan.seeds
-        else {"algorithm": "none: the classifier came with the weights"},
-        painted.meta.get("images_per_second"),
-    )
+    solver = {"library": "torch", "version": torch.__version__, "device": str(engine.device), "algorithm": "SGD"}
+    if not plan.seeds:
+        solver = {"algorithm": "none: the classifier came with the weights"}
 
     def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
         if chosen is None or preset.crf or stores[seed]:
@@ -95,7 +98,7 @@ def measure_linear(plan: Plan, preset: LinearPreset, engine: Engine, settings: S
         # which epoch would count was not known when all of them painted, so no map was kept
         return _paint_again(plan, preset, features, seeds[seed].classifier, engine, settings, chosen)
 
-    return measured, maps
+    return _measured(scored, painted, plan, solver), maps
 
 
 def _paint_again(
@@ -124,7 +127,7 @@ def _classify(
     refine: bool = False,
 ) -> tuple[list[dict[str, Painted]], ShardStore]:
     """One pass over the plan's images with these classifiers, in parallel processes if a CRF refines them."""
-    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
+    recipe = recipe_of(plan, plan.samples, settings)
     recipe |= {"protocol": plan.protocol} if isinstance(preset, DensePreset) else {}
     recipe |= {} if plan.samples.labelled else {"labelled": False}
     recipe |= {"classifiers": classifiers.digest(), "crf": crf.RECIPE if refine else None}
@@ -135,11 +138,6 @@ def _classify(
             features, classifiers, plan.samples, preset, kept, engine, refiner=pool, fresh=is_fresh(plan, settings)
         )
     return painted, kept
-
-
-def is_fresh(plan: Plan, settings: Settings) -> bool:
-    """Whether nothing that was kept may be used: the user says so, or nobody knows what a module in memory is."""
-    return settings.fresh or not plan.subject.cacheable
 
 
 def _classifiers(
@@ -166,7 +164,7 @@ def _classifiers(
 
 def training_folder(plan: Plan, preset: LinearPreset, samples: Samples, settings: Settings) -> Path:
     """Where trainings by this recipe on these images are kept, of whatever length."""
-    recipe = observation_recipe(plan.subject.weights_sha256, samples, preset, settings.precision)
+    recipe = recipe_of(plan, samples, settings)
     entries = {key: preset.resolved()[key] for key in TRAINING_ENTRIES if key not in ("epochs", "selection")}
     text = json.dumps([recipe, entries, linear.TRAINER_VERSION], sort_keys=True)
     digest = hashlib.sha256(text.encode() + b"".join(samples.keys))
@@ -189,29 +187,25 @@ def measure_dense(plan: Plan, preset: DensePreset, engine: Engine, settings: Set
     painted = [one[preset.grid] for one in found]
     scored: Scored | Grouped
     if not plan.grouped:
-        require_labels(any(len(table) for table in painted[0].counts), plan.samples)
+        require_labelled_pixels(any(len(table) for table in painted[0].counts), plan.samples)
         scored = dense_protocol.score(painted, preset, len(plan.card.classes))
     else:
         same = dense.drawn_clusters(kept, plan.samples, centres)
         scored = unlabelled.group_pixels(painted, same, plan.seeds, preset.clusters)
     mappings = None if isinstance(scored, Grouped) else scored.mappings
     scored.detail["pixels"] = {"of": plan.subject.pixels_are, "drawn": drawn}
-    measured = Measured(
-        scored,
-        painted[0].manifest,
-        {"from_cache": len(plan.samples) - painted[0].meta["fresh"], "device": painted[0].meta.get("device")},
-        kmeans.describe(preset.resolved(), drawn, gpu) | {"algorithm": "Lloyd, spherical"},
-        painted[0].meta.get("images_per_second"),
-        lambda: clusters.of_pixels(painted[0].rows(), preset.clusters, mappings[0] if mappings else None),
-    )
+    solver = kmeans.describe(preset.resolved(), drawn, gpu) | {"algorithm": "Lloyd, spherical"}
+
+    def shown() -> Clusters:
+        return clusters.of_pixels(painted[0].rows(), preset.clusters, mappings[0] if mappings else None)
 
     def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
         ids = _paint_again(plan, preset, features, painters.only(seed), engine, settings, chosen)
         # without labels each cluster is painted as itself, counted from 1
-        shown = np.arange(1, preset.clusters + 1) if mappings is None else mappings[seed]
-        return paint_clusters(ids, shown, plan.card.labels.ignore)
+        classes = np.arange(1, preset.clusters + 1) if mappings is None else mappings[seed]
+        return paint_clusters(ids, classes, plan.card.labels.ignore)
 
-    return measured, maps
+    return _measured(scored, painted[0], plan, solver, shown), maps
 
 
 # --- distance matching ---
@@ -226,36 +220,27 @@ def measure_distance(plan: Plan, preset: DistancePreset, engine: Engine, setting
     bank = distance.fill_bank(
         features, plan.support, preset, instance_store(plan, preset, settings), filling, fresh=fresh
     )
-    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
-    kept = distance.painted_store(cache_folder(settings.cache), recipe, preset, bank)
+    kept = distance.painted_store(cache_folder(settings.cache), recipe_of(plan, plan.samples, settings), preset, bank)
     painted = distance.paint(features, bank, plan.samples, preset, kept, engine, gpu=gpu, fresh=fresh)
     if plan.samples.labelled:
-        require_labels(any(len(table) for table in painted.counts), plan.samples)
+        require_labelled_pixels(any(len(table) for table in painted.counts), plan.samples)
     scored = distance_protocol.score(painted, preset, len(plan.card.classes))
     entry = {"split": preset.bank, "images": bank.images, "entries": len(bank.classes), "manifest": bank.manifest}
     scored.detail.update(bank=entry, pixels={"of": plan.subject.pixels_are})
-    measured = Measured(
-        scored,
-        painted.manifest,
-        {"from_cache": len(plan.samples) - painted.meta["fresh"], "device": painted.meta.get("device")},
-        EXACT_SEARCH | {"device": "cuda" if gpu else "cpu"},
-        painted.meta.get("images_per_second"),
-    )
+    solver = EXACT_SEARCH | {"device": "cuda" if gpu else "cpu"}
 
     def maps(seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
         return map(decode_map, kept.iterate_apart(plan.samples.keys, chosen))
 
-    return measured, maps
+    return _measured(scored, painted, plan, solver), maps
 
 
 def instance_store(plan: Plan, preset: DistancePreset, settings: Settings) -> ShardStore:
     """Where the instances of the plan's bank are cached."""
     assert plan.support is not None
-    recipe = observation_recipe(plan.subject.weights_sha256, plan.support, preset, settings.precision)
-    return distance.bank_store(cache_folder(settings.cache), recipe, preset)
+    return distance.bank_store(cache_folder(settings.cache), recipe_of(plan, plan.support, settings), preset)
 
 
 def pixel_store(plan: Plan, preset: DensePreset, settings: Settings) -> ShardStore:
     """Where the drawn pixels of the plan's images are cached."""
-    recipe = observation_recipe(plan.subject.weights_sha256, plan.samples, preset, settings.precision)
-    return dense.store(cache_folder(settings.cache), recipe, preset)
+    return dense.store(cache_folder(settings.cache), recipe_of(plan, plan.samples, settings), preset)

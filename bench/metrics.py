@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from bench.rows import Confusion
+from bench.rows import Confusion, ConfusionRows
 
 Float = npt.NDArray[np.float64]
 
@@ -19,11 +19,11 @@ def class_iou(hit: Float, predicted: Float, labelled: Float) -> Float:
     return 100 * np.divide(hit, union, out=np.full(np.shape(union), np.nan), where=union > 0)
 
 
-def mean_iou(iou: Float, absent: str) -> Float:
-    """Mean over the classes (last axis); an absent class counts as 0 (`zero`) or not at all (`skip`)."""
+def mean_over_classes(values: Float, absent: str) -> Float:
+    """Mean over the classes (last axis); an absent one, NaN, counts as 0 (`zero`) or not at all (`skip`)."""
     if absent == "zero":
-        return np.nan_to_num(iou, nan=0.0).mean(axis=-1)
-    return np.nan_to_num(mean_present(iou, axis=-1), nan=0.0)
+        return np.nan_to_num(values, nan=0.0).mean(axis=-1)
+    return np.nan_to_num(mean_present(values, axis=-1), nan=0.0)
 
 
 def mean_present(values: Float, axis: int) -> Float:
@@ -77,9 +77,9 @@ def from_sums(
         return (found if whole is None else np.where(np.isnan(found), values(whole), found))[..., kept]
 
     return {
-        "mIoU": mean_iou(of_classes(iou_of_sums), absent),
+        "mIoU": mean_over_classes(of_classes(iou_of_sums), absent),
         "pixel_accuracy": np.asarray(100 * hit.sum(axis=-1) / np.maximum(labelled.sum(axis=-1), 1)),
-        "mean_class_accuracy": mean_iou(of_classes(recall_of_sums), "skip"),
+        "mean_class_accuracy": mean_over_classes(of_classes(recall_of_sums), "skip"),
     }
 
 
@@ -87,6 +87,12 @@ def confusion_sums(confusion: Confusion) -> Float:
     """3C sums of a (C+1)×C confusion matrix."""
     square = confusion[:-1]
     return np.concatenate([np.diag(square), square.sum(axis=1), confusion.sum(axis=0)]).astype(np.float64)
+
+
+def seed_metrics(rows: ConfusionRows, absent: str) -> list[dict[str, float]]:
+    """Every metric that confusion rows give, in percent, one dict per seed; `absent` as in `mean_over_classes`."""
+    every = (from_sums(confusion_sums(rows.confusion(i)), absent, rows.counted) for i in range(len(rows.seeds)))
+    return [{name: float(value) for name, value in values.items()} for values in every]
 
 
 def entropy(counts: Float) -> float:

@@ -48,7 +48,7 @@ class Observation:
     digest: bytes
     """16 bytes of the hash of the image's and the label's file contents."""
     mask: npt.NDArray[np.uint8]
-    """The mask on the input grid, packed to bits, row-major; empty where it was left in the cache."""
+    """The mask on the input grid, packed to bits, row-major."""
     bands: npt.NDArray[np.int32] = field(default_factory=lambda: NO_BANDS)
     """len(classes)×8 pixel counts as `bench.boundaries.count_bands` makes them; 0×8 where no figure needs them."""
 
@@ -64,17 +64,6 @@ class Observation:
             "digest": np.frombuffer(self.digest, np.uint8),
             MASK: self.mask,
         }
-
-    @classmethod
-    def of_item(cls, item: Item) -> Observation:
-        """What `item` made, with or without its mask."""
-        area, near = item["area"][0].tolist()
-        height, width = item["size"][0].tolist()
-        mask = item.get(MASK, np.empty(0, np.uint8))
-        return cls(
-            item["prototype"][0], area, near, (height, width), item["classes"], item["counts"],
-            item["digest"].tobytes(), mask, item.get("bands", NO_BANDS),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import time
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,46 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.boundaries import count_bands
-from bench.columns import Columns, Item
-from bench.decode import Image8, Label, check_sizes, read_image, read_label
-from bench.engine import Engine, arithmetic, call, stream
+from bench.columns import Item
+from bench.decode import Image8, Label
+from bench.engine import Engine, arithmetic, call
 from bench.errors import BadInput, Warn
 from bench.observations import NO_BANDS, Observation, Observations, stacked
-from bench.preprocess import label_to_input, normalise, resize_nearest, to_input
-from bench.presets import INPUT_ENTRIES, ImagePreset, Preset, SaliencyPreset
-from bench.samples import Sample, Samples
-from bench.shards import FLUSH_SECONDS, ShardStore
+from bench.passes import Loaded, pass_over_images, require_finite, to_device
+from bench.preprocess import label_to_input, resize_nearest
+from bench.presets import SaliencyPreset
+from bench.samples import Samples
+from bench.shards import ShardStore
 
 NEAR = 1e-4
 """Logits this close to the threshold may fall on either side of it by rounding."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """One sample, decoded; the image resized to the input, the label at its own size."""
-
-    sample: Sample
-    image: npt.NDArray[Any]
-    label: Label | None
-    size: tuple[int, int]
-    digest: bytes
-
-
-def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
-    """All that decides what is seen of a sample, but the sample itself."""
-    entries = preset.resolved()
-    labels = samples.card.labels
-    # how plain indices are read has always been the same, and left unsaid
-    decoding = {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
-    return decoding | {
-        "weights": weights_sha256,
-        "dataset": samples.card.id,
-        "split": samples.split,
-        "classes": len(samples.card.classes),
-        "ignore": labels.ignore,
-        "precision": precision,
-        **{key: entries[key] for key in INPUT_ENTRIES if key in entries},
-    }
 
 
 def observe(
@@ -74,64 +42,15 @@ def observe(
     `network` is called only when something is left to observe. It must return (embedding B×D×h×w, saliency
     logit B×h×w). What was observed before an error or an interruption stays in the store.
     """
+    count = functools.partial(_count, preset=preset, ignore=samples.card.labels.ignore)
 
-    def passes(todo: Sequence[int]) -> Any:
-        forward = functools.partial(_run_batch, network(), preset=preset, engine=engine)
-        entries = (samples.entries[i] for i in todo)
-        count = functools.partial(_count, preset=preset, ignore=samples.card.labels.ignore)
-        return stream(entries, functools.partial(load_sample, samples=samples, preset=preset), forward, count, engine)
+    def start() -> Callable[[Sequence[Loaded]], list[Seen]]:
+        return functools.partial(_run_batch, network(), preset=preset, engine=engine)
 
-    found, meta = run_pass(passes, samples, store, engine, fresh=fresh)
+    found, meta = pass_over_images(start, count, samples, preset, store, engine, fresh=fresh)
     observations = stacked(samples.ids, found, meta)
     _check_saliency(observations, preset, engine.warn)
     return observations
-
-
-def run_pass(
-    passes: Callable[[Sequence[int]], Any],
-    samples: Samples,
-    store: ShardStore,
-    engine: Engine,
-    *,
-    fresh: bool,
-    flush_seconds: float = FLUSH_SECONDS,
-) -> tuple[Columns, dict[str, Any]]:
-    """Every sample's item, in order, and what is known of the pass; `passes(todo)` makes those that are missing."""
-    found = Columns.of_items({}) if fresh else store.known(samples.keys)
-    todo = array("q", _missing(samples.keys, found.keys))
-    meta = store.read_meta()
-    if todo:
-        started = time.perf_counter()
-        made = store.fill(samples.keys, todo, passes(todo), engine.progress, flush_seconds)
-        seconds = time.perf_counter() - started
-        found = _in_order(found, made, todo)
-        meta = {
-            "device": str(engine.device),
-            "precision": engine.precision,
-            "seconds": seconds,
-            "images_per_second": samples.count(todo) / seconds,
-            "observed": len(todo),
-        }
-        store.write_meta(meta)
-    return found, meta | {"fresh": len(todo)}
-
-
-def _missing(keys: Iterable[bytes], known: Iterable[bytes]) -> Iterator[int]:
-    """The places in `keys` of those that are not `known`, which has the others in the same order."""
-    others = iter(known)
-    other = next(others, None)
-    for place, key in enumerate(keys):
-        if key == other:
-            other = next(others, None)
-        else:
-            yield place
-
-
-def _in_order(known: Columns, made: Columns, todo: Sequence[int]) -> Columns:
-    """Both together, those `made` at the places `todo`, those `known` at the others in between."""
-    places = np.asarray(todo, np.int64)
-    others = np.setdiff1d(np.arange(len(known) + len(made)), places, assume_unique=True)
-    return Columns.joined([known, made]).take(np.argsort(np.concatenate([others, places])))
 
 
 def _check_saliency(observations: Observations, preset: SaliencyPreset, warn: Warn) -> None:
@@ -145,24 +64,8 @@ def _check_saliency(observations: Observations, preset: SaliencyPreset, warn: Wa
         warn(f"{empty} of {len(observations)} images have no salient pixel; they stay in, with a zero prototype")
 
 
-def load_sample(sample: Sample, samples: Samples, preset: ImagePreset) -> Loaded:
-    """Decode a sample; the image is resized to the preset's input. Raises BadInput naming the file."""
-    image, digest = read_image(sample.image)
-    label = None
-    if sample.label is not None:
-        label, label_digest = read_label(sample.label, samples.card)
-        check_sizes(sample, image, label)
-        digest += label_digest
-    return Loaded(sample, to_input(image, preset), label, image.shape[:2], short_digest(digest))
-
-
-def to_device(batch: Sequence[Loaded], preset: Preset, engine: Engine) -> Tensor:
-    """The batch as the network's input, B×3×H×W float32, normalised."""
-    images = torch.from_numpy(np.stack([item.image for item in batch])).to(engine.device, non_blocking=True)
-    return normalise(images, preset)
-
-
 Seen = tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], int]
+"""Of one image: its prototype (D), its mask on the input grid (H×W), and how many logits are near the threshold."""
 
 
 def _run_batch(network: nn.Module, batch: Sequence[Loaded], preset: SaliencyPreset, engine: Engine) -> list[Seen]:
@@ -174,15 +77,6 @@ def _run_batch(network: nn.Module, batch: Sequence[Loaded], preset: SaliencyPres
     for item, finite in zip(batch, torch.isfinite(prototypes).all(dim=1).tolist(), strict=True):
         require_finite(item.sample.image, finite)
     return list(zip(prototypes.cpu().numpy(), masks.cpu().numpy(), near.tolist(), strict=True))
-
-
-def require_finite(image: Path, finite: bool) -> None:
-    """Raises BadInput naming the image on which the network gave NaN or infinity."""
-    if not finite:
-        raise BadInput(
-            f"the network gives NaN or infinity on {image}",
-            "Its weights are damaged, or --precision is too low for them.",
-        )
 
 
 def check_output(output: Any, images: int) -> tuple[Tensor, Tensor]:
@@ -257,8 +151,3 @@ def _inside_outside(label: Label, mask: Image8, values: int) -> npt.NDArray[np.i
     wide: Any = np.uint16 if values <= 1 << 15 else np.uint32
     joint = np.bincount((label.astype(wide) * 2 + mask).reshape(-1), minlength=2 * values)
     return joint.reshape(values, 2)[:, ::-1]
-
-
-def short_digest(digest: bytes) -> bytes:
-    """16 bytes that stand for the hashes of an image's and its label's file contents."""
-    return hashlib.sha256(digest).digest()[:16]

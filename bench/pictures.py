@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.cards import DatasetCard
-from bench.decode import Image8, Label, check_sizes, read_image, read_label
+from bench.decode import Image8, Label, read_sample
 from bench.files import write_with
 from bench.palette import palette_of, voc_palette
 from bench.preprocess import resize_nearest
@@ -58,12 +58,7 @@ def read_samples(samples: Samples) -> Read:
     if card.kind == "images":
 
         def read(place: int) -> tuple[Image8, Label | None]:
-            sample = samples.entries[place]
-            image, _ = read_image(sample.image)
-            if sample.label is None:
-                return image, None
-            label, _ = read_label(sample.label, card)
-            check_sizes(sample, image, label)
+            image, label, _ = read_sample(samples.entries[place], card)
             return image, label
 
         return read

@@ -14,6 +14,7 @@ from bench.engine import Precision
 from bench.errors import BadInput, Warn, WrongName, unknown_name
 from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
+from bench.parallel import Progress
 from bench.presets import (
     FIRST_SEED,
     GROUPS,
@@ -25,6 +26,7 @@ from bench.presets import (
     LinearPreset,
     Preset,
     RetrievalPreset,
+    SaliencyPreset,
     fingerprint,
     override,
 )
@@ -42,12 +44,13 @@ OVERCLUSTERING = re.compile(r"overclustering-(\d{1,5})")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run; the defaults are those of the command line."""
+    """How to run; the defaults are those of the command line. Paths may be given as text, and with `~`."""
 
     split: str | None = None
     data_root: Path | None = None
     weights: Path | None = None
     name: str | None = None
+    """Id and title in the record of a model without a card."""
     supervision: str | None = None
     """The labels that a model without a card has seen."""
     device: str = "auto"
@@ -67,14 +70,18 @@ class Settings:
     """A folder for palette PNGs of class ids, one per image at its own size."""
     save_examples: int | None = None
     """So many of the best, of the worst and of each cluster's images are pictured in a folder beside the record."""
-    warn: Callable[[str], None] | None = None
+    warn: Warn | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("data_root", "weights", "cache", "save_predictions"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(path).expanduser())
 
 
 @dataclass(frozen=True)
 class Plan:
     """Everything that is settled before anything is computed; what `--dry-run` prints."""
 
-    card: DatasetCard
     subject: Subject
     samples: Samples
     support: Samples | None
@@ -90,10 +97,18 @@ class Plan:
     seeds: tuple[int, ...]
     fingerprint: str
     published_recipe: bool
+    """Whether a published figure may have been made so: by the data set's own preset, or by the authors' solver."""
     variations: tuple[str, ...]
+    """Marks for the record's name of what the fingerprint leaves out: other seeds, another precision."""
     modified: bool
+    """Whether it is not what the data set's card says, in preset, seeds or precision."""
     grouped: bool
     """Whether there are no labels, so that clusters are described instead of matched."""
+
+    @property
+    def card(self) -> DatasetCard:
+        """The data set's, with the names of classes that only its tree knows."""
+        return self.samples.card
 
 
 def make_plan(
@@ -101,7 +116,7 @@ def make_plan(
     dataset: str,
     protocol: str,
     settings: Settings,
-    warn: Callable[[str], None],
+    warn: Warn,
     *,
     for_submission: bool = False,
 ) -> Plan:
@@ -125,17 +140,18 @@ def make_plan(
     preset, default = (_fitted(each, subject, card, settings) for each in (preset, default))
     _require_effect(preset, settings)
     variations = _variations(preset, default, settings)
-    name, comparable = (base + SUFFIX, default) if grouped else _published_form(base, preset, default, card)
-    _require_name(protocol, name, grouped)
+    name, comparable = (base + SUFFIX, default) if grouped else _published_form(protocol, base, preset, default, card)
     support = _find_support(card, preset, split, settings, cache, warn)
     matched = _find_matched(card, preset, split, settings, cache, warn)
+    cut = tuple(each for each in (samples, support, matched) if each is not None and each.limited)
+    if support is not None and isinstance(preset, LinearPreset):
+        support = support.first(preset.train_images)
     return Plan(
-        card,
-        subject,
-        samples,
-        support.first(preset.train_images) if support is not None and isinstance(preset, LinearPreset) else support,
-        matched,
-        cut=tuple(each for each in (samples, support, matched) if each is not None and each.limited),
+        subject=subject,
+        samples=samples,
+        support=support,
+        matched=matched,
+        cut=cut,
         protocol=name,
         preset=preset,
         seeds=_seeds(preset, settings),
@@ -211,16 +227,18 @@ def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Setti
     """The preset as it applies to this model. Raises BadInput for a model that the protocol cannot use."""
     if isinstance(preset, DavisPreset):
         return _with_features(preset, subject)
-    if isinstance(preset, (DensePreset, DistancePreset)):
-        return preset
-    if not isinstance(preset, LinearPreset):
-        if not subject.has_embedding:
-            what = subject.architecture.what if subject.architecture else "a module"
-            raise BadInput(
-                f"{subject.id} is {what}: it has no embedding and saliency head",
-                "This protocol needs the pre-trained file; --protocol linear and clustering-dense measure what it has.",
-            )
-        return preset
+    if isinstance(preset, LinearPreset):
+        return _with_classifier(preset, subject, card, settings)
+    if isinstance(preset, SaliencyPreset) and not subject.has_embedding:
+        raise BadInput(
+            f"{subject.id} is {subject.what}: it has no embedding and saliency head",
+            "This protocol needs the pre-trained file; --protocol linear and clustering-dense measure what it has.",
+        )
+    return preset
+
+
+def _with_classifier(preset: LinearPreset, subject: Subject, card: DatasetCard, settings: Settings) -> LinearPreset:
+    """The preset with its classifier settled: the one in the checkpoint where there is one, else a trained one."""
     if preset.crf:
         crf.require()
     kind = "trained" if subject.classifier is None else "released"
@@ -249,19 +267,26 @@ def _require_effect(preset: Preset, settings: Settings) -> None:
 def _with_features(preset: DavisPreset, subject: Subject) -> DavisPreset:
     """The preset with its features settled: the embedding where the network has one, unless told otherwise."""
     if preset.features == "embedding" and not subject.has_embedding:
-        what = subject.architecture.what if subject.architecture else "a module"
-        raise BadInput(f"{subject.id} is {what}: it has no embedding", "Use --set features=decoder.")
+        raise BadInput(f"{subject.id} is {subject.what}: it has no embedding", "Use --set features=decoder.")
     kind = preset.features or ("embedding" if subject.has_embedding else "decoder")
     return preset.model_copy(update={"features": kind})
 
 
-def _published_form(base: str, preset: Preset, default: Preset, card: DatasetCard) -> tuple[str, Preset]:
-    """The protocol's id as published figures have it, and the unmodified preset of that id."""
+def _published_form(asked: str, base: str, preset: Preset, default: Preset, card: DatasetCard) -> tuple[str, Preset]:
+    """The protocol's id as published figures have it, and the unmodified preset of that id.
+
+    Raises WrongName where overclustering was asked for, and it is none.
+    """
+    name, entries = base, {}
     if isinstance(preset, ClusteringPreset) and _overclusters(preset, default, card):
-        return f"overclustering-{preset.clusters}", default.model_copy(update={"clusters": preset.clusters})
-    if isinstance(preset, LinearPreset) and preset.crf:
-        return f"{base}+crf", default.model_copy(update={"crf": True})
-    return base, default
+        name, entries = f"overclustering-{preset.clusters}", {"clusters": preset.clusters}
+    elif isinstance(preset, LinearPreset) and preset.crf:
+        name, entries = f"{base}+crf", {"crf": True}
+    if OVERCLUSTERING.fullmatch(asked) and name != asked:
+        raise WrongName(
+            f"what was asked for as {asked} is {name}", "Overclustering takes more clusters than there are classes."
+        )
+    return name, default.model_copy(update=entries)
 
 
 def _published_recipes(comparable: Preset) -> list[dict[str, Any]]:
@@ -270,13 +295,6 @@ def _published_recipes(comparable: Preset) -> list[dict[str, Any]]:
     if isinstance(comparable, ClusteringPreset):
         recipes.append(comparable.model_copy(update={"solver": "minibatch"}))
     return [recipe.resolved() for recipe in recipes]
-
-
-def _require_name(asked: str, name: str, grouped: bool) -> None:
-    if OVERCLUSTERING.fullmatch(asked) and name != asked and not grouped:
-        raise WrongName(
-            f"what was asked for as {asked} is {name}", "Overclustering takes more clusters than there are classes."
-        )
 
 
 def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, warn: Warn) -> Samples:
@@ -353,7 +371,25 @@ def _variations(preset: Preset, default: Preset, settings: Settings) -> tuple[st
     return (*other_seeds, *((settings.precision,) if settings.precision != "float32" else ()))
 
 
-def stage(settings: Settings, name: str) -> Callable[[int, int], None] | None:
+def collect_warnings(settings: Settings) -> tuple[Warn, list[str]]:
+    """What tells each warning once as the settings say, and the list in which it keeps them for the record."""
+    warnings: list[str] = []
+
+    def warn(message: str) -> None:
+        if message not in warnings:
+            warnings.append(message)
+            if settings.warn:
+                settings.warn(message)
+
+    return warn, warnings
+
+
+def is_fresh(plan: Plan, settings: Settings) -> bool:
+    """Whether nothing that was kept may be used: the user says so, or nobody knows what a module in memory is."""
+    return settings.fresh or not plan.subject.cacheable
+
+
+def stage(settings: Settings, name: str) -> Progress | None:
     """The settings' progress callback for one stage of the work; None where nobody watches."""
     if settings.progress is None:
         return None

@@ -10,13 +10,16 @@ from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from bench.catalogue import folder
 from bench.errors import BadInput
+from bench.places import folder
 from bench.record import Record, shortfall
+
+if TYPE_CHECKING:
+    from bench.published_classes import PublishedClass
 
 Entry = TypeVar("Entry")
 Status = Literal["reproduced", "below", "above", "not run", "not comparable"]
@@ -79,15 +82,15 @@ def _lines(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[dict[str, 
     for row in reader:
         where = f"{path}:{reader.line_num}"
         if None in row or None in row.values():
-            raise BadInput(f"{where}: wrong number of columns")
+            raise BadInput(f"{where}: wrong number of columns", "Quote a cell that holds a comma.")
         yield row, where
 
 
 def require_filled(row: dict[str, str], columns: Sequence[str], where: str) -> None:
-    """Raise BadInput for an empty column."""
+    """Raises BadInput for an empty column."""
     for column in columns:
         if not row[column].strip():
-            raise BadInput(f"{where}: {column} is empty")
+            raise BadInput(f"{where}: {column} is empty", "Fill it in.")
 
 
 def percentage(row: dict[str, str], where: str) -> float:
@@ -97,19 +100,19 @@ def percentage(row: dict[str, str], where: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 100:
-        raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100")
+        raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100", "Figures are percentages.")
     return value
 
 
 def _entry(row: dict[str, Any], where: str) -> Published:
     for column in ("comparable", "seed_table"):
         if row[column] not in ("yes", "no"):
-            raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no")
+            raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no", "Write one of the two.")
     require_filled(row, ("dataset", "split", "protocol", "metric", "model", "source"), where)
     if row["comparable"] == "no" and not row["note"]:
-        raise BadInput(f"{where}: note is empty, but a figure that is not comparable needs its reason")
+        raise BadInput(f"{where}: note is empty, but the figure is not comparable", "Say there why it is not.")
     if row["date"] and not _is_date(row["date"]):
-        raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD")
+        raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD", "Correct it, or leave it empty.")
     return Published(
         **row
         | {
@@ -137,16 +140,16 @@ def figures() -> tuple[Published, ...]:
     return load(folder("results") / "published.csv")
 
 
+def answers(record: Record, figure: Published | PublishedClass) -> bool:
+    """Whether a record is of the figure's data set, split and protocol, and of a model that answers to it."""
+    dataset = record["dataset"]
+    own = (dataset["id"], dataset["split"], record["protocol"]["id"])
+    return own == (figure.dataset, figure.split, figure.protocol) and record["model"]["id"] in figure.card
+
+
 def answers_to(record: Record) -> dict[str, Published]:
-    """Metric → the published figure that a record's model, data set, split and protocol answer to."""
-    dataset, protocol = record["dataset"], record["protocol"]["id"]
-    return {
-        figure.metric: figure
-        for figure in figures()
-        if record["model"]["id"] in figure.card
-        and figure.protocol == protocol
-        and (figure.dataset, figure.split) == (dataset["id"], dataset["split"])
-    }
+    """Metric → the published figure that a record answers to."""
+    return {figure.metric: figure for figure in figures() if answers(record, figure)}
 
 
 def tolerance(per_seed: Sequence[float], solver_gap: float, paper_seeds: int = PAPER_SEEDS) -> float:
@@ -194,5 +197,11 @@ def compare(record: Record, figure: Published) -> dict[str, Any]:
     trained = figure.protocol.startswith("linear")
     paper_seeds = PAPER_TRAININGS if trained else PAPER_SEEDS
     allowed = tolerance(measured["per_seed"], record["solver_gap"], paper_seeds)
-    status: Status = "reproduced" if abs(difference) <= allowed else "below" if difference < 0 else "above"
-    return entry | {"tolerance": allowed, "status": status}
+    return entry | {"tolerance": allowed, "status": verdict(difference, allowed)}
+
+
+def verdict(difference: float, allowed: float) -> Status:
+    """What becomes of a figure that is off by `difference` points where `allowed` are."""
+    if abs(difference) <= allowed:
+        return "reproduced"
+    return "below" if difference < 0 else "above"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from bench.catalogue import folder
-from bench.published import percentage, read_rows, require_filled
+from bench.places import folder
+from bench.published import answers, percentage, read_rows, require_filled
 from bench.record import Record
 
 
@@ -47,10 +47,5 @@ def class_figures() -> tuple[PublishedClass, ...]:
 
 
 def classes_of(record: Record) -> dict[str, PublishedClass]:
-    """Class → the published figure that a record's model, data set, split and protocol answer to."""
-    key = (record["dataset"]["id"], record["dataset"]["split"], record["protocol"]["id"])
-    return {
-        figure.class_: figure
-        for figure in class_figures()
-        if record["model"]["id"] in figure.card and (figure.dataset, figure.split, figure.protocol) == key
-    }
+    """Class → the published figure that a record answers to."""
+    return {figure.class_: figure for figure in class_figures() if answers(record, figure)}

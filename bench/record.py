@@ -7,132 +7,21 @@ record last, both atomically, so a record always has its rows.
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench._version import __version__
-from bench.bootstrap import intervals
-from bench.catalogue import checkout
 from bench.errors import BadInput
 from bench.files import sha256_file, write_with
-from bench.metrics import confusion_sums, from_sums, iou_of_sums, mean_present
-from bench.protocols import Scored
 from bench.rows import ConfusionRows, Rows
 from bench.schema import upgraded
 
 EXAMPLES = "examples.json"
 """What the folder of pictures beside a record calls its own index, which is no record."""
 Record = dict[str, Any]
-
-_PACKAGES = (
-    "torch",
-    "torchvision",
-    "faiss-gpu",
-    "faiss-cpu",
-    "scikit-learn",
-    "scipy",
-    "numpy",
-    "pandas",
-    "opencv-python-headless",
-    "pillow",
-)
-
-
-def seed_metrics(rows: ConfusionRows, absent: str) -> list[dict[str, float]]:
-    """Every metric that rows give, one dict per seed."""
-    every = (from_sums(confusion_sums(rows.confusion(i)), absent, rows.counted) for i in range(len(rows.seeds)))
-    return [{name: float(value) for name, value in values.items()} for values in every]
-
-
-def metrics_of(scored: Scored, absent: str) -> dict[str, dict[str, Any]]:
-    """Every metric with its mean over the seeds, their standard deviation (n − 1), values and interval."""
-    per_seed = seed_metrics(scored.rows, absent)
-    series = {name: [values[name] for values in per_seed] for name in per_seed[0]} | scored.extra
-    bounds = intervals(scored.rows, absent)
-    result: dict[str, dict[str, Any]] = {}
-    for name, values in series.items():
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        result[name] = {"value": float(np.mean(values)), "std": spread, "per_seed": values}
-        if name in bounds:
-            result[name]["ci95"] = list(bounds[name])
-    return result
-
-
-def per_class(rows: ConfusionRows, classes: Sequence[str]) -> dict[str, float | None]:
-    """Mean over the seeds of each class's IoU, percent; None for a class that occurs nowhere."""
-    values = [iou_of_sums(confusion_sums(rows.confusion(i))) for i in range(len(rows.seeds))]
-    mean = mean_present(np.array(values), axis=0)
-    return {name: None if np.isnan(mean[i]) else float(mean[i]) for i, name in enumerate(classes)}
-
-
-def mean_confusion(rows: ConfusionRows) -> npt.NDArray[np.float64]:
-    """(C+1)×C pixel counts, predicted × true, the last row unmatched; mean over the seeds."""
-    return np.mean([rows.confusion(i) for i in range(len(rows.seeds))], axis=0)
-
-
-def environment() -> dict[str, Any]:
-    """Python, packages, processor, and the state of the checkout, if it is one."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "bench": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(terse=True),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "packages": versions,
-        "git": _git_state(),
-    }
-
-
-def _git_state() -> dict[str, Any] | None:
-    root = checkout()
-    if root is None or not (root / ".git").exists():
-        return None
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
-    try:
-        # records of earlier runs do not make the program another one
-        changed = git("status", "--porcelain", "--", ":!results")
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def peak_memory_mb() -> float:
-    """The largest resident size of this process so far, in MB (10^6 bytes)."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset / 1e6)
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / 1e6 if sys.platform == "darwin" else size * 1024 / 1e6
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def file_name(record: Record) -> str:
@@ -176,6 +65,19 @@ def place(record: Record, results: Path) -> Path:
     """The path below `results` that `write` gives a record."""
     model, dataset = record["model"]["id"], record["dataset"]
     return _free_path(results / model / f"{dataset['id']}-{dataset['split']}", record)
+
+
+def of_other_weights(made: Record, results: Path) -> tuple[Path, str] | None:
+    """Which record `write` will replace although it is of other weights, and their hash; None where none is lost.
+
+    The name of a model does not tell its weights apart.
+    """
+    path = place(made, results)
+    try:
+        before = read(path)["model"]["weights_sha256"]
+    except BadInput:  # nothing there, or nothing that could be lost
+        return None
+    return None if before == made["model"]["weights_sha256"] else (path, before)
 
 
 def examples_folder(path: Path) -> Path:
@@ -239,7 +141,7 @@ class Stored:
 def read_all(results: Path) -> tuple[list[Stored], list[str]]:
     """All records below a folder, and a line for each JSON file that could not be read as one."""
     found, problems = [], []
-    for path in sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES):
+    for path in json_files(results):
         try:
             found.append(Stored(path, read(path)))
         except BadInput as error:
@@ -266,6 +168,17 @@ def rows_path(stored: Stored) -> Path:
     return stored.path.parent / Path(stored.record["rows"]["file"]).name
 
 
+def json_files(results: Path) -> list[Path]:
+    """What may be records below a folder, sorted: its JSON files but those that belong to pictures."""
+    return sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES)
+
+
+def class_names(record: Record) -> list[str]:
+    """The names of a record's classes, by index; none where it has none."""
+    names = (record.get("confusion") or {}).get("classes") or record.get("per_class") or ()
+    return list(names)
+
+
 def classes_without_labels(stored: Stored) -> tuple[int, int]:
     """Of the classes that the means take in, how many no label has; and how many they are. (0, 0) without classes.
 
@@ -279,7 +192,7 @@ def classes_without_labels(stored: Stored) -> tuple[int, int]:
 
 
 def confusion_table(stored: Stored) -> npt.NDArray[np.float64] | None:
-    """(C+1)×C pixel counts as `mean_confusion` makes them: from the record, or from its rows file if it is left there.
+    """(C+1)×C pixel counts, `ConfusionRows.mean_confusion`: from the record, or from its rows file if it is left there.
 
     None for a record that has no confusion matrix. Raises BadInput where the rows file is missing or damaged.
     """
@@ -290,4 +203,4 @@ def confusion_table(stored: Stored) -> npt.NDArray[np.float64] | None:
         return np.array(entry["mean"], np.float64)
     if problem := check_rows(stored):
         raise BadInput(f"{stored.path}: {problem}", "Run the evaluation again.")
-    return mean_confusion(ConfusionRows.read(rows_path(stored)))
+    return ConfusionRows.read(rows_path(stored)).mean_confusion()

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bench.errors import BadInput
+from bench.metrics import seed_metrics
 from bench.protocols.davis import METRICS, tables_of
-from bench.record import Record, Stored, check_rows, rows_path, seed_metrics
+from bench.record import Record, Stored, check_rows, rows_path
 from bench.rows import ConfusionRows
 from bench.video.rows import FrameRows
 

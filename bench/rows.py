@@ -6,10 +6,11 @@ Rows are sparse; an image has a handful.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from bench.errors import BadInput
 from bench.files import load_npz, save_npz
 
 Confusion = npt.NDArray[np.int64]
+Seed = TypeVar("Seed")
 
 
 class Rows(Protocol):
@@ -73,6 +75,10 @@ class ConfusionRows:
         np.add.at(table, (rows.predicted, rows.true), rows.count)
         return table
 
+    def mean_confusion(self) -> npt.NDArray[np.float64]:
+        """As `confusion`, the mean over the seeds."""
+        return np.mean([self.confusion(i) for i in range(len(self.seeds))], axis=0)
+
     def class_sums(self, seed: int) -> sparse.csr_array:
         """N×3C per image: true positives, predicted pixels and labelled pixels of every class."""
         rows, classes = self.seeds[seed], self.num_classes
@@ -92,10 +98,8 @@ class ConfusionRows:
             raise ValueError("other images")
         to = np.array([place[name] for name in self.ids], np.int32)
         seeds = tuple(replace(rows, image=to[rows.image]) for rows in self.seeds)
-        return replace(self, ids=tuple(ids), seeds=seeds, labels=self._labels_at(np.argsort(to)))
-
-    def _labels_at(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        return self.labels[:, order] if self.labels.shape[1] else self.labels
+        labels = self.labels[:, np.argsort(to)] if self.labels.shape[1] else self.labels
+        return replace(self, ids=tuple(ids), seeds=seeds, labels=labels)
 
     def write(self, path: Path) -> None:
         """Write to an .npz file, atomically."""
@@ -115,17 +119,32 @@ class ConfusionRows:
     @classmethod
     def read(cls, path: Path) -> ConfusionRows:
         """Read what `write` wrote. Raises BadInput for a missing or damaged file."""
-        arrays = load_npz(path)
-        try:
-            if arrays is None:
-                raise KeyError("no .npz archive")
-            ends = np.cumsum(arrays["lengths"])[:-1]
-            parts = {name: np.split(arrays[name], ends) for name in SeedRows.__annotations__}
-            seeds = tuple(SeedRows(**{n: parts[n][i] for n in parts}) for i in range(len(arrays["lengths"])))
+        with rows_file(path) as arrays:
+            seeds = by_seed(arrays, SeedRows)
             counted = tuple(arrays["counted"].tolist()) if "counted" in arrays else None
             ids, classes = tuple(arrays["ids"].tolist()), int(arrays["num_classes"])
             for rows in seeds:
                 rows.require(len(ids), classes)
             return cls(ids, classes, seeds, arrays["labels"], counted)
-        except (KeyError, ValueError, TypeError) as error:
-            raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error
+
+
+@contextmanager
+def rows_file(path: Path) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """The arrays of a rows file. Raises BadInput where it is missing or damaged, or what is read in here not as it was.
+
+    KeyError, ValueError and TypeError inside of the `with` count as damage.
+    """
+    try:
+        arrays = load_npz(path)
+        if arrays is None:
+            raise KeyError("no .npz archive")
+        yield arrays
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error
+
+
+def by_seed(arrays: Mapping[str, npt.NDArray[Any]], kind: type[Seed]) -> tuple[Seed, ...]:
+    """The columns of a rows file cut into one `kind` per seed; `lengths` says how many rows each has."""
+    ends = np.cumsum(arrays["lengths"])[:-1]
+    columns = (np.split(arrays[name], ends) for name in kind.__annotations__)
+    return tuple(kind(*parts) for parts in zip(*columns, strict=True))

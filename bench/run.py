@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import examples, predictions, record
 from bench.describe import Measured, complete, describe
 from bench.engine import Engine, choose_device
-from bench.errors import BadEnvironment, BadInput, Warn, WrongName, unknown_name
+from bench.errors import BadEnvironment, Warn, WrongName, unknown_name
 from bench.files import display, require_writable
 from bench.gap import solver_gap
 from bench.measure import device_name, measure
 from bench.parallel import default_workers
-from bench.plan import Plan, Settings, make_plan, stage
+from bench.plan import Plan, Settings, collect_warnings, make_plan, stage
 from bench.predictions import Maps
 from bench.record import Record, Stored
 from bench.rows import Rows
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 _logger = logging.getLogger("bench")
-_PATHS = ("data_root", "weights", "cache", "save_predictions")
-"""Settings that may be given as text."""
 
 
 def evaluate(
@@ -70,45 +67,37 @@ def evaluate(
     Raises:
         bench.errors.BenchError: Problem and remedy; flags of `bench run` in it stand for the keywords of that name.
     """
-    settings["warn"] = settings.get("warn") or _logger.warning
-    return perform(model, dataset, protocol, results, settings).record
+    if unknown := set(settings) - set(Settings.__dataclass_fields__):
+        raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.run.evaluate")
+    chosen = Settings(**settings | {"warn": settings.get("warn") or _logger.warning})
+    folder = None if results is None else Path(results).expanduser()
+    return perform(model, dataset, protocol, folder, chosen).record
 
 
 def perform(
-    model: str | Path | nn.Module, dataset: str, protocol: str, results: Path | str | None, settings: dict[str, Any]
+    model: str | Path | nn.Module, dataset: str, protocol: str, results: Path | None, settings: Settings
 ) -> Stored:
     """`evaluate`, and where the record was written (an empty path if nowhere)."""
-    if unknown := set(settings) - set(Settings.__dataclass_fields__):
-        raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.run.evaluate")
-    paths = {key: Path(settings[key]).expanduser() for key in _PATHS if settings.get(key) is not None}
-    chosen = Settings(**settings | paths)
-    warnings: list[str] = []
-
-    def warn(message: str) -> None:
-        if message not in warnings:
-            warnings.append(message)
-            if chosen.warn:
-                chosen.warn(message)
-
+    warn, warnings = collect_warnings(settings)
     if results is not None:
-        require_writable(Path(results), "record", "--results")
-    elif chosen.save_examples is not None:
+        require_writable(results, "record", "--results")
+    elif settings.save_examples is not None:
         raise WrongName("save_examples needs results: pictures lie beside the record", "Give results=FOLDER as well.")
-    if chosen.save_predictions is not None:
-        require_writable(Path(chosen.save_predictions), "predictions", "--save-predictions")
-    plan = make_plan(model, dataset, protocol, chosen, warn)
-    made, measured, maps = execute(plan, chosen, warn)
+    if settings.save_predictions is not None:
+        require_writable(settings.save_predictions, "predictions", "--save-predictions")
+    plan = make_plan(model, dataset, protocol, settings, warn)
+    made, measured, maps = execute(plan, settings, warn)
     made["warnings"] = warnings
     if results is None:
         return Stored(Path(), made)
-    _warn_of_other_weights(made, Path(results), warn)
+    _warn_of_other_weights(made, results, warn)
     try:
-        if chosen.save_examples is not None:
-            folder = record.examples_folder(record.place(made, Path(results)))
-            step = stage(chosen, "writing examples")
-            made["examples"] = examples.save(folder, made, plan.samples, measured, maps, chosen.save_examples, step)
+        if settings.save_examples is not None:
+            folder = record.examples_folder(record.place(made, results))
+            step = stage(settings, "writing examples")
+            made["examples"] = examples.save(folder, made, plan.samples, measured, maps, settings.save_examples, step)
     finally:  # pictures that fail cost no figure
-        path = _write(made, measured.scored.rows, Path(results))
+        path = _write(made, measured.scored.rows, results)
     return Stored(path, made)
 
 
@@ -126,14 +115,10 @@ def _write(made: Record, rows: Rows, results: Path) -> Path:
 
 
 def _warn_of_other_weights(made: Record, results: Path, warn: Warn) -> None:
-    """Say so if the record that is replaced is of other weights: the name of a model does not tell them apart."""
-    path = record.place(made, results)
-    try:
-        before = record.read(path)["model"]["weights_sha256"] if path.is_file() else None
-    except BadInput:
-        return  # no record is lost
-    mine = made["model"]["weights_sha256"]
-    if before not in (None, mine):
+    """Say so if the record that is replaced is of other weights."""
+    if found := record.of_other_weights(made, results):
+        path, before = found
+        mine = made["model"]["weights_sha256"]
         warn(f"{display(path)} was of other weights (SHA-256 {before[:12]}…, now {mine[:12]}…) and is replaced")
 
 
@@ -143,18 +128,18 @@ def engine_for(settings: Settings, warn: Warn) -> Engine:
     return Engine(
         device,
         settings.precision,
-        settings.batch_size or (32 if device.type == "cuda" else 4),
-        settings.workers if settings.workers is not None else default_workers(),
-        stage(settings, "observing"),
-        warn,
+        batch_size=settings.batch_size or (32 if device.type == "cuda" else 4),
+        workers=settings.workers if settings.workers is not None else default_workers(),
+        progress=stage(settings, "observing"),
+        warn=warn,
     )
 
 
-def execute(plan: Plan, settings: Settings, warn: Callable[[str], None]) -> tuple[Record, Measured, Maps]:
+def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Measured, Maps]:
     """Measure, and put the record together. Returns it, what was measured, and how to paint its predictions."""
     started = time.perf_counter()
     if settings.save_predictions is not None:
-        predictions.require_free(Path(settings.save_predictions), _identity(plan), settings.fresh)
+        predictions.require_free(settings.save_predictions, _identity(plan), settings.fresh)
     engine = engine_for(settings, warn)
     measured, maps = measure(plan, engine, settings, warn)
     protocol = {

@@ -186,6 +186,15 @@ def require_label_files(samples: Samples, what: str, remedy: str = WITHOUT_LABEL
         raise BadInput(f"{samples.card.id} has no labels for {samples.split}, and {what} needs them", remedy)
 
 
+def require_labelled_pixels(any_pixel: bool, samples: Samples) -> None:
+    """Raises BadInput unless `any_pixel` of the split had a label to count."""
+    if not any_pixel:
+        raise BadInput(
+            f"no labelled pixel in any of the {len(samples)} images: all are {samples.card.labels.ignore}",
+            "Without labels there is nothing to score against.",
+        )
+
+
 def require_images(card: DatasetCard, what: str) -> None:
     """Raises WrongName where `what` was asked of video, although it works on single images."""
     if card.kind != "images":

@@ -16,22 +16,21 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from bench import catalogue, record
-from bench.cards import ID_PATTERN, DatasetCard, Id
-from bench.decode import Label, read_ids, read_label, require_classes
+from bench.cards import ID_PATTERN, DatasetCard, Id, as_id, require_model_id
+from bench.decode import read_ids, read_label, require_classes, require_size
 from bench.describe import Measured, complete, describe
 from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable
-from bench.measure_pixels import require_labels
 from bench.observations import manifest_of
-from bench.observe import short_digest
 from bench.packed import Ragged
 from bench.parallel import default_workers, prefetch
-from bench.plan import Settings, stage
+from bench.passes import short_digest
+from bench.plan import Settings, collect_warnings, stage
 from bench.predictions import read_about, seed_folders
 from bench.presets import fingerprint
 from bench.protocols import Scored, imagenet_s
-from bench.record import Record, Stored
-from bench.samples import Sample, Samples, require_label_files
+from bench.record import Stored
+from bench.samples import Sample, Samples, require_label_files, require_labelled_pixels
 from bench.subjects import UNKNOWN, find_samples
 from bench.tables import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
 from bench.video.score import measure_masks
@@ -63,21 +62,15 @@ def score_folder(
     Several sets, in folders `seed-<number>`, are scored as seeds. Writes a record and its rows below `results`.
     Raises BadInput for predictions that are missing, damaged, of another size, or no class ids.
     """
-    started, warnings = time.perf_counter(), []  # type: tuple[float, list[str]]
-
-    def warn(message: str) -> None:
-        warnings.append(message)
-        if settings.warn:
-            settings.warn(message)
-
+    started = time.perf_counter()
+    warn, warnings = collect_warnings(settings)
     require_writable(results, "record", "--results")
     card = catalogue.dataset(dataset)
     if card.kind == "video" and matching != "none":
         raise WrongName(f"{card.id} is video: --match {matching} works on single images", "Leave --match out.")
-    writing = stage(settings, "writing shapes")
-    split = settings.split or card.default_split
-    samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache), writing)
-    whole, samples = samples, samples.first(settings.limit)
+    split, cache = settings.split or card.default_split, cache_folder(settings.cache)
+    whole = find_samples(card, split, settings.data_root, cache, stage(settings, "writing shapes"))
+    samples = whole.first(settings.limit)
     card = samples.card
     require_label_files(samples, "scoring", "Name a split that has labels with --split.")
     sets = seed_folders(folder)
@@ -96,8 +89,8 @@ def score_folder(
     seconds = time.perf_counter() - started
     complete(made, {"seconds": seconds, "images_per_second": samples.images * len(sets) / seconds}, 0.0)
     made["warnings"] = warnings
-    if settings.warn and (path := _others_record(made, results)):
-        settings.warn(f"{path} was the record of other predictions and is replaced; --name keeps them apart")
+    if settings.warn and (found := record.of_other_weights(made, results)):
+        settings.warn(f"{found[0]} was the record of other predictions and is replaced; --name keeps them apart")
     return Stored(record.write(made, measured.scored.rows, results), made)
 
 
@@ -122,7 +115,7 @@ def _measure_sets(
     painted = [
         _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
     ]
-    require_labels(any(len(table) for table in painted[0].counts), samples)
+    require_labelled_pixels(any(len(table) for table in painted[0].counts), samples)
     if matching == "none":
         _warn_of_masks(painted, samples.card, warn)
     elif matching == "images":
@@ -205,20 +198,13 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     if sample.label is None:
         return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
     label, label_digest = read_label(sample.label, card)
-    _require_size(predicted, label, path)
+    remedy = "Predictions are scored at the label's own size; resize them (nearest) before saving."
+    require_size(path, predicted, label.shape, "its label", remedy)
     table = (imagenet_s.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
     if matching == "none":
         # a pixel left open is a wrong prediction, whatever its class
         table[table[:, 0] == card.labels.ignore, 0] = len(card.classes)
     return table, short_digest(digest + label_digest), own
-
-
-def _require_size(predicted: Label, label: Label, path: Path) -> None:
-    if predicted.shape != label.shape:
-        raise BadInput(
-            f"{path} is {predicted.shape[1]}×{predicted.shape[0]} pixels, its label {label.shape[1]}×{label.shape[0]}",
-            "Predictions are scored at the label's own size; resize them (nearest) before saving.",
-        )
 
 
 def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name: str) -> Measured:
@@ -276,25 +262,14 @@ def _painter(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _others_record(made: Record, results: Path) -> Path | None:
-    """Where `made` will replace the record of predictions with another content."""
-    path = record.place(made, results)
-    try:
-        before = record.read(path)
-    except BadInput:  # no record, or none that could be lost
-        return None
-    return path if before["model"]["weights_sha256"] != made["model"]["weights_sha256"] else None
-
-
 def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervision: str | None) -> dict[str, Any]:
     """Whose predictions these are: as said, else as `predictions.json` has it, else by the folder's name and content.
 
     The content has a part in it because `predictions` is what everybody calls such a folder.
     """
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()
-    stem = re.sub(r"[^a-z0-9._+-]+", "-", folder.resolve().name.lower()).strip("-.")
     entry: dict[str, Any] = {
-        "id": f"{stem[:60] or 'predictions'}-{digest[:8]}",
+        "id": f"{as_id(folder.resolve().name) or 'predictions'}-{digest[:8]}",
         "title": folder.resolve().name,
         "initialisation": UNKNOWN,
         "prior": UNKNOWN,
@@ -302,8 +277,7 @@ def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervi
     }
     entry |= {key: value for key, value in _said_beside(folder).items() if key in entry}
     if name is not None:
-        if not re.fullmatch(ID_PATTERN, name):
-            raise WrongName(f"'{name}' cannot be a model's id", "Use lower case letters, digits and . _ + - only.")
+        require_model_id(name)
         entry |= {"id": name, "title": name}
     if supervision is not None:
         entry["supervision"] = supervision

@@ -1,10 +1,10 @@
-"""The built-in data set ``shapes``: drawn images in a PASCAL VOC layout.
+"""The built-in data set `shapes`: drawn images in a PASCAL VOC layout.
 
-Twenty classes, each with its own outline and its own bold two-tone texture.  The two tones are random
+Twenty classes, each with its own outline and its own bold two-tone texture. The two tones are random
 colours, drawn alike for every class, so colour says nothing about the class; outline and texture do.
 Every image is a pure function of a constant seed, the split's name and the image's index.
 
-Layout under a root folder::
+Layout under a root folder:
 
     images/<id>.jpg               JPEG, quality 95, 4:4:4
     SegmentationClass/<id>.png    palette PNG: 0 background, 1..20 classes, 255 void border
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import uuid
 import zlib
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.palette import voc_palette
+from bench.parallel import default_workers
 from bench.shapes_patterns import KINDS, Floats, Points
 
 Bytes = NDArray[np.uint8]
@@ -50,7 +50,7 @@ _PERMUTE, _DRAW = 0, 1  # keep the random streams of class order and of image co
 class Item:
     """One object in an image, in pixels.
 
-    ``matrix`` (2 x 2) takes unit coordinates to pixel offsets from ``centre`` (x, y); ``tones`` (2 x 3) are
+    `matrix` (2 x 2) takes unit coordinates to pixel offsets from `centre` (x, y); `tones` (2 x 3) are
     the RGB colours of the texture, 0..255.
     """
 
@@ -112,9 +112,9 @@ def _background(rng: np.random.Generator, height: int, width: int) -> tuple[Floa
 
 
 def _item(rng: np.random.Generator, kind: int, area: float, ground: Points, frame: Points) -> Item:
-    """Object of about ``area`` square pixels, shrunk where it would not fit the frame (width, height).
+    """Object of about `area` square pixels, shrunk where it would not fit the frame (width, height).
 
-    Its centre is the origin; ``_moved`` places it.
+    Its centre is the origin; `_moved` places it.
     """
     angle = math.radians(rng.uniform(-15, 15))
     stretch = math.exp(rng.uniform(-0.2, 0.2))  # the square root of the change of aspect
@@ -126,9 +126,9 @@ def _item(rng: np.random.Generator, kind: int, area: float, ground: Points, fram
 
 
 def _moved(item: Item, centre: Points, frame: Points, overhang: float) -> Item:
-    """The object near ``centre``, moved so that it keeps within the frame.
+    """The object near `centre`, moved so that it keeps within the frame.
 
-    ``overhang`` is the share of the object's width and height that may lie outside; where it is negative,
+    `overhang` is the share of the object's width and height that may lie outside; where it is negative,
     that share of the frame's sides stays free instead.
     """
     half = item.extent()
@@ -141,7 +141,7 @@ def _moved(item: Item, centre: Points, frame: Points, overhang: float) -> Item:
 
 
 def _compose(rng: np.random.Generator, kind: int, multi: bool, ground: Points, frame: Points) -> list[Item]:
-    """The objects of an image, in painting order; ``frame`` is (width, height) in pixels."""
+    """The objects of an image, in painting order; `frame` is (width, height) in pixels."""
     low, high = (0.18, 0.32) if multi else (0.09, 0.42)
     share = math.exp(rng.uniform(math.log(low), math.log(high)))  # of the frame's area
     main = _item(rng, kind, share * float(frame.prod()), ground, frame)
@@ -189,7 +189,7 @@ def _pattern(item: Item, top: int, left: int, height: int, width: int) -> Floats
 
 
 def _paint(image: Floats, owner: Bytes, item: Item, number: int) -> None:
-    """Paint the object into ``image`` (H x W x 3), its ``number`` into ``owner`` (H x W), both in place."""
+    """Paint the object into `image` (H x W x 3), its `number` into `owner` (H x W), both in place."""
     alpha = _coverage(item, *owner.shape)
     left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
     box = slice(top, top + height), slice(left, left + width)
@@ -213,11 +213,11 @@ def _size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def draw(split: str, index: int, count: int) -> tuple[Bytes, Bytes]:
-    """Draw one image of a split of ``count`` images.
+    """Draw one image of a split of `count` images.
 
     Returns the image (H x W x 3 uint8, RGB) and its labels (H x W uint8: 0 background, 1..20, 255 void).
-    The image does not depend on ``count``, which only bounds the index; classes are balanced where
-    ``count`` is a multiple of 20.
+    The image does not depend on `count`, which only bounds the index; classes are balanced where
+    `count` is a multiple of 20.
     """
     if not 0 <= index < count:
         raise IndexError(f"image {index} of a split of {count}")
@@ -239,7 +239,10 @@ def draw(split: str, index: int, count: int) -> tuple[Bytes, Bytes]:
 
 
 def _put(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whoever else writes it at the same time."""
+    """Write a file so that it is there whole or not at all, whoever else writes it at the same time.
+
+    Unlike `bench.files.write_with` it does not wait for the disk: thousands of files that can be drawn again.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(data)
@@ -262,9 +265,9 @@ def _write_image(root: Path, split: str, index: int, count: int) -> None:
 
 
 def write_split(root: Path, split: str, count: int, progress: Callable[[int], None] | None = None) -> None:
-    """Write ``count`` images of a split under ``root``; nothing is done where the split is complete.
+    """Write `count` images of a split under `root`; nothing is done where the split is complete.
 
-    ``progress`` is called from this thread with the number of images written so far.
+    `progress` is called from this thread with the number of images written so far.
     """
     marker = root / "sets" / f"{split}.txt"
     ids = "".join(f"{split}_{index:05d}\n" for index in range(count))
@@ -273,7 +276,7 @@ def write_split(root: Path, split: str, count: int, progress: Callable[[int], No
     for folder in ("images", "SegmentationClass", "sets"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     # Drawing and encoding spend most of their time in code that lets other threads run.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(default_workers()) as pool:
         try:
             jobs = [pool.submit(_write_image, root, split, index, count) for index in range(count)]
             for done, job in enumerate(jobs, start=1):

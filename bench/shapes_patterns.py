@@ -1,7 +1,7 @@
-"""What the classes of the data set ``shapes`` look like: an outline and a two-tone texture for each.
+"""What the classes of the data set `shapes` look like: an outline and a two-tone texture for each.
 
 Outlines are lists of polygons in unit coordinates, x right, y down, filled by the even-odd rule, so that
-a later polygon inside the first is a hole.  Textures are functions of the same coordinates.
+a later polygon inside the first is a hole. Textures are functions of the same coordinates.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _polar(radius: Callable[[Points], Any], count: int = 180) -> Points:
 
 
 def _arc(cx: float, cy: float, radius: float, start: float, stop: float) -> Points:
-    """Circular arc (60 x 2) from ``start`` to ``stop`` degrees; 0 is right, 90 is down."""
+    """Circular arc (60 x 2) from `start` to `stop` degrees; 0 is right, 90 is down."""
     angle = np.radians(np.linspace(start, stop, 60))
     return np.stack([cx + radius * np.cos(angle), cy + radius * np.sin(angle)], axis=1)
 
@@ -52,7 +52,7 @@ def _flower() -> Points:
 
 
 def _star(tips: int, inner: float) -> Points:
-    """Star (2 tips x 2) with its inner corners at the radius ``inner``."""
+    """Star (2 tips x 2) with its inner corners at the radius `inner`."""
     return _polar(lambda a: np.where(np.arange(a.size) % 2 == 0, 1.0, inner), 2 * tips)
 
 
@@ -137,20 +137,20 @@ def _unit(polygons: list[Points]) -> list[Points]:
 
 
 def _stripes(degrees: float, periods: float) -> Texture:
-    """Straight bands across the direction ``degrees``, with ``periods`` periods across the object."""
+    """Straight bands across the direction `degrees`, with `periods` periods across the object."""
     a = math.radians(degrees)
     return lambda u, v: np.cos(math.pi * periods * (u * math.cos(a) + v * math.sin(a)))
 
 
 def _checker(cells: float, degrees: float = 0.0) -> Texture:
-    """Checkerboard with ``cells`` squares across the object, turned by ``degrees``."""
+    """Checkerboard with `cells` squares across the object, turned by `degrees`."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     k = cells * math.pi / 2
     return lambda u, v: np.sin(k * (u * c + v * s)) * np.sin(k * (v * c - u * s))
 
 
 def _sectors(count: int, base: float = 0.0) -> Texture:
-    """Twice ``count`` sectors of alternating tone around the point (0, base)."""
+    """Twice `count` sectors of alternating tone around the point (0, base)."""
     return lambda u, v: np.cos(count * (np.arctan2(v - base, u) + math.pi / 2))
 
 

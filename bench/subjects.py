@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bench import catalogue
-from bench.cards import ID_PATTERN, Architecture, DatasetCard, ModelCard
+from bench.cards import Architecture, DatasetCard, ModelCard, Training, as_id, require_model_id
 from bench.download.items import card_name, local_root, local_weights, weights_file
 from bench.download.pins import Pins
 from bench.errors import BadInput, Warn, WrongName
@@ -41,6 +41,7 @@ class NoDataRoot(BadInput):
 
 
 UNKNOWN = "not stated"
+NOT_STATED = Training(initialisation=UNKNOWN, prior=UNKNOWN, supervision=UNKNOWN)
 SHAPES_VERSION = 1
 """In the cache folder's name: raised when the generator draws other pixels."""
 
@@ -65,6 +66,11 @@ class Subject:
     """The linear classifier that came with the weights, if any: C×D and C."""
     cacheable: bool = True
     """False for a module in memory: its weights' hash does not tell what its `forward` does."""
+
+    @property
+    def what(self) -> str:
+        """In words, what it is: `a bare backbone`."""
+        return self.architecture.what if self.architecture else "a module"
 
     @property
     def has_embedding(self) -> bool:
@@ -111,8 +117,7 @@ class Subject:
         """B×3×H×W → B×D×h×w: the pixel embedding of a network that has one, else its features (spec §7)."""
         if self.architecture is None or not self.architecture.embedding:
             return self.features(device)
-        network = self.network(device)
-        return lambda images: network(images)[0]
+        return self.embedding(device)
 
 
 def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn) -> Subject:
@@ -157,31 +162,20 @@ def _check_hash(card: ModelCard, entry: FileWeights, weights: Weights, path: Pat
 def _from_card(card: ModelCard, weights: Weights) -> Subject:
     # now, not when the network is built: a cache that is warm must not let a wrong file through
     check_fit(card.architecture, weights)
-    training = card.training
-    return _from_weights(
-        weights, card.architecture, card.id, card.title, training.initialisation, training.prior,
-        training.supervision, card,
-    )  # fmt: skip
+    return _from_weights(weights, card.architecture, card.id, card.title, card.training, card)
 
 
 def _from_weights(
-    weights: Weights,
-    architecture: Architecture,
-    name: str,
-    title: str,
-    initialisation: str,
-    prior: str,
-    supervision: str,
-    card: ModelCard | None,
+    weights: Weights, architecture: Architecture, name: str, title: str, training: Training, card: ModelCard | None
 ) -> Subject:
     return Subject(
         name,
         title,
         weights.sha256,
         weights.source,
-        initialisation,
-        prior,
-        supervision,
+        training.initialisation,
+        training.prior,
+        training.supervision,
         card,
         lambda device: _prepare(build(architecture, weights), device),
         architecture,
@@ -192,10 +186,9 @@ def _from_weights(
 def _from_checkpoint(path: Path) -> Subject:
     weights = read_checkpoint(path)
     architecture = recognise(weights.state, path)
-    stem = re.sub(r"[^a-z0-9._+-]+", "-", path.name.lower().split(".pth")[0].removesuffix(".safetensors")).strip("-.")
+    stem = as_id(path.name.lower().split(".pth")[0].removesuffix(".safetensors")) or "checkpoint"
     check_fit(architecture, weights, recognised=True)
-    name = f"{stem[:60] or 'checkpoint'}-{weights.sha256[:8]}"
-    return _from_weights(weights, architecture, name, path.name, UNKNOWN, UNKNOWN, UNKNOWN, None)
+    return _from_weights(weights, architecture, f"{stem}-{weights.sha256[:8]}", path.name, NOT_STATED, None)
 
 
 def _from_module(module: nn.Module) -> Subject:
@@ -287,8 +280,7 @@ def restate(subject: Subject, name: str | None, supervision: str | None) -> Subj
         subject = replace(subject, supervision=supervision)
     if name is None:
         return subject
-    if not re.fullmatch(ID_PATTERN, name):
-        raise WrongName(f"'{name}' cannot be a model's id", "Use lower case letters, digits and . _ + - only.")
+    require_model_id(name)
     if name in catalogue.models():
         raise WrongName(f"'{name}' is a built-in card's id", "Give your model a name of its own.")
     return replace(subject, id=name, title=name)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import BadInput
-from bench.files import load_npz, save_npz
+from bench.files import save_npz
 from bench.metrics import ari, entropy, nmi
 from bench.observations import Observations
+from bench.rows import by_seed, rows_file
 from bench.tables import Painted
 
 Ints = npt.NDArray[np.int32]
@@ -52,7 +52,9 @@ class ClusterRows:
 
     def write(self, path: Path) -> None:
         """Write to an .npz file, atomically."""
-        flat = {name: np.concatenate([getattr(rows, name) for rows in self.seeds]) for name in _COLUMNS}
+        flat = {
+            name: np.concatenate([getattr(rows, name) for rows in self.seeds]) for name in SeedClusters.__annotations__
+        }
         lengths = np.array([len(rows.image) for rows in self.seeds], np.int64)
         known = {
             "ids": np.array(list(self.ids), dtype=np.str_),
@@ -64,19 +66,9 @@ class ClusterRows:
     @classmethod
     def read(cls, path: Path) -> ClusterRows:
         """Read what `write` wrote. Raises BadInput for a missing or damaged file."""
-        arrays = load_npz(path)
-        try:
-            if arrays is None:
-                raise KeyError("no .npz archive")
-            ends = np.cumsum(arrays["lengths"])[:-1]
-            parts = zip(*(np.split(arrays[name], ends) for name in _COLUMNS), strict=True)
-            seeds = tuple(SeedClusters(*columns) for columns in parts)
-            return cls(tuple(arrays["ids"].tolist()), int(arrays["clusters"]), seeds, arrays["totals"])
-        except (KeyError, ValueError, TypeError) as error:
-            raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error
-
-
-_COLUMNS = ("image", "cluster", "pixels")
+        with rows_file(path) as arrays:
+            ids, seeds = tuple(arrays["ids"].tolist()), by_seed(arrays, SeedClusters)
+            return cls(ids, int(arrays["clusters"]), seeds, arrays["totals"])
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ MOCO_QUERY = "module.encoder_q."
 MOCO_LEFTOVERS = re.compile(r"^(module\.(encoder_k\.|queue$|queue_ptr$)|(module\.encoder_q\.)?fc\.)")
 """What a MoCo file, or a torchvision ResNet, has besides a backbone: its own classifier above all."""
 CLASSIFIER = "decoder.4.weight"
+# tensors whose first dimension is a size of the architecture
+_WIDTH = ("backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.running_mean", "backbone.layer1.0.conv1.weight")
+_DECODER_WIDTH = ("decoder.1.weight", "decoder.2.weight", "decoder.2.running_mean", "decoder.0.project.0.weight")
+_EMBEDDING = ("head.weight", "head.bias")
+_CLASSES = (CLASSIFIER, "decoder.4.bias")
+_OTHERS = "Any other network is measured from Python, with bench.evaluate."
 _AGAIN = "Download or save it again, whole: a .pth, .pth.tar, .pt or .safetensors file."
 
 
@@ -176,14 +182,7 @@ def recognise(state: State, path: Path) -> Architecture:
             classes=outputs or 0 if linear else 0,
         )
     except ValueError as error:
-        raise BadInput(f"{path}: the shapes of its tensors fit no network of ours: {error}") from error
-
-
-_WIDTH = ("backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.running_mean", "backbone.layer1.0.conv1.weight")
-_DECODER_WIDTH = ("decoder.1.weight", "decoder.2.weight", "decoder.2.running_mean", "decoder.0.project.0.weight")
-_EMBEDDING = ("head.weight", "head.bias")
-_CLASSES = (CLASSIFIER, "decoder.4.bias")
-"""Tensors whose first dimension is a size of the architecture."""
+        raise BadInput(f"{path}: the shapes of its tensors fit no network of ours: {error}", _OTHERS) from error
 
 
 def _size(state: State, keys: tuple[str, ...]) -> int | None:
@@ -231,7 +230,7 @@ def check_fit(architecture: Architecture, weights: Weights, *, recognised: bool 
     if complaints and recognised:
         raise BadInput(
             f"{weights.source}, read as {in_words(architecture)}, has tensors that do not fit: {'; '.join(complaints)}",
-            "Save the network's whole `state_dict()`; any other network is measured from Python, with bench.evaluate.",
+            f"Save the network's whole `state_dict()`. {_OTHERS}",
         )
     if complaints:
         raise BadInput(

@@ -5,18 +5,18 @@ import shutil
 
 import pytest
 
-from bench import catalogue
+from bench import catalogue, places
 from bench.cards import DatasetCard, ModelCard, load_card
 from bench.errors import BadInput, WrongName
 from bench.presets import ClusteringPreset, fingerprint, override
 
-MODEL = catalogue.folder("models") / "maskcontrast-sup.toml"
-DATASET = catalogue.folder("datasets") / "pascal-voc.toml"
+MODEL = places.folder("models") / "maskcontrast-sup.toml"
+DATASET = places.folder("datasets") / "pascal-voc.toml"
 
 
 @pytest.mark.parametrize("kind, where", [(ModelCard, "models"), (DatasetCard, "datasets")])
 def test_every_shipped_card_loads_and_is_named_after_its_id(kind, where):
-    paths = sorted(catalogue.folder(where).glob("*.toml"))
+    paths = sorted(places.folder(where).glob("*.toml"))
     assert paths
     for path in paths:
         assert load_card(path, kind).id == path.stem

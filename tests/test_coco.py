@@ -18,7 +18,7 @@ from bench.errors import BadInput
 from bench.listings import read_listing
 from bench.matching import match
 from bench.metrics import class_iou, confusion_sums, from_sums
-from bench.observe import observation_recipe
+from bench.passes import observation_recipe
 from bench.preprocess import label_to_input, normalise, to_input
 from bench.samples import Samples, open_split
 from bench.tables import Painted, contingency, matched_classes

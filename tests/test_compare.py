@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from bench.bootstrap import resample_weights, resampled_metrics
 from bench.compare import compare, find
+from bench.describe import metrics_of, per_class
 from bench.errors import BadInput, WrongName
 from bench.metrics import confusion_sums, from_sums
 from bench.paired import of_confusion, of_frames, p_value
 from bench.protocols import Scored
 from bench.protocols.davis import Tracked
-from bench.record import metrics_of, per_class
 from bench.rows import ConfusionRows, SeedRows
 from bench.video.rows import FrameRows
 from tests.synthetic import keep, make_record, random_rows

@@ -12,9 +12,9 @@ from bench import catalogue, crf
 from bench.classify import Classifiers, classify, store
 from bench.engine import Engine
 from bench.errors import BadEnvironment
+from bench.metrics import seed_metrics
 from bench.network import fold_batch_norm
 from bench.presets import LinearPreset
-from bench.record import seed_metrics
 from bench.samples import open_split
 from bench.tables import given_classes
 from bench.weights import build, read_checkpoint, recognise

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 import bench
-from bench import catalogue, dense, kmeans
+from bench import catalogue, dense, kmeans, passes
 from bench.classify import _arg_max, decode_map
 from bench.decode import read_label
 from bench.engine import Engine
@@ -53,8 +53,8 @@ def test_the_drawn_pixels_are_unit_vectors_of_the_image_itself(golden, tmp_path)
     samples, kept, drawn = stored_pixels(model, golden, tmp_path, preset)
     assert drawn == 6 * 7
     for sample, pixels in zip(samples, kept.iterate_apart(samples.keys), strict=True):
-        loaded = dense.load_sample(sample, samples, preset)
-        whole = F.normalize(model.features(dense.to_device([loaded], preset, Engine(CPU))), dim=1)[0].flatten(1).T
+        loaded = passes.load_sample(sample, samples, preset)
+        whole = F.normalize(model.features(passes.to_device([loaded], preset, Engine(CPU))), dim=1)[0].flatten(1).T
         chosen = dense.positions(sample.id, len(whole), preset)
         assert len(set(chosen.tolist())) == 7
         np.testing.assert_allclose(pixels, whole[chosen].numpy(), atol=1e-6)
@@ -89,8 +89,8 @@ def test_every_pixel_goes_to_the_most_similar_centre_after_upsampling(golden, tm
     )
     for seed, own in enumerate(centres):
         for number, sample in enumerate(plan.samples):
-            loaded = dense.load_sample(sample, plan.samples, preset)
-            pixels = F.normalize(model.features(dense.to_device([loaded], preset, Engine(CPU))), dim=1)
+            loaded = passes.load_sample(sample, plan.samples, preset)
+            pixels = F.normalize(model.features(passes.to_device([loaded], preset, Engine(CPU))), dim=1)
             similarity = torch.einsum("kd,bdhw->bkhw", torch.from_numpy(own), pixels)
             best = F.interpolate(similarity, size=(32, 40), mode="bilinear", align_corners=False)[0].argmax(0).numpy()
             label, _ = read_label(sample.label, CARD)

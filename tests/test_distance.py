@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bench
-from bench import catalogue, distance
+from bench import catalogue, distance, passes
 from bench.classify import decode_map
 from bench.decode import read_ids, read_image, read_label
 from bench.engine import Engine
@@ -50,8 +50,8 @@ def test_an_entry_is_the_mean_of_the_features_upsampled_to_the_label(imagenet_tr
     for sample in samples:
         image, _ = read_image(sample.image)
         label, _ = read_label(sample.label, CARD)
-        batch = [distance.load_sample(sample, samples, preset)]
-        feature = Colours().features(distance.to_device(batch, preset, Engine(CPU)))
+        batch = [passes.load_sample(sample, samples, preset)]
+        feature = Colours().features(passes.to_device(batch, preset, Engine(CPU)))
         wide = F.interpolate(feature, size=image.shape[:2], mode="bilinear", align_corners=False)[0]
         for value in np.unique(label):
             if value != IGNORE and (value or background):
@@ -79,7 +79,7 @@ def test_a_region_of_one_pixel_is_an_instance_too(imagenet_tree, tmp_path):
     label[:] = 0
     label[39, 47] = 33
     found = distance._instances(
-        distance.Loaded(samples.entries[0], np.empty(0), label, label.shape, bytes(16)),
+        passes.Loaded(samples.entries[0], np.empty(0), label, label.shape, bytes(16)),
         torch.arange(3 * 8 * 8, dtype=torch.float32).reshape(3, 8, 8),
         DistancePreset(),
         IGNORE,
@@ -126,8 +126,8 @@ def test_what_is_painted_is_what_all_pairs_give(imagenet_tree, tmp_path):
     painted = distance.paint(lambda: Colours().features, bank, samples, preset, kept, Engine(CPU, batch_size=2))
     different = total = 0
     for sample, counts, data in zip(samples, painted.counts, kept.iterate_apart(samples.keys), strict=True):
-        batch = [distance.load_sample(sample, samples, preset)]
-        feature = Colours().features(distance.to_device(batch, preset, Engine(CPU)))
+        batch = [passes.load_sample(sample, samples, preset)]
+        feature = Colours().features(passes.to_device(batch, preset, Engine(CPU)))
         wide = F.interpolate(feature, scale_factor=2, mode="bilinear", align_corners=False)
         pixels = F.normalize(wide, dim=1)[0].flatten(1).T.numpy()
         near = np.argsort(-(pixels @ bank.entries.T), axis=1, kind="stable")[:, :10]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench import catalogue
+from bench import catalogue, places
 from bench.cards import DatasetCard, ModelCard, load_card
 from bench.cli import main
 from bench.cli.progress import progress_bar
@@ -78,7 +78,7 @@ def data(tmp_path, web):
     """A data set's card: PASCAL VOC under another name, its files on the server."""
 
     def write(*downloads):
-        card = (catalogue.folder("datasets") / "pascal-voc.toml").read_text(encoding="utf-8")
+        card = (places.folder("datasets") / "pascal-voc.toml").read_text(encoding="utf-8")
         card = re.sub(r"\[\[downloads\]\].*?(?=\n# The paper)", "", card, flags=re.S)
         for download in downloads:
             card += "\n[[downloads]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in download.items())

@@ -50,8 +50,13 @@ def maps_of(group):
         yield read_ids(FOLDER / group / "pred" / file, "rgb")[0], label
 
 
+def joined(parts):
+    names = imagenet_s.BandRows.__annotations__
+    return imagenet_s.BandRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
 def rows_of(group):
-    return imagenet_s.joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps_of(group))])
+    return joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps_of(group))])
 
 
 def check(rows, images, theirs):
@@ -152,7 +157,7 @@ def draw_maps(generator, images, classes):
 
 
 def rows_from(maps):
-    return imagenet_s.joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)])
+    return joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)])
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(2, 6))
@@ -175,7 +180,7 @@ def test_permuting_cluster_ids_changes_no_metric_where_the_optimum_is_unique(see
 def test_rows_of_two_halves_join_to_the_whole(seed, images):
     maps = draw_maps(np.random.default_rng(seed), images, 4)
     parts = [imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)]
-    halves = imagenet_s.joined([imagenet_s.joined(parts[images // 2 :]), imagenet_s.joined(parts[: images // 2])])
+    halves = joined([joined(parts[images // 2 :]), joined(parts[: images // 2])])
     assert imagenet_s.figures(halves, images, 4) == pytest.approx(imagenet_s.figures(rows_from(maps), images, 4))
 
 

@@ -12,8 +12,8 @@ from bench import catalogue
 from bench.cards import Labels
 from bench.decode import read_ids, read_label
 from bench.errors import BadInput
-from bench.observations import Observation
-from bench.observe import Loaded, _count
+from bench.observe import _count
+from bench.passes import Loaded
 from bench.predictions import encode_rgb
 from bench.presets import ClusteringPreset
 from bench.samples import Sample
@@ -119,9 +119,9 @@ def test_an_observation_counts_wide_labels_under_the_mask_and_outside(kind, igno
     label = generator.choice([0, 3, 50, ignore], (8, 8)).astype(kind)
     mask = generator.random((8, 8)) < 0.4
     item = Loaded(Sample("a", None, None), np.zeros((8, 8, 3), np.uint8), label, (8, 8), bytes(16))
-    seen = Observation.of_item(_count(item, (np.zeros(2, np.float32), mask, 0), PRESET, ignore))
-    assert seen.classes.tolist() == [0, 3, 50]
-    for class_, row in zip(seen.classes, seen.counts, strict=True):
+    seen = _count(item, (np.zeros(2, np.float32), mask, 0), PRESET, ignore)
+    assert seen["classes"].tolist() == [0, 3, 50]
+    for class_, row in zip(seen["classes"], seen["counts"], strict=True):
         inside, outside = ((label == class_) & mask).sum(), ((label == class_) & ~mask).sum()
         assert row.tolist() == [inside, outside, inside, outside]
 

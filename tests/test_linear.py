@@ -10,17 +10,17 @@ from PIL import Image
 from torch import nn
 
 import bench
-from bench import catalogue, linear, published
+from bench import catalogue, linear, places, published
 from bench.augment import Draw, augment, draw, order
 from bench.classify import Classifiers, classify, store
 from bench.engine import Engine
 from bench.errors import BadInput, WrongName
 from bench.linear import Training, learning_rate, train
+from bench.metrics import seed_metrics
 from bench.network import fold_batch_norm
 from bench.preprocess import normalise
 from bench.presets import LinearPreset
 from bench.protocols.linear import choose, score
-from bench.record import seed_metrics
 from bench.samples import open_split
 from bench.tables import given_classes
 from bench.weights import build, read_checkpoint, recognise
@@ -41,7 +41,7 @@ def split(golden, name="train"):
 
 @pytest.fixture(scope="module")
 def reference():
-    folder = catalogue.checkout() / "tests" / "golden"
+    folder = places.checkout() / "tests" / "golden"
     return json.loads((folder / "linear.json").read_text()), dict(np.load(folder / "linear.npz"))
 
 
@@ -91,7 +91,7 @@ def test_batches_are_normalised_as_the_reference_has_them(golden_training, refer
 @pytest.fixture(scope="module")
 def golden_pass(reference, resnet18_file, tmp_path_factory):
     """One pass of the reference's two epochs over val."""
-    samples = split(catalogue.checkout() / "tests" / "golden", "val")
+    samples = split(places.checkout() / "tests" / "golden", "val")
     classifiers = golden_classifiers(reference[1])
     kept = store(tmp_path_factory.mktemp("pass"), {})
     network = network_of(resnet18_file)
@@ -334,7 +334,7 @@ def test_a_released_classifier_is_evaluated_as_it_is(golden, linear_file, tmp_pa
     weights = read_checkpoint(linear_file)
     network = network_of(linear_file)
     samples = split(golden, "val")
-    from bench.observe import load_sample
+    from bench.passes import load_sample
 
     item = load_sample(samples.entries[0], samples, LinearPreset(input=(48, 48)))
     with torch.inference_mode():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from bench.metrics import ari, class_iou, confusion_sums, from_sums, mean_iou, nmi
+from bench.metrics import ari, class_iou, confusion_sums, from_sums, mean_over_classes, nmi
 from bench.presets import ClusteringPreset
 from bench.protocols.clustering import pixel_table, score_labels
 from tests.synthetic import observe_counts, random_rows
@@ -173,5 +173,5 @@ def test_unmatched_pixels_are_misses_but_nobody_s_false_alarms():
 
 
 def test_nothing_at_all_gives_no_nan():
-    assert mean_iou(np.array([np.nan, np.nan]), "skip") == 0
+    assert mean_over_classes(np.array([np.nan, np.nan]), "skip") == 0
     assert all(np.isfinite(v) for v in from_sums(np.zeros(6), "skip").values())

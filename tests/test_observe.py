@@ -15,7 +15,8 @@ from bench.engine import Engine
 from bench.errors import BadInput
 from bench.network import fold_batch_norm
 from bench.observations import MASK, observation_store
-from bench.observe import observation_recipe, observe, summarise
+from bench.observe import observe, summarise
+from bench.passes import observation_recipe
 from bench.preprocess import normalise, resize_image
 from bench.presets import ClusteringPreset
 from bench.samples import open_split

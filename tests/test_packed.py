@@ -12,8 +12,8 @@ from bench import catalogue
 from bench.columns import Columns
 from bench.files import load_npz, save_npz
 from bench.observations import MASK, NO_BANDS, Observation, stacked
-from bench.observe import _in_order, _missing
 from bench.packed import Keys, Names, Ragged
+from bench.passes import _in_order, _missing
 from bench.samples import Files, file_key, open_split
 from bench.shards import ShardStore
 

@@ -107,6 +107,15 @@ def test_two_modules_of_equal_weights_never_share_a_cache(tmp_path):
     assert first["observed"]["salient_pixels"] != second["observed"]["salient_pixels"]
 
 
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="cannot form"):
+        bench.evaluate(Colours(), limit=3, results="~/r", cache="~/c", save_predictions="~/p")
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"r", "c", "p"}
+    assert not (tmp_path / "~").exists()
+
+
 def test_names_and_settings_of_ones_own_are_checked(tmp_path):
     with pytest.raises(WrongName, match="built-in card"):
         bench.evaluate(Colours(), name="maskcontrast-sup", cache=tmp_path)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.catalogue import folder
 from bench.errors import BadInput
+from bench.places import folder
 from bench.published import answers_to, compare, figures, load, tolerance
 from tests.synthetic import make_record
 

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from bench.cards import DatasetCard, ModelCard
-from bench.catalogue import folder
+from bench.places import folder
 from bench.published import figures
 from bench.record import read_all
 from bench.report import as_pwc

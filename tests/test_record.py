@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from bench import catalogue
-from bench.describe import _confusion
+from bench.describe import _confusion, metrics_of, per_class
 from bench.errors import BadInput
 from bench.files import atomic_write, sha256_file, write_with
 from bench.presets import ClusteringPreset
 from bench.protocols.clustering import score
-from bench.record import check_rows, confusion_table, dumps, file_name, metrics_of, per_class, read, read_all, write
+from bench.record import check_rows, confusion_table, dumps, file_name, read, read_all, write
 from bench.rows import ConfusionRows
 from tests.synthetic import keep, make_record, observe_counts, random_rows
 

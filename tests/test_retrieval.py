@@ -7,8 +7,8 @@ import pytest
 
 from bench import catalogue
 from bench.errors import BadInput
+from bench.metrics import seed_metrics
 from bench.protocols.retrieval import bank_labels, neighbours, paint, score, valid_classes
-from bench.record import seed_metrics
 from tests.synthetic import observe_counts
 
 CARD = catalogue.dataset("pascal-voc")

@@ -1,6 +1,7 @@
 """Predictions as files: what a run saves and `bench score` reads back, and folders made by other programs."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -8,14 +9,15 @@ import pytest
 from PIL import Image
 
 import bench
-from bench import catalogue, classify, record
+from bench import catalogue, passes, record
+from bench.cards import ID_PATTERN
 from bench.cli import main
 from bench.decode import read_label
 from bench.errors import BadInput, WrongName
 from bench.plan import Settings
 from bench.rows import ConfusionRows
 from bench.samples import open_split
-from bench.score import score_folder
+from bench.score import model_entry, score_folder
 
 CARD = catalogue.dataset("pascal-voc")
 SMALL = {"input": [64, 64]}
@@ -76,12 +78,17 @@ def test_a_released_classifier_and_its_crf_go_there_and_back(golden, linear_file
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_released_classifier_sees_each_image_once(golden, linear_file, tmp_path, monkeypatch, fresh):
     seen = []
-    load = classify.load_sample
-    monkeypatch.setattr(classify, "load_sample", lambda sample, **more: seen.append(sample.id) or load(sample, **more))
+    load = passes.load_sample
+    monkeypatch.setattr(passes, "load_sample", lambda sample, **more: seen.append(sample.id) or load(sample, **more))
     made = save(linear_file, "linear", golden, tmp_path, limit=6, fresh=fresh)
     assert len(seen) == len(set(seen)) == 6
     for metric in SHARED:
         assert rescore(golden, tmp_path, limit=6).record["metrics"][metric] == made["metrics"][metric]
+
+
+@pytest.mark.parametrize("name", ["_predictions", "+", "Ωmega", "Mine, 2nd"])
+def test_any_folder_name_gives_an_id_that_a_record_can_have(tmp_path, name):
+    assert re.fullmatch(ID_PATTERN, model_entry(tmp_path / name, ["hash"], None, None)["id"])
 
 
 def test_a_figure_counted_at_the_input_size_is_said_to_differ(golden, small_file, tmp_path):

@@ -40,6 +40,19 @@ def test_every_command_looks_where_it_is_told_to(words, source, monkeypatch):
     said(bench(words[0], *dataset, *words[1:], *flag), 3, "no data root at told here")
 
 
+def test_show_finds_what_lies_in_the_cache_of_the_file(tmp_path, monkeypatch):
+    """As `bench download` and `bench run`, which put it there."""
+    monkeypatch.delenv("BENCH_CACHE", raising=False)
+    Path("bench.toml").write_text(f"cache = '{tmp_path / 'kept'}'\n")
+    assert str(tmp_path / "kept") in bench("show", "maskcontrast-sup").stdout
+
+
+def test_a_mistake_in_the_settings_names_the_file_that_has_it(tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text("[run]\ndevise = 'cpu'\n")
+    monkeypatch.setenv("BENCH_CONFIG", str(tmp_path / "mine.toml"))
+    said(bench("list", "models"), 2, "mine.toml: [run] has no option 'devise'")
+
+
 @pytest.mark.parametrize(
     "words, says",
     [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import catalogue
+from bench import catalogue, places
 from bench.cards import DatasetCard, load_card
 from bench.errors import BadInput, WrongName
 from bench.samples import open_split
@@ -220,7 +220,7 @@ def test_a_list_that_is_no_text_is_named(tmp_path):
     ],
 )
 def test_a_card_cannot_be_half_video(tmp_path, source, old, new, key):
-    text = (catalogue.folder("datasets") / f"{source}.toml").read_text(encoding="utf-8")
+    text = (places.folder("datasets") / f"{source}.toml").read_text(encoding="utf-8")
     assert old in text
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -229,7 +229,7 @@ def test_a_card_cannot_be_half_video(tmp_path, source, old, new, key):
 
 
 def test_images_still_need_classes(tmp_path):
-    text = (catalogue.folder("datasets") / "shapes.toml").read_text(encoding="utf-8")
+    text = (places.folder("datasets") / "shapes.toml").read_text(encoding="utf-8")
     path = tmp_path / "mine.toml"
     start, end = text.index("classes = ["), text.index("palette =")
     for classes in ("", 'classes = ["background"]\n'):

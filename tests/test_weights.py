@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench import catalogue
+from bench.cards import ID_PATTERN
 from bench.errors import BadInput
 from bench.network import MaskContrastNetwork, fold_batch_norm
 from bench.subjects import find_model
@@ -164,6 +166,13 @@ def test_random_bytes_are_no_checkpoint(tmp_path, start):
         (tmp_path / "file.pth").write_bytes(start + random.bytes(length))
         with pytest.raises(BadInput):
             read_checkpoint(tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize("name", ["_best.pth", "+run 2.pth.tar", "-.pth", "Ωmega.pth", f"{'x' * 90}.pth"])
+def test_any_file_name_gives_an_id_that_a_record_can_have(tmp_path, small_file, name):
+    path = tmp_path / name
+    path.write_bytes(small_file.read_bytes())
+    assert re.fullmatch(ID_PATTERN, find_model(path, None, tmp_path, print).id)
 
 
 def test_a_truncated_checkpoint_is_an_error(tmp_path, small_file):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -103,8 +103,7 @@ def explain(error: Exception, debug: bool) -> int:
         _say(f"error: {error}\n  `bench doctor` says which packages are missing or broken.")
         return 4
     if isinstance(error, OSError):
-        name: Any = error.filename or ""
-        where = f" ({name})" if name else ""
+        where = f" ({error.filename})" if error.filename else ""
         _say(f"error: {error.strerror or error}{where}\n  Check disk space and permissions.")
         return 4
     _say(f"error: a bug in bench: {type(error).__name__}: {error}\n  Run again with --debug and report what it shows.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.completion import ids
-from bench.cli.settings import echo_table
+from bench.cli.settings import echo_table, echo_warning
 from bench.cli.sizes import size as as_text
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def download(
         click.echo(f"{card.id} has nothing to fetch: it is generated, or lies beside its card", err=True)
         return 0
     items = known if listing and not files else choose(known, files)
-    network = Network(warn=lambda message: click.echo(f"warning: {message}", err=True))
+    network = Network(warn=echo_warning)
     if offline and not listing:
         require_there(items)
     _print_plan(items, None if offline else network, to_stderr=not listing)

@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import NAMED_BY, cache_option, data_root_of, data_root_option, entries_option, network_options
+from bench.cli.settings import (
+    NAMED_BY,
+    cache_option,
+    data_root_of,
+    data_root_option,
+    echo_warning,
+    entries_option,
+    network_options,
+)
 
 if TYPE_CHECKING:
+    from bench.cli.progress import Show
     from bench.plan import Settings
 
 _EPILOG = """\b
@@ -141,7 +150,7 @@ def _require_one_job(
 
 
 def _settings(
-    root: Path | None, progress: Any, options: dict[str, Any], *, from_folder: bool, verifying: bool
+    root: Path | None, progress: Show | None, options: dict[str, Any], *, from_folder: bool, verifying: bool
 ) -> Settings:
     from bench.plan import Settings
 
@@ -156,7 +165,7 @@ def _settings(
     return Settings(
         data_root=root,
         progress=progress,
-        warn=lambda message: click.echo(f"warning: {message}", err=True),
+        warn=echo_warning,
         **chosen,
     )
 

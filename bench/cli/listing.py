@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import data_root_of, data_root_option, echo_table, read_records, records_folder, results_option
+from bench.cli.settings import (
+    cache_option,
+    data_root_of,
+    data_root_option,
+    echo_table,
+    read_records,
+    records_folder,
+    results_option,
+)
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard, ModelCard
+    from bench.decode import Label
     from bench.samples import Samples
 
 _KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
@@ -161,36 +170,62 @@ def _results(folder: Path) -> Table:
     metavar="FILE",
     help="Draw a contact sheet of a data set's samples, .png or .jpg, labels in colour.",
 )
-def show(name: str, data_root: tuple[str, ...], split: str | None, samples: int | None, pictures: Path | None) -> int:
+@cache_option
+def show(
+    name: str,
+    data_root: tuple[str, ...],
+    split: str | None,
+    samples: int | None,
+    pictures: Path | None,
+    cache: Path | None,
+) -> int:
     """Show a model, a data set (opening real samples), a protocol, or what a checkpoint file is recognised as."""
+    from bench import catalogue
+    from bench.files import cache_folder
+
+    if pictures is not None and pictures.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise click.UsageError("--pictures must end in .png or .jpg")
+    meant = _meanings(name)
+    if pictures is not None and "data set" not in meant:
+        raise click.UsageError("--pictures is for data sets")
+    if "model" in meant:
+        _show_model(catalogue.model(name), cache_folder(cache))
+    if "data set" in meant:
+        _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures, cache_folder(cache))
+    if "protocol" in meant and pictures is None:
+        _show_protocol(name, title="data set" in meant)
+    if "checkpoint" in meant:
+        _show_checkpoint(Path(name).expanduser(), cache_folder(cache))
+    return 0
+
+
+def _meanings(name: str) -> tuple[str, ...]:
+    """What a name stands for: `model`, `data set`, `protocol` or `checkpoint`; two for davis, which is a protocol too.
+
+    Raises WrongName for a name that stands for nothing.
+    """
     from bench import catalogue
     from bench.cards import is_model_card
     from bench.errors import unknown_name
     from bench.presets import PRESETS
 
-    if pictures is not None and pictures.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise click.UsageError("--pictures must end in .png or .jpg")
-    is_file = catalogue.looks_like_path(name) and name not in catalogue.datasets()
-    of_model = name in catalogue.models() or (is_file and is_model_card(Path(name).expanduser()))
-    of_protocol = name in PRESETS and name not in catalogue.datasets()
-    of_checkpoint = not (of_model or of_protocol or name in catalogue.datasets()) and _is_checkpoint(name)
-    if pictures is not None and (of_model or of_protocol or of_checkpoint):
-        raise click.UsageError("--pictures is for data sets")
-    if of_model:
-        _show_model(catalogue.model(name))
-    elif name in PRESETS or name in catalogue.datasets():  # davis is both
-        if name in catalogue.datasets():
-            _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures)
-        if name in PRESETS and pictures is None:
-            _show_protocol(name, title=name in catalogue.datasets())
-    elif of_checkpoint:
-        _show_checkpoint(Path(name).expanduser())
-    elif is_file:
-        _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures)
-    else:
-        known = [*catalogue.models(), *catalogue.datasets(), *PRESETS]
-        raise unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
-    return 0
+    built_in: dict[str, Collection[str]] = {
+        "model": catalogue.models(),
+        "data set": catalogue.datasets(),
+        "protocol": PRESETS,
+    }
+    if found := tuple(kind for kind, known in built_in.items() if name in known):
+        return found
+    path, is_path = Path(name).expanduser(), catalogue.looks_like_path(name)
+    if is_path and is_model_card(path):
+        return ("model",)
+    # any file that is no card, whatever it is called
+    if catalogue.looks_like_checkpoint(name) or (path.is_file() and ".toml" not in path.suffixes):
+        return ("checkpoint",)
+    if is_path:
+        return ("data set",)
+    known = [own for names in built_in.values() for own in names]
+    raise unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
 
 
 def _show_protocol(name: str, *, title: bool) -> None:
@@ -200,9 +235,8 @@ def _show_protocol(name: str, *, title: bool) -> None:
     echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
 
 
-def _show_model(card: ModelCard) -> None:
+def _show_model(card: ModelCard, cache: Path) -> None:
     from bench.download.items import card_name, weights_file
-    from bench.files import cache_folder
     from bench.published import figures
 
     rows = [("id", card.id), ("title", card.title), ("about", card.description)]
@@ -212,7 +246,7 @@ def _show_model(card: ModelCard) -> None:
     if address := getattr(card.weights, "address", None):
         rows += [
             ("weights from", address),
-            ("weights cached", str(weights_file(cache_folder(), card.id, getattr(card.weights, "file", "")))),
+            ("weights cached", str(weights_file(cache, card.id, getattr(card.weights, "file", "")))),
             ("fetch with", f"bench download {card_name(card)}"),
         ]
     if card.paper:
@@ -225,21 +259,12 @@ def _show_model(card: ModelCard) -> None:
     echo_table(rows)
 
 
-def _is_checkpoint(name: str) -> bool:
-    """Whether a name means a checkpoint file: a file that is no card, or a path that ends like one."""
-    from bench.catalogue import looks_like_checkpoint
-
-    path = Path(name).expanduser()
-    return looks_like_checkpoint(name) or (path.is_file() and ".toml" not in path.suffixes)
-
-
-def _show_checkpoint(path: Path) -> None:
+def _show_checkpoint(path: Path, cache: Path) -> None:
     """What a file is recognised as, and what can measure it. Raises BadInput where `bench run` would not take it."""
-    from bench.files import cache_folder
     from bench.subjects import find_model
     from bench.weights import count_parameters, in_words
 
-    subject = find_model(path, None, cache_folder(), lambda message: None)
+    subject = find_model(path, None, cache, lambda message: None)
     architecture = subject.architecture
     assert architecture is not None
     if subject.classifier is not None:
@@ -267,11 +292,12 @@ def _show_dataset(
     split: str | None,
     count: int | None,
     pictures: Path | None,
+    cache: Path,
 ) -> None:
     echo_table(_card_rows(card))
     if count == 0 and pictures is None:
         return
-    samples = _open_samples(card, name, data_root, split, required=pictures is not None)
+    samples = _open_samples(card, split, data_root_of(name, data_root), cache, required=pictures is not None)
     if samples is None:
         return
     if count != 0:
@@ -323,17 +349,16 @@ def _draw_sheet(samples: Samples, count: int, path: Path) -> None:
 
 
 def _open_samples(
-    card: DatasetCard, name: str, data_root: tuple[str, ...], split: str | None, *, required: bool
+    card: DatasetCard, split: str | None, root: Path | None, cache: Path, *, required: bool
 ) -> Samples | None:
     """The samples of a split; None, and a word about it, where nobody said where they lie and they are not needed."""
     from bench.cli.progress import progress_bar
-    from bench.files import cache_folder
     from bench.subjects import NoDataRoot, find_samples
 
     try:
         with progress_bar() as progress:
             step = (lambda done, total: progress("writing shapes", done, total)) if progress else None
-            return find_samples(card, split or card.default_split, data_root_of(name, data_root), cache_folder(), step)
+            return find_samples(card, split or card.default_split, root, cache, step)
     except NoDataRoot as error:
         if required:
             raise
@@ -351,17 +376,13 @@ def _show_samples(samples: Samples, of: int) -> None:
 
 
 def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
-    from bench.decode import check_sizes, read_image, read_label
+    from bench.decode import read_sample
 
     card = samples.card
     names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
     for sample in samples:
-        image, _ = read_image(sample.image)
-        shares = "no label file"
-        if sample.label is not None:
-            label, _ = read_label(sample.label, card)
-            check_sizes(sample, image, label)
-            shares = _shares(label, names)
+        image, label, _ = read_sample(sample, card)
+        shares = "no label file" if label is None else _shares(label, names)
         yield sample.id, f"{image.shape[1]}×{image.shape[0]}", shares
 
 
@@ -375,7 +396,7 @@ def _video_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
         yield video.id, str(video.images), f"{width}×{height}", _shares(frame.ids, names)
 
 
-def _shares(label: Any, names: dict[int, str]) -> str:
+def _shares(label: Label, names: dict[int, str]) -> str:
     """What values a label holds, and on how many of its pixels."""
     import numpy as np
 

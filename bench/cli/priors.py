@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table
+from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table, echo_warning
 
 if TYPE_CHECKING:
     from bench.cards import DatasetCard
@@ -101,7 +101,7 @@ def priors(
             limit=limit,
             fresh=fresh,
             progress=partial(show, "proposing masks") if show else None,
-            warn=lambda message: click.echo(f"warning: {message}", err=True),
+            warn=echo_warning,
         )
         step = partial(show, "evaluating") if show else None
         evaluation = compare(out, samples.first(limit), workers, step) if evaluate else None

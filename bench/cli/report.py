@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.settings import echo_skipped, records_folder, results_option
+from bench.cli.settings import echo_skipped, echo_warning, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.record import Stored
@@ -84,6 +84,6 @@ def _write_site(out: Path | None, stored: Sequence[Stored], results: Path, probl
 
     if out is None:
         raise click.UsageError("--format html writes a folder: name it with --out DIR")
-    pages = write_site(out, figures(), stored, results, problems, lambda line: click.echo(f"warning: {line}", err=True))
+    pages = write_site(out, figures(), stored, results, problems, echo_warning)
     click.echo(f"wrote {display(out)}: {pages} pages, open {display(out / 'index.html')}", err=True)
     return 0

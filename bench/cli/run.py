@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ import click
 from bench.cli.completion import ids, protocols, splits
 from bench.cli.settings import (
     cache_option,
+    data_root_of,
     data_root_option,
-    data_roots,
+    echo_warning,
     entries_option,
     network_options,
     require_said_once,
@@ -107,9 +109,7 @@ def run(
     models: tuple[str, ...],
     datasets: tuple[str, ...],
     protocols: tuple[str, ...],
-    split: str | None,
     data_root: tuple[str, ...],
-    weights: Path | None,
     seed: int | None,
     num_seeds: int | None,
     solver: str | None,
@@ -120,7 +120,7 @@ def run(
     results: Path | None,
     dry_run: bool,
     as_json: bool,
-    **engine: Any,
+    **options: Any,
 ) -> int:
     """Evaluate models on data sets and write a record of each run.
 
@@ -136,21 +136,13 @@ def run(
         for model in _models_for(dataset, models)
         for protocol in _protocols_for(dataset, protocols)
     ]
-    if engine["save_predictions"] is not None and len(jobs) > 1:
-        raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
-    if weights is not None and len({model for model, _, _ in jobs}) > 1:
-        raise click.UsageError("--weights fits one model; name it with --model")
+    _require_one(jobs, options)
     _require_takers([*flags, *drawn], [protocol for _, _, protocol in jobs])
-    if (engine["name"], engine["supervision"]) != (None, None) and len({model for model, _, _ in jobs}) > 1:
-        raise click.UsageError("--name and --supervision are of one model; name it with --model")
-    roots = data_roots(data_root)
     folder = results_folder(results)
     made: list[Record] = []
     failures: list[tuple[str, Exception]] = []
     for model, dataset, protocol in jobs:
-        own = {key: value for key, value in flags.items() if _takes(protocol, key)}
-        seeds = drawn if _takes(protocol, "seeds") else {}
-        settings = _settings(split, roots, dataset, weights, seeds, entries | own, engine)
+        settings = _settings(protocol, flags, drawn, entries, data_root_of(dataset, data_root), options)
         try:
             if dry_run:
                 _print_plan(model, dataset, protocol, settings, folder)
@@ -165,6 +157,18 @@ def run(
 
         click.echo(dumps(made if len(jobs) > 1 else made[0]), nl=False)
     return _report_failures(failures)
+
+
+def _require_one(jobs: Sequence[tuple[str, str, str]], options: Mapping[str, Any]) -> None:
+    """Raises UsageError for an option of one model, or of one run, where there are several."""
+    if options["save_predictions"] is not None and len(jobs) > 1:
+        raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
+    if len({model for model, _, _ in jobs}) < 2:
+        return
+    if options["weights"] is not None:
+        raise click.UsageError("--weights fits one model; name it with --model")
+    if (options["name"], options["supervision"]) != (None, None):
+        raise click.UsageError("--name and --supervision are of one model; name it with --model")
 
 
 def _takes(protocol: str, entry: str) -> bool:
@@ -236,26 +240,26 @@ def _protocols_for(dataset: str, names: tuple[str, ...]) -> list[str]:
 
 
 def _settings(
-    split: str | None,
-    roots: dict[str, Path],
-    dataset: str,
-    weights: Path | None,
-    seeds: dict[str, int],
-    entries: dict[str, str],
-    engine: dict[str, Any],
+    protocol: str,
+    flags: Mapping[str, str],
+    drawn: Mapping[str, int],
+    entries: Mapping[str, str],
+    data_root: Path | None,
+    options: Mapping[str, Any],
 ) -> Settings:
+    """How to run one protocol: of `flags` and of the seeds `drawn` it gets what its preset has."""
     from bench.plan import Settings
     from bench.presets import FIRST_SEED
 
+    own = {key: value for key, value in flags.items() if _takes(protocol, key)}
+    seeds = drawn if _takes(protocol, "seeds") else {}
     return Settings(
-        split=split,
-        data_root=roots.get(dataset, roots.get("")),
-        weights=weights,
+        data_root=data_root,
         first_seed=seeds.get("seed", FIRST_SEED),
         num_seeds=seeds.get("num_seeds"),
-        entries=entries,
-        **engine,
-        warn=lambda message: click.echo(f"warning: {message}", err=True),
+        entries={**entries, **own},
+        warn=echo_warning,
+        **options,
     )
 
 
@@ -267,7 +271,7 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
     from bench.run import perform
 
     with progress_bar() as progress:
-        stored = perform(model, dataset, protocol, folder, vars(replace(settings, progress=progress)))
+        stored = perform(model, dataset, protocol, folder, replace(settings, progress=progress))
     if not quiet:
         print_record(stored)
     return stored.record
@@ -281,7 +285,7 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     from bench.plan import make_plan
 
     device = choose_device(settings.device)
-    plan = make_plan(model, dataset, protocol, settings, lambda message: click.echo(f"warning: {message}", err=True))
+    plan = make_plan(model, dataset, protocol, settings, echo_warning)
     click.echo(
         f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +14,13 @@ from bench.cli.settings import (
     data_root_of,
     data_root_option,
     dataset_option,
+    echo_warning,
     results_folder,
     results_option,
 )
+
+if TYPE_CHECKING:
+    from bench.score import Matching
 
 _EPILOG = """\b
 Examples:
@@ -50,7 +54,7 @@ def score(
     folder: Path,
     dataset: str,
     data_root: tuple[str, ...],
-    matching: Any,
+    matching: Matching,
     supervision: str | None,
     results: Path | None,
     as_json: bool,
@@ -73,7 +77,7 @@ def score(
         chosen = Settings(
             data_root=data_root_of(dataset, data_root),
             progress=progress,
-            warn=lambda message: click.echo(f"warning: {message}", err=True),
+            warn=echo_warning,
             **settings,
         )
         stored = score_folder(

@@ -62,6 +62,11 @@ def cache_option(command: Command) -> Command:
     )(command)
 
 
+def echo_warning(message: str) -> None:
+    """Tell what a user should know although nothing failed."""
+    click.echo(f"warning: {message}", err=True)
+
+
 def results_folder(given: Path | None) -> Path:
     """The folder of records to use."""
     from bench.places import default_results
@@ -73,7 +78,7 @@ def records_folder(given: Path | None) -> Path:
     """The folder of records to read; that a folder which was named is not there is said."""
     folder = results_folder(given)
     if given and not folder.is_dir():
-        click.echo(f"warning: there is no folder {one_line(str(folder))}, so no records", err=True)
+        echo_warning(f"there is no folder {one_line(str(folder))}, so no records")
     return folder
 
 
@@ -89,17 +94,21 @@ def read_records(folder: Path) -> list[Stored]:
 def echo_skipped(problems: Sequence[str]) -> None:
     """Tell of files that are no records."""
     for problem in problems:
-        click.echo(f"warning: skipped: {one_line(problem)}", err=True)
+        echo_warning(f"skipped: {one_line(problem)}")
+
+
+def config_path() -> Path:
+    """Where the settings file lies, if there is one: ./bench.toml, or what $BENCH_CONFIG names."""
+    return Path(os.environ.get("BENCH_CONFIG") or "bench.toml").expanduser()
 
 
 def read_config() -> dict[str, Any]:
-    """The content of ./bench.toml (or $BENCH_CONFIG); empty where there is none."""
+    """The content of the settings file; empty where there is none."""
     import tomllib
 
-    named = os.environ.get("BENCH_CONFIG")
-    path = Path(named or "bench.toml").expanduser()
+    path = config_path()
     if not path.is_file():
-        if named:
+        if os.environ.get("BENCH_CONFIG"):
             raise click.UsageError(f"$BENCH_CONFIG names {path}, which is not there")
         return {}
     try:
@@ -116,20 +125,20 @@ def read_config() -> dict[str, Any]:
 
 
 def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
-    """bench.toml as click's defaults: `results` and `cache` for all commands, `[run]` and so on for one."""
+    """The settings file as click's defaults: `results` and `cache` for all commands, `[run]` and so on for one."""
     config = read_config()
     shared = {key: config.pop(key) for key in ("results", "cache") if key in config}
     config.pop("data_roots", None)
     for name, table in config.items():
         if name not in commands or not isinstance(table, dict):
             raise click.UsageError(
-                f"bench.toml: unknown key '{name}' (known: results, cache, data_roots, "
+                f"{config_path()}: unknown key '{name}' (known: results, cache, data_roots, "
                 f"{', '.join(f'[{c}]' for c in commands)})"
             )
         known = {parameter.name for parameter in commands[name].params}
         for key in table:
             if key.replace("-", "_") not in known:
-                raise click.UsageError(f"bench.toml: [{name}] has no option '{key}'")
+                raise click.UsageError(f"{config_path()}: [{name}] has no option '{key}'")
     return {
         name: shared | {key.replace("-", "_"): value for key, value in config.get(name, {}).items()}
         for name in commands

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option
+from bench.cli.settings import cache_option, data_root_of, dataset_option, echo_warning, entries_option
 from bench.errors import WrongName
 
 _EPILOG = """\b
@@ -105,7 +105,7 @@ def train(
                 entries=entries,
                 eval_every=eval_every or 0,
                 progress=progress,
-                warn=lambda message: click.echo(f"warning: {message}", err=True),
+                warn=echo_warning,
                 **settings,
             ),
         )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from torch import nn
 
-from bench import record
 from bench.engine import Engine
 from bench.errors import BadInput, WrongName
 from bench.kmeans import require_enough
+from bench.metrics import seed_metrics
 from bench.network import fold_batch_norm
 from bench.observations import MASK
 from bench.observe import observe
@@ -59,5 +59,5 @@ def clustering_miou(network: nn.Module, samples: Samples, engine: Engine) -> flo
             return None
     seeds = range(FIRST_SEED, FIRST_SEED + preset.seeds)
     scored = clustering.score(observations, preset.resolved(), seeds, len(samples.card.classes), warn=engine.warn)
-    values = [float(metrics["mIoU"]) for metrics in record.seed_metrics(scored.rows, preset.absent)]
+    values = [float(metrics["mIoU"]) for metrics in seed_metrics(scored.rows, preset.absent)]
     return sum(values) / len(values)

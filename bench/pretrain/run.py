@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from bench import catalogue, record
+from bench import catalogue, environment
 from bench.engine import Engine, choose_device, is_out_of_memory
 from bench.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable, sha256_file
@@ -225,8 +225,8 @@ def _describe(recipe: Recipe, priors: Path, identity: dict[str, Any], settings: 
         "identity": identity,
         "priors": json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None,
         "eval_every": settings.eval_every,
-        "environment": record.environment(),
-        "created": record.now(),
+        "environment": environment.environment(),
+        "created": environment.now(),
     }
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from cv2.typing import MatLike
 
-from bench.decode import Image8, read_grey
-from bench.errors import BadInput
+from bench.decode import Image8, read_grey, require_size
 from bench.files import atomic_write
 
 Mask = npt.NDArray[np.bool_]
@@ -72,11 +71,8 @@ def read_values(path: Path, size: tuple[int, int]) -> Image8:
     another size.
     """
     values = read_grey(path)
-    if values.shape != size:
-        raise BadInput(
-            f"{path} is {values.shape[1]}×{values.shape[0]} pixels, its image {size[1]}×{size[0]}",
-            "Mask and image must have the same size; make the masks again from these images.",
-        )
+    remedy = "Mask and image must have the same size; make the masks again from these images."
+    require_size(path, values, size, "its image", remedy)
     return values
 
 

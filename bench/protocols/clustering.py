@@ -13,11 +13,11 @@ from scipy import sparse
 
 from bench.errors import Warn
 from bench.kmeans import Points, cluster, nearest
-from bench.matching import UNMATCHED, Mapping, Table, count_unique, match, match_images, say_by_images
+from bench.matching import Mapping, Table, count_unique, match, match_images, say_by_images
 from bench.metrics import ari, nmi
 from bench.observations import Observations
-from bench.protocols import Scored, imagenet_s
-from bench.rows import ConfusionRows, SeedRows
+from bench.protocols import Scored, imagenet_s, rows_of_masks
+from bench.rows import ConfusionRows
 from bench.whitening import whiten
 
 Labels = npt.NDArray[np.int32]
@@ -107,16 +107,16 @@ def count_labels(
             found |= _imagenet_s_figures(observations, assigned, mapping, num_classes)
         for name, value in found.items():
             extra[name].append(value)
-    seeds = (_rows(inside, outside, *own, num_classes) for own in zip(labels, mappings, strict=True))
-    rows = ConfusionRows(observations.ids, num_classes, tuple(seeds), np.stack(labels).astype(np.int32))
     painted = [
         np.stack([mapping[assigned + 1], np.full(len(assigned), mapping[0])], axis=1)
         for mapping, assigned in zip(mappings, labels, strict=True)
     ]
+    seeds = tuple(rows_of_masks(observations, own, preset["grid"], num_classes) for own in painted)
+    rows = ConfusionRows(observations.ids, num_classes, seeds, np.stack(labels).astype(np.int32))
     return Scored(rows, tuple(mappings), np.stack(painted), dict(extra))
 
 
-def shared_images(inside: Any, outside: Any, labels: Labels, clusters: int) -> Table:
+def shared_images(inside: sparse.csr_array, outside: sparse.csr_array, labels: Labels, clusters: int) -> Table:
     """K×(C−1) numbers of images that hold both: a cluster on valid pixels, a class other than 0 (spec §8)."""
     holds = np.asarray(inside.sum(axis=1)).reshape(-1) > 0
     where = np.flatnonzero(holds)
@@ -132,22 +132,9 @@ def _imagenet_s_figures(
     return imagenet_s.beside_miou(rows, len(observations), num_classes)
 
 
-def pixel_table(inside: Any, outside: Any, labels: Labels, clusters: int) -> Table:
+def pixel_table(inside: sparse.csr_array, outside: sparse.csr_array, labels: Labels, clusters: int) -> Table:
     """(K+1)×C pixels of every predicted id in every class; inside and outside are sparse N×C counts."""
     members = sparse.csr_array(
         (np.ones(len(labels), np.int64), (labels, np.arange(len(labels)))), shape=(clusters, len(labels))
     )
     return np.vstack([np.asarray(outside.sum(axis=0))[None], (members @ inside).toarray()]).astype(np.int64)
-
-
-def _rows(inside: Any, outside: Any, labels: Labels, mapping: Mapping, num_classes: int) -> SeedRows:
-    """Rows of every image: its mask as its cluster's class, the rest as the background's."""
-    parts = []
-    for counts, predicted_ids in ((inside.tocoo(), labels + 1), (outside.tocoo(), np.zeros_like(labels))):
-        kept = counts.data > 0
-        image, true = counts.coords[0][kept], counts.coords[1][kept]
-        predicted = mapping[predicted_ids[image]]
-        predicted = np.where(predicted == UNMATCHED, num_classes, predicted)
-        parts.append((image, predicted, true, counts.data[kept]))
-    image, predicted, true, count = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return SeedRows(image.astype(np.int32), predicted.astype(np.int32), true.astype(np.int32), count.astype(np.int64))

@@ -103,11 +103,6 @@ def painted_figures(
     return {name: [found[name] for found in per_seed] for name in per_seed[0]}
 
 
-def joined(parts: list[BandRows]) -> BandRows:
-    """The rows of several parts."""
-    return BandRows(*(np.concatenate([getattr(p, name) for p in parts]) for name in BandRows.__annotations__))
-
-
 def figures(rows: BandRows, images: int, num_classes: int) -> dict[str, float | None]:
     """Every figure of the benchmark, percent; None where it is undefined, as for a size that nothing has."""
     found: dict[str, float | None] = {

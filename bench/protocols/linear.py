@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.metrics import seed_metrics
 from bench.presets import LinearPreset
 from bench.protocols import Scored
-from bench.record import seed_metrics
 from bench.tables import Painted, given_classes
 
 if TYPE_CHECKING:

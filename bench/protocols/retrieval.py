@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from bench.errors import BadInput
 from bench.observations import Observations
-from bench.protocols import Scored
-from bench.rows import ConfusionRows, SeedRows
+from bench.protocols import Scored, rows_of_masks
+from bench.rows import ConfusionRows
 
 BACKGROUND = 0
 
@@ -75,18 +74,9 @@ def paint(
     grid: str = "input",
 ) -> ConfusionRows:
     """Rows on one grid: each mask as its class, the rest as background; void classes left out."""
-    parts = []
-    for counts, classes in zip(
-        queries.histograms(grid, len(valid)), (predicted, np.zeros_like(predicted)), strict=True
-    ):
-        table = sparse.coo_array(counts)
-        kept = (table.data > 0) & valid[table.coords[1]]
-        image = table.coords[0][kept]
-        parts.append((image, classes[image], table.coords[1][kept], table.data[kept]))
-    image, painted, true, count = (np.concatenate(column) for column in zip(*parts, strict=True))
-    rows = SeedRows(image.astype(np.int32), painted.astype(np.int32), true.astype(np.int32), count.astype(np.int64))
+    painted = np.stack([predicted, np.full(len(predicted), BACKGROUND)], axis=1)
+    rows = rows_of_masks(queries, painted, grid, len(valid), valid)
     first = 0 if averaged == "all" else 1
     counted = tuple(int(c) for c in np.flatnonzero(valid) if c >= first)
-    return ConfusionRows(
-        queries.ids, len(valid), (rows,), np.empty((1, 0), np.int32), None if len(counted) == len(valid) else counted
-    )
+    every = len(counted) == len(valid)
+    return ConfusionRows(queries.ids, len(valid), (rows,), np.empty((1, 0), np.int32), None if every else counted)

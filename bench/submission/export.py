@@ -18,7 +18,7 @@ import numpy as np
 from bench import catalogue
 from bench._version import __version__
 from bench.cards import DatasetCard
-from bench.decode import read_ids, read_size
+from bench.decode import read_ids, read_size, require_size
 from bench.errors import BadInput, WrongName
 from bench.files import atomic_write, cache_folder, require_writable
 from bench.measure import measure
@@ -218,12 +218,8 @@ def _read_all(below: Path, samples: Samples, match: dict[int, int] | None, conte
 def _read_one(sample: Sample, below: Path, card: DatasetCard, match: dict[int, int] | None) -> tuple[Map, bytes]:
     path = below / f"{sample.id}.png"
     ids, digest = read_ids(path, card.labels.encoding)
-    size = read_size(sample.image)
-    if ids.shape != size:
-        raise BadInput(
-            f"{path} is {ids.shape[1]}×{ids.shape[0]} pixels, its image {size[1]}×{size[0]}",
-            "Predictions have the image's own size; resize them (nearest) before saving.",
-        )
+    remedy = "Predictions have the image's own size; resize them (nearest) before saving."
+    require_size(path, ids, read_size(sample.image), "its image", remedy)
     known, where = (match.keys(), MATCH) if match else (set(range(len(card.classes))), card.id)
     if strange := set(np.unique(ids).tolist()) - known:
         raise BadInput(

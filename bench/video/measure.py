@@ -11,7 +11,7 @@ from bench.describe import Measured
 from bench.engine import Engine
 from bench.errors import Warn
 from bench.files import cache_folder
-from bench.plan import Plan, Settings, stage
+from bench.plan import Plan, Settings, is_fresh, stage
 from bench.predictions import Maps
 from bench.presets import DavisPreset
 from bench.protocols.davis import METRICS, Tracked
@@ -28,9 +28,8 @@ def measure_video(
     subject, store = plan.subject, store_of(plan, preset, settings)
     kind = subject.embedding if preset.features == "embedding" else subject.features
     network = functools.partial(kind, engine.device)
-    fresh = settings.fresh or not subject.cacheable
     engine = replace(engine, progress=stage(settings, "propagating"))
-    tracks = track(network, plan.samples, preset, store, engine, fresh=fresh)
+    tracks = track(network, plan.samples, preset, store, engine, fresh=is_fresh(plan, settings))
     are = "the pixel embedding" if preset.features == "embedding" else subject.features_are
     scored = Tracked(tracks.rows, {"features": {"kind": preset.features, "are": are}})
     if undefined := [name for name in METRICS if name not in scored.figures()["metrics"]]:

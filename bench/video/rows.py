@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import BadInput
-from bench.files import load_npz, save_npz
+from bench.files import save_npz
+from bench.rows import rows_file
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
@@ -47,14 +47,9 @@ class FrameRows:
     @classmethod
     def read(cls, path: Path) -> FrameRows:
         """Read what `write` wrote. Raises BadInput for a missing or damaged file."""
-        arrays = load_npz(path)
-        try:
-            if arrays is None:
-                raise KeyError("no .npz archive")
+        with rows_file(path) as arrays:
             ids = tuple(arrays["ids"].tolist())
             return cls(ids, arrays["frame"], arrays["object"], arrays["J"], arrays["F"])
-        except KeyError as error:
-            raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error
 
     @property
     def sequences(self) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.columns import Item
-from bench.decode import Image8, read_ids
+from bench.decode import Image8, read_ids, require_size
 from bench.describe import Measured
 from bench.errors import BadInput
 from bench.observations import manifest_of
-from bench.observe import short_digest
 from bench.parallel import default_workers, prefetch
+from bench.passes import short_digest
 from bench.plan import Settings, stage
 from bench.protocols.davis import Tracked
 from bench.samples import Samples
@@ -104,12 +104,8 @@ def _measure(task: _Task, folder: Path, annotated: str) -> _Done:
         return _Done(np.empty(0), np.empty(0), frame.digest, b"")
     path = folder / f"{task.video.ids[task.number]}.png"
     predicted, own = read_ids(path)
-    if predicted.shape != frame.ids.shape:
-        raise BadInput(
-            f"{path} is {predicted.shape[1]}×{predicted.shape[0]} pixels, its frame "
-            f"{frame.ids.shape[1]}×{frame.ids.shape[0]}",
-            "Masks are scored at the frame's own size; resize them (nearest) before saving.",
-        )
+    remedy = "Masks are scored at the frame's own size; resize them (nearest) before saving."
+    require_size(path, predicted, frame.ids.shape, "its frame", remedy)
     if annotated == "one":
         predicted = (predicted > 0).astype(np.uint8)
     _require_ids(predicted, task, path)

@@ -9,10 +9,12 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.cards import DatasetCard
-from bench.decode import Image8, read_ids, read_image
+from bench.decode import Image8, read_ids, read_image, require_size
 from bench.errors import BadInput
+from bench.listings import first_words
 from bench.samples import Sample, Samples, file_key, find_layout
 
 VOID = 255
@@ -48,8 +50,8 @@ class Frame:
     """H×W×3 RGB."""
     ids: Image8
     """H×W: 0 is background, k the object k."""
-    void: Image8
-    """H×W bool: pixels that the annotators left open."""
+    void: npt.NDArray[np.bool_]
+    """H×W: pixels that the annotators left open."""
     digest: bytes
     """SHA-256 of the image's file and of the annotation's."""
 
@@ -75,12 +77,7 @@ def read_names(listing: Path) -> list[str]:
     A line is a sequence's name, or a frame's path and its annotation's as in the 2016 lists: there the sequence is
     the folder. Raises BadInput for an empty list, a sequence that comes twice, and a name that leads elsewhere.
     """
-    try:
-        words = [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{listing} is not a text file", "It should hold one sequence per line.") from error
-    if not words:
-        raise BadInput(f"{listing} is empty", "It should hold one sequence per line.")
+    words = first_words(listing, "sequence")
     are_paths = "/" in words[0]
     seen: dict[str, None] = {}
     previous = ""
@@ -151,11 +148,7 @@ def read_frame(video: Video, number: int, objects: str) -> Frame:
     image, digest = read_image(video.frames[number])
     path = video.labels[number]
     ids, label_digest = read_ids(path)
-    if image.shape[:2] != ids.shape:
-        raise BadInput(
-            f"{path} is {ids.shape[1]}×{ids.shape[0]} pixels, its frame {image.shape[1]}×{image.shape[0]}",
-            "Frame and annotation must have the same size.",
-        )
+    require_size(path, ids, image.shape[:2], "its frame", "Frame and annotation must have the same size.")
     if objects == "one":
         return Frame(image, (ids > 0).astype(np.uint8), np.zeros(ids.shape, np.bool_), digest + label_digest)
     void = ids == VOID
@@ -173,15 +166,6 @@ def count_objects(first: Frame, video: Video) -> int:
         )
         raise BadInput(f"{video.labels[0]} shows no object in the first frame", hint)
     return objects
-
-
-def require_one_size(frame: Frame, size: tuple[int, ...], path: Path) -> None:
-    """Raises BadInput for a frame of another (height, width) than its sequence's first."""
-    if frame.ids.shape != size:
-        raise BadInput(
-            f"{path} is {frame.ids.shape[1]}×{frame.ids.shape[0]} pixels, its sequence began with {size[1]}×{size[0]}",
-            "All frames of a sequence must have one size.",
-        )
 
 
 def videos_of(samples: Samples) -> Iterator[Video]:

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from bench.columns import Item
-from bench.decode import Image8
+from bench.decode import Image8, require_size
 from bench.engine import Engine, arithmetic, call, halving
 from bench.linear import Features, feature_map
 from bench.observations import manifest_of
-from bench.observe import require_finite, run_pass, short_digest
 from bench.parallel import Progress, prefetch
+from bench.passes import require_finite, run_pass, short_digest
 from bench.preprocess import normalise, resize_image
 from bench.presets import DavisPreset
 from bench.samples import Samples
@@ -33,7 +33,7 @@ from bench.shards import ShardStore
 from bench.video.measures import Values, score_ids
 from bench.video.propagate import Propagation, paint, shares
 from bench.video.rows import FrameRows
-from bench.video.sequences import Frame, Video, count_objects, read_frame, require_one_size, videos_of
+from bench.video.sequences import Frame, Video, count_objects, read_frame, videos_of
 
 TRACKER_VERSION = 1
 """Raised whenever this pass would give other numbers or files."""
@@ -148,8 +148,8 @@ def _unpack(packed: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.uint8]]:
     return np.split(packed[4 + 4 * count :], np.cumsum(lengths)[:-1])
 
 
-Measured = tuple[Values, Values, npt.NDArray[np.uint8]]
-"""J and F per object, and the predicted ids as the bytes of a PNG."""
+FrameResult = tuple[Values, Values, npt.NDArray[np.uint8]]
+"""Of one frame: J and F per object, and the predicted ids as the bytes of a PNG."""
 
 
 class _Tracker:
@@ -165,8 +165,8 @@ class _Tracker:
     def run(self, report: Callable[[int], None]) -> Item:
         """Carry the first frame's objects through and measure. Raises BadInput naming the frame."""
         cv2.setNumThreads(1)  # the threads below are the parallelism
-        found: list[Measured] = []
-        waiting: deque[Future[Measured]] = deque()
+        found: list[FrameResult] = []
+        waiting: deque[Future[FrameResult]] = deque()
         digest = b""
         with ThreadPoolExecutor(max(1, self.engine.workers), "bench-video") as pool:
             try:
@@ -207,7 +207,8 @@ class _Tracker:
                 ids = torch.from_numpy(frame.ids).to(features.device)
                 self.context = Propagation(features, shares(ids, self.objects, features.shape[-2:]), self.preset)
                 return frame.ids
-            require_one_size(frame, self.size, self.video.frames[number])
+            path, remedy = self.video.frames[number], "All frames of a sequence must have one size."
+            require_size(path, frame.ids, self.size, "its sequence began with", remedy)
             return paint(self.context.step(features), self.size, stretch=self.preset.stretch).cpu().numpy()
 
     def _forward(self, images: Sequence[Image8]) -> list[Tensor]:
@@ -216,7 +217,7 @@ class _Tracker:
             return list(feature_map(call(self.extract, normalise(batch, self.preset)), len(images)))
 
 
-def _measure(annotation: Image8, predicted: Image8, objects: int) -> Measured:
+def _measure(annotation: Image8, predicted: Image8, objects: int) -> FrameResult:
     return *score_ids(annotation, predicted, objects), cv2.imencode(".png", predicted)[1].reshape(-1)
 
 

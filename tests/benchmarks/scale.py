@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from bench import catalogue, describe, kmeans, record
 from bench.engine import Engine
 from bench.observations import observation_store
-from bench.observe import observation_recipe, observe
+from bench.observe import observe
+from bench.passes import observation_recipe
 from bench.presets import override
 from bench.protocols import clustering
 from bench.samples import open_split

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 
 from bench.bootstrap import intervals
+from bench.describe import metrics_of
 from bench.observations import Observation, stack
 from bench.observe import _inside_outside
 from bench.paired import of_confusion
 from bench.preprocess import resize_nearest
 from bench.presets import ClusteringPreset
 from bench.protocols.clustering import score
-from bench.record import metrics_of
 
 IMAGES, SCANNED, SEEDS, CLASSES = 1449, 75, 5, 21
 LABEL, INPUT = (375, 500), (512, 512)

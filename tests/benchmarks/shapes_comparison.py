@@ -23,12 +23,12 @@ from bench.decode import read_image
 from bench.engine import Engine
 from bench.files import cache_folder
 from bench.kmeans import cluster
+from bench.metrics import seed_metrics
 from bench.observations import MASK, Observations
 from bench.observe import observe
 from bench.paired import of_confusion
 from bench.preprocess import resize_image
 from bench.protocols import clustering
-from bench.record import seed_metrics
 from bench.rows import ConfusionRows
 from bench.shards import ShardStore
 from bench.subjects import find_model, find_samples
