@@ -537,6 +537,12 @@ def test_match_json_is_read_back_as_it_was(order):
     assert form.read_match(form.match_text(mapping), 20) == dict(enumerate(mapping))
 
 
+def test_a_match_json_as_long_as_it_may_be_is_read_in_time():
+    entries = [f'"{i}":0' for i in range(60_000)]
+    with pytest.raises(ValueError, match="it has '59999' twice"):
+        form.read_match(f"{{{','.join([*entries, entries[-1]])}}}".encode(), 51)
+
+
 # --- the command ---
 
 
