@@ -352,6 +352,13 @@ def test_values_become_classes_and_are_read_back_as_such(tmp_path, values, class
     assert found.survey.masks[values[0]] == 3
 
 
+def test_masks_of_the_highest_value_alone_get_a_second_class_below_it(tmp_path):
+    put_pairs(tmp_path, NAMES, values=(255,))
+    _, card = card_of(tmp_path, tmp_path)
+    assert card.classes == ("class 254", "class 255") and card.labels.ignore == 253
+    assert (read_label(samples_of(card).entries[0].label, card)[0] == 1).all()
+
+
 def test_an_rgb_mask_of_ids_is_one(tmp_path):
     put_pairs(tmp_path, NAMES, mode="RGB", values=(0, 7, 300, 1000))
     _, card = card_of(tmp_path, tmp_path)
@@ -389,6 +396,22 @@ def test_names_come_from_a_file_where_they_fit(tmp_path, text, classes):
     found, card = card_of(tmp_path, tmp_path)
     assert card.classes == classes
     assert any("do not fit" in check for check in found.proposal.checks) == (text == "cat\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        ("".join(f"name {i}\n" for i in range(255)), 255),
+        ("".join(f"name {i}\n" for i in range(256)), 3),
+        ("0 sky\n1 cat\n2 dog\n300 cow\n", 3),
+    ],
+)
+def test_more_names_than_masks_of_8_bits_can_hold_are_those_of_the_values_found(tmp_path, text, classes):
+    put_pairs(tmp_path, NAMES)
+    (tmp_path / "classes.txt").write_text(text)
+    found, card = card_of(tmp_path, tmp_path)
+    assert len(card.classes) == classes and card.labels.ignore == 255
+    assert any("too many for masks of this kind: 3 used" in check for check in found.proposal.checks) == (classes == 3)
 
 
 def test_a_labelmap_names_the_colours_of_a_palette_and_the_card_keeps_them(tmp_path):

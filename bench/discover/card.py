@@ -134,7 +134,10 @@ def write(found: Findings, path: Path, name: str, *, force: bool = False) -> lis
     try:
         DatasetCard.model_validate(tomllib.loads(text))
     except ValidationError as error:
-        raise BadInput(f"no card fits {found.folder}: {first_problem(error)}") from error
+        raise BadInput(
+            f"no card fits {found.folder}: {first_problem(error)}",
+            "Write one by hand: `bench init-dataset --template` explains every key.",
+        ) from error
     for split, pairs in found.splits.items():
         rows = ["\t".join((pair.id, pair.image, pair.label or "")) for pair in pairs]
         data = "\n".join(["id\timage\tlabel", *rows, ""]).encode()
