@@ -41,23 +41,11 @@ def propose(survey: Survey, names: Names | None) -> Proposal:
     checks: list[str] = []
     values = sorted(survey.pixels)
     ignored = _ignored(values, survey, checks)
-    kept = [value for value in values if value != ignored]
-    known = names_for(names, kept, survey.palette) if names else None
-    if names and known is None:
-        checks.append(f"{names.file} has {len(names.ids)} names, which do not fit the values {_few(kept)}: not used")
-    if known is None and 0 in kept:
-        checks.append(f"no file names the classes; 0 is called {BACKGROUND}: is it?")
-    if names and known is not None:
-        named = sorted(value for value in known if value != ignored)
-        if _can_hold(named, ignored, survey.encoding):
-            kept = named
-        else:
-            checks.append(f"{names.file} has {len(names.ids)} names, too many for masks of this kind: {len(kept)} used")
+    kept, given = _named([value for value in values if value != ignored], ignored, survey, names, checks)
     if len(kept) == 1:
         checks.append(f"every mask holds the value {kept[0]} alone: there is nothing to tell apart")
         above = kept[0] + 1
         kept = [*kept, above] if above != ignored and above <= HIGHEST[survey.encoding] else [kept[0] - 1, *kept]
-    given = known or {0: BACKGROUND}
     classes = _distinct([given.get(value, f"class {value}") for value in kept])
     if len(survey.pixels) > MANY and survey.encoding == "index":
         checks.append(
@@ -86,6 +74,24 @@ def _ignored(values: Sequence[int], survey: Survey, checks: list[str]) -> int | 
             return value
         checks.append(f"{value} is only outlines: a boundary that should not count? Then it is `ignore`")
     return None
+
+
+def _named(
+    kept: list[int], ignored: int | None, survey: Survey, names: Names | None, checks: list[str]
+) -> tuple[list[int], dict[int, str]]:
+    """The values that are classes, those of further names included, and value → name where it has one."""
+    known = names_for(names, kept, survey.palette) if names else None
+    if names and known is None:
+        checks.append(f"{names.file} has {len(names.ids)} names, which do not fit the values {_few(kept)}: not used")
+    if names is None or known is None:
+        if 0 in kept:
+            checks.append(f"no file names the classes; 0 is called {BACKGROUND}: is it?")
+        return kept, {0: BACKGROUND}
+    named = sorted(value for value in known if value != ignored)
+    if _can_hold(named, ignored, survey.encoding):
+        return named, known
+    checks.append(f"{names.file} has {len(names.ids)} names, too many for masks of this kind: {len(kept)} used")
+    return kept, known
 
 
 def _can_hold(classes: Sequence[int], ignored: int | None, encoding: str) -> bool:
