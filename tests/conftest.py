@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cards import Split
 from bench.catalogue import dataset
 from bench.cli import main
 from bench.decode import read_label
@@ -75,6 +76,34 @@ def imagenet_tree(tmp_path_factory) -> Path:
     return write_tree(tmp_path_factory.mktemp("imagenet-s") / "ImageNetS50")
 
 
+S50_COUNTS = {split: dataset("imagenet-s-50").splits[split] for split in ("test", "val")}
+"""As the card has them."""
+
+
+@pytest.fixture
+def s50_tree(imagenet_tree, monkeypatch) -> Path:
+    """That tree made whole: its 50 images a split are all that the card counts."""
+    for split in S50_COUNTS:
+        monkeypatch.setitem(dataset("imagenet-s-50").splits, split, Split(images=50))
+    return imagenet_tree
+
+
+@pytest.fixture
+def official_counts(s50_tree, monkeypatch) -> None:
+    """The card's own numbers again."""
+    for split, counted in S50_COUNTS.items():
+        monkeypatch.setitem(dataset("imagenet-s-50").splits, split, counted)
+
+
+@pytest.fixture
+def submission(s50_tree, small_file, tmp_path) -> Path:
+    """A sound one, of the narrow network on the test split of that tree."""
+    from tests.submissions import write
+
+    write(small_file, s50_tree, tmp_path / "sound.zip")
+    return tmp_path / "sound.zip"
+
+
 @pytest.fixture(scope="session")
 def linear_file(tmp_path_factory) -> Path:
     """A released classifier of 21 classes on the narrow network, in the authors' file format."""
@@ -103,7 +132,9 @@ def bench(cache, tmp_path, monkeypatch, capfd):
             main([str(argument) for argument in arguments])
         for name in extra:
             monkeypatch.delenv(name)
-        return Done(left.value.code, *capfd.readouterr())
+        done = Done(left.value.code, *capfd.readouterr())
+        assert "--debug" in arguments or "Traceback" not in done.stderr
+        return done
 
     return call
 
@@ -189,6 +220,14 @@ def web(monkeypatch):
     server = WebServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def client(tmp_path, web):
+    """What fetches one file from it."""
+    from tests.client import Client
+
+    return Client(tmp_path, web)
 
 
 @pytest.fixture(scope="session")

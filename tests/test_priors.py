@@ -5,14 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench import catalogue
-from bench.cli import main
 from bench.decode import read_image
 from bench.errors import BadInput
 from bench.priors import boundary, open_priors, propose, read_mask
@@ -22,6 +21,7 @@ from bench.priors.methods import Precomputed
 from bench.samples import open_split
 from bench.shapes import draw, write_split
 from tests.conftest import ROOT
+from tests.terminal import said
 
 IMAGES = 10
 
@@ -61,24 +61,12 @@ def own_truth(truth, tmp_path):
     return folder
 
 
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def priors(tmp_path, monkeypatch, capfd):
+def priors(bench):
     """Run `bench priors shapes` in an empty folder, in this process: its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
 
     def call(root, *arguments, dataset="shapes", workers=1):
-        command = ["priors", dataset, "--data-root", root, "--out", "masks", "--workers", workers, *arguments]
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in command])
-        return Done(left.value.code, *capfd.readouterr())
+        return bench("priors", dataset, "--data-root", root, "--out", "masks", "--workers", workers, *arguments)
 
     return call
 
@@ -87,14 +75,6 @@ def priors(tmp_path, monkeypatch, capfd):
 def precomputed(priors):
     """Run `bench priors shapes --method precomputed --from folder`."""
     return lambda root, folder, *arguments: priors(root, "--method", "precomputed", "--from", folder, *arguments)
-
-
-def said(done, code, *words):
-    """It ended with `code` and one clear line on stderr."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr, done.stderr
 
 
 def read_manifest(folder):
