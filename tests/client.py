@@ -10,9 +10,7 @@ from bench.download.items import Item
 from bench.download.parts import Part
 
 DATA = np.random.default_rng(1).bytes(300_000)
-
 SHA = hashlib.sha256(DATA).hexdigest()
-
 NOW = 1_700_000_000.0
 
 

@@ -10,7 +10,6 @@ from bench.submission import verify
 from bench.submission.export import export_run
 
 S50 = "imagenet-s-50"
-
 ENTRIES = {"input": [32, 32], "restarts": 1, "iterations": 10}
 
 

@@ -242,5 +242,8 @@ def test_the_bar_counts_bytes_even_where_their_number_is_not_known(monkeypatch, 
         show("fetching x", 3_000_000, None)
         show("fetching y", 3_000_000, 5_000_000)
         show("fetching y", 5_000_000, 5_000_000)
+    drawn = capfd.readouterr().err
+    assert "3.0/? MB" in drawn and "5.0/5.0 MB" in drawn
     with progress_bar() as show:
         show("observing", 1, 10)
+    assert "1/10" in capfd.readouterr().err

@@ -20,21 +20,12 @@ from tests.conftest import GOLDEN
 from tests.imagenet import CARD, CLASSES, IGNORE, rows_from
 
 FOLDER = GOLDEN / "imagenet_s"
-
 FIGURES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))["groups"]
-
-
 KEYS = {"miou": "mIoU"} | {f"miou_{s}": f"mIoU_{s}" for s in imagenet_s.SIZES}
-
 KEYS |= {f"boundary_{theirs}": f"boundary_{ours}" for theirs, ours in KEYS.items()}
-
 KEYS |= {"f_measure": "f_measure", "image_accuracy": "image_accuracy"}
-
 POINTS = 1e-4
-
 MATCHED = [name for name in FIGURES if "match" in FIGURES[name]]
-
-
 few = settings(max_examples=40, deadline=None)
 
 

@@ -25,7 +25,6 @@ from bench.weights import build, read_checkpoint, recognise
 from tests.checkpoints import write_linear_checkpoint
 
 CPU = torch.device("cpu")
-
 SMALL = LinearPreset(input=(48, 48), train="train", batch=8, epochs=3)
 
 
@@ -196,7 +195,7 @@ def test_a_killed_training_resumes_to_the_same_weights(golden, small_file, tmp_p
         train(lambda: killed, samples, SMALL, 5, tmp_path / "cut.npz", Engine(CPU, batch_size=4))
     assert len(Training.read(tmp_path / "cut.npz")) == 1
     resumed = train(lambda: network.features, samples, SMALL, 5, tmp_path / "cut.npz", Engine(CPU, workers=1))
-    assert np.array_equal(resumed.losses[1:], whole.losses[1:]) or np.abs(resumed.losses - whole.losses).max() < 1e-6
+    assert np.abs(resumed.losses - whole.losses).max() < 1e-6
     assert np.abs(resumed.weights - whole.weights).max() < 1e-6
 
 
@@ -235,7 +234,6 @@ def test_a_damaged_state_is_trained_anew(golden, small_file, tmp_path):
 # --- whole runs ---
 
 OPTIONS = {"input": [48, 48], "train": "train", "batch": 8, "epochs": 2}
-
 RELEASED = {"input": OPTIONS["input"]}
 
 
