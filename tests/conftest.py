@@ -35,22 +35,25 @@ def golden() -> Path:
     return GOLDEN
 
 
+def folder_at_hand(name: str, what: str) -> Path:
+    """The folder that `BENCH_TEST_<NAME>` names; skips where there is none."""
+    variable = f"BENCH_TEST_{name.upper()}"
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    if not folder.is_dir():
+        pytest.skip(f"no {what} at {folder} (set {variable})")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """Small cuts of the real data sets, where they are at hand."""
-    folder = Path(os.environ.get("BENCH_TEST_REALDATA", ROOT.parent / "shared" / "realdata"))
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder} (set BENCH_TEST_REALDATA)")
-    return folder
+    return folder_at_hand("realdata", "real data")
 
 
 @pytest.fixture(scope="session")
 def parity() -> Path:
     """All that the reference implementation produced, where it is at hand; what is small lies in golden/."""
-    folder = Path(os.environ.get("BENCH_TEST_PARITY", ROOT.parent / "shared" / "parity"))
-    if not folder.is_dir():
-        pytest.skip(f"no reference output at {folder} (set BENCH_TEST_PARITY)")
-    return folder
+    return folder_at_hand("parity", "reference output")
 
 
 @pytest.fixture(scope="session")

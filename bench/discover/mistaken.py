@@ -33,15 +33,18 @@ def twin_folders(folder: Path, pairs: Sequence[Pair]) -> Iterator[str]:
     unlabelled = {PurePosixPath(pair.image).parent for pair in pairs if pair.label is None}
     for place in sorted(unlabelled):
         own = files[place]
-        twins = [other for other in files if other != place and own.keys() <= files[other].keys()]
-        if twins and all(name.lower().endswith(".png") for name in own.values()):
-            some = [list(own)[i] for i in evenly(len(own), LOOKED_AT)]
-            channels = [{_channels(folder / files[where][name]) for name in some} for where in (place, twins[0])]
-            if channels[0] == {1} and 1 not in channels[1]:
-                yield (
-                    f"{place} holds {len(own)} PNGs of one channel, all with the names of images in {twins[0]}: masks? "
-                    "They are taken for images; a folder of masks is called labels, masks or annotations"
-                )
+        if not all(name.lower().endswith(".png") for name in own.values()):
+            continue
+        twin = next((other for other in files if other != place and own.keys() <= files[other].keys()), None)
+        if twin is None:
+            continue
+        some = [list(own)[i] for i in evenly(len(own), LOOKED_AT)]
+        here, there = ({_channels(folder / files[where][name]) for name in some} for where in (place, twin))
+        if here == {1} and 1 not in there:
+            yield (
+                f"{place} holds {len(own)} PNGs of one channel, all with the names of images in {twin}: masks? "
+                "They are taken for images; a folder of masks is called labels, masks or annotations"
+            )
 
 
 def _channels(path: Path) -> int:
