@@ -302,6 +302,16 @@ def test_ids_come_from_the_folder_and_never_from_a_built_in_card(tmp_path):
         card_id(tmp_path, "a b")
 
 
+def test_a_folder_whose_name_is_no_text_is_to_be_renamed(tmp_path):
+    try:
+        put_pairs(tmp_path / os.fsdecode(b"d\xff"), NAMES)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(BadInput, match=r"no card can hold the name of .*d\\udcff.*: it is no UTF-8") as caught:
+        card_of(tmp_path / os.fsdecode(b"d\xff"), tmp_path)
+    assert caught.value.remedy == "Rename it." and not list(tmp_path.glob("card.*"))
+
+
 def test_a_card_below_which_the_data_lie_moves_with_them(tmp_path):
     put_pairs(tmp_path / "here/data", NAMES)
     write(discover(tmp_path / "here/data"), tmp_path / "here/card.toml", "mine")

@@ -137,7 +137,10 @@ def write(found: Findings, path: Path, name: str, *, force: bool = False) -> lis
         raise BadInput(f"{there[0]} is there already", "Give another file with --out, or replace it with --force.")
     text = card_text(found, name, path.parent, {split: each.name for split, each in lists.items()})
     try:
+        content = text.encode()
         DatasetCard.model_validate(tomllib.loads(text))
+    except UnicodeEncodeError as error:
+        raise BadInput(f"no card can hold the name of {str(found.folder)!r}: it is no UTF-8", "Rename it.") from error
     except ValidationError as error:
         raise BadInput(
             f"no card fits {found.folder}: {first_problem(error)}",
@@ -148,7 +151,7 @@ def write(found: Findings, path: Path, name: str, *, force: bool = False) -> lis
         with atomic_write(lists[split]) as stream:
             stream.write("\n".join(["id\timage\tlabel", *rows, ""]).encode())
     with atomic_write(path) as stream:
-        stream.write(text.encode())
+        stream.write(content)
     return [path, *lists.values()]
 
 
