@@ -86,6 +86,14 @@ def test_a_published_md5_is_checked_where_there_is_no_other(bench, data, cache, 
     assert wrong.returncode == 3 and "its MD5 is" in wrong.stderr
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"sha256": 1, "date": "2026-01-01"}'])
+def test_a_damaged_receipt_is_none(bench, data, bundle, cache, content):
+    bench("download", data(bundle), "--keep-archive")
+    (data_folder(cache, "my-voc") / ".downloads/v.tgz.json").write_text(content)
+    done = bench("download", data(bundle), "--offline")
+    assert done.returncode == 0 and "found" in done.stdout
+
+
 def test_a_receipt_is_no_receipt_for_another_file(bench, data, bundle, cache, web):
     bench("download", data(bundle))
     done = bench("download", data(bundle | {"sha256": "0" * 64}))

@@ -108,6 +108,10 @@ def test_the_reader_refuses_folders_that_hold_no_masks(shapes, truth, tmp_path):
     (tmp_path / "priors.json").write_text("{")
     with pytest.raises(BadInput, match=r"priors\.json is damaged"):
         open_priors(tmp_path, samples)
+    for manifest in ([], {"schema": 2}, {"schema": 1, "skipped": 3}):
+        (tmp_path / "priors.json").write_text(json.dumps(manifest))
+        with pytest.raises(BadInput, match=r"priors\.json is not a manifest of this version's masks"):
+            open_priors(tmp_path, samples)
 
 
 # --- boundary ---
