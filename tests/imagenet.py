@@ -38,6 +38,12 @@ def encode(ids: np.ndarray) -> np.ndarray:
     return np.stack([ids & 255, ids >> 8, np.zeros_like(ids)], axis=-1).astype(np.uint8)
 
 
+def joined(parts):
+    """Rows of several parts as one."""
+    names = imagenet_s.BandRows.__annotations__
+    return imagenet_s.BandRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
 def rows_from(maps):
     """The rows of (prediction, label) of every image."""
-    return imagenet_s.joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)])
+    return joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)])

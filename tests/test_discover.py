@@ -12,7 +12,7 @@ from PIL import Image
 
 from bench import catalogue
 from bench.cards import DatasetCard, load_card
-from bench.catalogue import TEMPLATE, folder
+from bench.catalogue import TEMPLATE
 from bench.cli import main
 from bench.decode import read_label
 from bench.discover.card import card_id, discover, quoted, write
@@ -20,6 +20,7 @@ from bench.discover.classes import id_ranges
 from bench.discover.names import names_for, parse
 from bench.errors import BadEnvironment, BadInput, WrongName
 from bench.palette import voc_palette
+from bench.places import folder
 from bench.samples import open_split
 from tests.folders import NAMES, card_of, put_image, put_mask, put_pairs, samples_of
 

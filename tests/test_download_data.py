@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from bench import catalogue
+from bench import places
 from bench.cards import DatasetCard, load_card
 from bench.download.items import data_folder
 from bench.download.pins import Pins
@@ -31,7 +31,7 @@ def data(tmp_path, web):
     """A data set's card: PASCAL VOC under another name, its files on the server."""
 
     def write(*downloads):
-        card = (catalogue.folder("datasets") / "pascal-voc.toml").read_text(encoding="utf-8")
+        card = (places.folder("datasets") / "pascal-voc.toml").read_text(encoding="utf-8")
         card = re.sub(r"\[\[downloads\]\].*?(?=\n# The paper)", "", card, flags=re.S)
         for download in downloads:
             card += "\n[[downloads]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in download.items())

@@ -17,7 +17,7 @@ from bench.matching import UNMATCHED, match_images, unique_optima
 from bench.protocols import imagenet_s
 from bench.tables import Painted, contingency, matched_by_images
 from tests.conftest import GOLDEN
-from tests.imagenet import CARD, CLASSES, IGNORE, rows_from
+from tests.imagenet import CARD, CLASSES, IGNORE, joined, rows_from
 
 FOLDER = GOLDEN / "imagenet_s"
 FIGURES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))["groups"]
@@ -158,7 +158,7 @@ def test_permuting_cluster_ids_changes_no_metric_where_the_optimum_is_unique(see
 def test_rows_of_two_halves_join_to_the_whole(seed, images):
     maps = draw_maps(np.random.default_rng(seed), images, 4)
     parts = [imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)]
-    halves = imagenet_s.joined([imagenet_s.joined(parts[images // 2 :]), imagenet_s.joined(parts[: images // 2])])
+    halves = joined([joined(parts[images // 2 :]), joined(parts[: images // 2])])
     assert imagenet_s.figures(halves, images, 4) == pytest.approx(imagenet_s.figures(rows_from(maps), images, 4))
 
 

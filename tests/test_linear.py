@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import bench
-from bench import catalogue, linear, published
+from bench import catalogue, linear, places, published
 from bench.classify import Classifiers, classify, store
 from bench.engine import Engine
 from bench.errors import BadInput, WrongName
@@ -39,7 +39,7 @@ def split(golden, name="train"):
 
 @pytest.fixture(scope="module")
 def reference():
-    folder = catalogue.checkout() / "tests" / "golden"
+    folder = places.checkout() / "tests" / "golden"
     return json.loads((folder / "linear.json").read_text()), dict(np.load(folder / "linear.npz"))
 
 
@@ -89,7 +89,7 @@ def test_batches_are_normalised_as_the_reference_has_them(golden_training, refer
 @pytest.fixture(scope="module")
 def golden_pass(reference, resnet18_file, tmp_path_factory):
     """One pass of the reference's two epochs over val."""
-    samples = split(catalogue.checkout() / "tests" / "golden", "val")
+    samples = split(places.checkout() / "tests" / "golden", "val")
     classifiers = golden_classifiers(reference[1])
     kept = store(tmp_path_factory.mktemp("pass"), {})
     network = network_of(resnet18_file)
