@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -35,6 +36,12 @@ RECORD_COLUMNS = [
 ]
 
 
+def interval_of(measured: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The ends of a metric's 95 % interval in a record; None twice where there is none, as of a single image."""
+    low, high = measured.get("ci95") or (None, None)
+    return low, high
+
+
 def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
     """One line per record and metric. `low` and `high` bound the 95 % interval; `path` is below `results`."""
     lines = []
@@ -42,7 +49,7 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
         record = entry.record
         protocol = record["protocol"]
         for metric, measured in record["metrics"].items():
-            low, high = measured.get("ci95") or (None, None)
+            low, high = interval_of(measured)
             lines.append(
                 (
                     record["dataset"]["id"],
@@ -105,7 +112,7 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
         reason = _how_to_run(figure) if figure.card else figure.note or "no checkpoint is known"
         return empty | {"status": "not run", "reason": reason}
     measured = answer.record["metrics"][figure.metric]
-    low, high = measured.get("ci95") or (None, None)
+    low, high = interval_of(measured)
     entry = compare(answer.record, figure)
     return {
         "measured": measured["value"],

@@ -92,7 +92,11 @@ def check_output(output: Any, images: int) -> tuple[Tensor, Tensor]:
         tuple(o.shape) if isinstance(o, Tensor) else type(o).__name__
         for o in (output if isinstance(output, (tuple, list)) else [output])
     ]
-    raise BadInput(f"the network returned {shapes}", "Expected are (embedding B×D×h×w, saliency logit B×h×w).")
+    raise BadInput(
+        f"the network returned {shapes}",
+        "Expected are (embedding B×D×h×w, saliency logit B×h×w); --protocol clustering-dense and linear take an "
+        "embedding alone.",
+    )
 
 
 def summarise(

@@ -39,7 +39,8 @@ def evaluate(
 
     Args:
         model: A card's id, a path to a card or a checkpoint, or a `torch.nn.Module` that maps B×3×H×W normalised
-            images to (embedding B×D×h×w, saliency logit B×h×w) of any resolution; it is put in eval mode.
+            images to (embedding B×D×h×w, saliency logit B×h×w) of any resolution; it is put in eval mode. An
+            embedding alone serves all protocols but clustering and retrieval, which need to know what is salient.
         dataset: A data set's id, or a path to its card.
         protocol: A protocol's id, one of `bench list protocols`, or `linear+crf`.
         results: The folder to write record and rows below; None writes neither.

@@ -93,10 +93,8 @@ class Subject:
 
     def features(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
         """B×3×H×W → B×D×h×w: what a linear classifier stands on (spec §4)."""
-        network: Any = self.network(device)
-        if callable(getattr(network, "features", None)):
-            return network.features
-        return lambda images: network(images)[0]
+        features: Callable[[torch.Tensor], Any] | None = getattr(self.network(device), "features", None)
+        return features if callable(features) else self.embedding(device)
 
     def embedding(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
         """B×3×H×W → B×D×h×w: the pixel embedding, without the saliency logit that may come with it."""

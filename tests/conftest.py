@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cards import Split
 from bench.catalogue import dataset
 from bench.cli import main
 from bench.decode import read_label
@@ -34,22 +35,25 @@ def golden() -> Path:
     return GOLDEN
 
 
+def folder_at_hand(name: str, what: str) -> Path:
+    """The folder that `BENCH_TEST_<NAME>` names; skips where there is none."""
+    variable = f"BENCH_TEST_{name.upper()}"
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    if not folder.is_dir():
+        pytest.skip(f"no {what} at {folder} (set {variable})")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def realdata() -> Path:
     """Small cuts of the real data sets, where they are at hand."""
-    folder = Path(os.environ.get("BENCH_TEST_REALDATA", ROOT.parent / "shared" / "realdata"))
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder} (set BENCH_TEST_REALDATA)")
-    return folder
+    return folder_at_hand("realdata", "real data")
 
 
 @pytest.fixture(scope="session")
 def parity() -> Path:
     """All that the reference implementation produced, where it is at hand; what is small lies in golden/."""
-    folder = Path(os.environ.get("BENCH_TEST_PARITY", ROOT.parent / "shared" / "parity"))
-    if not folder.is_dir():
-        pytest.skip(f"no reference output at {folder} (set BENCH_TEST_PARITY)")
-    return folder
+    return folder_at_hand("parity", "reference output")
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +77,34 @@ def imagenet_tree(tmp_path_factory) -> Path:
     from tests.imagenet import write_tree
 
     return write_tree(tmp_path_factory.mktemp("imagenet-s") / "ImageNetS50")
+
+
+S50_COUNTS = {split: dataset("imagenet-s-50").splits[split] for split in ("test", "val")}
+"""As the card has them."""
+
+
+@pytest.fixture
+def s50_tree(imagenet_tree, monkeypatch) -> Path:
+    """That tree made whole: its 50 images a split are all that the card counts."""
+    for split in S50_COUNTS:
+        monkeypatch.setitem(dataset("imagenet-s-50").splits, split, Split(images=50))
+    return imagenet_tree
+
+
+@pytest.fixture
+def official_counts(s50_tree, monkeypatch) -> None:
+    """The card's own numbers again."""
+    for split, counted in S50_COUNTS.items():
+        monkeypatch.setitem(dataset("imagenet-s-50").splits, split, counted)
+
+
+@pytest.fixture
+def submission(s50_tree, small_file, tmp_path) -> Path:
+    """A sound one, of the narrow network on the test split of that tree."""
+    from tests.submissions import write
+
+    write(small_file, s50_tree, tmp_path / "sound.zip")
+    return tmp_path / "sound.zip"
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +135,9 @@ def bench(cache, tmp_path, monkeypatch, capfd):
             main([str(argument) for argument in arguments])
         for name in extra:
             monkeypatch.delenv(name)
-        return Done(left.value.code, *capfd.readouterr())
+        done = Done(left.value.code, *capfd.readouterr())
+        assert "--debug" in arguments or "Traceback" not in done.stderr
+        return done
 
     return call
 
@@ -189,6 +223,14 @@ def web(monkeypatch):
     server = WebServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def client(tmp_path, web):
+    """What fetches one file from it."""
+    from tests.client import Client
+
+    return Client(tmp_path, web)
 
 
 @pytest.fixture(scope="session")

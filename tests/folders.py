@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.cards import DatasetCard, load_card
+from bench.discover.card import discover, write
+from bench.samples import open_split
+
 SIZE = (20, 24)
+NAMES = ("a", "b", "c")
 
 
 def put_image(path: Path, size=SIZE, seed: int = 0) -> Path:
@@ -40,3 +45,13 @@ def put_pairs(folder: Path, names, image: str = "images/{}.jpg", mask: str = "la
         put_image(folder / image.format(name), seed=seed)
         put_mask(folder / mask.format(name), **of_mask)
     return folder
+
+
+def card_of(folder, tmp_path, **how):
+    found = discover(folder, **how)
+    paths = write(found, tmp_path / "card.toml", "mine", force=True)
+    return found, load_card(paths[0], DatasetCard)
+
+
+def samples_of(card, split="val"):
+    return open_split(card, split, card.path.parent / card.root)

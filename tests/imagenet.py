@@ -5,7 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-IGNORE = 1000
+from bench import catalogue
+from bench.protocols import imagenet_s
+
+CARD = catalogue.dataset("imagenet-s-50")
+CLASSES, IGNORE = 51, 1000
 SPLITS = {"train": 2, "validation": 1, "test": 1, "train-semi": 1}
 """Split's folder → images of each class."""
 
@@ -32,3 +36,14 @@ def put(path: Path, array: np.ndarray) -> None:
 
 def encode(ids: np.ndarray) -> np.ndarray:
     return np.stack([ids & 255, ids >> 8, np.zeros_like(ids)], axis=-1).astype(np.uint8)
+
+
+def joined(parts):
+    """Rows of several parts as one."""
+    names = imagenet_s.BandRows.__annotations__
+    return imagenet_s.BandRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def rows_from(maps):
+    """The rows of (prediction, label) of every image."""
+    return joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)])

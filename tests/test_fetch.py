@@ -2,65 +2,17 @@
 
 import email.utils
 import errno
-import gzip
-import hashlib
-import re
 import socket
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.download import drive, fetch, http
-from bench.download.fetch import Expected, Network
-from bench.download.items import Item
-from bench.download.parts import Part
+from bench.download import fetch, http
 from bench.errors import BadEnvironment, BadInput
+from tests.client import DATA, NOW, SHA
 from tests.webserver import File, answer, in_turn
-
-DATA = np.random.default_rng(1).bytes(300_000)
-SHA = hashlib.sha256(DATA).hexdigest()
-NOW = 1_700_000_000.0
-
-
-class Client:
-    """Fetches one file from addresses of the server, and remembers what it slept and what it was told."""
-
-    def __init__(self, folder, web):
-        self.web = web
-        self.path = folder / "cache" / "weights" / "m" / "file.bin"
-        self.part = Part.of(self.path)
-        self.slept, self.warned, self.seen = [], [], []
-        self.network = Network(
-            timeout=5.0,
-            sleep=self.slept.append,
-            now=lambda: NOW,
-            warn=self.warned.append,
-            progress=lambda *step: self.seen.append(step),
-        )
-
-    def __call__(self, *paths, expected=None, size=None, file="file.bin"):
-        urls = tuple(path if "://" in path else self.web.url(path) for path in paths)
-        item = Item("m", "weights/m", file, urls, "https://example.org/page", self.path, "CC0", bytes=size)
-        return fetch.fetch(item, Expected(expected, "published", "Pin it anew.") if expected else None, self.network)
-
-    def whole(self):
-        """The file is there, and nothing else."""
-        assert self.path.read_bytes() == DATA
-        assert [path.name for path in self.path.parent.iterdir()] == ["file.bin"]
-        return True
-
-    def kept(self):
-        """Bytes of the part; the file itself is not there."""
-        assert not self.path.exists()
-        return self.part.size
-
-
-@pytest.fixture
-def client(tmp_path, web):
-    return Client(tmp_path, web)
 
 
 def test_a_file_comes_whole_with_its_hash(client, web):
@@ -350,86 +302,6 @@ def test_a_proxy_is_taken_from_the_environment(client, web, monkeypatch):
         client("http://files.invalid/f")
 
 
-@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/octet-stream"])
-def test_a_web_page_is_not_the_file(client, web, kind):
-    page = b"\n<!DOCTYPE html><html><head><title>Please log\n in</title></head></html>"
-    web.table["/f"] = File(page, kind=kind)
-    with pytest.raises(BadInput, match=r"a web page came instead of the file \('Please log in'\)") as caught:
-        client("/f")
-    assert client.kept() == 0 and caught.value.exit_code == 3
-
-
-@pytest.mark.parametrize(
-    "kind", ["application/json", "application/problem+json", "text/plain", "text/xml", "application/xml", "text/csv"]
-)
-def test_text_is_no_binary_file_and_the_next_mirror_is_tried(client, web, kind):
-    web.table |= {"/error": File(b'{"error": "quota"}', kind=kind), "/f": File(DATA)}
-    with pytest.raises(BadInput, match=re.escape(f"text ({kind}) came instead of the file")):
-        client("/error")
-    assert client.kept() == 0
-    client("/error", "/f")
-    assert client.whole()
-
-
-@pytest.mark.parametrize(
-    ("file", "kind"),
-    [
-        ("a.json", "application/json"),
-        ("a.json", "text/plain"),
-        ("ids.txt", "text/plain"),
-        ("a.csv", "text/csv"),
-        ("a.xml", "application/xml"),
-    ],
-)
-def test_text_files_come_as_text(client, web, file, kind):
-    web.table["/t"] = File(b"text", kind=kind)
-    client("/t", file=file)
-    assert client.path.read_bytes() == b"text"
-
-
-def test_json_is_no_list_of_ids(client, web):
-    web.table["/t"] = File(b'{"error": "quota"}', kind="application/json")
-    with pytest.raises(BadInput, match="came instead of the file"):
-        client("/t", file="ids.txt")
-
-
-def test_a_binary_file_that_the_server_calls_plain_text_is_taken(client, web):
-    web.table["/f"] = File(b"PK\x03\x04" + bytes(8) + DATA, kind="text/plain")
-    client("/f")
-    assert client.path.read_bytes().endswith(DATA)
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "br", "x-unknown"])
-def test_an_encoded_body_is_not_the_file(client, web, encoding):
-    web.table |= {"/e": File(gzip.compress(DATA), encoding=encoding), "/f": File(DATA, encoding="identity")}
-    with pytest.raises(BadInput, match=rf"encoded \({encoding}\)"):
-        client("/e")
-    assert client.kept() == 0
-    client("/e", "/f")
-    assert client.whole()
-
-
-def test_an_encoded_rest_leaves_the_part_alone(client, web):
-    web.table["/f"] = in_turn(File(DATA, breaks=[100_000]), File(DATA, encoding="gzip"))
-    with pytest.raises(BadInput, match="encoded"):
-        client("/f")
-    assert client.kept() == 100_000
-
-
-def test_a_tgz_of_which_the_server_says_that_it_is_encoded_is_the_file(client, web):
-    web.table["/f"] = File(DATA, encoding="x-gzip")
-    client("/f", file="data.tgz")
-    assert client.whole()
-
-
-def test_a_web_page_in_place_of_the_rest_leaves_the_part_alone(client, web):
-    page = File(b"<html>too many requests</html>", kind="text/html", ranges=False)
-    web.table["/f"] = in_turn(File(DATA, breaks=[100_000]), page)
-    with pytest.raises(BadInput, match="web page"):
-        client("/f")
-    assert client.kept() == 100_000
-
-
 def test_an_empty_file_is_refused(client, web):
     web.table["/f"] = File(b"")
     with pytest.raises(BadInput, match="empty file"):
@@ -473,53 +345,6 @@ def test_an_interruption_keeps_what_came(client, web):
     client.network = patient
     client("/f")
     assert client.whole() and web.ranges() == [None, f"bytes={kept}-"]
-
-
-def test_google_s_question_about_the_virus_scan_is_answered(client, web, monkeypatch):
-    monkeypatch.setattr(drive, "DOWNLOAD", web.url("/download"))
-    form = (
-        b'<html><head><title>Google Drive - Virus scan warning</title></head><body><form id="download-form" '
-        b'action="/download" method="get"><input type="hidden" name="id" value="abcdefghijkl">'
-        b'<input type="hidden" name="confirm" value="t"><input type="hidden" name="uuid" value="1-2">'
-        b'<input type="submit" value="Download anyway"></form></body></html>'
-    )
-    confirmed = "/download?id=abcdefghijkl&confirm=t&uuid=1-2"
-    web.table |= {"/download": File(form, kind="text/html"), confirmed: File(DATA, breaks=[100_000])}
-    client(drive.download_address("abcdefghijkl"))
-    assert client.whole()
-    assert [path for _, path, _ in web.requests] == [
-        "/download?id=abcdefghijkl&export=download&confirm=t", confirmed, confirmed,
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "page, words",
-    [
-        ("<title>Google Drive - Quota exceeded</title><p>Sorry, you can't view or download this file", "quota"),
-        ("<p>Too many users have viewed or downloaded this file recently.</p>", "quota"),
-        ("<title>Google Drive: Sign in</title>", "sign-in"),
-        ("<p>You need access</p>", "sign-in"),
-        ("<title>Sorry...</title>", "web page"),
-        ('<form action="https://evil.invalid/x"><input type="hidden" name="id" value="x"></form>', "web page"),
-    ],
-)
-def test_google_s_pages_are_explained_with_the_manual_way(client, web, monkeypatch, page, words):
-    monkeypatch.setattr(drive, "DOWNLOAD", web.url("/download"))
-    web.table["/download"] = File(f"<html>{page}</html>".encode(), kind="text/html")
-    with pytest.raises(BadInput, match=words) as caught:
-        client(drive.download_address("abcdefghijkl"))
-    assert "Google Drive" in caught.value.problem
-    assert "in a browser, save the file as" in caught.value.remedy
-    assert len(web.requests) == 1
-
-
-def test_a_question_asked_twice_is_not_answered_twice(client, web, monkeypatch):
-    monkeypatch.setattr(drive, "DOWNLOAD", web.url("/download"))
-    form = b'<html><form action="/download"><input type="hidden" name="id" value="x"></form></html>'
-    web.table["/download"] = File(form, kind="text/html")
-    with pytest.raises(BadInput, match="confirmation"):
-        client(drive.download_address("abcdefghijkl"))
-    assert len(web.requests) == 2
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -189,7 +189,8 @@ def test_a_checkpoint_that_lacks_an_entry_is_refused(tiny, tmp_path):
 
 def test_fresh_gives_up_a_damaged_checkpoint(tiny, tmp_path):
     (tmp_path / "checkpoint.pth.tar").write_bytes(b"half")
-    train(tiny, tmp_path, entries={"epochs": 1}, fresh=True)
+    outcome = train(tiny, tmp_path, entries={"epochs": 1}, fresh=True)
+    assert checkpoint.peek(outcome.checkpoint)["epoch"] == 1
 
 
 HEADER = ",".join(COLUMNS)

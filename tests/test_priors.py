@@ -5,23 +5,22 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench import catalogue
-from bench.cli import main
 from bench.decode import read_image
 from bench.errors import BadInput
-from bench.priors import boundary, open_priors, propose, read_mask
-from bench.priors.evaluate import agreement
-from bench.priors.masks import clean_up, from_saliency, write_mask
+from bench.priors import open_priors, propose, read_mask
+from bench.priors.masks import clean_up, write_mask
 from bench.priors.methods import Precomputed
 from bench.samples import open_split
-from bench.shapes import draw, write_split
+from bench.shapes import write_split
 from tests.conftest import ROOT
+from tests.terminal import said
 
 IMAGES = 10
 
@@ -61,24 +60,12 @@ def own_truth(truth, tmp_path):
     return folder
 
 
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def priors(tmp_path, monkeypatch, capfd):
+def priors(bench):
     """Run `bench priors shapes` in an empty folder, in this process: its exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
 
     def call(root, *arguments, dataset="shapes", workers=1):
-        command = ["priors", dataset, "--data-root", root, "--out", "masks", "--workers", workers, *arguments]
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in command])
-        return Done(left.value.code, *capfd.readouterr())
+        return bench("priors", dataset, "--data-root", root, "--out", "masks", "--workers", workers, *arguments)
 
     return call
 
@@ -87,14 +74,6 @@ def priors(tmp_path, monkeypatch, capfd):
 def precomputed(priors):
     """Run `bench priors shapes --method precomputed --from folder`."""
     return lambda root, folder, *arguments: priors(root, "--method", "precomputed", "--from", folder, *arguments)
-
-
-def said(done, code, *words):
-    """It ended with `code` and one clear line on stderr."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr, done.stderr
 
 
 def read_manifest(folder):
@@ -128,45 +107,13 @@ def test_the_reader_refuses_folders_that_hold_no_masks(shapes, truth, tmp_path):
     (tmp_path / "priors.json").write_text("{")
     with pytest.raises(BadInput, match=r"priors\.json is damaged"):
         open_priors(tmp_path, samples)
+    for manifest in ([], {"schema": 2}, {"schema": 1, "skipped": 3}):
+        (tmp_path / "priors.json").write_text(json.dumps(manifest))
+        with pytest.raises(BadInput, match=r"priors\.json is not a manifest of this version's masks"):
+            open_priors(tmp_path, samples)
 
 
 # --- boundary ---
-
-
-def disc(size, centre, radius):
-    rows, columns = np.ogrid[: size[0], : size[1]]
-    return (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 <= radius**2
-
-
-def estimate(image):
-    return boundary.load()(image)
-
-
-def test_a_disc_of_two_tones_is_found_in_both():
-    image = np.full((120, 160, 3), (90, 120, 90), np.uint8)
-    mask = disc((120, 160), (50, 70), 30)
-    image[mask] = (200, 60, 40)
-    image[mask & (np.arange(160) > 70)] = (30, 30, 160)
-    saliency = estimate(image)
-    assert saliency.dtype == np.float32 and saliency.shape == (120, 160) and 0 <= saliency.min() <= saliency.max() <= 1
-    assert agreement(from_saliency(saliency), mask)[0] > 0.95
-
-
-def test_a_large_image_gives_the_mask_of_the_small_one():
-    image, _ = draw("train", 3, IMAGES)
-    large = np.repeat(np.repeat(image, 4, axis=0), 4, axis=1)
-    small, enlarged = from_saliency(estimate(image)), from_saliency(estimate(large))
-    assert agreement(enlarged[::4, ::4], small)[0] > 0.9
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (2, 3), (600, 3)])
-@pytest.mark.filterwarnings("error")
-def test_odd_images_give_a_map_all_the_same(size):
-    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    for image in (noise, np.full_like(noise, 77)):
-        saliency = estimate(image)
-        assert saliency.shape == size and np.isfinite(saliency).all()
-    assert not estimate(np.full((50, 60, 3), 77, np.uint8)).any()
 
 
 def test_it_beats_an_ellipse_by_far_on_shapes_and_says_so(priors, shapes):

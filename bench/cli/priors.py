@@ -81,8 +81,8 @@ def priors(
     from bench import catalogue
     from bench.cli.progress import progress_bar
     from bench.parallel import default_workers
-    from bench.priors.evaluate import check_labels
     from bench.priors.evaluate import evaluate as compare
+    from bench.priors.evaluate import require_labels
     from bench.priors.methods import find_method
     from bench.priors.propose import propose
 
@@ -92,7 +92,7 @@ def priors(
         samples = _samples(card, split, data_root_of(dataset, data_root), cache, show)
         chosen = find_method(method, source.expanduser() if source else None, clean_up, samples)
         if evaluate:
-            check_labels(samples)
+            require_labels(samples)
         report = propose(
             chosen,
             samples,

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from bench import catalogue
 from bench.cards import ID_PATTERN, DatasetCard, first_problem
 from bench.discover.classes import Proposal, id_ranges, propose
-from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, look_like_masks, survey, twin_folders
+from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, survey
+from bench.discover.mistaken import look_like_masks, twin_folders
 from bench.discover.names import Names, find_names
 from bench.discover.tree import WHOLE, Pair, Tree, look_at
 from bench.errors import BadInput, WrongName
-from bench.files import write_with
+from bench.files import atomic_write
 from bench.parallel import Progress
 
 SIDES = (64, 512)
@@ -78,34 +79,38 @@ def discover(folder: Path, *, every: bool = False, labels: bool = True, progress
 
 def _require_usable(folder: Path, tree: Tree, found: Survey, labels: bool) -> None:
     """Raises BadInput where masks were meant to be there and none can be used, or no image can."""
+    why, files = max(found.unusable.items(), key=lambda entry: len(entry[1]), default=("", []))
     if labels and tree.labelled and not found.encoding:
-        why, files = max(found.unusable.items(), key=lambda entry: len(entry[1]))
         raise BadInput(
             f"no mask in {folder} can be used; {len(files)} of {found.looked_at} ({files[0]} first): {EXPLAINED[why]}",
             "Convert them, or leave them aside with --without-labels.",
         )
     if found.looked_at == len(found.left_out):
-        why, files = max(found.unusable.items(), key=lambda entry: len(entry[1]))
         raise BadInput(f"no image in {folder} can be used; {files[0]} first: {EXPLAINED[why]}", "Fetch them again.")
-    images = [pair.image for pairs in tree.splits.values() for pair in pairs]
-    if labels and not tree.labelled and not tree.lone_masks and look_like_masks(folder, images):
+    if labels and not tree.labelled:
+        _require_no_masks(folder, tree)
+
+
+def _require_no_masks(folder: Path, tree: Tree) -> None:
+    """Raises BadInput where no image has a mask, although masks are there or pass for images."""
+    images, masks = [pair.image for pairs in tree.splits.values() for pair in pairs], tree.lone_masks
+    if tree.strangers:
+        mask, image = tree.strangers
+        raise BadInput(
+            f"{folder} holds {len(masks)} masks, and the folders do not say whose they are: {mask} and {image}, for "
+            "one, have the same name",
+            "Put images into images/ and masks into labels/, alike below them, or say --without-labels.",
+        )
+    if masks:
+        raise BadInput(
+            f"{folder} holds {len(masks)} masks ({masks[0]} first) and none has the name of an image ({images[0]} "
+            "first)",
+            "Name each mask as its image, or leave them aside with --without-labels.",
+        )
+    if look_like_masks(folder, images):
         raise BadInput(
             f"{folder} holds {len(images)} pictures that look like masks ({images[0]} first) and no image",
             "Give the folder above, which holds the images as well. If these are the images, say --without-labels.",
-        )
-    if labels and not tree.labelled and tree.lone_masks:
-        if tree.strangers:
-            mask, image = tree.strangers
-            raise BadInput(
-                f"{folder} holds {len(tree.lone_masks)} masks, and the folders do not say whose they are: {mask} and "
-                f"{image}, for one, have the same name",
-                "Put images into images/ and masks into labels/, alike below them, or say --without-labels.",
-            )
-        image = next(iter(tree.splits.values()))[0].image
-        raise BadInput(
-            f"{folder} holds {len(tree.lone_masks)} masks ({tree.lone_masks[0]} first) and none has the name of an "
-            f"image ({image} first)",
-            "Name each mask as its image, or leave them aside with --without-labels.",
         )
 
 
@@ -132,14 +137,21 @@ def write(found: Findings, path: Path, name: str, *, force: bool = False) -> lis
         raise BadInput(f"{there[0]} is there already", "Give another file with --out, or replace it with --force.")
     text = card_text(found, name, path.parent, {split: each.name for split, each in lists.items()})
     try:
+        content = text.encode()
         DatasetCard.model_validate(tomllib.loads(text))
+    except UnicodeEncodeError as error:
+        raise BadInput(f"no card can hold the name of {str(found.folder)!r}: it is no UTF-8", "Rename it.") from error
     except ValidationError as error:
-        raise BadInput(f"no card fits {found.folder}: {first_problem(error)}") from error
+        raise BadInput(
+            f"no card fits {found.folder}: {first_problem(error)}",
+            "Write one by hand: `bench init-dataset --template` explains every key.",
+        ) from error
     for split, pairs in found.splits.items():
         rows = ["\t".join((pair.id, pair.image, pair.label or "")) for pair in pairs]
-        data = "\n".join(["id\timage\tlabel", *rows, ""]).encode()
-        write_with(lists[split], lambda stream, data=data: stream.write(data))  # type: ignore[misc]
-    write_with(path, lambda stream: stream.write(text.encode()))
+        with atomic_write(lists[split]) as stream:
+            stream.write("\n".join(["id\timage\tlabel", *rows, ""]).encode())
+    with atomic_write(path) as stream:
+        stream.write(content)
     return [path, *lists.values()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -16,6 +16,8 @@ FEW = 3
 """Beside at most so many classes a value that is all outlines is taken for one that nobody wants counted."""
 MANY = 64
 """More values than that, most of them rare, are no classes as a rule."""
+HIGHEST = {"index": 255, "rgb": 65535}
+"""Encoding → the largest id that a card takes."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +41,20 @@ def propose(survey: Survey, names: Names | None) -> Proposal:
     checks: list[str] = []
     values = sorted(survey.pixels)
     ignored = _ignored(values, survey, checks)
-    kept = [value for value in values if value != ignored]
-    known = names_for(names, kept, survey.palette) if names else None
-    if names and known is None:
-        checks.append(f"{names.file} has {len(names.ids)} names, which do not fit the values {_few(kept)}: not used")
-    if known is not None:
-        kept = sorted(key for key in known if key != ignored)
+    kept, given = _named([value for value in values if value != ignored], ignored, survey, names, checks)
     if len(kept) == 1:
         checks.append(f"every mask holds the value {kept[0]} alone: there is nothing to tell apart")
-        kept.append(kept[0] + 1 if kept[0] + 1 != ignored else kept[0] - 1)
-        kept.sort()
-    if known is None and 0 in kept:
-        checks.append(f"no file names the classes; 0 is called {BACKGROUND}: is it?")
-    mapped = kept != list(range(len(kept)))
-    given = known or {0: BACKGROUND}
+        above = kept[0] + 1
+        kept = [*kept, above] if above != ignored and above <= HIGHEST[survey.encoding] else [kept[0] - 1, *kept]
     classes = _distinct([given.get(value, f"class {value}") for value in kept])
     if len(survey.pixels) > MANY and survey.encoding == "index":
         checks.append(
             f"the masks hold {len(survey.pixels)} values: are they class ids? Soft or resized masks have shades, "
             "masks of objects have one value an object"
         )
-    if ignored is None:
-        ignored = _free(kept, survey.encoding)
-    return Proposal(classes, tuple(kept), ignored, mapped, _palette(survey.palette, kept, mapped), checks)
+    ignore = ignored if ignored is not None else next(_free(kept, survey.encoding))
+    mapped = kept != list(range(len(kept)))
+    return Proposal(classes, tuple(kept), ignore, mapped, _palette(survey.palette, kept), checks)
 
 
 def _ignored(values: Sequence[int], survey: Survey, checks: list[str]) -> int | None:
@@ -83,10 +76,35 @@ def _ignored(values: Sequence[int], survey: Survey, checks: list[str]) -> int | 
     return None
 
 
-def _free(kept: Sequence[int], encoding: str) -> int:
-    """An id for ignored pixels that no mask has: 255, or the highest that is free."""
-    usual = 255 if encoding != "rgb" or len(kept) <= 255 else 65535
-    return next(value for value in range(usual, -1, -1) if value not in kept and value >= len(kept))
+def _named(
+    kept: list[int], ignored: int | None, survey: Survey, names: Names | None, checks: list[str]
+) -> tuple[list[int], dict[int, str]]:
+    """The values that are classes, those of further names included, and value → name where it has one."""
+    known = names_for(names, kept, survey.palette) if names else None
+    if names and known is None:
+        checks.append(f"{names.file} has {len(names.ids)} names, which do not fit the values {_few(kept)}: not used")
+    if names is None or known is None:
+        if 0 in kept:
+            checks.append(f"no file names the classes; 0 is called {BACKGROUND}: is it?")
+        return kept, {0: BACKGROUND}
+    named = sorted(value for value in known if value != ignored)
+    if _can_hold(named, ignored, survey.encoding):
+        return named, known
+    checks.append(f"{names.file} has {len(names.ids)} names, too many for masks of this kind: {len(kept)} used")
+    return kept, known
+
+
+def _can_hold(classes: Sequence[int], ignored: int | None, encoding: str) -> bool:
+    """Whether masks can have all these values, and an id above the class indices for ignored pixels."""
+    id_ = next(_free(classes, encoding), None) if ignored is None else ignored
+    return classes[-1] <= HIGHEST[encoding] and id_ is not None and id_ >= len(classes)
+
+
+def _free(classes: Sequence[int], encoding: str) -> Iterator[int]:
+    """Ids for ignored pixels, above the class indices, that no class has: from 255 down, then from the highest."""
+    taken = set(classes)
+    ids = (*range(255, -1, -1), *range(HIGHEST[encoding], 255, -1))
+    return (value for value in ids if value >= len(classes) and value not in taken)
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -103,7 +121,7 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(distinct)
 
 
-def _palette(palette: bytes, kept: Sequence[int], mapped: bool) -> tuple[tuple[int, int, int], ...] | None:
+def _palette(palette: bytes, kept: Sequence[int]) -> tuple[tuple[int, int, int], ...] | None:
     """The masks' own colours of the classes, if there are such and they differ; a ramp of greys is nobody's choice."""
     if len(palette) < 3 * (max(kept) + 1) or len(kept) > 256:
         return None

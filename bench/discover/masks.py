@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-import struct
-import unicodedata
-import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from bench.decode import DAMAGED_IMAGE
 from bench.discover.tree import Pair
 from bench.listings import evenly
 from bench.parallel import Progress, default_workers, prefetch
@@ -26,13 +24,12 @@ LOOKED_AT = 5000
 """So many pairs are opened unless all are asked for."""
 THIN_MASKS = 40
 """So many masks are searched for outlines."""
-SOME = 20
-"""So many pictures are opened to see whether they are masks, and"""
-FEW_VALUES = 32
-"""a mask has at most so many values."""
+OUTLINED = 64
+"""Of masks with more values none is searched: those are hardly classes."""
 RAW_SHADES = frozenset({0, 64, 128, 192, 255})
 """Values that colours are mixed of: where red alone has only these, it is as likely a colour as an id."""
 MOST_IDS = 4096
+"""Ids are below this; a larger R + 256·G is as a rule a colour."""
 WITH_ALPHA = {"grey as RGB": "grey as RGBA", "colours": "colours and alpha"}
 EXPLAINED = {
     "16-bit": "16-bit values: the ids of objects or a depth map as a rule; save class ids in 8 bits",
@@ -48,7 +45,6 @@ EXPLAINED = {
     "size": "another size than the image",
 }
 """What is the matter with masks that cannot be used, and what to do."""
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,6 @@ class Seen:
     """Height and width of the image; None where it is damaged."""
     kind: str = ""
     """`index`, `rgb`, a key of `EXPLAINED`, or nothing where there is no mask."""
-    mask_size: Size | None = None
     ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     palette: bytes = b""
@@ -116,7 +111,7 @@ def _look(folder: Path, pair: Pair) -> Seen:
     try:
         with Image.open(folder / pair.image) as picture:
             size = (picture.height, picture.width)
-    except (*_DAMAGE, Image.DecompressionBombError):
+    except (*DAMAGED_IMAGE, Image.DecompressionBombError):
         return Seen(pair, None)
     if pair.label is None:
         return Seen(pair, size)
@@ -125,20 +120,20 @@ def _look(folder: Path, pair: Pair) -> Seen:
             kind = _kind(picture.mode, picture.format or "")
             own = (picture.height, picture.width)
             if kind in EXPLAINED:
-                return Seen(pair, size, kind, own)
+                return Seen(pair, size, kind)
             values = np.asarray(picture)
             palette = bytes(picture.getpalette() or b"") if picture.mode == "P" else b""
-    except (*_DAMAGE, Image.DecompressionBombError):
+    except (*DAMAGED_IMAGE, Image.DecompressionBombError):
         return Seen(pair, size, "damaged")
     if own != size:
-        return Seen(pair, size, "size", own)
+        return Seen(pair, size, "size")
     if kind == "rgb":
         wide = values.astype(np.int64)
         ids = wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
         found, counts = np.unique(ids, return_counts=True)
-        return Seen(pair, size, kind, own, found, counts, alpha=values.shape[2] > 3)
+        return Seen(pair, size, kind, found, counts, alpha=values.shape[2] > 3)
     counts = np.bincount(values.reshape(-1).astype(np.uint8), minlength=256)
-    return Seen(pair, size, kind, own, np.flatnonzero(counts), counts[counts > 0], palette)
+    return Seen(pair, size, kind, np.flatnonzero(counts), counts[counts > 0], palette)
 
 
 def _kind(mode: str, form: str) -> str:
@@ -149,57 +144,6 @@ def _kind(mode: str, form: str) -> str:
     if mode in ("RGB", "RGBA"):
         return "rgb"
     return "16-bit" if mode.startswith("I") else "float" if mode == "F" else "alpha" if "A" in mode else "colours"
-
-
-def look_like_masks(folder: Path, files: Sequence[str]) -> bool:
-    """Whether pictures that were taken for images are masks: PNGs of a few values or colours, as far as some tell."""
-    return all(_has_few_values(folder / files[i]) for i in evenly(len(files), SOME))
-
-
-def twin_folders(folder: Path, pairs: Sequence[Pair]) -> Iterator[str]:
-    """What to check of images without masks: PNGs of one channel, each of which has a namesake with more elsewhere."""
-    files: dict[PurePosixPath, dict[str, str]] = defaultdict(dict)
-    for pair in pairs:
-        path = PurePosixPath(pair.image)
-        files[path.parent][unicodedata.normalize("NFC", path.stem)] = pair.image
-    unlabelled = {PurePosixPath(pair.image).parent for pair in pairs if pair.label is None}
-    for place in sorted(unlabelled):
-        own = files[place]
-        twins = [other for other in files if other != place and own.keys() <= files[other].keys()]
-        if twins and all(name.lower().endswith(".png") for name in own.values()):
-            some = [list(own)[i] for i in evenly(len(own), SOME)]
-            channels = [{_channels(folder / files[where][name]) for name in some} for where in (place, twins[0])]
-            if channels[0] == {1} and 1 not in channels[1]:
-                yield (
-                    f"{place} holds {len(own)} PNGs of one channel, all with the names of images in {twins[0]}: masks? "
-                    "They are taken for images; a folder of masks is called labels, masks or annotations"
-                )
-
-
-def _channels(path: Path) -> int:
-    """How many channels a picture has; 0 for a damaged one."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            return len(picture.getbands())
-    except (*_DAMAGE, Image.DecompressionBombError):
-        return 0
-
-
-def _has_few_values(path: Path) -> bool:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            if picture.format != "PNG":
-                return False
-            one_channel = picture.mode in ("P", "L", "1")
-            values = np.asarray(picture if one_channel else picture.convert("RGB")).astype(np.uint32)
-            codes = values if one_channel else values @ np.array([1, 1 << 8, 1 << 16], np.uint32)
-            return len(np.unique(codes)) <= FEW_VALUES
-    except (*_DAMAGE, Image.DecompressionBombError):
-        return False
 
 
 @dataclass
@@ -267,9 +211,9 @@ def _settle(found: Survey, colours: _Colours) -> None:
 
 def _outlines(folder: Path, pairs: Sequence[Pair], found: Survey) -> frozenset[int]:
     """Values of which hardly a pixel lies deeper than 1 % of the image's longer side, in most masks."""
-    candidates = [v for v, masks in found.masks.items() if v and masks > found.usable / 2]
-    if not 2 < len(found.pixels) <= 64:
+    if not 2 < len(found.pixels) <= OUTLINED:
         return frozenset()
+    candidates = [v for v, masks in found.masks.items() if v and masks > found.usable / 2]
     total: Counter[int] = Counter()
     deep: Counter[int] = Counter()
     for values in _values(folder, pairs):

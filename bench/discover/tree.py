@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -222,18 +222,26 @@ def _stripped(stem: str) -> tuple[str, list[str]]:
 
 def _tell_apart(pictures: Sequence[_File]) -> tuple[list[_File], list[_File]]:
     """Images and masks. A name alone makes a mask only where there is an image to it."""
-    masks = [file for file in pictures if file.by_folder]
-    rest = [file for file in pictures if not file.by_folder]
-    plain = {(file.split, file.key) for file in rest if not file.by_name}
-    images: list[_File] = []
-    for file in rest:
-        is_mask = file.by_name and (file.split, file.key) in plain
-        (masks if is_mask else images).append(file)
+    masks, others = _parted(pictures, lambda file: bool(file.by_folder))
+    plain = {(file.split, file.key) for file in others if not file.by_name}
+    named, images = _parted(others, lambda file: file.by_name and (file.split, file.key) in plain)
+    masks += named
     if not masks:  # x.jpg and x.png side by side
-        others = {_composed(file.id) for file in images if not file.path.lower().endswith(".png")}
-        masks = [file for file in images if file.path.lower().endswith(".png") and _composed(file.id) in others]
-        images = [file for file in images if file not in set(masks)]
+        beside = {_composed(file.id) for file in images if not _is_png(file)}
+        masks, images = _parted(images, lambda file: _is_png(file) and _composed(file.id) in beside)
     return images, masks
+
+
+def _parted(files: Sequence[_File], chosen: Callable[[_File], bool]) -> tuple[list[_File], list[_File]]:
+    """The files that are chosen, and the others."""
+    parts: tuple[list[_File], list[_File]] = ([], [])
+    for file in files:
+        parts[not chosen(file)].append(file)
+    return parts
+
+
+def _is_png(file: _File) -> bool:
+    return file.path.lower().endswith(".png")
 
 
 # --- pairs and splits ---

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import _version
 from bench.doctor import machine, packages
@@ -17,11 +17,12 @@ from bench.doctor.probe import Probed, probe
 from bench.errors import BenchError
 from bench.places import PACKAGE, checkout
 
+if TYPE_CHECKING:
+    from bench.doctor.inventory import Roots
+
 SETTINGS = ("BENCH_RESULTS", "BENCH_CACHE", "BENCH_DATA_ROOT", "BENCH_OFFLINE", "BENCH_CONFIG")
 """The environment variables that mean something to `bench`."""
 _OTHERS = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "https_proxy", "http_proxy", "no_proxy", "all_proxy")
-
-Roots = Mapping[str, tuple[Path, str]]
 
 
 def examine(
@@ -91,10 +92,11 @@ def _versions(known: packages.Needs | None, probed: Probed) -> dict[str, Any]:
 
 def _extras(known: packages.Needs | None) -> list[dict[str, Any]]:
     """Which extras are whole, what they are for, and how to get them."""
+    if known is None:
+        return []
     found = []
-    for name in known.extras() if known else ():
-        own = [p for p in known.packages if p.extra == name] if known else []
-        missing = [p.name for p in own if p.installed is None or not p.fits]
+    for name in known.extras():
+        missing = [p.name for p in known.packages if p.extra == name and (p.installed is None or not p.fits)]
         command = f"pip install '{packages.NAME}[{name}]'"
         found.append(
             {"name": name, "there": not missing, "missing": missing, "for": packages.USES.get(name, ""), "how": command}

@@ -150,7 +150,8 @@ def problems(packages: Iterable[Package], failures: Mapping[str, str]) -> list[F
 
 
 def _installed_twins(module: str) -> list[str]:
-    return [name for name in _TWINS.get(module, ()) if installed(name)] if module == "faiss" else []
+    """The builds of faiss that are installed. Of OpenCV any will do: they differ in windows and extra modules."""
+    return [name for name in _TWINS[module] if installed(name)] if module == "faiss" else []
 
 
 def _twin_finding(package: Package, twins: list[str], failure: str | None) -> Finding:

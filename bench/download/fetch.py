@@ -112,7 +112,7 @@ def _explained(item: Item, part: Part, failures: list[tuple[str, Failure]], reme
 
 def _from_mirror(url: str, item: Item, part: Part, expected: Expected | None, network: Network) -> str:
     """The hash of the part, now whole. Raises Failure once the mirror is not worth another try."""
-    address, fruitless, anew = url, 0, 0
+    address, fruitless, restarts = url, 0, 0
     while True:
         before = part.size
         try:
@@ -123,18 +123,23 @@ def _from_mirror(url: str, item: Item, part: Part, expected: Expected | None, ne
                 raise Failure(answer.reason, wrong=True)
             address = answer.confirmed
         except Failure as failure:
-            if failure.anew and anew < RESTARTS:
-                anew += 1
-                continue
-            if not failure.again:
+            if failure.anew and restarts < RESTARTS:
+                restarts += 1
+            elif failure.again:
+                fruitless = 1 if part.size - before >= PROGRESS else fruitless + 1
+                _wait_after(failure, fruitless, network)
+            else:
                 raise
-            fruitless = 1 if part.size - before >= PROGRESS else fruitless + 1
-            if fruitless >= network.attempts:
-                raise Failure(f"{failure.reason} ({fruitless} times)") from failure
-            wait = 2.0 ** (fruitless - 1) if failure.wait is None else failure.wait
-            if wait > network.longest_wait:
-                raise Failure(f"{failure.reason} and wants to be asked again in {wait:.0f} seconds") from failure
-            network.sleep(wait)
+
+
+def _wait_after(failure: Failure, fruitless: int, network: Network) -> None:
+    """Sleep as long as the server wants, else twice as long as last time. Raises Failure once patience is at an end."""
+    if fruitless >= network.attempts:
+        raise Failure(f"{failure.reason} ({fruitless} times)") from failure
+    wait = 2.0 ** (fruitless - 1) if failure.wait is None else failure.wait
+    if wait > network.longest_wait:
+        raise Failure(f"{failure.reason} and wants to be asked again in {wait:.0f} seconds") from failure
+    network.sleep(wait)
 
 
 def _verified(part: Part, before: int, expected: Expected | None) -> str:

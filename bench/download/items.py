@@ -32,14 +32,14 @@ class Item:
     bytes: int | None = None
     sha256: str | None = None
     """Published by somebody; None where nobody did."""
+    md5: str | None = None
+    """Published where no SHA-256 was."""
     root: Path | None = None
     """For an archive: the data root that its content belongs to."""
     into: str = ""
     """For an archive: the folder below the root."""
     optional: bool = False
     note: str = ""
-    md5: str | None = None
-    """Published where no SHA-256 was."""
 
     @property
     def published(self) -> bool:
@@ -128,10 +128,17 @@ def _of_model(card: ModelCard, cache: Path) -> list[Item]:
     assert url is not None
     return [
         Item(
-            card_name(card), f"weights/{card.id}", weights.file, (url,), weights.address,
-            weights_file(cache, card.id, weights.file), weights.licence, weights.bytes, weights.sha256,
+            card=card_name(card),
+            home=f"weights/{card.id}",
+            file=weights.file,
+            urls=(url,),
+            page=weights.address,
+            path=weights_file(cache, card.id, weights.file),
+            licence=weights.licence,
+            bytes=weights.bytes,
+            sha256=weights.sha256,
         )
-    ]  # fmt: skip
+    ]
 
 
 def _of_data(card: DatasetCard, download: Download, cache: Path) -> Item:
@@ -140,7 +147,18 @@ def _of_data(card: DatasetCard, download: Download, cache: Path) -> Item:
     # an archive waits beside the data, so that the data appear at once and whole
     path = cache / "downloads" / card.id / download.file if download.unpack else root / download.into / download.file
     return Item(
-        card_name(card), f"datasets/{card.id}", download.file, urls, download.page, path,
-        download.licence or card.licence, download.bytes, download.sha256, root if download.unpack else None,
-        download.into, download.optional, download.note, download.md5,
-    )  # fmt: skip
+        card=card_name(card),
+        home=f"datasets/{card.id}",
+        file=download.file,
+        urls=urls,
+        page=download.page,
+        path=path,
+        licence=download.licence or card.licence,
+        bytes=download.bytes,
+        sha256=download.sha256,
+        md5=download.md5,
+        root=root if download.unpack else None,
+        into=download.into,
+        optional=download.optional,
+        note=download.note,
+    )

@@ -95,7 +95,7 @@ def obtain(
     with locked(cache / "downloads" / f"{item.home.replace('/', '-')}.lock", 0, f"{item.card} is being downloaded"):
         receipt = receipt_of(item)
         if receipt is not None and not fresh:
-            return Obtained(item, "unpacked before", receipt["sha256"], f"verified on {str(receipt['date'])[:10]}")
+            return Obtained(item, "unpacked before", receipt["sha256"], f"verified on {receipt['date'][:10]}")
         pins = Pins(cache)
         pin = None if item.published else pins.find(item.key)
         expected = _expected(item, None if repin else pin)
@@ -161,7 +161,7 @@ def receipt_of(item: Item) -> dict[str, Any] | None:
         receipt = json.loads((item.root / RECEIPTS / f"{item.file}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(receipt, dict) or not {"sha256", "date"} <= receipt.keys():
+    if not isinstance(receipt, dict) or not all(isinstance(receipt.get(key), str) for key in ("sha256", "date")):
         return None
     return receipt if item.sha256 in (None, receipt["sha256"]) and item.goal.is_dir() else None
 

@@ -14,6 +14,8 @@ from bench.errors import BadEnvironment, BadInput
 from bench.files import atomic_write
 
 BY_HAND = "a file put there by hand"
+_KINDS = {"sha256": str, "bytes": int, "source": str, "date": str}
+"""What a pin has in the file."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,13 @@ class Pins:
 
     def find(self, key: str) -> Pin | None:
         """The pin of an item. Raises BadInput for a file that is damaged: a pin must not get lost silently."""
-        entry = self._read().get(key)
-        if entry is None:
+        entries = self._read()
+        if key not in entries:
             return None
-        try:
-            return Pin(**entry)
-        except TypeError as error:
-            raise self._damaged(f"'{key}' is no pin") from error
+        entry = entries[key]
+        if not isinstance(entry, dict) or {name: type(value) for name, value in entry.items()} != _KINDS:
+            raise self._damaged(f"'{key}' is no pin")
+        return Pin(**entry)
 
     def keep(self, key: str, sha256: str, size: int, source: str) -> Pin:
         """Pin a hash, in place of an earlier one if there is one."""

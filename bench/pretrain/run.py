@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bench.pretrain.log import write_run
 from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.pairs import Pairs, named
 from bench.pretrain.recipe import Recipe, override
-from bench.pretrain.trainer import Job, Report, Trainer
+from bench.pretrain.trainer import Job, Trainer
 from bench.priors import open_priors
 from bench.priors.reader import MANIFEST
 from bench.samples import Samples, require_images
@@ -96,7 +97,7 @@ def _train(trainer: Trainer, priors: Path, settings: Settings) -> None:
     if ranks.rank() == 0:
         if settings.fresh:
             checkpoint.remove(trainer.path)
-        write_run(job.out, _describe(job.recipe, priors, job.identity, settings))
+        write_run(job.out, _run_entries(job.recipe, priors, job.identity, settings))
     trainer.train()
 
 
@@ -172,23 +173,19 @@ def _prepare(recipe: Recipe, dataset: str, priors: Path, out: Path, device: torc
         settings.warn(f"{named(masks.missing)} of {len(samples)} without a mask in {priors}: skipped")
     pairs = Pairs(masks.entries, masks, recipe, workers, settings.warn)
     engine = Engine(device, workers=workers, warn=settings.warn)
-    report: Report | None = None
-    if settings.progress is not None:
-        show = settings.progress
-        report = lambda done, total, state: show("training", done, total, state)  # noqa: E731
     return Job(
-        recipe,
-        pairs,
-        out,
-        device,
-        settings.seed,
-        workers,
-        _identity(recipe, samples, pairs, settings),
-        dict(settings.entries),
-        (lambda network: clustering_miou(network, held_out, engine)) if held_out else None,
-        settings.eval_every,
-        report,
-        settings.warn,
+        recipe=recipe,
+        pairs=pairs,
+        out=out,
+        device=device,
+        seed=settings.seed,
+        workers=workers,
+        identity=_identity(recipe, samples, pairs, settings),
+        overrides=dict(settings.entries),
+        evaluate=partial(clustering_miou, samples=held_out, engine=engine) if held_out else None,
+        eval_every=settings.eval_every,
+        report=partial(settings.progress, "training") if settings.progress else None,
+        warn=settings.warn,
     )
 
 
@@ -216,7 +213,7 @@ def _identity(recipe: Recipe, samples: Samples, pairs: Pairs, settings: Settings
     }
 
 
-def _describe(recipe: Recipe, priors: Path, identity: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def _run_entries(recipe: Recipe, priors: Path, identity: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """What `run.json` says."""
     manifest = priors / MANIFEST
     return {

@@ -66,7 +66,7 @@ def parameters() -> dict[str, Any]:
     return {"version": VERSION} | asdict(Settings())
 
 
-def load(settings: Settings | None = None) -> Boundary:
+def load() -> Boundary:
     """The estimator. Raises BadEnvironment where scikit-image is not installed."""
     try:
         import skimage.segmentation  # noqa: F401
@@ -74,7 +74,7 @@ def load(settings: Settings | None = None) -> Boundary:
         raise BadEnvironment(
             "the method boundary needs scikit-image", "Install it: pip install 'maskcontrast-bench[train]'"
         ) from error
-    return Boundary(settings or Settings())
+    return Boundary(Settings())
 
 
 @dataclass(frozen=True)

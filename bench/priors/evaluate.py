@@ -46,7 +46,7 @@ class Evaluation:
         return asdict(self)
 
 
-def check_labels(samples: Samples) -> None:
+def require_labels(samples: Samples) -> None:
     """Raises WrongName where the split has no labels."""
     if any(sample.label is None for sample in samples):
         raise WrongName(
@@ -61,7 +61,7 @@ def evaluate(folder: Path, samples: Samples, workers: int, progress: Progress | 
     Raises WrongName for a split without labels, BadInput for files that cannot be used or when no image has
     foreground.
     """
-    check_labels(samples)
+    require_labels(samples)
 
     def measure(sample: Sample) -> list[tuple[float, float]] | None:
         assert sample.label is not None

@@ -65,6 +65,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise BadInput(f"{path} is damaged: {error}", "Make the masks again, with --fresh.") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+    known = isinstance(manifest, dict) and manifest.get("schema") == SCHEMA
+    if not known or not all(isinstance(manifest.get(key, {}), dict) for key in ("skipped", "notes")):
         raise BadInput(f"{path} is not a manifest of this version's masks", "Make the masks again, with --fresh.")
     return manifest

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
-from bench.metric_names import FALLING, metric_name
+from bench.metric_names import metric_name
 from bench.site.collect import Claim, Run, Site, dataset_title
 from bench.site.names import metric_slug, slug
-from bench.site.ranking import Entry, best_first, entries_of, pages_of
+from bench.site.ranking import Entry, best_first, direction, entries_of, pages_of
 
 STATUSES = ("reproduced", "below", "above", "not run", "not comparable")
 UNLABELLED = "without-labels"
@@ -57,14 +58,14 @@ class Benchmark:
     def _line(self, protocol: str, metric: str) -> dict[str, Any]:
         rows = best_first(self.rows(protocol, metric), metric)
         ranked = [entry for entry in rows if not entry.context]
-        sign = 1 if metric in FALLING else -1
-        measured = sorted((entry for entry in ranked if entry.counts), key=lambda entry: sign * (entry.measured or 0.0))
+        sign = direction(metric)
+        measured = [(sign * entry.measured, entry) for entry in ranked if entry.counts and entry.measured is not None]
         return {
             "url": self.page_of(protocol, metric),
             "protocol": protocol,
             "metric": metric_name(metric),
             "published": next((entry for entry in ranked if entry.published), None),
-            "measured": next(iter(measured), None),
+            "measured": max(measured, key=itemgetter(0), default=(0.0, None))[1],
             "instead": _instead([entry.run for entry in rows if entry.run]),
             "counts": counts([entry.claim for entry in self.entries if entry.protocol == protocol and entry.claim]),
         }

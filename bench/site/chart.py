@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from bench.metric_names import FALLING
 from bench.site.names import day, points
-from bench.site.ranking import Entry, Ranked
+from bench.site.ranking import Entry, Ranked, direction
 
 _LABELLED = 24
 """Names beside points are cut to so many characters; tooltips and table have them whole."""
@@ -107,30 +106,29 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
 
     found = []
     if entry.published:
-        kind = "context" if entry.context else "published"
         found.append(
             Point(
-                kind,
-                at,
-                y(entry.value),
-                number,
-                entry.value,
-                told(points(entry.value), "published, for context" if entry.context else kind),
+                kind="context" if entry.context else "published",
+                x=at,
+                y=y(entry.value),
+                row=number,
+                value=entry.value,
+                what=told(points(entry.value), "published, for context" if entry.context else "published"),
             )
         )
     if entry.measured is not None:
         found.append(
             Point(
-                "measured",
-                at,
-                y(entry.measured),
-                number,
-                entry.measured,
-                told(f"{entry.measured:.2f}", "measured" if entry.counts else "measured, for context"),
-                not entry.counts,
-                None if entry.low is None else y(entry.low),
-                None if entry.high is None else y(entry.high),
-                y(entry.value) if entry.published else None,
+                kind="measured",
+                x=at,
+                y=y(entry.measured),
+                row=number,
+                value=entry.measured,
+                what=told(f"{entry.measured:.2f}", "measured" if entry.counts else "measured, for context"),
+                hollow=not entry.counts,
+                low=None if entry.low is None else y(entry.low),
+                high=None if entry.high is None else y(entry.high),
+                beside=y(entry.value) if entry.published else None,
             )
         )
     return found
@@ -172,7 +170,7 @@ def _date_axis(x: _Scale) -> tuple[Tick, ...]:
 
 def _leaders(rows: Sequence[tuple[Entry, date]], metric: str) -> list[tuple[Entry, date]]:
     """The rows that were better than all before them, in order of date."""
-    sign = -1 if metric in FALLING else 1
+    sign = direction(metric)
     found: list[tuple[Entry, date]] = []
     for entry, when in sorted(rows, key=lambda row: (row[1], -sign * row[0].value)):
         if not found or sign * entry.value > sign * found[-1][0].value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ class Site:
     runs: tuple[Run, ...]
     skipped: tuple[str, ...]
     """A line for each file in the results folder that is no record."""
-    models: dict[tuple[str, ...], Model] = field(default_factory=dict)
+    models: dict[tuple[str, ...], Model]
 
     @property
     def papers(self) -> list[Paper]:
@@ -299,20 +299,16 @@ def _claim(row: dict[Any, Any], runs: dict[Path, Run]) -> Claim:
     labels = Labels(figure.init or UNKNOWN, figure.prior or UNKNOWN, figure.supervision or UNKNOWN)
     key = ("id", figure.card[0]) if figure.card else ("name", figure.model, figure.backbone, figure.supervision)
     answer = row["record"]
-    measured, low, high, difference, tolerance = (
-        None if pd.isna(row[name]) else float(row[name])
+    found = {
+        name: None if pd.isna(row[name]) else float(row[name])
         for name in ("measured", "low", "high", "difference", "tolerance")
-    )
+    }
     return Claim(
-        figure,
-        Model(key, figure.model, labels, figure.backbone or UNKNOWN, paper),
-        paper,
-        measured,
-        low,
-        high,
-        difference,
-        tolerance,
-        str(row["status"]),
-        str(row["reason"]),
-        runs[answer.path] if isinstance(answer, Stored) else None,
+        figure=figure,
+        model=Model(key, figure.model, labels, figure.backbone or UNKNOWN, paper),
+        paper=paper,
+        **found,
+        status=str(row["status"]),
+        reason=str(row["reason"]),
+        run=runs[answer.path] if isinstance(answer, Stored) else None,
     )

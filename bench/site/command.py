@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.errors import WrongName
 from bench.presets import FIRST_SEED, LATER_ENTRIES, PRESETS, Preset, override
 from bench.record import Record
 from bench.site.details import mapping
+from bench.unlabelled import SUFFIX
 
 BLANKS = {
     "MODEL": "the model's checkpoint or card",
@@ -23,7 +25,7 @@ BLANKS = {
 
 def reproduce(record: Record) -> str:
     """The command that makes a record again, with `BLANKS` where it has to name a path."""
-    protocol, dataset = record["protocol"]["id"].removesuffix("-unlabelled"), record["dataset"]
+    protocol, dataset = record["protocol"]["id"].removesuffix(SUFFIX), record["dataset"]
     if protocol.startswith("predictions"):
         return _score(record, protocol)
     words = ["bench", "run", "--model", _model(record), "--dataset", _dataset(record), "--split", dataset["split"]]
@@ -39,8 +41,7 @@ def reproduce(record: Record) -> str:
     for variation in record["protocol"].get("variations") or []:
         if variation == "bfloat16":
             words += ["--precision", "bfloat16"]
-    if dataset["limited"]:
-        words += ["--limit", str(dataset.get("sequences", dataset["images"]))]
+    words += _limit(dataset)
     if card is None or card.generator is None:
         words += ["--data-root", "DATA"]
     return shlex.join(str(word) for word in words)
@@ -66,7 +67,8 @@ def _model(record: Record) -> str:
     if identifier in catalogue.models():
         return identifier
     source = str(record["model"].get("weights_source") or "")
-    return "MODEL" if source in ("", "in memory") else f"./{source.replace(chr(92), '/').rsplit('/', 1)[-1]}"
+    file = re.split(r"[/\\]", source)[-1]
+    return "MODEL" if source in ("", "in memory") else f"./{file}"
 
 
 def _protocol(protocol: str) -> tuple[str, list[str]]:
@@ -118,6 +120,9 @@ def _score(record: Record, protocol: str) -> str:
     if "+" in protocol:
         words += ["--match", protocol.partition("+")[2]]
     words += ["--name", record["model"]["id"]]
-    if dataset["limited"]:
-        words += ["--limit", str(dataset.get("sequences", dataset["images"]))]
-    return shlex.join([*(str(word) for word in words), "--data-root", "DATA"])
+    return shlex.join(str(word) for word in (*words, *_limit(dataset), "--data-root", "DATA"))
+
+
+def _limit(dataset: dict[str, Any]) -> list[str]:
+    """Of a video's data set whole sequences are counted."""
+    return ["--limit", str(dataset.get("sequences", dataset["images"]))] if dataset["limited"] else []

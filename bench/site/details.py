@@ -17,6 +17,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from bench.errors import BadInput
+from bench.frame import interval_of
 from bench.metric_names import metric_name
 from bench.published_classes import classes_of
 from bench.record import Record, Stored, confusion_table
@@ -94,7 +95,7 @@ def spreads(run: Run) -> list[Spread]:
 
 def _spread(metric: str, measured: dict[str, Any], seeds: Sequence[Any]) -> Spread:
     values = [float(value) for value in measured["per_seed"]]
-    low, high = measured.get("ci95") or (None, None)
+    low, high = interval_of(measured)
     ends = [value for value in (*values, low, high) if value is not None]
     first, last = min(ends), max(ends)
     room = 0.08 * (last - first) or 1.0

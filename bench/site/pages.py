@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench import catalogue
+from bench.frame import interval_of
 from bench.metric_names import FALLING, metric_name
 from bench.published import Published
 from bench.report import seed_table
@@ -14,7 +15,7 @@ from bench.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.site.chart import draw
 from bench.site.collect import Claim, Model, Paper, Run, Site, dataset_title
 from bench.site.command import BLANKS, reproduce
-from bench.site.gallery import Example, Gallery
+from bench.site.gallery import TITLES, Example, Gallery
 from bench.site.names import arxiv_url, web_url
 from bench.site.ranking import ranked
 from bench.site.render import Renderer, script
@@ -120,7 +121,6 @@ class Pages:
     def _figures_of(self, model: Model, runs: Sequence[Run]) -> list[dict[str, Any]]:
         """A model's figures on everything: the published ones with what was measured, then what was measured beyond."""
         claims = self.site.claims_of(model)
-        # a figure may answer to several cards: another model's run is no figure of this one
         lines = [self._line_of_claim(claim, model) for claim in claims]
         told = {(claim.run.path, claim.figure.metric) for claim in claims if claim.run}
         for run in runs:
@@ -128,7 +128,7 @@ class Pages:
                 if (run.path, metric) in told:
                     continue
                 measured = run.record["metrics"][metric]
-                low, high = measured.get("ci95") or (None, None)
+                low, high = interval_of(measured)
                 lines.append(
                     self._place(run.dataset, run.split, run.protocol, metric)
                     | {"published": None, "measured": measured["value"], "low": low, "high": high, "run": run}
@@ -141,6 +141,7 @@ class Pages:
         place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric) | {"published": figure.value}
         names = ("measured", "low", "high", "difference", "tolerance", "status", "reason", "run")
         line = place | {name: getattr(claim, name) for name in names}
+        # a figure may answer to several cards: of a run of another model it is said whose it is
         if claim.run and model.id and claim.run.model.key != model.key:
             line["reason"] = f"measured of {claim.run.model.id}" + (f"; {claim.reason}" if claim.reason else "")
         return line
@@ -159,11 +160,10 @@ class Pages:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
+        first = run.metrics[0] if run.metrics else None
         return {
             "dataset": dataset_title(run.dataset, [run]),
-            "benchmark_url": self.benchmarks[run.dataset, run.split].page_of(run.protocol, run.metrics[0])
-            if run.metrics
-            else None,
+            "benchmark_url": self.benchmarks[run.dataset, run.split].page_of(run.protocol, first) if first else None,
             "warnings": details.warnings_of(record),
             "spreads": details.spreads(run),
             "command": command,
@@ -233,7 +233,8 @@ class Pages:
             "run": run,
             "dataset": dataset_title(run.dataset, [run]),
             "gallery": gallery,
-            "groups": placed,
+            "best_and_worst": [group for group in placed if group[0] in TITLES.values()],
+            "others": [group for group in placed if group[0] not in TITLES.values()],
             "by_cluster": [
                 [(known[name], places[name]) for name in cluster.examples if name in known]
                 for cluster in gallery.examples.clusters

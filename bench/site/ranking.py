@@ -6,10 +6,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.frame import interval_of
 from bench.metric_names import FALLING, metric_order
-from bench.published import ROUNDING
+from bench.published import ROUNDING, Published
 from bench.site.collect import Claim, Labels, Model, Paper, Run, Site
 from bench.site.names import date_text, protocol_order
+
+
+def direction(metric: str) -> int:
+    """1 for a metric of which more is better, -1 for one of which less is."""
+    return -1 if metric in FALLING else 1
 
 
 @dataclass(frozen=True)
@@ -75,28 +81,27 @@ def entries_of(site: Site, dataset: str, split: str) -> list[Entry]:
 
 def _of_claim(claim: Claim, claims: Sequence[Claim]) -> Entry:
     figure = claim.figure
-    same = (figure.model, figure.backbone, figure.protocol, figure.arxiv)
-    others = {
-        other.figure.metric: other.figure.value
-        for other in claims
-        if (other.figure.model, other.figure.backbone, other.figure.protocol, other.figure.arxiv) == same
-        and other.figure.metric != figure.metric
-    }
+    row = [other.figure for other in claims if _row_of(other.figure) == _row_of(figure)]
     return Entry(
-        claim.model if claim.model.id is None else _as_published(claim),
-        figure.protocol,
-        figure.metric,
-        figure.value,
-        claim.low,
-        claim.high,
-        Labels(figure.init, figure.prior, figure.supervision),
-        claim.paper,
-        figure.date,
-        others,
-        "" if figure.comparable else figure.note,
-        claim,
-        claim.run,
+        model=claim.model if claim.model.id is None else _as_published(claim),
+        protocol=figure.protocol,
+        metric=figure.metric,
+        value=figure.value,
+        low=claim.low,
+        high=claim.high,
+        labels=Labels(figure.init, figure.prior, figure.supervision),
+        paper=claim.paper,
+        date=figure.date,
+        others={other.metric: other.value for other in row if other.metric != figure.metric},
+        context="" if figure.comparable else figure.note,
+        claim=claim,
+        run=claim.run,
     )
+
+
+def _row_of(figure: Published) -> tuple[str, ...]:
+    """What the metrics of one model in one table of a paper share."""
+    return (figure.model, figure.backbone, figure.protocol, figure.arxiv)
 
 
 def _as_published(claim: Claim) -> Model:
@@ -107,21 +112,20 @@ def _as_published(claim: Claim) -> Model:
 
 def _of_run(run: Run, metric: str) -> Entry:
     measured = run.record["metrics"][metric]
-    low, high = measured.get("ci95") or (None, None)
+    low, high = interval_of(measured)
     return Entry(
-        run.model,
-        run.protocol,
-        metric,
-        float(measured["value"]),
-        low,
-        high,
-        run.model.labels,
-        run.model.paper,
-        date_text(run.created),
-        {name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
-        run.context,
-        None,
-        run,
+        model=run.model,
+        protocol=run.protocol,
+        metric=metric,
+        value=float(measured["value"]),
+        low=low,
+        high=high,
+        labels=run.model.labels,
+        paper=run.model.paper,
+        date=date_text(run.created),
+        others={name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
+        context=run.context,
+        run=run,
     )
 
 
@@ -154,9 +158,9 @@ def ranked(entries: Sequence[Entry], metric: str) -> list[Ranked]:
 
 def best_first(entries: Sequence[Entry], metric: str) -> list[Entry]:
     """Entries by value, the best first; equal ones by date and name."""
-    sign = 1 if metric in FALLING else -1
+    sign = direction(metric)
     return sorted(
-        entries, key=lambda entry: (sign * entry.value, entry.date or "9999", entry.model.title, entry.model.key)
+        entries, key=lambda entry: (-sign * entry.value, entry.date or "9999", entry.model.title, entry.model.key)
     )
 
 

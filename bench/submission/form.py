@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping as Entries
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ DATASET = "data set"
 """The key of `method.txt` that names the data set."""
 SPLIT = "split"
 """That of the split."""
-TRACKS = ("fully unsupervised", "distance matching", "semi-supervised", "free")
-"""The benchmark's protocols. Only the free one allows a saliency map, supervised pre-training or other data."""
 
 
 def takes_submissions(card: DatasetCard) -> bool:
@@ -35,7 +32,7 @@ def require_server(card: DatasetCard) -> None:
         )
 
 
-def method_text(entries: Entries[str, Any]) -> bytes:
+def method_text(entries: Mapping[str, Any]) -> bytes:
     """`key: value` a line; line breaks in a value become spaces, values that are None are left out."""
     lines = (f"{key}: {' '.join(str(value).split())}\n" for key, value in entries.items() if value is not None)
     return "".join(lines).encode(errors="replace")
@@ -84,10 +81,11 @@ def read_match(data: bytes, classes: int) -> dict[int, int]:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
-        raise ValueError(f"it has '{twice}' twice")
+    table: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in table:
+            raise ValueError(f"it has '{key}' twice")
+        table[key] = value
     return table
 
 
