@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.cards import CardType, DatasetCard, ModelCard, load_card
-from bench.errors import BadInput, unknown_name
+from bench.errors import BadInput, WrongName, unknown_name
 from bench.places import folder
 from bench.pretrain.recipe import Recipe
 
@@ -72,8 +72,13 @@ def _resolve(name: str, known: dict[str, CardType], kind: type[CardType], word: 
     if name in known:
         return known[name]
     if not looks_like_path(name):
+        if Path(f"{name}.toml").is_file():
+            raise WrongName(f"unknown {word} '{name}'", f"For the card that lies here write ./{name}.toml.")
         raise unknown_name(word, name, known, listing)
     path = Path(name).expanduser()
+    if path.is_dir():
+        made = f"`bench init-dataset {path}` writes one of a folder of images" if word == "data set" else "Name a .toml"
+        raise BadInput(f"{path} is a folder, not the card of a {word}", f"{made}.")
     card = load_card(path, kind)
     twin = known.get(card.id)
     if twin is None or twin.path is None:

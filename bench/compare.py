@@ -100,7 +100,7 @@ def _bounds(one: Difference) -> tuple[float, float] | None:
 
 
 def find(name: str, results: Path) -> Stored:
-    """A record by its path, or as `model/dataset-split/protocol` below `results`.
+    """A record by its path, as `model/dataset-split/protocol` below `results`, or by its model if it has no other.
 
     Raises WrongName where there is none, BadInput where the file is no record.
     """
@@ -109,6 +109,8 @@ def find(name: str, results: Path) -> Stored:
     for path in (given, below):
         if path.is_file():
             return Stored(path, read(path))
+    if (results / name).is_dir() and len(only := list(json_files(results / name))) == 1:
+        return Stored(only[0], read(only[0]))
     known = [path.relative_to(results).as_posix().removesuffix(".json") for path in json_files(results)]
     raise unknown_name("record", name, known, f"bench list results --results {results}", also=_respelled(given))
 

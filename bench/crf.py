@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BadEnvironment
+from bench.parallel import end_with_parent
 
 GAUSSIAN = {"sxy": 1, "compat": 3}
 BILATERAL = {"sxy": 67, "srgb": 3, "compat": 4}
@@ -58,7 +59,7 @@ def processes(count: int) -> Iterator[ProcessPoolExecutor]:
     A script that gets here must guard its main part with `if __name__ == "__main__":`, as always with
     multiprocessing.
     """
-    pool = ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), end_with_parent)
     try:
         yield pool
     finally:

@@ -134,6 +134,23 @@ def load_npz(path: Path) -> dict[str, npt.NDArray[Any]] | None:
         return None
 
 
+@contextmanager
+def locked(path: Path, patience: float, problem: str, remedy: str) -> Iterator[None]:
+    """Hold a lock file; the system frees it when the process ends. Raises BadEnvironment after `patience` seconds."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout as error:
+        raise BadEnvironment(problem, f"{remedy} ({path})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def require_writable(folder: Path, what: str, flag: str) -> None:
     """Fail now, not after an hour of work, when `folder` cannot take a file."""
     try:

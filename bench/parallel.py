@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Thread
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -17,6 +19,19 @@ Progress = Callable[[int, int], None]
 def default_workers() -> int:
     """As many as there are cores, up to eight."""
     return min(8, os.cpu_count() or 1)
+
+
+def end_with_parent() -> None:
+    """In a worker process: end when the parent does, however it ends. Workers of a killed one would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def prefetch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from bench import catalogue, crf
 from bench.cards import DatasetCard
 from bench.engine import Precision
-from bench.errors import BadInput, Warn, WrongName, unknown_name
+from bench.errors import BadInput, Warn, WrongName
 from bench.files import cache_folder, require_writable
 from bench.kmeans import require_enough
 from bench.parallel import Progress
 from bench.presets import (
     FIRST_SEED,
-    GROUPS,
-    PRESETS,
+    OVERCLUSTERING,
     ClusteringPreset,
     DavisPreset,
     DensePreset,
@@ -27,6 +25,7 @@ from bench.presets import (
     Preset,
     RetrievalPreset,
     SaliencyPreset,
+    base_protocol,
     fingerprint,
     override,
 )
@@ -36,10 +35,6 @@ from bench.unlabelled import SUFFIX
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-OVERCLUSTERING = re.compile(r"overclustering-(\d{1,5})")
-"""The id of `clustering` with so many clusters, more than there are classes."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ def make_plan(
 
     With `for_submission` images need no labels to get their classes, which others know (`bench.submission`).
     """
-    base, entries = _base_protocol(protocol)
+    base, entries = base_protocol(protocol)
     card = catalogue.dataset(dataset)
     default = _default_preset(card, base)
     preset = override(default, entries | settings.entries)
@@ -206,21 +201,6 @@ def _ways_to_try(samples: Samples, there_are: int, preset: ClusteringPreset) -> 
     ways += [f"--clusters {len(samples)}"] if len(samples) > 1 else []
     ways += ["--protocol clustering-dense"] if samples.card.protocols.preset("clustering-dense") else []
     return f"For a trial: {', or '.join(ways)}." if ways else ""
-
-
-def _base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
-    """The protocol whose preset applies, and the entries that its name adds, as `linear+crf` does."""
-    if protocol in GROUPS:
-        raise WrongName(
-            f"'{protocol}' stands for several protocols, and there is one record of each",
-            f"Call it once for each: {', '.join(GROUPS[protocol])}.",
-        )
-    if match := OVERCLUSTERING.fullmatch(protocol):
-        return "clustering", {"clusters": int(match[1])}
-    base, plus, suffix = protocol.partition("+")
-    if base not in PRESETS or (plus and (base, suffix) != ("linear", "crf")):
-        raise unknown_name("protocol", protocol, [*PRESETS, "linear+crf"], "bench list protocols")
-    return base, {"crf": True} if plus else {}
 
 
 def _fitted(preset: Preset, subject: Subject, card: DatasetCard, settings: Settings) -> Preset:

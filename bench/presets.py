@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -310,6 +311,28 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "retrieval": ("retrieval-21", "retrieval-7"),
 }
 """A name that stands for several protocols, each with a record of its own."""
+
+
+OVERCLUSTERING = re.compile(r"overclustering-(\d{1,5})")
+"""The id of `clustering` with so many clusters, more than there are classes."""
+
+
+def base_protocol(protocol: str) -> tuple[str, dict[str, Any]]:
+    """The protocol whose preset applies, and the entries that its name adds, as `linear+crf` does.
+
+    Raises WrongName for an unknown id, and for one that stands for several.
+    """
+    if protocol in GROUPS:
+        raise WrongName(
+            f"'{protocol}' stands for several protocols, and there is one record of each",
+            f"Call it once for each: {', '.join(GROUPS[protocol])}.",
+        )
+    if match := OVERCLUSTERING.fullmatch(protocol):
+        return "clustering", {"clusters": int(match[1])}
+    base, plus, suffix = protocol.partition("+")
+    if base not in PRESETS or (plus and (base, suffix) != ("linear", "crf")):
+        raise unknown_name("protocol", protocol, [*PRESETS, "linear+crf"], "bench list protocols")
+    return base, {"crf": True} if plus else {}
 
 
 def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:

@@ -273,3 +273,15 @@ def test_dense_clustering_needs_no_section_of_its_own():
         protocols = catalogue.dataset(name).protocols
         assert protocols.preset("clustering-dense").clusters == clusters and "clustering-dense" in protocols.given
     assert catalogue.dataset("davis").protocols.preset("clustering-dense") is None
+
+
+def test_a_card_or_a_folder_at_hand_is_pointed_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.toml").write_text("")
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(WrongName) as caught:
+        catalogue.dataset("photos")
+    assert "./photos.toml" in caught.value.remedy
+    with pytest.raises(BadInput, match="is a folder, not the card") as folder:
+        catalogue.dataset("./pictures")
+    assert "bench init-dataset pictures" in folder.value.remedy

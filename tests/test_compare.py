@@ -303,6 +303,10 @@ def test_videos_of_other_objects_are_refused(tmp_path):
 def test_a_record_is_found_by_path_and_by_name(tmp_path, pair):
     for name in (str(pair[0].path), "one/pascal-voc-val/clustering", "one/pascal-voc-val/clustering.json"):
         assert find(name, tmp_path).record == pair[0].record
+    assert find("one", tmp_path).record == pair[0].record  # its only one
+    keep(tmp_path, pair[0].record | {"dataset": pair[0].record["dataset"] | {"split": "train"}})
+    with pytest.raises(WrongName, match="unknown record 'one'"):
+        find("one", tmp_path)
     with pytest.raises(WrongName, match="unknown record") as caught:
         find("ones/pascal-voc-val/clustering", tmp_path)
     assert "one/pascal-voc-val/clustering" in caught.value.remedy

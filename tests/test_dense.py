@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 import bench
 from bench import catalogue, dense, kmeans, passes
@@ -138,6 +139,24 @@ def test_a_module_with_features_alone_is_evaluated_with_every_seed_in_two_passes
     )
     assert np.sum(record["confusion"]["mean"]) == pytest.approx(counted, abs=0.1)
     assert all(len(mapping) == 5 for mapping in record["cluster_to_class"])
+
+
+def test_a_module_may_return_its_embedding_alone_or_beside_a_saliency_logit(golden, tmp_path):
+    class Alone(nn.Module):
+        def forward(self, images):
+            return F.avg_pool2d(images, 4)
+
+    class Beside(Alone):
+        def forward(self, images):
+            return super().forward(images), images.mean(1)
+
+    alone, beside = (run(model(), golden, tmp_path, num_seeds=1, limit=6)["metrics"] for model in (Alone, Beside))
+    assert alone == beside
+    with pytest.raises(BadInput, match="network returned") as caught:
+        bench.evaluate(
+            Alone(), "pascal-voc", data_root=golden / "VOCSegmentation", cache=tmp_path, entries={"clusters": 2}
+        )
+    assert "clustering-dense and linear take an embedding alone" in caught.value.remedy
 
 
 def test_a_checkpoint_s_passes_are_cached_and_change_no_figure(golden, small_file, tmp_path):

@@ -12,8 +12,9 @@ from bench import catalogue
 from bench.cards import DatasetCard, ModelCard, load_card
 from bench.cli.progress import progress_bar
 from bench.download.items import items_of, weights_file
-from bench.download.pins import Pins, locked
+from bench.download.pins import Pins
 from bench.errors import BadInput
+from bench.files import locked
 from bench.subjects import find_model
 from tests.webserver import File, answer
 
@@ -183,7 +184,7 @@ def test_no_network_is_one_line_and_exit_4(bench, model, web):
 
 
 def test_two_at_once_do_not_mix(bench, model, cache):
-    with locked(cache / "downloads" / f"weights-{ID}.lock", 0, "held"):
+    with locked(cache / "downloads" / f"weights-{ID}.lock", 0, "held", ""):
         done = bench("download", model())
     assert done.returncode == 4 and "is being downloaded" in done.stderr
     assert bench("download", model()).returncode == 0

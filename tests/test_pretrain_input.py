@@ -13,6 +13,7 @@ from PIL import Image
 
 from bench.cli import main
 from bench.errors import BadEnvironment, BadInput, WrongName
+from bench.files import locked
 from bench.pretrain import checkpoint, run, trainer
 from bench.pretrain.log import COLUMNS, Log
 from bench.weights import read_checkpoint
@@ -42,6 +43,12 @@ def test_images_without_a_mask_are_counted_named_and_skipped(own, tmp_path):
     assert outcome.images == IMAGES - 3
     assert any(w.startswith("2 images (train_00003, train_00007) of 24 without a mask") for w in warnings)
     assert any(w.startswith("1 image (train_00005) without any foreground") for w in warnings)
+
+
+def test_two_trainings_do_not_share_a_folder(own, tmp_path):
+    with locked(tmp_path / "out" / ".lock", 0, "", ""), pytest.raises(BadEnvironment, match="in use by another"):
+        train(own, tmp_path / "out")
+    assert not (tmp_path / "out" / "run.json").exists()
 
 
 def test_a_mask_of_another_size_is_named(own, tmp_path):

@@ -45,6 +45,7 @@ def test_killed_and_resumed_gives_the_same_weights(tiny, whole, tmp_path, monkey
     halfway = torch.load(tmp_path / "checkpoint.pth.tar", weights_only=True)
     assert halfway["step"] == step - 1
     outcome = train(tiny, tmp_path, workers=1)
+    assert outcome.resumed_at == step - 1
     assert same(model_of(outcome.checkpoint), model_of(whole.checkpoint))
     first, second = (
         [{key: value for key, value in row.items() if "second" not in key} for row in read_log(place)]

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -372,3 +373,27 @@ def test_a_split_without_labels_cannot_be_evaluated(priors, own_shapes, tmp_path
     )
     done = priors(own_shapes, "--method", "boundary", "--evaluate", dataset=card)
     said(done, 2, "bare train has no labels to evaluate with", "--evaluate")
+
+
+_PARENT = """
+import sys, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from bench.priors.propose import _prepare_worker
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare_worker)
+    import os
+    print(pool.submit(os.getpid).result(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_workers_end_with_a_parent_that_is_killed(environment, tmp_path):
+    (tmp_path / "parent.py").write_text(_PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, "parent.py"], cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    worker = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs([worker], timeout=60)[1] == []

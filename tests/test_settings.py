@@ -63,6 +63,7 @@ def test_a_mistake_in_the_settings_names_the_file_that_has_it(tmp_path, monkeypa
         (("--set", "batch=10"), "the entry 'batch' has no effect here: the solver is faiss"),
         (("--protocol", "retrieval-21", "--num-seeds", "3"), "--num-seeds belongs to --protocol clustering or"),
         (("--protocol", "retrieval-21", "--seed", "9"), "--seed belongs to --protocol clustering or"),
+        (("--protocol", "clusterin"), "unknown protocol 'clusterin'"),
         (("--protocol", "overclustering-9"), "what was asked for as overclustering-9 is clustering"),
         (
             ("--protocol", "overclustering-30", "--clusters", "40"),

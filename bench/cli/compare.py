@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.record import Stored
 
 _EPILOG = """\b
-A and B are records: a path, or MODEL/DATASET-SPLIT/PROTOCOL below --results.
+A and B are records: a path, MODEL/DATASET-SPLIT/PROTOCOL below --results, or the MODEL if it has a single record.
 p is twice the smaller share of resamples on one side of 0 (a 0 counts on both), with one added to the count and to
 the number of resamples; the least that 2000 resamples can give is 0.001.
 

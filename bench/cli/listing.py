@@ -282,7 +282,8 @@ def _show_checkpoint(path: Path, cache: Path) -> None:
         ("linear takes", linear),
     ]
     echo_table(rows)
-    click.echo(f"\nbench run --model {path} measures it; --name and --supervision say what the file does not")
+    protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.classifier else 'clustering-dense'}"
+    click.echo(f"\nbench run --model {path}{protocol} measures it; --name and --supervision say what the file does not")
 
 
 def _show_dataset(

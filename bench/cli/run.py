@@ -172,11 +172,11 @@ def _require_one(jobs: Sequence[tuple[str, str, str]], options: Mapping[str, Any
 
 
 def _takes(protocol: str, entry: str) -> bool:
-    """Whether a protocol's preset has what a flag sets; of an unknown protocol that is not known."""
-    from bench.presets import PRESETS
+    """Whether a protocol's preset has what a flag sets."""
+    from bench.presets import PRESETS, base_protocol
 
-    kind = PRESETS.get(protocol.partition("+")[0])
-    return kind is None or ("seeds" if entry in ("seed", "num_seeds") else entry) in kind.model_fields
+    kind = PRESETS[base_protocol(protocol)[0]]
+    return ("seeds" if entry in ("seed", "num_seeds") else entry) in kind.model_fields
 
 
 def _require_takers(flags: list[str], protocols: list[str]) -> None:
@@ -226,12 +226,13 @@ def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
 def _protocols_for(dataset: str, names: tuple[str, ...]) -> list[str]:
     """Protocol ids; a group's name stands for those of its members that the data set has a preset for."""
     from bench import catalogue
-    from bench.presets import GROUPS
+    from bench.presets import GROUPS, base_protocol
 
     ids: dict[str, None] = {}
     for name in names:
         members = GROUPS.get(name)
         if members is None:
+            base_protocol(name)  # a mistyped one is said once, not for every model
             ids[name] = None
             continue
         presets = catalogue.dataset(dataset).protocols

@@ -111,6 +111,7 @@ def train(
         )
     if int(os.environ.get("RANK", "0")):
         return  # rank 0 speaks for all
-    click.echo(f"trained on {outcome.images} images, {outcome.steps} steps")
+    since = f", resumed after step {outcome.resumed_at}" if outcome.resumed_at else ""
+    click.echo(f"trained on {outcome.images} images, {outcome.steps} steps{since}")
     click.echo(f"  checkpoint: {display(outcome.checkpoint)}")
     click.echo(f"  network:    {display(outcome.network)}   (bench run --model {display(outcome.network)})")

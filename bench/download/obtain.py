@@ -17,9 +17,9 @@ from bench.download.fetch import Expected, Network, fetch
 from bench.download.http import Failure, open_url
 from bench.download.items import Item
 from bench.download.parts import Part
-from bench.download.pins import BY_HAND, Pin, Pins, locked
+from bench.download.pins import BY_HAND, Pin, Pins
 from bench.errors import BadEnvironment, BadInput
-from bench.files import atomic_write, sha256_file
+from bench.files import atomic_write, locked, sha256_file
 
 RECEIPTS = ".downloads"
 """Folder below a data root: what was unpacked into it."""
@@ -92,7 +92,8 @@ def obtain(
     `fresh` fetches it all the same, `repin` accepts a file whose hash is not the one pinned. Raises BadInput
     for what is not the file, BadEnvironment where the network, the disk or another `bench download` stands in the way.
     """
-    with locked(cache / "downloads" / f"{item.home.replace('/', '-')}.lock", 0, f"{item.card} is being downloaded"):
+    lock = cache / "downloads" / f"{item.home.replace('/', '-')}.lock"
+    with locked(lock, 0, f"{item.card} is being downloaded", "Wait for the other `bench download` to end."):
         receipt = receipt_of(item)
         if receipt is not None and not fresh:
             return Obtained(item, "unpacked before", receipt["sha256"], f"verified on {receipt['date'][:10]}")

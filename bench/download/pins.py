@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadEnvironment, BadInput
-from bench.files import atomic_write
+from bench.errors import BadInput
+from bench.files import atomic_write, locked
 
 BY_HAND = "a file put there by hand"
 _KINDS = {"sha256": str, "bytes": int, "source": str, "date": str}
@@ -54,7 +52,12 @@ class Pins:
     def keep(self, key: str, sha256: str, size: int, source: str) -> Pin:
         """Pin a hash, in place of an earlier one if there is one."""
         pin = Pin(sha256, size, source, datetime.now(UTC).isoformat(timespec="seconds"))
-        with locked(self.path.with_suffix(".lock"), 60.0, "the list of pins is in use"):
+        with locked(
+            self.path.with_suffix(".lock"),
+            60.0,
+            "the list of pins is in use",
+            "Wait for the other `bench download` to end.",
+        ):
             entries = self._read() | {key: vars(pin)}
             with atomic_write(self.path) as stream:
                 stream.write(json.dumps(entries, indent=1, sort_keys=True).encode())
@@ -76,20 +79,3 @@ class Pins:
             f"{self.path} is damaged: {why}",
             "Mend it, or remove it: then the hashes seen next are pinned anew.",
         )
-
-
-@contextmanager
-def locked(path: Path, patience: float, problem: str) -> Iterator[None]:
-    """Hold a lock file; the system frees it when the process ends. Raises BadEnvironment after `patience` seconds."""
-    from filelock import FileLock, Timeout
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=patience)
-    except Timeout as error:
-        raise BadEnvironment(problem, f"Wait for the other `bench download` to end ({path}).") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from bench import catalogue, environment
 from bench.engine import Engine, choose_device, is_out_of_memory
 from bench.errors import BadEnvironment, BadInput, Warn, WrongName
-from bench.files import cache_folder, require_writable, sha256_file
+from bench.files import cache_folder, locked, require_writable, sha256_file
 from bench.parallel import default_workers
 from bench.pretrain import checkpoint, ranks
 from bench.pretrain.held_out import clustering_miou, hold_out
@@ -62,6 +62,8 @@ class Outcome:
     network: Path
     images: int
     steps: int
+    resumed_at: int
+    """The step that the checkpoint found was after; 0 for a run from the beginning."""
 
 
 def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings: Settings | None = None) -> Outcome:
@@ -79,17 +81,17 @@ def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings
     chosen = _settle_precision(chosen, device, settings)
     _require_shares(chosen.batch, ranks.world())
     require_writable(out, "checkpoint", "--out")
-    with _memory_errors(device, chosen.batch):
+    with _alone(out), _memory_errors(device, chosen.batch):
         module = _module(chosen, settings)
         trainer = Trainer(_prepare(chosen, dataset, priors, out, device, settings), module)
-        _train(trainer, priors, settings)
+        resumed_at = _train(trainer, priors, settings)
     if ranks.rank() == 0:
         checkpoint.export(out / checkpoint.EXPORT, trainer.module.model_q)
-    return Outcome(out / checkpoint.FILE, out / checkpoint.EXPORT, len(trainer.job.pairs), trainer.steps)
+    return Outcome(out / checkpoint.FILE, out / checkpoint.EXPORT, len(trainer.job.pairs), trainer.steps, resumed_at)
 
 
-def _train(trainer: Trainer, priors: Path, settings: Settings) -> None:
-    """Train to the end, from the checkpoint of the same run where there is one."""
+def _train(trainer: Trainer, priors: Path, settings: Settings) -> int:
+    """Train to the end, from the checkpoint of the same run where there is one. Returns the step it was after."""
     job = trainer.job
     if trainer.path.is_file() and not settings.fresh:
         _check_identity(trainer.path, job.identity)
@@ -98,7 +100,21 @@ def _train(trainer: Trainer, priors: Path, settings: Settings) -> None:
         if settings.fresh:
             checkpoint.remove(trainer.path)
         write_run(job.out, _run_entries(job.recipe, priors, job.identity, settings))
+    resumed_at = trainer.progress.step
     trainer.train()
+    return resumed_at
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder: two would replace each other's checkpoint. Raises BadEnvironment."""
+    if ranks.rank():
+        yield
+        return
+    with locked(
+        out / ".lock", 0, f"{out} is in use by another `bench train`", "Wait for it to end, or name another --out."
+    ):
+        yield
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from bench._version import __version__
 from bench.decode import read_size
 from bench.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.files import atomic_write, require_writable
-from bench.parallel import Progress
+from bench.parallel import Progress, end_with_parent
 from bench.priors.masks import FOREGROUND, mask_path, read_values, write_mask
 from bench.priors.methods import Method
 from bench.priors.reader import MANIFEST, SCHEMA, read_manifest
@@ -167,6 +167,7 @@ def _in_parallel(
 def _prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent lets its workers finish their image
     cv2.setNumThreads(1)
+    end_with_parent()
 
 
 def _make(method: Method, out: Path, sample: Sample) -> Outcome:

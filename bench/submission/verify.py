@@ -264,7 +264,9 @@ def _images(card: DatasetCard, split: str, settings: Settings) -> dict[str, Path
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache))
     if samples.limited and settings.warn:
         size = card.splits[split].size
-        settings.warn(f"{samples.root} holds {len(samples)} of the {size} {split} images: the others pass for no image")
+        settings.warn(
+            f"{samples.root} holds {len(samples)} of the {size} {split} images: those of the others count as faults"
+        )
     return {sample.id: sample.image for sample in samples}
 
 
