@@ -51,7 +51,8 @@ def as_id(name: str) -> str:
 def require_model_id(name: str) -> None:
     """Raises WrongName for what cannot be a model's id."""
     if not re.fullmatch(ID_PATTERN, name):
-        raise WrongName(f"'{name}' cannot be a model's id", "Use lower case letters, digits and . _ + - only.")
+        near = f", such as '{as_id(name)}'" if as_id(name) else ""
+        raise WrongName(f"'{name}' cannot be a model's id", f"Use lower case letters, digits and . _ + - only{near}.")
 
 
 class Architecture(Entry):

@@ -66,6 +66,7 @@ def score_folder(
     warn, warnings = collect_warnings(settings)
     require_writable(results, "record", "--results")
     card = catalogue.dataset(dataset)
+    sets = seed_folders(folder)
     if card.kind == "video" and matching != "none":
         raise WrongName(f"{card.id} is video: --match {matching} works on single images", "Leave --match out.")
     split, cache = settings.split or card.default_split, cache_folder(settings.cache)
@@ -73,7 +74,6 @@ def score_folder(
     samples = whole.first(settings.limit)
     card = samples.card
     require_label_files(samples, "scoring", "Name a split that has labels with --split.")
-    sets = seed_folders(folder)
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
     _warn_of_others(sets, whole, warn)

@@ -113,7 +113,7 @@ def _read_tensors(path: Path) -> Any:
         if refused:
             raise BadInput(
                 f"{path} wants to run code when it is opened ({refused[1]}); refused",
-                "Ask its maker for a plain state dict or a .safetensors file.",
+                "A plain state dict runs none: torch.save(model.state_dict(), …), or a .safetensors file.",
             ) from error
         raise _damaged(path) from error
     except Exception as error:  # a damaged pickle makes its reader fail in any way

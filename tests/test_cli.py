@@ -269,6 +269,7 @@ def test_a_checkpoint_is_called_what_its_owner_says(run_voc, bench, small_file, 
         "id": "mine-v2", "title": "mine-v2", "supervision": "none"
     }  # fmt: skip
     assert (tmp_path / "results/mine-v2/pascal-voc-val").is_dir()
+    said(run_voc("--name", "My Model v1.0!"), 2, "cannot be a model's id", "such as 'my-model-v1.0'")
     said(run_voc("--name", "../x"), 2, "cannot be a model's id")
     said(run_voc("--name", "random-shapes"), 2, "is a built-in card's id")
     said(run_voc("--model", "random-shapes", *said_so[:2]), 2, "--name and --supervision are of one model")

@@ -271,7 +271,7 @@ def test_a_released_classifier_is_evaluated_as_it_is(golden, linear_file, tmp_pa
     weights = read_checkpoint(linear_file)
     network = network_of(linear_file)
     samples = split(golden, "val")
-    from bench.observe import load_sample
+    from bench.passes import load_sample
 
     item = load_sample(samples.entries[0], samples, LinearPreset(input=(48, 48)))
     with torch.inference_mode():
