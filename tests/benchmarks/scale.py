@@ -20,6 +20,7 @@ import torch.nn.functional as F
 
 from bench import catalogue, describe, kmeans, record
 from bench.engine import Engine
+from bench.environment import peak_memory_mb
 from bench.observations import observation_store
 from bench.observe import observe
 from bench.passes import observation_recipe
@@ -79,7 +80,7 @@ class Stage:
 
     def __init__(self, root: Path) -> None:
         self.root, self.seconds, self.found, self.network = root, {}, {}, stub()
-        self.memory, self.cpu, self.started = record.peak_memory_mb(), time.process_time(), time.perf_counter()
+        self.memory, self.cpu, self.started = peak_memory_mb(), time.process_time(), time.perf_counter()
 
     def clock(self, what: str) -> None:
         self.seconds[what] = round(time.perf_counter() - self.started, 2)
@@ -124,7 +125,7 @@ class Stage:
         seconds = sum(self.seconds.values())
         return (
             f"{seconds:7.1f} s ({time.process_time() - self.cpu:.1f} s of CPU) {images / seconds:9.0f} images/s "
-            f"{record.peak_memory_mb() - self.memory:7.0f} MB above the imports   {self.seconds | self.found}"
+            f"{peak_memory_mb() - self.memory:7.0f} MB above the imports   {self.seconds | self.found}"
         )
 
 
