@@ -390,10 +390,8 @@ if __name__ == "__main__":
 
 def test_workers_end_with_a_parent_that_is_killed(environment, tmp_path):
     (tmp_path / "parent.py").write_text(_PARENT)
-    parent = subprocess.Popen(
-        [sys.executable, "parent.py"], cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    worker = psutil.Process(int(parent.stdout.readline()))
-    parent.kill()
-    parent.wait()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, env=environment, **pipes) as parent:
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
     assert psutil.wait_procs([worker], timeout=60)[1] == []
