@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench import catalogue
-from bench.cards import Architecture
-from bench.network import MaskContrastNetwork
-from bench.weights import draw_random
+from bench.cards import catalogue
+from bench.cards.models import Architecture
+from bench.networks.architectures import MaskContrastNetwork
+from bench.networks.checkpoints import draw_random
 
 QUERY, KEY = "module.model_q.", "module.model_k."
 SALIENCY = {"resnet18": (201, -0.01413, 0.004631), "resnet50": (162, 0.002645, 0.005488)}

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cards import Split
-from bench.catalogue import dataset
+from bench.cards.catalogue import dataset
+from bench.cards.datasets import Split
 from bench.cli import main
-from bench.decode import read_label
-from bench.observations import Observation, stack
-from bench.preprocess import resize_nearest
+from bench.data.decoding import read_label
+from bench.data.preprocessing import resize_nearest
+from bench.passes.observations import Observation, stack
 from tests.terminal import Done
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.cards import DatasetCard, load_card
+from bench.cards.card import load_card
+from bench.cards.datasets import DatasetCard
+from bench.data.samples import open_split
 from bench.discover.card import discover, write
-from bench.samples import open_split
 
 SIZE = (20, 24)
 NAMES = ("a", "b", "c")

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench import catalogue
-from bench.protocols import imagenet_s
+from bench.cards import catalogue
+from bench.scoring import imagenet_s
 
 CARD = catalogue.dataset("imagenet-s-50")
 CLASSES, IGNORE = 51, 1000

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.catalogue import dataset
-from bench.palette import voc_palette
-from bench.published import Published, figures
-from bench.record import Record, dumps, read_all
-from bench.shapes import draw
-from bench.site import write_site
+from bench.cards.catalogue import dataset
+from bench.data.palette import voc_palette
+from bench.data.shapes import draw
+from bench.records.published import Published, figures
+from bench.records.record import Record, dumps, read_all
+from bench.report.site import write_site
 from tests.synthetic import make_record
 
 BREAKOUT = (

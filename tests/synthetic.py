@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.observations import Observation, Observations, stack
-from bench.presets import ClusteringPreset
-from bench.record import Record, Stored, read, write
-from bench.rows import ConfusionRows, SeedRows
+from bench.cards.presets import ClusteringPreset
+from bench.passes.observations import Observation, Observations, stack
+from bench.records.record import Record, Stored, read, write
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 
 
 def observe_counts(inside, outside, prototypes=None, inputs=None) -> Observations:

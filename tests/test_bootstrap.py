@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bench.bootstrap import intervals, resample_weights, resampled_metrics
-from bench.metrics import confusion_sums, from_sums
-from bench.rows import ConfusionRows, SeedRows
+from bench.scoring.bootstrap import intervals, resample_weights, resampled_metrics
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.metrics import confusion_sums, from_sums
 from tests.synthetic import random_rows
 
 

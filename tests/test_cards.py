@@ -5,10 +5,13 @@ import shutil
 
 import pytest
 
-from bench import catalogue, places
-from bench.cards import DatasetCard, ModelCard, load_card
-from bench.errors import BadInput, WrongName
-from bench.presets import ClusteringPreset, fingerprint, override
+from bench.base import places
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
+from bench.cards.card import load_card
+from bench.cards.datasets import DatasetCard
+from bench.cards.models import ModelCard
+from bench.cards.presets import ClusteringPreset, fingerprint, override
 
 MODEL = places.folder("models") / "maskcontrast-sup.toml"
 DATASET = places.folder("datasets") / "pascal-voc.toml"

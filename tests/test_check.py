@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.check import Movement, against_published, against_records, verdict
-from bench.errors import WrongName
-from bench.presets import ClusteringPreset
-from bench.published import figures
+from bench.base.errors import WrongName
+from bench.cards.presets import ClusteringPreset
+from bench.records.published import figures
+from bench.report.check import Movement, against_published, against_records, verdict
 from tests.synthetic import keep, make_record, random_rows
 
 SUP = "maskcontrast-sup"

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import schema
-from bench.check import Movement, Outcome
-from bench.errors import BadInput
-from bench.github import MOST, SHOWN, annotations_of, command, summary
-from bench.record import read, read_all
+from bench.base.errors import BadInput
+from bench.records import schema
+from bench.records.record import read, read_all
+from bench.report.check import Movement, Outcome
+from bench.report.github import MOST, SHOWN, annotations_of, command, summary
 from tests.conftest import ROOT
 from tests.synthetic import keep, make_record
 from tests.terminal import bench, said

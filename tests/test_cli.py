@@ -11,9 +11,10 @@ import sys
 import psutil
 import torch
 
-from bench import __version__, catalogue
-from bench.network import MaskContrastNetwork
-from bench.record import check_rows, read_all
+from bench import __version__
+from bench.cards import catalogue
+from bench.networks.architectures import MaskContrastNetwork
+from bench.records.record import check_rows, read_all
 from tests.checkpoints import small_state
 from tests.conftest import ROOT
 from tests.terminal import said

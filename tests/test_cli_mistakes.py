@@ -187,7 +187,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_file(bench, tmp_path, monkeypatc
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bench.files.os.fsync", full)
+    monkeypatch.setattr("bench.base.files.os.fsync", full)
     done = bench("run", "--model", "random-shapes", "--limit", "30", "--results", "r")
     said(done, 4, "No space left on device (", ".npz)")
     assert not list((tmp_path / "r").rglob("*.*"))
@@ -197,7 +197,7 @@ def test_a_figure_that_finds_no_room_is_said(bench, tmp_path, monkeypatch):
     def full(path, writer):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("bench.record.write_with", full)
+    monkeypatch.setattr("bench.records.record.write_with", full)
     done = bench("run", "--model", "random-shapes", "--limit", "30", "--results", "r")
     said(done, 4, "cannot write the record, whose mIoU is ", "No space left on device (r/random-shapes/shapes-val/")
     assert not list((tmp_path / "r").rglob("*.json"))

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from bench.errors import BadInput
-from bench.kmeans import cluster
-from bench.metrics import class_iou, confusion_sums, from_sums
-from bench.presets import ClusteringPreset
-from bench.protocols.clustering import score, score_labels
-from bench.whitening import whiten
+from bench.base.errors import BadInput
+from bench.cards.presets import ClusteringPreset
+from bench.protocols.clustering.scoring import score, score_labels
+from bench.scoring.kmeans import cluster
+from bench.scoring.metrics import class_iou, confusion_sums, from_sums
+from bench.scoring.whitening import whiten
 from tests.conftest import paint_golden
 from tests.synthetic import observe_counts
 

@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bench
-from bench import catalogue
-from bench.cards import Labels
-from bench.decode import read_label
-from bench.errors import BadInput
-from bench.listings import read_listing
-from bench.matching import match
-from bench.metrics import class_iou, confusion_sums, from_sums
-from bench.passes import observation_recipe
-from bench.preprocess import label_to_input, normalise, to_input
-from bench.samples import Samples, open_split
-from bench.tables import Painted, contingency, matched_classes
+from bench.base.errors import BadInput
+from bench.cards import catalogue
+from bench.cards.datasets import Labels
+from bench.data.decoding import read_label
+from bench.data.listings import read_listing
+from bench.data.preprocessing import label_to_input, normalise, to_input
+from bench.data.samples import Samples, open_split
+from bench.passes.image_pass import observation_recipe
+from bench.scoring.matching import match
+from bench.scoring.metrics import class_iou, confusion_sums, from_sums
+from bench.scoring.painted import Painted, contingency, matched_classes
 from tests.conftest import GOLDEN
 
 CARD = catalogue.dataset("coco-stuff-81")

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.bootstrap import resample_weights, resampled_metrics
-from bench.compare import compare, find
-from bench.describe import metrics_of, per_class
-from bench.errors import BadInput, WrongName
-from bench.metrics import confusion_sums, from_sums
-from bench.paired import of_confusion, of_frames, p_value
-from bench.protocols import Scored
-from bench.protocols.davis import Tracked
-from bench.rows import ConfusionRows, SeedRows
-from bench.video.rows import FrameRows
+from bench.base.errors import BadInput, WrongName
+from bench.protocols.base import Scored
+from bench.report.compare import compare, find
+from bench.runs.describe import metrics_of, per_class
+from bench.scoring.bootstrap import resample_weights, resampled_metrics
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.frame_rows import FrameRows
+from bench.scoring.metrics import confusion_sums, from_sums
+from bench.scoring.paired import of_confusion, of_frames, p_value
+from bench.scoring.video_figures import Tracked
 from tests.synthetic import keep, make_record, random_rows
 from tests.terminal import bench
 

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from bench import places
+from bench.base import places
 from bench.cli import cli
 from bench.cli.completion import VARIABLE
 from tests.conftest import ROOT

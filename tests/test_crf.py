@@ -8,16 +8,17 @@ import pytest
 import torch
 
 import bench
-from bench import catalogue, crf
-from bench.classify import Classifiers, classify, store
-from bench.engine import Engine
-from bench.errors import BadEnvironment
-from bench.metrics import seed_metrics
-from bench.network import fold_batch_norm
-from bench.presets import LinearPreset
-from bench.samples import open_split
-from bench.tables import given_classes
-from bench.weights import build, read_checkpoint, recognise
+from bench.base.errors import BadEnvironment
+from bench.cards import catalogue
+from bench.cards.presets import LinearPreset
+from bench.data.samples import open_split
+from bench.networks.architectures import fold_batch_norm
+from bench.networks.checkpoints import build, read_checkpoint, recognise
+from bench.passes.classify import Classifiers, classify, store
+from bench.passes.engine import Engine
+from bench.protocols.linear import crf
+from bench.scoring.metrics import seed_metrics
+from bench.scoring.painted import given_classes
 
 
 def needs_crf():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from bench.video.measures import (
+from bench.scoring.j_and_f import (
     assign,
     boundary,
     contour_accuracy,

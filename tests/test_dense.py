@@ -7,18 +7,21 @@ import torch.nn.functional as F
 from torch import nn
 
 import bench
-from bench import catalogue, dense, kmeans, passes
-from bench.classify import _arg_max, decode_map
-from bench.decode import read_label
-from bench.engine import Engine
-from bench.errors import BadInput
-from bench.linear import upsample
-from bench.measure_pixels import _classify
-from bench.plan import Settings, make_plan
-from bench.preprocess import resize_nearest
-from bench.presets import DensePreset
-from bench.samples import open_split
-from bench.score import score_folder
+from bench.base.errors import BadInput
+from bench.cards import catalogue
+from bench.cards.presets import DensePreset
+from bench.data.decoding import read_label
+from bench.data.preprocessing import resize_nearest
+from bench.data.samples import open_split
+from bench.passes import image_pass as passes
+from bench.passes.classify import _arg_max, decode_map
+from bench.passes.engine import Engine
+from bench.protocols.clustering_dense import pixels as dense
+from bench.protocols.linear.training import upsample
+from bench.runs.measure_pixels import _classify
+from bench.runs.plan import Settings, make_plan
+from bench.runs.score_folder import score_folder
+from bench.scoring import kmeans
 from tests.networks import Colours
 
 CPU = torch.device("cpu")

@@ -10,18 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench import catalogue
-from bench.cards import DatasetCard, load_card
-from bench.catalogue import TEMPLATE
+from bench.base.errors import BadEnvironment, BadInput, WrongName
+from bench.base.places import folder
+from bench.cards import catalogue
+from bench.cards.card import load_card
+from bench.cards.catalogue import TEMPLATE
+from bench.cards.datasets import DatasetCard
 from bench.cli import main
-from bench.decode import read_label
+from bench.data.decoding import read_label
+from bench.data.palette import voc_palette
+from bench.data.samples import open_split
 from bench.discover.card import card_id, discover, quoted, write
 from bench.discover.classes import id_ranges
 from bench.discover.names import names_for, parse
-from bench.errors import BadEnvironment, BadInput, WrongName
-from bench.palette import voc_palette
-from bench.places import folder
-from bench.samples import open_split
 from tests.folders import NAMES, card_of, put_image, put_mask, put_pairs, samples_of
 
 # --- folders of which nothing can be made ---

@@ -6,9 +6,9 @@ import shutil
 import pytest
 from PIL import Image
 
+from bench.base.errors import BadInput
 from bench.discover.card import discover
 from bench.discover.tree import look_at
-from bench.errors import BadInput
 from tests.folders import NAMES, put_image, put_mask, put_pairs
 
 

@@ -10,15 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bench
-from bench import catalogue, distance, passes
-from bench.classify import decode_map
-from bench.decode import read_ids, read_image, read_label
-from bench.engine import Engine
-from bench.errors import BadInput, WrongName
-from bench.plan import Settings
-from bench.presets import DistancePreset
-from bench.samples import open_split
-from bench.score import score_folder
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
+from bench.cards.presets import DistancePreset
+from bench.data.decoding import read_ids, read_image, read_label
+from bench.data.samples import open_split
+from bench.passes import image_pass as passes
+from bench.passes.classify import decode_map
+from bench.passes.engine import Engine
+from bench.protocols.distance_matching import bank as distance
+from bench.runs.plan import Settings
+from bench.runs.score_folder import score_folder
 from tests.imagenet import IGNORE, encode, put
 from tests.networks import Colours
 

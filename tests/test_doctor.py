@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import __version__, catalogue
+from bench import __version__
+from bench.cards import catalogue
 from bench.doctor import machine, packages
 from bench.doctor.examine import _gpu_notes
 from bench.doctor.probe import probe
@@ -249,8 +250,8 @@ def test_weights_and_data_that_are_there_are_found_where_a_run_finds_them(look, 
 
 
 def test_cards_that_cannot_be_read_and_a_missing_default_model_are_problems(look, monkeypatch):
+    from bench.base.errors import BadInput
     from bench.doctor import inventory
-    from bench.errors import BadInput
 
     monkeypatch.setattr(inventory, "local_weights", lambda card, cache: None)
     out = look(expected=4)

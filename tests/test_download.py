@@ -8,14 +8,16 @@ import sys
 
 import pytest
 
-from bench import catalogue
-from bench.cards import DatasetCard, ModelCard, load_card
+from bench.base.errors import BadInput
+from bench.base.files import locked
+from bench.cards import catalogue
+from bench.cards.card import load_card
+from bench.cards.datasets import DatasetCard
+from bench.cards.models import ModelCard
 from bench.cli.progress import progress_bar
 from bench.download.items import items_of, weights_file
 from bench.download.pins import Pins
-from bench.errors import BadInput
-from bench.files import locked
-from bench.subjects import find_model
+from bench.networks.subjects import find_model
 from tests.webserver import File, answer
 
 ID = "maskcontrast-mine"

@@ -10,12 +10,13 @@ import zipfile
 
 import pytest
 
-from bench import places
-from bench.cards import DatasetCard, load_card
+from bench.base import places
+from bench.base.errors import BadInput
+from bench.cards.card import load_card
+from bench.cards.datasets import DatasetCard
 from bench.download.items import data_folder
 from bench.download.pins import Pins
-from bench.errors import BadInput
-from bench.subjects import NoDataRoot, find_samples
+from bench.networks.subjects import NoDataRoot, find_samples
 from tests.archives import tree, write_tar, write_zip
 from tests.webserver import File
 

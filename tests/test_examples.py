@@ -12,23 +12,25 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import bench
-from bench import catalogue, examples, sheet
+from bench.base.errors import BadInput, WrongName
+from bench.base.files import atomic_folder
+from bench.cards import catalogue
 from bench.cli import main
-from bench.clusters import Clusters, of_pixels, of_prototypes
-from bench.decode import read_label
-from bench.errors import BadInput, WrongName
-from bench.examples import choose
-from bench.files import atomic_folder
-from bench.listings import evenly
-from bench.metrics import image_iou
-from bench.palette import palette_of
-from bench.pictures import colours_of, fitted_in
-from bench.preprocess import resize_nearest
-from bench.record import read_all
-from bench.rows import ConfusionRows, SeedRows
-from bench.samples import open_split
-from bench.sheet import contact_sheet
-from bench.video.sequences import open_videos
+from bench.data import contact_sheet as sheet
+from bench.data.contact_sheet import contact_sheet
+from bench.data.decoding import read_label
+from bench.data.listings import evenly
+from bench.data.palette import palette_of
+from bench.data.pictures import colours_of, fitted_in
+from bench.data.preprocessing import resize_nearest
+from bench.data.samples import open_split
+from bench.data.sequences import open_videos
+from bench.records.record import read_all
+from bench.runs import examples
+from bench.runs.examples import choose
+from bench.scoring.clusters import Clusters, of_pixels, of_prototypes
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.metrics import image_iou
 from tests.video import write_list, write_sequence
 
 SMALL = {"input": [64, 64]}
@@ -123,7 +125,7 @@ def test_the_first_best_image_is_the_best_by_its_own_pixels(golden, small_file, 
 
 def test_the_network_is_not_asked_again_where_masks_are_kept(golden, small_file, tmp_path, monkeypatch):
     run(small_file, golden, tmp_path)
-    monkeypatch.setattr("bench.observe._run_batch", None)
+    monkeypatch.setattr("bench.passes.observe._run_batch", None)
     run(small_file, golden, tmp_path, save_examples=1)
     assert index_of(tmp_path)[0]["images"]
 

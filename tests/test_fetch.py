@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.base.errors import BadEnvironment, BadInput
 from bench.download import fetch, http
-from bench.errors import BadEnvironment, BadInput
 from tests.client import DATA, NOW, SHA
 from tests.webserver import File, answer, in_turn
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from bench.base.errors import BadInput
 from bench.download import drive
-from bench.errors import BadInput
 from tests.client import DATA
 from tests.webserver import File, in_turn
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from bench.check import against_published, against_records, verdict
-from bench.compare import compare, find
-from bench.errors import BenchError
-from bench.github import annotations_of, summary
-from bench.published import figures
-from bench.record import dumps, read_all
-from bench.report import FORMATS
+from bench.base.errors import BenchError
+from bench.records.published import figures
+from bench.records.record import dumps, read_all
+from bench.report.check import against_published, against_records, verdict
+from bench.report.compare import compare, find
+from bench.report.formats import FORMATS
+from bench.report.github import annotations_of, summary
 from tests.conftest import ROOT
 from tests.terminal import bench
 

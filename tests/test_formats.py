@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.badge import count_badge, figure_badge
-from bench.cells import csv_cell, latex_cell, markdown_cell, one_line
-from bench.errors import WrongName
-from bench.published import figures
-from bench.record import Stored
-from bench.report import FORMATS, as_badge, as_csv, as_json, as_latex, as_markdown
+from bench.base.errors import WrongName
+from bench.base.escaping import csv_cell, latex_cell, markdown_cell, one_line
+from bench.records.published import figures
+from bench.records.record import Stored
+from bench.report.badge import count_badge, figure_badge
+from bench.report.formats import FORMATS, as_badge, as_csv, as_json, as_latex, as_markdown
 from tests.synthetic import keep, make_record
 from tests.terminal import bench
 from tests.test_report import tables

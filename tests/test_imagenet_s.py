@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
-from bench.boundaries import band_width, count_bands, is_boundary
-from bench.decode import read_ids, read_label
-from bench.matching import UNMATCHED, match_images, unique_optima
-from bench.protocols import imagenet_s
-from bench.tables import Painted, contingency, matched_by_images
+from bench.data.decoding import read_ids, read_label
+from bench.scoring import imagenet_s
+from bench.scoring.boundaries import band_width, count_bands, is_boundary
+from bench.scoring.matching import UNMATCHED, match_images, unique_optima
+from bench.scoring.painted import Painted, contingency, matched_by_images
 from tests.conftest import GOLDEN
 from tests.imagenet import CARD, CLASSES, IGNORE, joined, rows_from
 

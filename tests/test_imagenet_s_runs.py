@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 
 import bench
-from bench import catalogue
-from bench.decode import read_ids, read_label
-from bench.errors import BadInput, WrongName
-from bench.plan import Settings
-from bench.presets import override
-from bench.protocols import imagenet_s
-from bench.record import shortfall
-from bench.samples import open_split
-from bench.score import score_folder
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
+from bench.cards.presets import override
+from bench.data.decoding import read_ids, read_label
+from bench.data.samples import open_split
+from bench.records.record import shortfall
+from bench.runs.plan import Settings
+from bench.runs.score_folder import score_folder
+from bench.scoring import imagenet_s
 from tests.imagenet import CARD, CLASSES, encode, put, rows_from
 
 # --- the tree, and whole runs ---

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from bench import catalogue
-from bench.cards import Labels
-from bench.decode import read_ids, read_label
-from bench.errors import BadInput
-from bench.observe import _count
-from bench.passes import Loaded
-from bench.predictions import encode_rgb
-from bench.presets import ClusteringPreset
-from bench.samples import Sample
-from bench.tables import contingency
+from bench.base.errors import BadInput
+from bench.cards import catalogue
+from bench.cards.datasets import Labels
+from bench.cards.presets import ClusteringPreset
+from bench.data.decoding import read_ids, read_label
+from bench.data.samples import Sample
+from bench.passes.image_pass import Loaded
+from bench.passes.observe import _count
+from bench.runs.predictions import encode_rgb
+from bench.scoring.painted import contingency
 
 VOC = catalogue.dataset("pascal-voc")
 PRESET = ClusteringPreset(input=(8, 8))

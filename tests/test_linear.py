@@ -9,19 +9,22 @@ import torch.nn.functional as F
 from torch import nn
 
 import bench
-from bench import catalogue, linear, places, published
-from bench.classify import Classifiers, classify, store
-from bench.engine import Engine
-from bench.errors import BadInput, WrongName
-from bench.linear import Training, learning_rate, train
-from bench.metrics import seed_metrics
-from bench.network import fold_batch_norm
-from bench.preprocess import normalise
-from bench.presets import LinearPreset
-from bench.protocols.linear import choose, score
-from bench.samples import open_split
-from bench.tables import given_classes
-from bench.weights import build, read_checkpoint, recognise
+from bench.base import places
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
+from bench.cards.presets import LinearPreset
+from bench.data.preprocessing import normalise
+from bench.data.samples import open_split
+from bench.networks.architectures import fold_batch_norm
+from bench.networks.checkpoints import build, read_checkpoint, recognise
+from bench.passes.classify import Classifiers, classify, store
+from bench.passes.engine import Engine
+from bench.protocols.linear import training as linear
+from bench.protocols.linear.scoring import choose, score
+from bench.protocols.linear.training import Training, learning_rate, train
+from bench.records import published
+from bench.scoring.metrics import seed_metrics
+from bench.scoring.painted import given_classes
 from tests.checkpoints import write_linear_checkpoint
 
 CPU = torch.device("cpu")
@@ -271,7 +274,7 @@ def test_a_released_classifier_is_evaluated_as_it_is(golden, linear_file, tmp_pa
     weights = read_checkpoint(linear_file)
     network = network_of(linear_file)
     samples = split(golden, "val")
-    from bench.passes import load_sample
+    from bench.passes.image_pass import load_sample
 
     item = load_sample(samples.entries[0], samples, LinearPreset(input=(48, 48)))
     with torch.inference_mode():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bench.matching import UNMATCHED, best_class, iou_table, match
+from bench.scoring.matching import UNMATCHED, best_class, iou_table, match
 
 few = settings(max_examples=40, deadline=None)
 

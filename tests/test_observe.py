@@ -9,19 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench import catalogue
-from bench.decode import read_image
-from bench.engine import Engine
-from bench.errors import BadInput
-from bench.network import fold_batch_norm
-from bench.observations import MASK, observation_store
-from bench.observe import observe, summarise
-from bench.passes import observation_recipe
-from bench.preprocess import normalise, resize_image
-from bench.presets import ClusteringPreset
-from bench.samples import open_split
-from bench.shards import ShardStore
-from bench.weights import build, read_checkpoint, recognise
+from bench.base.errors import BadInput
+from bench.cards import catalogue
+from bench.cards.presets import ClusteringPreset
+from bench.data.decoding import read_image
+from bench.data.preprocessing import normalise, resize_image
+from bench.data.samples import open_split
+from bench.networks.architectures import fold_batch_norm
+from bench.networks.checkpoints import build, read_checkpoint, recognise
+from bench.passes.engine import Engine
+from bench.passes.image_pass import observation_recipe
+from bench.passes.observations import MASK, observation_store
+from bench.passes.observe import observe, summarise
+from bench.passes.shards import ShardStore
 from tests.checkpoints import write_checkpoint
 
 CPU = torch.device("cpu")
@@ -95,7 +95,7 @@ def test_the_prototype_is_the_sum_that_the_paper_defines():
 def test_results_do_not_depend_on_batches_workers_or_shards(golden, tmp_path, small_file, monkeypatch):
     samples = val(golden)
     reference, _ = run(small_file, samples, SMALL, tmp_path / "a", batch_size=1, workers=1)
-    monkeypatch.setattr("bench.shards.SHARD", 7)
+    monkeypatch.setattr("bench.passes.shards.SHARD", 7)
     other, _ = run(small_file, samples, SMALL, tmp_path / "b", batch_size=16, workers=4)
     assert other.ids == reference.ids and other.manifest == reference.manifest
     assert_alike(other, reference)

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 import bench
-from bench import catalogue
-from bench.cards import Split
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
+from bench.cards.datasets import Split
 from bench.cli import main
-from bench.errors import BadInput, WrongName
-from bench.plan import Settings
+from bench.runs.plan import Settings
 from tests.checkpoints import write_checkpoint
 from tests.conftest import ROOT
 

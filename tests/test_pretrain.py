@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from bench import catalogue
-from bench.cards import Architecture
-from bench.errors import BadInput, WrongName
-from bench.network import MaskContrastNetwork
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
+from bench.cards.models import Architecture
+from bench.cards.recipes import override
+from bench.data.samples import Sample, Samples
+from bench.networks.architectures import MaskContrastNetwork
 from bench.pretrain import losses, momentum
 from bench.pretrain.held_out import hold_out
 from bench.pretrain.initialise import initial_network
 from bench.pretrain.momentum import MomentumContrast
-from bench.pretrain.recipe import override
 from bench.pretrain.schedule import learning_rate
-from bench.samples import Sample, Samples
 from tests.checkpoints import value_hash, values
 
 NARROW = Architecture(backbone="resnet18", width=4, decoder_width=8, embedding=6)

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.base.errors import BadEnvironment, BadInput, WrongName
+from bench.base.files import locked
 from bench.cli import main
-from bench.errors import BadEnvironment, BadInput, WrongName
-from bench.files import locked
+from bench.networks.checkpoints import read_checkpoint
 from bench.pretrain import checkpoint, run, trainer
 from bench.pretrain.log import COLUMNS, Log
-from bench.weights import read_checkpoint
 from tests.training import IMAGES, Killed, kill_at, train, write_training_set
 
 
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tiny, tmp_path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bench.files.os.fsync", full)
+        patch.setattr("bench.base.files.os.fsync", full)
         patch.setattr(run, "write_run", lambda *arguments: None)
         with pytest.raises(BadEnvironment, match="No space left on device") as error:
             train(tiny, tmp_path)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.cards import Architecture
-from bench.network import MaskContrastNetwork
+from bench.cards.models import Architecture
+from bench.networks.architectures import MaskContrastNetwork
 from bench.pretrain.momentum import MomentumContrast
 from tests.conftest import ROOT
 from tests.training import write_training_set

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 import bench
+from bench.base.errors import BadInput, WrongName
 from bench.cli import main
-from bench.errors import BadInput, WrongName
+from bench.networks.checkpoints import read_checkpoint
 from bench.pretrain import checkpoint, run, trainer
 from bench.pretrain.run import Settings, pretrain
-from bench.weights import read_checkpoint
 from tests.training import Killed, kill_at, train, write_training_set
 
 
@@ -130,7 +130,7 @@ def test_held_out_images_are_scored_and_not_trained_on(tmp_path):
 
 
 def torchvision_state(width=4):
-    from bench.network import DilatedResNet
+    from bench.networks.architectures import DilatedResNet
 
     torch.manual_seed(5)
     return DilatedResNet("resnet18", width).state_dict() | {
@@ -211,8 +211,8 @@ def test_recipes_are_listed_entry_by_entry(capsys):
 
 
 def test_a_few_epochs_on_real_images_run_through_with_a_falling_loss(realdata, tmp_path):
-    from bench import catalogue
-    from bench.subjects import find_samples
+    from bench.cards import catalogue
+    from bench.networks.subjects import find_samples
 
     card = catalogue.dataset("pascal-voc")
     samples = find_samples(card, "trainaug", realdata / "VOCdevkit", tmp_path)

@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import catalogue
+from bench.cards import catalogue
+from bench.cards.recipes import override
+from bench.data.samples import open_split
 from bench.pretrain.pairs import Pairs, batches, epoch_order
-from bench.pretrain.recipe import override
 from bench.pretrain.views import MEAN, STD, draw_view
 from bench.priors import open_priors
-from bench.samples import open_split
 from tests.training import IMAGES, write_training_set
 
 PUBLISHED = catalogue.recipe("maskcontrast-sup")

@@ -12,14 +12,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from bench import catalogue
-from bench.decode import read_image
-from bench.errors import BadInput
+from bench.base.errors import BadInput
+from bench.cards import catalogue
+from bench.data.decoding import read_image
+from bench.data.samples import open_split
+from bench.data.shapes import write_split
 from bench.priors import open_priors, propose, read_mask
 from bench.priors.masks import clean_up, write_mask
 from bench.priors.methods import Precomputed
-from bench.samples import open_split
-from bench.shapes import write_split
 from tests.conftest import ROOT
 from tests.terminal import said
 

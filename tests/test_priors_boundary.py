@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from bench.data.shapes import draw
 from bench.priors import boundary
 from bench.priors.evaluate import agreement
 from bench.priors.masks import from_saliency
-from bench.shapes import draw
 
 
 def disc(size, centre, radius):

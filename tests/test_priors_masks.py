@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import BadInput
+from bench.base.errors import BadInput
 from bench.priors import read_mask
 from bench.priors.evaluate import agreement, centred_ellipse
 from bench.priors.masks import clean_up, from_saliency, is_too_small, write_mask

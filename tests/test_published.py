@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.errors import BadInput
-from bench.places import folder
-from bench.published import answers_to, compare, figures, load, tolerance
+from bench.base.errors import BadInput
+from bench.base.places import folder
+from bench.records.published import answers_to, compare, figures, load, tolerance
 from tests.synthetic import make_record
 
 

@@ -5,11 +5,12 @@ import tomllib
 
 import pytest
 
-from bench.cards import DatasetCard, ModelCard
-from bench.places import folder
-from bench.published import figures
-from bench.record import read_all
-from bench.report import as_pwc
+from bench.base.places import folder
+from bench.cards.datasets import DatasetCard
+from bench.cards.models import ModelCard
+from bench.records.published import figures
+from bench.records.record import read_all
+from bench.report.formats import as_pwc
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from bench import catalogue
-from bench.describe import _confusion, metrics_of, per_class
-from bench.errors import BadInput
-from bench.files import atomic_write, sha256_file, write_with
-from bench.presets import ClusteringPreset
-from bench.protocols.clustering import score
-from bench.record import check_rows, confusion_table, dumps, file_name, read, read_all, write
-from bench.rows import ConfusionRows
+from bench.base.errors import BadInput
+from bench.base.files import atomic_write, sha256_file, write_with
+from bench.cards import catalogue
+from bench.cards.presets import ClusteringPreset
+from bench.protocols.clustering.scoring import score
+from bench.records.record import check_rows, confusion_table, dumps, file_name, read, read_all, write
+from bench.runs.describe import _confusion, metrics_of, per_class
+from bench.scoring.confusion_rows import ConfusionRows
 from tests.synthetic import keep, make_record, observe_counts, random_rows
 
 ONE, TWO = "1" * 64, "2" * 64

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.published import figures
-from bench.record import Stored
-from bench.report import FORMATS, as_json, as_markdown, as_pwc, markdown_cell
+from bench.records.published import figures
+from bench.records.record import Stored
+from bench.report.formats import FORMATS, as_json, as_markdown, as_pwc, markdown_cell
 from tests.synthetic import keep, make_record
 from tests.terminal import bench
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from bench import catalogue
-from bench.errors import BadInput
-from bench.metrics import seed_metrics
-from bench.protocols.retrieval import bank_labels, neighbours, paint, score, valid_classes
+from bench.base.errors import BadInput
+from bench.cards import catalogue
+from bench.protocols.retrieval.scoring import bank_labels, neighbours, paint, score, valid_classes
+from bench.scoring.metrics import seed_metrics
 from tests.synthetic import observe_counts
 
 CARD = catalogue.dataset("pascal-voc")

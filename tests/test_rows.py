@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.errors import BadInput
-from bench.metrics import confusion_sums
-from bench.rows import ConfusionRows, SeedRows
+from bench.base.errors import BadInput
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.metrics import confusion_sums
 from tests.synthetic import random_rows
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import catalogue
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
 from bench.cli import main
-from bench.decode import read_image, read_label, read_sample
-from bench.errors import BadInput, WrongName
-from bench.samples import open_split
+from bench.data.decoding import read_image, read_label, read_sample
+from bench.data.samples import open_split
 
 CARD = catalogue.dataset("pascal-voc")
 

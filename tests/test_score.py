@@ -9,15 +9,17 @@ import pytest
 from PIL import Image
 
 import bench
-from bench import catalogue, passes, record
-from bench.cards import ID_PATTERN
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
+from bench.cards.card import ID_PATTERN
 from bench.cli import main
-from bench.decode import read_label
-from bench.errors import BadInput, WrongName
-from bench.plan import Settings
-from bench.rows import ConfusionRows
-from bench.samples import open_split
-from bench.score import model_entry, score_folder
+from bench.data.decoding import read_label
+from bench.data.samples import open_split
+from bench.passes import image_pass as passes
+from bench.records import record
+from bench.runs.plan import Settings
+from bench.runs.score_folder import model_entry, score_folder
+from bench.scoring.confusion_rows import ConfusionRows
 
 CARD = catalogue.dataset("pascal-voc")
 SMALL = {"input": [64, 64]}
@@ -202,7 +204,7 @@ def test_a_killed_run_goes_on_in_its_own_folder(golden, small_file, tmp_path, mo
     def killed(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.predictions.encode_index", killed)
+    monkeypatch.setattr("bench.runs.predictions.encode_index", killed)
     with pytest.raises(KeyboardInterrupt):
         save(small_file, "clustering", golden, tmp_path, num_seeds=1)
     monkeypatch.undo()

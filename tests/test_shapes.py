@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import shapes
+from bench.data import shapes
 
 COUNT = 200
 

@@ -7,10 +7,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from bench.published import figures
-from bench.record import read_all
-from bench.report import leaderboard, seed_table
-from bench.site import write_site
+from bench.records.published import figures
+from bench.records.record import read_all
+from bench.report.formats import leaderboard, seed_table
+from bench.report.site import write_site
 from tests.markup import cells, parse
 from tests.synthetic import keep, make_record
 

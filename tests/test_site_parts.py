@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.catalogue import dataset
+from bench.base.errors import BadInput
+from bench.cards.catalogue import dataset
+from bench.cards.presets import ClusteringPreset, override
 from bench.cli.settings import parse_entries
-from bench.errors import BadInput
-from bench.presets import ClusteringPreset, override
-from bench.published import figures
-from bench.published_classes import class_figures, load
-from bench.record import Stored
-from bench.site.chart import draw
-from bench.site.collect import Labels, collect
-from bench.site.command import reproduce
-from bench.site.names import day
-from bench.site.ranking import entries_of, ranked
+from bench.records.published import figures
+from bench.records.published_classes import class_figures, load
+from bench.records.record import Stored
+from bench.report.site.chart import draw
+from bench.report.site.collect import Labels, collect
+from bench.report.site.command import reproduce
+from bench.report.site.names import day
+from bench.report.site.ranking import entries_of, ranked
 from tests.synthetic import make_record
 
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bench.base.errors import BadInput, WrongName
 from bench.cli import main
-from bench.errors import BadInput, WrongName
-from bench.published import figures
-from bench.record import Stored, read_all, write
-from bench.site import write_site
-from bench.site.gallery import read_gallery
-from bench.site.names import arxiv_url, slug, web_url
+from bench.records.published import figures
+from bench.records.record import Stored, read_all, write
+from bench.report.site import write_site
+from bench.report.site.gallery import read_gallery
+from bench.report.site.names import arxiv_url, slug, web_url
 from tests.markup import parse
 from tests.synthetic import keep, make_record, random_rows
 from tests.test_site import build, page
@@ -332,7 +332,7 @@ def test_what_is_no_site_is_left_alone(tmp_path, capfd, what):
 def test_a_failure_leaves_the_former_site(tmp_path, monkeypatch):
     site = build(tmp_path, [make_record(model="mine")])
     before = (site / "index.html").read_bytes()
-    monkeypatch.setattr("bench.site.pages.Pages._papers", lambda self: 1 / 0)
+    monkeypatch.setattr("bench.report.site.pages.Pages._papers", lambda self: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         build(tmp_path, [make_record(model="other")])
     assert (site / "index.html").read_bytes() == before

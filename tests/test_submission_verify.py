@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.errors import BadInput, WrongName
+from bench.base.errors import BadInput, WrongName
 from bench.submission import verify
 from tests.imagenet import encode
 from tests.submissions import S50, check

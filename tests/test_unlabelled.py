@@ -11,16 +11,16 @@ from PIL import Image
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import bench
-from bench.check import against_published, against_records
+from bench.base.errors import BadInput
 from bench.cli import main
-from bench.decode import read_image
-from bench.errors import BadInput
-from bench.plan import Settings
-from bench.published import figures
-from bench.record import Stored, check_rows, read_all
-from bench.report import FORMATS
-from bench.score import score_folder
-from bench.unlabelled import ClusterRows, SeedClusters, agreement
+from bench.data.decoding import read_image
+from bench.records.published import figures
+from bench.records.record import Stored, check_rows, read_all
+from bench.report.check import against_published, against_records
+from bench.report.formats import FORMATS
+from bench.runs.plan import Settings
+from bench.runs.score_folder import score_folder
+from bench.scoring.unlabelled import ClusterRows, SeedClusters, agreement
 
 CARD = """
 schema = 1

@@ -9,13 +9,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import BadInput
-from bench.presets import DavisPreset
-from bench.protocols.davis import METRICS, Tracked, intervals, object_table
-from bench.video import propagate, track
-from bench.video.measures import statistics
-from bench.video.propagate import Propagation, paint, shares
-from bench.video.rows import FrameRows
+from bench.base.errors import BadInput
+from bench.cards.presets import DavisPreset
+from bench.protocols.davis import propagation as propagate
+from bench.protocols.davis import tracking as track
+from bench.protocols.davis.propagation import Propagation, paint, shares
+from bench.scoring.frame_rows import FrameRows
+from bench.scoring.j_and_f import statistics
+from bench.scoring.video_figures import METRICS, Tracked, intervals, object_table
 
 # --- propagation ---
 

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import catalogue, places
-from bench.cards import DatasetCard, load_card
-from bench.errors import BadInput, WrongName
-from bench.samples import open_split
-from bench.video.sequences import count_objects, open_videos, read_frame, read_names
+from bench.base import places
+from bench.base.errors import BadInput, WrongName
+from bench.cards import catalogue
+from bench.cards.card import load_card
+from bench.cards.datasets import DatasetCard
+from bench.data.samples import open_split
+from bench.data.sequences import count_objects, open_videos, read_frame, read_names
 from tests.video import HEIGHT, WIDTH, write_list, write_sequence
 
 CARD = catalogue.dataset("davis")

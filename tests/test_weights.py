@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench import catalogue
-from bench.cards import ID_PATTERN
-from bench.errors import BadInput
-from bench.network import MaskContrastNetwork, fold_batch_norm
-from bench.subjects import find_model
-from bench.weights import build, classifier_of, draw_random, read_checkpoint, recognise
+from bench.base.errors import BadInput
+from bench.cards import catalogue
+from bench.cards.card import ID_PATTERN
+from bench.networks.architectures import MaskContrastNetwork, fold_batch_norm
+from bench.networks.checkpoints import build, classifier_of, draw_random, read_checkpoint, recognise
+from bench.networks.subjects import find_model
 from tests.checkpoints import QUERY, small_state, value_hash, values, write_linear_checkpoint
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.data.shapes import draw, write_split
 from bench.pretrain.run import Settings, pretrain
-from bench.shapes import draw, write_split
 
 IMAGES = 24
 RECIPE = """

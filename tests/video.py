@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from bench.palette import voc_palette
+from bench.data.palette import voc_palette
 
 HEIGHT, WIDTH, SIDE = 64, 96, 24
 COLOURS = np.array([[90, 90, 90], [220, 40, 40], [40, 60, 220]], np.uint8)

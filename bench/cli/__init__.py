@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from bench._version import __version__
+from bench.base.errors import BenchError
 from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.completion import completion
@@ -27,7 +28,6 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.train import train
-from bench.errors import BenchError
 
 EPILOG = """\b
 Examples:

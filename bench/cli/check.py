@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cells import one_line, printable
+from bench.base.escaping import one_line, printable
 from bench.cli.completion import ids
 from bench.cli.settings import echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
-    from bench.check import Outcome
+    from bench.report.check import Outcome
 
 _EPILOG = """\b
 Examples:
@@ -64,8 +64,8 @@ def check(
 
     A check in which nothing could be compared fails. Files that are no record are said and skipped.
     """
-    from bench import github
-    from bench.check import verdict
+    from bench.report import github
+    from bench.report.check import verdict
 
     outcomes, skipped = _outcomes(records_folder(results), against, required)
     passed, line = verdict(outcomes)
@@ -84,11 +84,11 @@ def check(
 
 def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> tuple[list[Outcome], list[str]]:
     """The outcomes, and a line for each file that is no record."""
-    from bench import catalogue
-    from bench.check import against_published, against_records
-    from bench.errors import BadInput
-    from bench.published import figures
-    from bench.record import read_all
+    from bench.base.errors import BadInput
+    from bench.cards import catalogue
+    from bench.records.published import figures
+    from bench.records.record import read_all
+    from bench.report.check import against_published, against_records
 
     stored, skipped = read_all(folder)
     known = {*catalogue.models(), *(path.name for path in folder.glob("*") if path.is_dir())}
@@ -106,14 +106,14 @@ def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> 
 def _print_json(outcomes: list[Outcome], skipped: list[str], passed: bool, line: str) -> None:
     from dataclasses import asdict
 
-    from bench.record import dumps
+    from bench.records.record import dumps
 
     entries = {"passed": passed, "summary": line, "skipped": skipped, "outcomes": [asdict(o) for o in outcomes]}
     click.echo(dumps(entries), nl=False)
 
 
 def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool) -> None:
-    from bench.github import moved
+    from bench.report.github import moved
 
     shown = [o for o in outcomes if everything or o.fails or o.measured]
     for outcome in shown:

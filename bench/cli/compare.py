@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cells import one_line
+from bench.base.escaping import one_line
 from bench.cli.completion import records
 from bench.cli.settings import echo_table, records_folder, results_option
 
 if TYPE_CHECKING:
-    from bench.compare import Comparison, Part
-    from bench.paired import Difference
-    from bench.record import Stored
+    from bench.records.record import Stored
+    from bench.report.compare import Comparison, Part
+    from bench.scoring.paired import Difference
 
 _EPILOG = """\b
 A and B are records: a path, MODEL/DATASET-SPLIT/PROTOCOL below --results, or the MODEL if it has a single record.
@@ -47,9 +47,9 @@ def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, r
     Every resample draws the same images for both. The 95 % interval is of the images drawn: labels, matching and seeds
     are held fixed.
     """
-    from bench.compare import compare as compare_records
-    from bench.compare import find
-    from bench.record import dumps
+    from bench.records.record import dumps
+    from bench.report.compare import compare as compare_records
+    from bench.report.compare import find
 
     folder = records_folder(results)
     found = compare_records(find(a, folder), find(b, folder), metric, resamples)
@@ -83,7 +83,7 @@ def _print(found: Comparison) -> None:
 
 
 def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...]:
-    from bench.files import display
+    from bench.base.files import display
 
     record = stored.record
     seeds, spread = len(record.get("seeds", [])), record["metrics"][metric].get("std")

@@ -12,8 +12,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from bench.errors import BadEnvironment
-from bench.places import default_results, folder
+from bench.base.errors import BadEnvironment
+from bench.base.places import default_results, folder
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -63,7 +63,7 @@ def ids(*kinds: str, files: bool = True) -> Complete:
 
 def protocols(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of protocols, and the names that stand for several."""
-    from bench.presets import GROUPS, PRESETS
+    from bench.cards.presets import GROUPS, PRESETS
 
     names = [*PRESETS, "linear+crf", *GROUPS]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
@@ -71,7 +71,7 @@ def protocols(context: click.Context, parameter: click.Parameter, incomplete: st
 
 def preset_entries(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """What `--set` takes for the protocols that the line names before; for all where it names none that there is."""
-    from bench.presets import GROUPS, PRESETS
+    from bench.cards.presets import GROUPS, PRESETS
 
     given = context.params.get("protocols") or context.params.get("protocol") or ()
     named = [name.partition("+")[0] for name in ((given,) if isinstance(given, str) else given)]
@@ -82,7 +82,7 @@ def preset_entries(context: click.Context, parameter: click.Parameter, incomplet
 
 def recipe_entries(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """What `--set` takes for pre-training."""
-    from bench.pretrain.recipe import Recipe, settable
+    from bench.cards.recipes import Recipe, settable
 
     fields = Recipe.model_fields
     return _settings({key: fields[key].description if key in fields else None for key in settable()}, incomplete)

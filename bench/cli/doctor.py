@@ -43,9 +43,9 @@ def doctor(
     Looks at versions, devices, caches, settings, extras, weights and data. Touches no network and computes nothing.
     Exit 0 if `bench run` would work, 4 if something that it needs is broken.
     """
+    from bench.base.files import cache_folder
     from bench.doctor.examine import examine
     from bench.doctor.findings import Finding
-    from bench.files import cache_folder
 
     records, folder = results_folder(results), cache
     with contextlib.suppress(ImportError):  # examine says which package is missing

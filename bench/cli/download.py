@@ -14,7 +14,8 @@ from bench.cli.settings import echo_table, echo_warning
 from bench.cli.sizes import size as as_text
 
 if TYPE_CHECKING:
-    from bench.cards import DatasetCard, ModelCard
+    from bench.cards.datasets import DatasetCard
+    from bench.cards.models import ModelCard
     from bench.cli.progress import Show
     from bench.download.fetch import Network
     from bench.download.items import Item
@@ -57,11 +58,11 @@ def download(
 
     Says size and licence first. Files already there are verified and not fetched again.
     """
+    from bench.base.files import cache_folder
     from bench.cli.progress import progress_bar
     from bench.download.fetch import Network
     from bench.download.items import choose, items_of
     from bench.download.obtain import require_there
-    from bench.files import cache_folder
 
     if fresh and offline:
         raise click.UsageError("--fresh fetches again, --offline (or BENCH_OFFLINE) touches no network: leave one out")
@@ -92,9 +93,9 @@ def download(
 
 def find_card(name: str) -> ModelCard | DatasetCard:
     """The card of either kind that a name or a path means."""
-    from bench import catalogue
-    from bench.cards import is_model_card
-    from bench.errors import unknown_name
+    from bench.base.errors import unknown_name
+    from bench.cards import catalogue
+    from bench.cards.card import is_model_card
 
     if name in catalogue.models():
         return catalogue.model(name)
@@ -143,8 +144,8 @@ def _obtain_all(
     """Each item in turn; one that fails does not keep the others from being fetched."""
     from dataclasses import replace
 
+    from bench.base.errors import BenchError
     from bench.download.obtain import obtain
-    from bench.errors import BenchError
 
     done: list[Obtained] = []
     failures: list[Exception] = []

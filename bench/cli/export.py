@@ -20,7 +20,7 @@ from bench.cli.settings import (
 
 if TYPE_CHECKING:
     from bench.cli.progress import Show
-    from bench.plan import Settings
+    from bench.runs.plan import Settings
 
 _EPILOG = """\b
 The archive:
@@ -130,7 +130,7 @@ def _one_name(dataset: str | None, named: str | None) -> str | None:
         raise click.UsageError(f"two data sets: {dataset} and --dataset {named}")
     name = dataset or named
     if name is not None:
-        from bench import catalogue
+        from bench.cards import catalogue
 
         catalogue.dataset(name)  # a wrong name is said before what else is missing
     return name
@@ -152,7 +152,7 @@ def _require_one_job(
 def _settings(
     root: Path | None, progress: Show | None, options: dict[str, Any], *, from_folder: bool, verifying: bool
 ) -> Settings:
-    from bench.plan import Settings
+    from bench.runs.plan import Settings
 
     names = ("split", "first_seed", "weights", "device", "batch_size", "workers", "entries", "cache", "fresh", "name")
     chosen = {key: options[key] for key in names}
@@ -179,8 +179,8 @@ def _write(
     options: dict[str, Any],
     as_json: bool,
 ) -> int:
-    from bench.files import display, sha256_file
-    from bench.record import dumps
+    from bench.base.files import display, sha256_file
+    from bench.records.record import dumps
     from bench.submission.export import export_folder, export_run
 
     track = options["track"]
@@ -201,7 +201,7 @@ def _write(
 
 def _verify(archive: Path, dataset: str | None, settings: Settings, as_json: bool) -> int:
     """Exit code 0 for a sound archive, else 3."""
-    from bench.record import dumps
+    from bench.records.record import dumps
     from bench.submission.verify import verify
 
     found = verify(archive.expanduser(), dataset, settings)

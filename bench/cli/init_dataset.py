@@ -47,8 +47,8 @@ def init_dataset(
     train/val/test folders, lists as in PASCAL VOC, and images without masks. Lists of ids and paths are written beside
     the card.
     """
-    from bench import places
-    from bench.catalogue import TEMPLATE
+    from bench.base import places
+    from bench.cards.catalogue import TEMPLATE
     from bench.cli.progress import progress_bar
     from bench.discover.card import card_id, discover, write
 
@@ -72,7 +72,7 @@ def init_dataset(
 
 def _print(found: Findings, written: list[Path]) -> None:
     """What was found, what to check, and what to do next."""
-    from bench.files import display
+    from bench.base.files import display
 
     echo_table(list(_facts(found)))
     checks = list(_checks(found))

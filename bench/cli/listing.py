@@ -21,9 +21,10 @@ from bench.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from bench.cards import DatasetCard, ModelCard
-    from bench.decode import Label
-    from bench.samples import Samples
+    from bench.cards.datasets import DatasetCard
+    from bench.cards.models import ModelCard
+    from bench.data.decoding import Label
+    from bench.data.samples import Samples
 
 _KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
 
@@ -44,7 +45,7 @@ def list_(kind: str, as_json: bool, results: Path | None) -> int:
     }
     head, rows = tables[kind]()
     if as_json:
-        from bench.record import dumps
+        from bench.records.record import dumps
 
         click.echo(dumps([dict(zip(head, row, strict=True)) for row in rows]), nl=False)
     elif rows:
@@ -58,7 +59,7 @@ Table = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 
 
 def _models() -> Table:
-    from bench.catalogue import models
+    from bench.cards.catalogue import models
 
     return ("id", "backbone", "weights", "labels seen"), [
         (card.id, card.architecture.backbone, card.weights.source, card.training.supervision)
@@ -67,7 +68,7 @@ def _models() -> Table:
 
 
 def _datasets() -> Table:
-    from bench.catalogue import datasets
+    from bench.cards.catalogue import datasets
 
     return ("id", "classes", "splits", "title"), [
         (
@@ -81,7 +82,7 @@ def _datasets() -> Table:
 
 
 def _protocols() -> Table:
-    from bench.presets import PRESETS, describe
+    from bench.cards.presets import PRESETS, describe
 
     rows = []
     for protocol, preset in PRESETS.items():
@@ -97,9 +98,9 @@ def _meaning(description: str | None) -> str:
 
 def _recipes() -> Table:
     """One row per entry, one column per recipe."""
-    from bench.cards import Architecture
-    from bench.catalogue import recipes
-    from bench.pretrain.recipe import Recipe
+    from bench.cards.catalogue import recipes
+    from bench.cards.models import Architecture
+    from bench.cards.recipes import Recipe
 
     known = recipes()
     fields = {key: entry for key, entry in Recipe.model_fields.items() if key in next(iter(known.values())).entries()}
@@ -121,7 +122,7 @@ def _plain(value: object) -> str:
 
 
 def _published() -> Table:
-    from bench.published import figures
+    from bench.records.published import figures
 
     return ("dataset", "split", "protocol", "metric", "value", "comparable", "card", "backbone", "model"), [
         (
@@ -180,8 +181,8 @@ def show(
     cache: Path | None,
 ) -> int:
     """Show a model, a data set (opening real samples), a protocol, or what a checkpoint file is recognised as."""
-    from bench import catalogue
-    from bench.files import cache_folder
+    from bench.base.files import cache_folder
+    from bench.cards import catalogue
 
     if pictures is not None and pictures.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.UsageError("--pictures must end in .png or .jpg")
@@ -204,10 +205,10 @@ def _meanings(name: str) -> tuple[str, ...]:
 
     Raises WrongName for a name that stands for nothing.
     """
-    from bench import catalogue
-    from bench.cards import is_model_card
-    from bench.errors import unknown_name
-    from bench.presets import PRESETS
+    from bench.base.errors import unknown_name
+    from bench.cards import catalogue
+    from bench.cards.card import is_model_card
+    from bench.cards.presets import PRESETS
 
     built_in: dict[str, Collection[str]] = {
         "model": catalogue.models(),
@@ -237,7 +238,7 @@ def _show_protocol(name: str, *, title: bool) -> None:
 
 def _show_model(card: ModelCard, cache: Path) -> None:
     from bench.download.items import card_name, weights_file
-    from bench.published import figures
+    from bench.records.published import figures
 
     rows = [("id", card.id), ("title", card.title), ("about", card.description)]
     rows += [(key, str(value)) for key, value in card.architecture.model_dump().items()]
@@ -261,8 +262,8 @@ def _show_model(card: ModelCard, cache: Path) -> None:
 
 def _show_checkpoint(path: Path, cache: Path) -> None:
     """What a file is recognised as, and what can measure it. Raises BadInput where `bench run` would not take it."""
-    from bench.subjects import find_model
-    from bench.weights import count_parameters, in_words
+    from bench.networks.checkpoints import count_parameters, in_words
+    from bench.networks.subjects import find_model
 
     subject = find_model(path, None, cache, lambda message: None)
     architecture = subject.architecture
@@ -341,9 +342,9 @@ def _card_rows(card: DatasetCard) -> list[tuple[str, str]]:
 
 
 def _draw_sheet(samples: Samples, count: int, path: Path) -> None:
-    from bench.files import display
-    from bench.pictures import write_picture
-    from bench.sheet import contact_sheet
+    from bench.base.files import display
+    from bench.data.contact_sheet import contact_sheet
+    from bench.data.pictures import write_picture
 
     write_picture(path.expanduser(), contact_sheet(samples, count))
     click.echo(f"\nwrote {display(path.expanduser())}")
@@ -354,7 +355,7 @@ def _open_samples(
 ) -> Samples | None:
     """The samples of a split; None, and a word about it, where nobody said where they lie and they are not needed."""
     from bench.cli.progress import progress_bar
-    from bench.subjects import NoDataRoot, find_samples
+    from bench.networks.subjects import NoDataRoot, find_samples
 
     try:
         with progress_bar() as progress:
@@ -377,7 +378,7 @@ def _show_samples(samples: Samples, of: int) -> None:
 
 
 def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
-    from bench.decode import read_sample
+    from bench.data.decoding import read_sample
 
     card = samples.card
     names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
@@ -388,7 +389,7 @@ def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
 
 
 def _video_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
-    from bench.video.sequences import count_objects, read_frame, videos_of
+    from bench.data.sequences import count_objects, read_frame, videos_of
 
     for video in videos_of(samples):
         frame = read_frame(video, 0, samples.card.splits[samples.split].objects or "many")

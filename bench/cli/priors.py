@@ -12,12 +12,12 @@ from bench.cli.completion import ids, splits
 from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table, echo_warning
 
 if TYPE_CHECKING:
-    from bench.cards import DatasetCard
+    from bench.cards.datasets import DatasetCard
     from bench.cli.progress import Show
+    from bench.data.samples import Samples
     from bench.priors.evaluate import Evaluation
     from bench.priors.methods import Method
     from bench.priors.propose import Report
-    from bench.samples import Samples
 
 _EPILOG = """\b
 Methods:
@@ -78,9 +78,9 @@ def priors(
     Writes <id>.png (0 and 255) and a manifest, priors.json, to --out. The same command goes on where it
     stopped. An image whose mask covers less than 1 % of it is skipped.
     """
-    from bench import catalogue
+    from bench.base.parallel import default_workers
+    from bench.cards import catalogue
     from bench.cli.progress import progress_bar
-    from bench.parallel import default_workers
     from bench.priors.evaluate import evaluate as compare
     from bench.priors.evaluate import require_labels
     from bench.priors.methods import find_method
@@ -110,9 +110,9 @@ def priors(
 
 
 def _samples(card: DatasetCard, split: str | None, root: Path | None, cache: Path | None, show: Show | None) -> Samples:
-    from bench.files import cache_folder
-    from bench.samples import require_images
-    from bench.subjects import find_samples
+    from bench.base.files import cache_folder
+    from bench.data.samples import require_images
+    from bench.networks.subjects import find_samples
 
     require_images(card, "bench priors")
     name = split or ("train" if "train" in card.splits else card.default_split)
@@ -121,7 +121,7 @@ def _samples(card: DatasetCard, split: str | None, root: Path | None, cache: Pat
 
 def _print(report: Report, method: Method, samples: Samples, out: Path, evaluation: Evaluation | None) -> None:
     """What a person reads: one line, and the table of an evaluation."""
-    from bench.files import display
+    from bench.base.files import display
 
     skipped = sum(report.skipped.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
@@ -146,7 +146,7 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
 
 
 def _print_json(report: Report, method: Method, samples: Samples, out: Path, evaluation: Evaluation | None) -> None:
-    from bench.record import dumps
+    from bench.records.record import dumps
 
     outcome: dict[str, Any] = {
         "schema": 1,

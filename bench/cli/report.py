@@ -11,7 +11,7 @@ import click
 from bench.cli.settings import echo_skipped, echo_warning, records_folder, results_option
 
 if TYPE_CHECKING:
-    from bench.record import Stored
+    from bench.records.record import Stored
 
 
 @click.command()
@@ -37,11 +37,11 @@ def report(form: str | None, figure: str | None, out: Path | None, results: Path
     """Render records beside the published figures."""
     if figure and form != "badge":
         raise click.UsageError("--figure goes with --format badge")
-    from bench.files import display, write_with
-    from bench.published import figures
-    from bench.record import read_all
-    from bench.recount import sound
-    from bench.report import FORMATS, as_badge
+    from bench.base.files import display, write_with
+    from bench.records.published import figures
+    from bench.records.record import read_all
+    from bench.records.recount import sound
+    from bench.report.formats import FORMATS, as_badge
 
     folder = records_folder(results)
     form = form or _form_of(out)
@@ -78,9 +78,9 @@ def _form_of(out: Path | None) -> str:
 
 
 def _write_site(out: Path | None, stored: Sequence[Stored], results: Path, problems: Sequence[str]) -> int:
-    from bench.files import display
-    from bench.published import figures
-    from bench.site import write_site
+    from bench.base.files import display
+    from bench.records.published import figures
+    from bench.report.site import write_site
 
     if out is None:
         raise click.UsageError("--format html writes a folder: name it with --out DIR")

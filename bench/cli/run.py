@@ -24,8 +24,8 @@ from bench.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from bench.plan import Settings
-    from bench.record import Record
+    from bench.records.record import Record
+    from bench.runs.plan import Settings
 
 _EPILOG = """\b
 Examples:
@@ -153,7 +153,7 @@ def run(
                 raise
             failures.append((f"{model} on {dataset}, {protocol}", error))
     if as_json and made:
-        from bench.record import dumps
+        from bench.records.record import dumps
 
         click.echo(dumps(made if len(jobs) > 1 else made[0]), nl=False)
     return _report_failures(failures)
@@ -173,7 +173,7 @@ def _require_one(jobs: Sequence[tuple[str, str, str]], options: Mapping[str, Any
 
 def _takes(protocol: str, entry: str) -> bool:
     """Whether a protocol's preset has what a flag sets."""
-    from bench.presets import PRESETS, base_protocol
+    from bench.cards.presets import PRESETS, base_protocol
 
     kind = PRESETS[base_protocol(protocol)[0]]
     return ("seeds" if entry in ("seed", "num_seeds") else entry) in kind.model_fields
@@ -181,8 +181,8 @@ def _takes(protocol: str, entry: str) -> bool:
 
 def _require_takers(flags: list[str], protocols: list[str]) -> None:
     """A flag counts for those of several protocols that have such an entry, one of which must be among them."""
-    from bench.errors import WrongName
-    from bench.presets import PRESETS
+    from bench.base.errors import WrongName
+    from bench.cards.presets import PRESETS
 
     for flag in flags:
         if not any(_takes(protocol, flag) for protocol in protocols):
@@ -214,8 +214,8 @@ def _report_failures(failures: list[tuple[str, Exception]]) -> int:
 def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
     if models:
         return models
-    from bench import catalogue
-    from bench.errors import WrongName
+    from bench.base.errors import WrongName
+    from bench.cards import catalogue
 
     card = catalogue.dataset(dataset)
     if not card.default_models:
@@ -225,8 +225,8 @@ def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
 
 def _protocols_for(dataset: str, names: tuple[str, ...]) -> list[str]:
     """Protocol ids; a group's name stands for those of its members that the data set has a preset for."""
-    from bench import catalogue
-    from bench.presets import GROUPS, base_protocol
+    from bench.cards import catalogue
+    from bench.cards.presets import GROUPS, base_protocol
 
     ids: dict[str, None] = {}
     for name in names:
@@ -249,8 +249,8 @@ def _settings(
     options: Mapping[str, Any],
 ) -> Settings:
     """How to run one protocol: of `flags` and of the seeds `drawn` it gets what its preset has."""
-    from bench.plan import Settings
-    from bench.presets import FIRST_SEED
+    from bench.cards.presets import FIRST_SEED
+    from bench.runs.plan import Settings
 
     own = {key: value for key, value in flags.items() if _takes(protocol, key)}
     seeds = drawn if _takes(protocol, "seeds") else {}
@@ -269,7 +269,7 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
 
     from bench.cli.progress import progress_bar
     from bench.cli.summary import print_record
-    from bench.run import perform
+    from bench.runs.run import perform
 
     with progress_bar() as progress:
         stored = perform(model, dataset, protocol, folder, replace(settings, progress=progress))
@@ -280,10 +280,10 @@ def _run_one(model: str, dataset: str, protocol: str, settings: Settings, folder
 
 def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, folder: Path) -> None:
     """What `--dry-run` says."""
-    from bench.engine import choose_device
-    from bench.files import display
-    from bench.measure import cached
-    from bench.plan import make_plan
+    from bench.base.files import display
+    from bench.passes.engine import choose_device
+    from bench.runs.measure import cached
+    from bench.runs.plan import make_plan
 
     device = choose_device(settings.device)
     plan = make_plan(model, dataset, protocol, settings, echo_warning)

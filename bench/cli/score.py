@@ -20,7 +20,7 @@ from bench.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from bench.score import Matching
+    from bench.runs.score_folder import Matching
 
 _EPILOG = """\b
 Examples:
@@ -69,9 +69,9 @@ def score(
     """
     from bench.cli.progress import progress_bar
     from bench.cli.summary import print_record
-    from bench.plan import Settings
-    from bench.record import dumps
-    from bench.score import score_folder
+    from bench.records.record import dumps
+    from bench.runs.plan import Settings
+    from bench.runs.score_folder import score_folder
 
     with progress_bar() as progress:
         chosen = Settings(

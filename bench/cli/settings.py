@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.cells import one_line, printable
+from bench.base.escaping import one_line, printable
 from bench.cli.completion import ids, preset_entries, recipe_entries
 
 if TYPE_CHECKING:
-    from bench.record import Stored
+    from bench.records.record import Stored
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -69,7 +69,7 @@ def echo_warning(message: str) -> None:
 
 def results_folder(given: Path | None) -> Path:
     """The folder of records to use."""
-    from bench.places import default_results
+    from bench.base.places import default_results
 
     return given.expanduser() if given else default_results()
 
@@ -84,7 +84,7 @@ def records_folder(given: Path | None) -> Path:
 
 def read_records(folder: Path) -> list[Stored]:
     """The records below a folder. A file that is none is told in one line and skipped."""
-    from bench.record import read_all
+    from bench.records.record import read_all
 
     stored, problems = read_all(folder)
     echo_skipped(problems)
@@ -155,7 +155,7 @@ def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) 
     for text in given:
         name, separator, path = text.partition("=")
         if separator:
-            from bench.catalogue import dataset
+            from bench.cards.catalogue import dataset
 
             dataset(name)  # an unknown id is an error, not a root that nobody asks for
         roots[name if separator else ""] = Path(path if separator else text)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cells import one_line
+from bench.base.escaping import one_line
 from bench.cli.settings import echo_table
 
 if TYPE_CHECKING:
-    from bench.record import Record, Stored
+    from bench.records.record import Record, Stored
 
 _CLUSTERS = 30
 """So many clusters' sizes are printed."""
@@ -19,8 +19,8 @@ _CLUSTERS = 30
 
 def print_record(stored: Stored) -> None:
     """A run's figures as a person reads them."""
-    from bench.files import display
-    from bench.metric_names import metric_name
+    from bench.base.files import display
+    from bench.scoring.metric_names import metric_name
 
     record, path = stored.record, display(stored.path)
     dataset, protocol = record["dataset"], record["protocol"]
@@ -53,7 +53,7 @@ def print_record(stored: Stored) -> None:
 
 def _print_absent(stored: Stored) -> None:
     """Why even perfect predictions of few images stay below 100."""
-    from bench.record import classes_without_labels
+    from bench.records.record import classes_without_labels
 
     missing, classes = classes_without_labels(stored)
     if missing and stored.record["protocol"]["preset"].get("absent") == "zero":

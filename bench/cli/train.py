@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from bench.base.errors import WrongName
 from bench.cli.completion import ids, splits
 from bench.cli.settings import cache_option, data_root_of, dataset_option, echo_warning, entries_option
-from bench.errors import WrongName
 
 _EPILOG = """\b
 Examples:
@@ -89,8 +89,8 @@ def train(
 
     Killed or interrupted, the same command goes on from the last checkpoint.
     """
+    from bench.base.files import display
     from bench.cli.progress import progress_bar
-    from bench.files import display
     from bench.pretrain.run import Settings, pretrain
 
     entries = _merged(entries, {"split": split, "precision": precision, "epochs": epochs})

@@ -11,16 +11,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from bench import catalogue
-from bench.cards import ID_PATTERN, DatasetCard, first_problem
+from bench.base.errors import BadInput, WrongName
+from bench.base.files import atomic_write
+from bench.base.parallel import Progress
+from bench.cards import catalogue
+from bench.cards.card import ID_PATTERN, first_problem
+from bench.cards.datasets import DatasetCard
 from bench.discover.classes import Proposal, id_ranges, propose
 from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, survey
 from bench.discover.mistaken import look_like_masks, twin_folders
 from bench.discover.names import Names, find_names
 from bench.discover.tree import WHOLE, Pair, Tree, look_at
-from bench.errors import BadInput, WrongName
-from bench.files import atomic_write
-from bench.parallel import Progress
 
 SIDES = (64, 512)
 """The proposed input's side, in pixels, lies between these."""

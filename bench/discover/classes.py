@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from bench.data.palette import voc_palette
 from bench.discover.masks import Survey
 from bench.discover.names import BACKGROUND, Names, names_for
-from bench.palette import voc_palette
 
 FEW = 3
 """Beside at most so many classes a value that is all outlines is taken for one that nobody wants counted."""

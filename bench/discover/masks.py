@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.decode import DAMAGED_IMAGE
+from bench.base.parallel import Progress, default_workers, prefetch
+from bench.data.decoding import DAMAGED_IMAGE
+from bench.data.listings import evenly
 from bench.discover.tree import Pair
-from bench.listings import evenly
-from bench.parallel import Progress, default_workers, prefetch
 
 Size = tuple[int, int]
 LOOKED_AT = 5000

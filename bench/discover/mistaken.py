@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bench.decode import DAMAGED_IMAGE
+from bench.data.decoding import DAMAGED_IMAGE
+from bench.data.listings import evenly
 from bench.discover.tree import Pair
-from bench.listings import evenly
 
 LOOKED_AT = 20
 """So many pictures of a folder are opened."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from bench.base.errors import BadEnvironment, BadInput
 from bench.discover.names import FILES
-from bench.errors import BadEnvironment, BadInput
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 UNREAD = frozenset({".heic", ".heif", ".avif", ".gif", ".jp2", ".svg", ".dng", ".raw", ".cr2", ".nef", ".arw"})

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import _version
+from bench.base.errors import BenchError
+from bench.base.places import PACKAGE, checkout
 from bench.doctor import machine, packages
 from bench.doctor.findings import Finding
 from bench.doctor.probe import Probed, probe
-from bench.errors import BenchError
-from bench.places import PACKAGE, checkout
 
 if TYPE_CHECKING:
     from bench.doctor.inventory import Roots

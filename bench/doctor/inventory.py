@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import catalogue
-from bench.cards import DatasetCard, ModelCard
+from bench.base.errors import BenchError
+from bench.cards import catalogue
+from bench.cards.datasets import DatasetCard
+from bench.cards.models import ModelCard
+from bench.cards.sources import RandomWeights
+from bench.data.samples import find_layout
 from bench.doctor.findings import Finding
 from bench.download.items import local_root, local_weights
-from bench.errors import BenchError
-from bench.samples import find_layout
-from bench.sources import RandomWeights
 
 BUILT_IN = "shapes"
 """The data set of `bench run` without options."""

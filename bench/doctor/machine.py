@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from bench.base.errors import BenchError
+from bench.base.files import require_writable
 from bench.doctor.findings import Finding
-from bench.errors import BenchError
-from bench.files import require_writable
 
 PARTS = {
     "observations": "what forward passes saw of images (clustering, retrieval)",

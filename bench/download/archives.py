@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from bench.errors import BadEnvironment, BadInput
+from bench.base.errors import BadEnvironment, BadInput
 
 CHUNK = 1 << 20
 DAMAGE = (

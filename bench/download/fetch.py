@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
 
+from bench.base.errors import BadEnvironment, BadInput, Warn
+from bench.base.files import md5_file, sha256_file
 from bench.download.drive import Answer, looks_like_page, read_page
 from bench.download.http import NETWORK, Failure, fail, host, open_url
 from bench.download.items import Item
 from bench.download.parts import Part, validator_of
-from bench.errors import BadEnvironment, BadInput, Warn
-from bench.files import md5_file, sha256_file
 
 CHUNK = 1 << 18
 PROGRESS = 1 << 20

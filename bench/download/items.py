@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import catalogue
-from bench.cards import DatasetCard, ModelCard
+from bench.base.errors import BadInput, unknown_name
+from bench.cards import catalogue
+from bench.cards.datasets import DatasetCard
+from bench.cards.models import ModelCard
+from bench.cards.sources import Download, FileWeights
 from bench.download.drive import download_address
-from bench.errors import BadInput, unknown_name
-from bench.sources import Download, FileWeights
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO, Any
 
-from bench.errors import BadEnvironment
-from bench.files import atomic_write
+from bench.base.errors import BadEnvironment
+from bench.base.files import atomic_write
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput
-from bench.files import atomic_write, locked
+from bench.base.errors import BadInput
+from bench.base.files import atomic_write, locked
 
 BY_HAND = "a file put there by hand"
 _KINDS = {"sha256": str, "bytes": int, "source": str, "date": str}

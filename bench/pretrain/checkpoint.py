@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from bench.errors import BadEnvironment, BadInput
-from bench.files import atomic_write
+from bench.base.errors import BadEnvironment, BadInput
+from bench.base.files import atomic_write
+from bench.networks.checkpoints import read_content
 from bench.pretrain.momentum import MomentumContrast
-from bench.weights import read_content
 
 FILE = "checkpoint.pth.tar"
 EXPORT = "network.safetensors"

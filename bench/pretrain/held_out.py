@@ -9,17 +9,17 @@ from pathlib import Path
 
 from torch import nn
 
-from bench.engine import Engine
-from bench.errors import BadInput, WrongName
-from bench.kmeans import require_enough
-from bench.metrics import seed_metrics
-from bench.network import fold_batch_norm
-from bench.observations import MASK
-from bench.observe import observe
-from bench.presets import FIRST_SEED, ClusteringPreset
-from bench.protocols import clustering
-from bench.samples import Samples
-from bench.shards import ShardStore
+from bench.base.errors import BadInput, WrongName
+from bench.cards.presets import FIRST_SEED, ClusteringPreset
+from bench.data.samples import Samples
+from bench.networks.architectures import fold_batch_norm
+from bench.passes.engine import Engine
+from bench.passes.observations import MASK
+from bench.passes.observe import observe
+from bench.passes.shards import ShardStore
+from bench.protocols.clustering import scoring as clustering
+from bench.scoring.kmeans import require_enough
+from bench.scoring.metrics import seed_metrics
 
 SHARE = 5
 """One part in so many is held out: the last of the split's list."""

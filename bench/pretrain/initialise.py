@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.errors import BadInput, WrongName
-from bench.network import MaskContrastNetwork
-from bench.pretrain.recipe import Recipe
-from bench.weights import read_checkpoint
+from bench.base.errors import BadInput, WrongName
+from bench.cards.recipes import Recipe
+from bench.networks.architectures import MaskContrastNetwork
+from bench.networks.checkpoints import read_checkpoint
 
 BACKBONE = "backbone."
 RANDOM = "random"

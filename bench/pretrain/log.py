@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import Warn
-from bench.files import atomic_write
+from bench.base.errors import Warn
+from bench.base.files import atomic_write
 from bench.pretrain.checkpoint import environment_errors
 
 if TYPE_CHECKING:

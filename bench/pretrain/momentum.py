@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.network import MaskContrastNetwork
+from bench.networks.architectures import MaskContrastNetwork
 from bench.pretrain import ranks
 from bench.pretrain.losses import contrast_logits, contrastive_loss, prototypes, query_pixels, saliency_loss
 

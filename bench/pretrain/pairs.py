@@ -14,13 +14,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bench.decode import Image8, read_image
-from bench.errors import BadInput, Warn
-from bench.pretrain.recipe import Recipe
+from bench.base.errors import BadInput, Warn
+from bench.cards.recipes import Recipe
+from bench.data.decoding import Image8, read_image
+from bench.data.samples import Sample
 from bench.pretrain.views import Random, View, draw_view
 from bench.priors import Priors, read_mask
 from bench.priors.masks import Mask
-from bench.samples import Sample
 
 ATTEMPTS = 3
 """Failures after which another image is drawn (spec §6)."""

@@ -14,23 +14,24 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from bench import catalogue, environment
-from bench.engine import Engine, choose_device, is_out_of_memory
-from bench.errors import BadEnvironment, BadInput, Warn, WrongName
-from bench.files import cache_folder, locked, require_writable, sha256_file
-from bench.parallel import default_workers
+from bench.base import environment
+from bench.base.errors import BadEnvironment, BadInput, Warn, WrongName
+from bench.base.files import cache_folder, locked, require_writable, sha256_file
+from bench.base.parallel import default_workers
+from bench.cards import catalogue
+from bench.cards.recipes import Recipe, override
+from bench.data.samples import Samples, require_images
+from bench.networks.subjects import find_samples
+from bench.passes.engine import Engine, choose_device, is_out_of_memory
 from bench.pretrain import checkpoint, ranks
 from bench.pretrain.held_out import clustering_miou, hold_out
 from bench.pretrain.initialise import RANDOM, initial_network
 from bench.pretrain.log import write_run
 from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.pairs import Pairs, named
-from bench.pretrain.recipe import Recipe, override
 from bench.pretrain.trainer import Job, Trainer
 from bench.priors import open_priors
 from bench.priors.reader import MANIFEST
-from bench.samples import Samples, require_images
-from bench.subjects import find_samples
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings
 
     `recipe` is an id or a path to a card, `priors` a folder of `<id>.png`. Writes `checkpoint.pth.tar`,
     `run.json`, `log.csv`, TensorBoard events and `network.safetensors` into `out`. Under `torchrun` all ranks call it.
-    Raises `bench.errors.BenchError`.
+    Raises `bench.base.errors.BenchError`.
     """
     settings = settings or Settings()
     if int(os.environ.get("RANK", "0")):

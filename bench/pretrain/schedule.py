@@ -6,8 +6,8 @@ import math
 
 import torch
 
+from bench.cards.recipes import Recipe
 from bench.pretrain.momentum import MomentumContrast
-from bench.pretrain.recipe import Recipe
 
 SGD_MOMENTUM = 0.9
 POLY_POWER = 0.9

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.errors import BadInput, Warn
+from bench.base.errors import BadInput, Warn
+from bench.cards.recipes import Recipe
 from bench.pretrain import checkpoint, ranks
 from bench.pretrain.log import Log, Row
 from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.pairs import Batch, Pairs, batches
-from bench.pretrain.recipe import Recipe
 from bench.pretrain.schedule import learning_rate, make_optimizer, set_learning_rate
 
 SAVE_SECONDS = 120.0

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 from torchvision.transforms import functional as colours
 
-from bench.decode import Image8
-from bench.pretrain.recipe import Recipe
+from bench.cards.recipes import Recipe
+from bench.data.decoding import Image8
 from bench.priors.masks import Mask
 
 Random = np.random.Generator

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.decode import Image8
-from bench.errors import BadEnvironment
+from bench.base.errors import BadEnvironment
+from bench.data.decoding import Image8
 from bench.priors.masks import Saliency
 
 Floats = npt.NDArray[np.float64]

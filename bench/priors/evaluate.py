@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.decode import read_label
-from bench.errors import BadInput, WrongName
-from bench.parallel import Progress
+from bench.base.errors import BadInput, WrongName
+from bench.base.parallel import Progress
+from bench.data.decoding import read_label
+from bench.data.samples import Sample, Samples
 from bench.priors.masks import Mask, mask_path, read_mask
-from bench.samples import Sample, Samples
 
 BETA_SQUARED = 0.3
 """The weight of recall against precision that salient object detection has settled on (also spec §8)."""

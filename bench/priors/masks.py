@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from cv2.typing import MatLike
 
-from bench.decode import Image8, read_grey, require_size
-from bench.files import atomic_write
+from bench.base.files import atomic_write
+from bench.data.decoding import Image8, read_grey, require_size
 
 Mask = npt.NDArray[np.bool_]
 Saliency = npt.NDArray[np.float32]

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.decode import Image8, read_image, read_size
-from bench.errors import BadInput, WrongName, unknown_name
+from bench.base.errors import BadInput, WrongName, unknown_name
+from bench.data.decoding import Image8, read_image, read_size
+from bench.data.samples import Sample, Samples
 from bench.priors import boundary
 from bench.priors.masks import FOREGROUND, Mask, Saliency, clean_up, from_saliency, is_too_small, mask_path, read_values
-from bench.samples import Sample, Samples
 
 PRECOMPUTED = "precomputed"
 TOO_SMALL = "mask under 1 % of the image"

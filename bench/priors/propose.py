@@ -20,14 +20,14 @@ import cv2
 import numpy as np
 
 from bench._version import __version__
-from bench.decode import read_size
-from bench.errors import BadEnvironment, BadInput, Warn, WrongName
-from bench.files import atomic_write, require_writable
-from bench.parallel import Progress, end_with_parent
+from bench.base.errors import BadEnvironment, BadInput, Warn, WrongName
+from bench.base.files import atomic_write, require_writable
+from bench.base.parallel import Progress, end_with_parent
+from bench.data.decoding import read_size
+from bench.data.samples import Sample, Samples
 from bench.priors.masks import FOREGROUND, mask_path, read_values, write_mask
 from bench.priors.methods import Method
 from bench.priors.reader import MANIFEST, SCHEMA, read_manifest
-from bench.samples import Sample, Samples
 
 RECIPE = ("method", "parameters", "dataset", "split")
 """The manifest's entries that must agree, or masks of two kinds would lie in one folder."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput
+from bench.base.errors import BadInput
+from bench.data.samples import Sample, Samples
 from bench.priors.masks import mask_path
-from bench.samples import Sample, Samples
 
 MANIFEST = "priors.json"
 """The file beside the masks that says how they were made."""

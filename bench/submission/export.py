@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench import catalogue
 from bench._version import __version__
-from bench.cards import DatasetCard
-from bench.decode import read_ids, read_size, require_size
-from bench.errors import BadInput, WrongName
-from bench.files import atomic_write, cache_folder, require_writable
-from bench.measure import measure
-from bench.parallel import default_workers, prefetch
-from bench.plan import Plan, Settings, make_plan, stage
-from bench.predictions import Map, encode_rgb, paint_clusters, seed_folders
-from bench.presets import ClusteringPreset, DistancePreset, SaliencyPreset
-from bench.protocols import Scored
-from bench.run import engine_for
-from bench.samples import Sample, Samples
-from bench.score import model_entry, require_predictions
-from bench.subjects import UNKNOWN, find_samples
+from bench.base.errors import BadInput, WrongName
+from bench.base.files import atomic_write, cache_folder, require_writable
+from bench.base.parallel import default_workers, prefetch
+from bench.cards import catalogue
+from bench.cards.datasets import DatasetCard
+from bench.cards.presets import ClusteringPreset, DistancePreset, SaliencyPreset
+from bench.data.decoding import read_ids, read_size, require_size
+from bench.data.samples import Sample, Samples
+from bench.networks.subjects import UNKNOWN, find_samples
+from bench.protocols.base import Scored
+from bench.runs.measure import measure
+from bench.runs.plan import Plan, Settings, make_plan, stage
+from bench.runs.predictions import Map, encode_rgb, paint_clusters, seed_folders
+from bench.runs.run import engine_for
+from bench.runs.score_folder import model_entry, require_predictions
 from bench.submission.form import (
     DATASET,
     MATCH,
@@ -74,7 +74,7 @@ def export_run(
 
     By `clustering` with the centres of the split that the preset fits, and the classes that they have on the one it
     matches on; by `distance-matching` with the bank's. `ids` says whether the PNGs hold classes or clusters, which
-    `match.json` then translates. The seed is `settings.first_seed`. Raises BenchError as `bench.run.perform` does.
+    `match.json` then translates. The seed is `settings.first_seed`. Raises BenchError as `bench.runs.run.perform` does.
     """
     require_server(catalogue.dataset(dataset))
     require_writable(out.parent, "submission", "--out")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cards import DatasetCard
-from bench.errors import BadInput, WrongName
+from bench.base.errors import BadInput, WrongName
+from bench.cards.datasets import DatasetCard
 
 METHOD = "method.txt"
 MATCH = "match.json"

@@ -16,15 +16,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from bench import catalogue
-from bench.cards import DatasetCard
-from bench.decode import DAMAGED_IMAGE, read_size
+from bench.base.errors import BadInput, WrongName
+from bench.base.files import cache_folder
+from bench.base.parallel import default_workers, prefetch
+from bench.cards import catalogue
+from bench.cards.datasets import DatasetCard
+from bench.data.decoding import DAMAGED_IMAGE, read_size
 from bench.download.archives import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
-from bench.errors import BadInput, WrongName
-from bench.files import cache_folder
-from bench.parallel import default_workers, prefetch
-from bench.plan import Settings, stage
-from bench.subjects import find_samples
+from bench.networks.subjects import find_samples
+from bench.runs.plan import Settings, stage
 from bench.submission.form import (
     DATASET,
     MATCH,

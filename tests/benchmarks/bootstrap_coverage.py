@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from bench.bootstrap import interval, resampled_metrics
-from bench.metrics import confusion_sums, from_sums
-from bench.rows import ConfusionRows, SeedRows
+from bench.scoring.bootstrap import interval, resampled_metrics
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.metrics import confusion_sums, from_sums
 
 POPULATION = 20_000
 LEAST = 45

@@ -10,7 +10,7 @@ import time
 import cv2
 import numpy as np
 
-from bench.video.measures import boundary, contour_accuracy, disc, radius, region_similarity
+from bench.scoring.j_and_f import boundary, contour_accuracy, disc, radius, region_similarity
 
 SIZE, FRAMES = (480, 854), 12
 

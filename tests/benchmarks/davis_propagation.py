@@ -12,8 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.presets import DavisPreset
-from bench.video.propagate import Propagation
+from bench.cards.presets import DavisPreset
+from bench.protocols.davis.propagation import Propagation
 
 GRID, DIMENSIONS, LABELS, ROUNDS = (60, 107), 32, 3, 3
 

@@ -17,7 +17,7 @@ _CHILD = """
 import sys, time
 from pathlib import Path
 from bench.discover.card import discover
-from bench.environment import peak_memory_mb
+from bench.base.environment import peak_memory_mb
 started = time.perf_counter()
 found = discover(Path(sys.argv[1]), every=True)
 print(time.perf_counter() - started, peak_memory_mb(), found.survey.usable)

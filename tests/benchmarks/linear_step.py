@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from bench import catalogue
-from bench.engine import Engine, arithmetic, choose_device
-from bench.linear import WaitingTime, _Learner, augmented_batches
-from bench.network import fold_batch_norm
-from bench.parallel import default_workers
-from bench.preprocess import normalise
-from bench.samples import open_split
-from bench.weights import build, draw_random
+from bench.base.parallel import default_workers
+from bench.cards import catalogue
+from bench.data.preprocessing import normalise
+from bench.data.samples import open_split
+from bench.networks.architectures import fold_batch_norm
+from bench.networks.checkpoints import build, draw_random
+from bench.passes.engine import Engine, arithmetic, choose_device
+from bench.protocols.linear.training import WaitingTime, _Learner, augmented_batches
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "VOCSegmentation"
 

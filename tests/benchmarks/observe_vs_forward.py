@@ -12,15 +12,15 @@ from pathlib import Path
 
 import torch
 
-from bench import catalogue
-from bench.engine import Engine, choose_device
-from bench.network import fold_batch_norm
-from bench.observations import MASK
-from bench.observe import observe
-from bench.presets import ClusteringPreset
-from bench.samples import open_split
-from bench.shards import ShardStore
-from bench.weights import build, draw_random
+from bench.cards import catalogue
+from bench.cards.presets import ClusteringPreset
+from bench.data.samples import open_split
+from bench.networks.architectures import fold_batch_norm
+from bench.networks.checkpoints import build, draw_random
+from bench.passes.engine import Engine, choose_device
+from bench.passes.observations import MASK
+from bench.passes.observe import observe
+from bench.passes.shards import ShardStore
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "VOCSegmentation"
 

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from bench import catalogue
-from bench.decode import read_image, read_label
+from bench.cards import catalogue
+from bench.data.decoding import read_image, read_label
+from bench.data.samples import Samples, open_split
+from bench.data.shapes import write_split
 from bench.priors import boundary
 from bench.priors.evaluate import agreement, centred_ellipse
 from bench.priors.masks import from_saliency
-from bench.samples import Samples, open_split
-from bench.shapes import write_split
 
 ROOT = Path(__file__).resolve().parents[2]
 AXES = (0.5, 0.7, 0.9)

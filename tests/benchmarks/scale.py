@@ -18,15 +18,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench import catalogue, describe, kmeans, record
-from bench.engine import Engine
-from bench.environment import peak_memory_mb
-from bench.observations import observation_store
-from bench.observe import observe
-from bench.passes import observation_recipe
-from bench.presets import override
-from bench.protocols import clustering
-from bench.samples import open_split
+from bench.base.environment import peak_memory_mb
+from bench.cards import catalogue
+from bench.cards.presets import override
+from bench.data.samples import open_split
+from bench.passes.engine import Engine
+from bench.passes.image_pass import observation_recipe
+from bench.passes.observations import observation_store
+from bench.passes.observe import observe
+from bench.protocols.clustering import scoring as clustering
+from bench.records import record
+from bench.runs import describe
+from bench.scoring import kmeans
 
 CLASSES, SIDE, INPUT, IGNORE = 919, 32, 64, 1000
 SEEDS, ITERATIONS = 5, 20

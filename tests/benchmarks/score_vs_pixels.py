@@ -11,14 +11,14 @@ import time
 import cv2
 import numpy as np
 
-from bench.bootstrap import intervals
-from bench.describe import metrics_of
-from bench.observations import Observation, stack
-from bench.observe import _inside_outside
-from bench.paired import of_confusion
-from bench.preprocess import resize_nearest
-from bench.presets import ClusteringPreset
-from bench.protocols.clustering import score
+from bench.cards.presets import ClusteringPreset
+from bench.data.preprocessing import resize_nearest
+from bench.passes.observations import Observation, stack
+from bench.passes.observe import _inside_outside
+from bench.protocols.clustering.scoring import score
+from bench.runs.describe import metrics_of
+from bench.scoring.bootstrap import intervals
+from bench.scoring.paired import of_confusion
 
 IMAGES, SCANNED, SEEDS, CLASSES = 1449, 75, 5, 21
 LABEL, INPUT = (375, 500), (512, 512)

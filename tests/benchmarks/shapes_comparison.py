@@ -18,20 +18,20 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from bench import catalogue
-from bench.decode import read_image
-from bench.engine import Engine
-from bench.files import cache_folder
-from bench.kmeans import cluster
-from bench.metrics import seed_metrics
-from bench.observations import MASK, Observations
-from bench.observe import observe
-from bench.paired import of_confusion
-from bench.preprocess import resize_image
-from bench.protocols import clustering
-from bench.rows import ConfusionRows
-from bench.shards import ShardStore
-from bench.subjects import find_model, find_samples
+from bench.base.files import cache_folder
+from bench.cards import catalogue
+from bench.data.decoding import read_image
+from bench.data.preprocessing import resize_image
+from bench.networks.subjects import find_model, find_samples
+from bench.passes.engine import Engine
+from bench.passes.observations import MASK, Observations
+from bench.passes.observe import observe
+from bench.passes.shards import ShardStore
+from bench.protocols.clustering import scoring as clustering
+from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.kmeans import cluster
+from bench.scoring.metrics import seed_metrics
+from bench.scoring.paired import of_confusion
 
 MODEL = "maskcontrast-shapes"
 SEEDS = range(1234, 1239)

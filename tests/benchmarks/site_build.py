@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from bench.catalogue import dataset
-from bench.files import sha256_file
-from bench.published import figures
-from bench.record import read_all
-from bench.recount import sound
-from bench.rows import ConfusionRows, SeedRows
-from bench.site import write_site
+from bench.base.files import sha256_file
+from bench.cards.catalogue import dataset
+from bench.records.published import figures
+from bench.records.record import read_all
+from bench.records.recount import sound
+from bench.report.site import write_site
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from tests.synthetic import make_record
 
 SPREAD = [

@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import torch
 
-from bench import catalogue
-from bench.decode import read_image
-from bench.files import cache_folder
-from bench.preprocess import normalise, resize_image
-from bench.subjects import find_samples
-from bench.weights import build, draw_random
+from bench.base.files import cache_folder
+from bench.cards import catalogue
+from bench.data.decoding import read_image
+from bench.data.preprocessing import normalise, resize_image
+from bench.networks.checkpoints import build, draw_random
+from bench.networks.subjects import find_samples
 
 IMAGES = 40
 SHARE = 0.42

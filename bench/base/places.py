@@ -1,0 +1,24 @@
+"""Places: where cards, published figures and records lie. Imports nothing but the standard library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def checkout() -> Path | None:
+    """The checkout's root when `bench` runs from one (setup.cfg lies beside it), else None."""
+    root = PACKAGE.parent
+    return root if (root / "setup.cfg").is_file() and (root / "models").is_dir() else None
+
+
+def folder(name: str) -> Path:
+    """The catalogue's folder `models`, `datasets` or `results`: the checkout's, else the wheel's."""
+    return (checkout() or PACKAGE) / name
+
+
+def default_results() -> Path:
+    """Where records go: the checkout's `results/`, else `./results`."""
+    root = checkout()
+    return root / "results" if root else Path("results")

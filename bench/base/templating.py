@@ -1,0 +1,26 @@
+"""Templates, and the one way they are rendered: a missing name is an error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def environment(folder: str, *, escape: bool) -> Environment:
+    """What finds and renders the templates of a folder of `bench`, such as `report/templates`.
+
+    `escape` is for pages; text formats escape by filters.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("bench", folder),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=escape,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )

@@ -1,0 +1,93 @@
+"""The catalogue: the cards that there are, and how a name becomes one."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from bench.base.errors import BadInput, WrongName, unknown_name
+from bench.base.places import folder
+from bench.cards.card import CardType, load_card
+from bench.cards.datasets import DatasetCard
+from bench.cards.models import ModelCard
+from bench.cards.recipes import Recipe
+
+TEMPLATE = "TEMPLATE.toml.txt"
+"""In the folder of data sets: a card that explains every key, for people to copy. It is no data set itself."""
+
+
+def load_all(where: Path, kind: type[CardType]) -> dict[str, CardType]:
+    """All cards in a folder by id, in the order of their ids. Two cards of one id are an error."""
+    found: dict[str, CardType] = {}
+    for path in sorted(where.glob("*.toml")):
+        card = load_card(path, kind)
+        if card.id in found:
+            raise BadInput(f"{path}: id: '{card.id}' is already taken by {found[card.id].path}", "Rename one.")
+        found[card.id] = card
+    return dict(sorted(found.items()))
+
+
+@cache
+def models() -> dict[str, ModelCard]:
+    """The built-in model cards by id."""
+    return load_all(folder("models"), ModelCard)
+
+
+@cache
+def datasets() -> dict[str, DatasetCard]:
+    """The built-in data-set cards by id."""
+    return load_all(folder("datasets"), DatasetCard)
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """The built-in recipes of pre-training by id."""
+    return load_all(folder("models") / "recipes", Recipe)
+
+
+def dataset(name: str) -> DatasetCard:
+    """The data-set card of an id or a path. Raises WrongName for an unknown id."""
+    return _resolve(name, datasets(), DatasetCard, "data set", "bench list datasets")
+
+
+def model(name: str) -> ModelCard:
+    """The model card of an id or a path to a card. Raises WrongName for an unknown id."""
+    return _resolve(name, models(), ModelCard, "model", "bench list models")
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of an id or a path to a card. Raises WrongName for an unknown id."""
+    return _resolve(name, recipes(), Recipe, "recipe", "bench list recipes")
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a `--model` or `--dataset` value means a file rather than an id."""
+    return "/" in name or "\\" in name or name.endswith(".toml")
+
+
+def looks_like_checkpoint(name: str) -> bool:
+    """Whether a name ends like that of a checkpoint file; others may be one as well."""
+    return name.lower().endswith((".pth", ".pth.tar", ".pt", ".safetensors"))
+
+
+def _resolve(name: str, known: dict[str, CardType], kind: type[CardType], word: str, listing: str) -> CardType:
+    if name in known:
+        return known[name]
+    if not looks_like_path(name):
+        if Path(f"{name}.toml").is_file():
+            raise WrongName(f"unknown {word} '{name}'", f"For the card that lies here write ./{name}.toml.")
+        raise unknown_name(word, name, known, listing)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        made = f"`bench init-dataset {path}` writes one of a folder of images" if word == "data set" else "Name a .toml"
+        raise BadInput(f"{path} is a folder, not the card of a {word}", f"{made}.")
+    card = load_card(path, kind)
+    twin = known.get(card.id)
+    if twin is None or twin.path is None:
+        return card
+    if twin.path.resolve() == path.resolve():
+        return twin
+    raise BadInput(
+        f"{path}: id: '{card.id}' is already taken by the built-in card",
+        "Give your card another id, so that its records cannot pass for the built-in one's.",
+    )

@@ -1,0 +1,263 @@
+"""Data-set cards: where images and labels lie, how labels are decoded, classes, splits, and presets."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from bench.cards.card import Card, SplitName
+from bench.cards.presets import (
+    ClusteringPreset,
+    DavisPreset,
+    DensePreset,
+    DistancePreset,
+    ImagePreset,
+    LinearPreset,
+    Preset,
+    RetrievalPreset,
+)
+from bench.cards.sources import Download, Entry
+
+Channel = Annotated[int, Field(ge=0, le=255)]
+
+
+class SplitFiles(Entry):
+    """Where one split's files lie below the data root. `{id}` stands for an image's id.
+
+    In video, `{id}` is a sequence and `{frame}` the number of one of its frames. In a table, `{name}` is what the
+    column `name` has, and where it has nothing there is no such file.
+    """
+
+    list: str
+    """What the ids are read off."""
+    listing: Literal["lines", "coco-instances", "folders", "table"] = "lines"
+    """How: `lines`, a text file with an id a line; `coco-instances`, COCO's JSON: the images with an annotation;
+    `folders`, a folder of folders: `<folder>/<name>` of every file in them that ends as `image` does; `table`, a text
+    file beside the card: columns separated by tabs, their names in the first line, `id` among them."""
+    image: str
+    label: str | None = None
+
+    def are_of(self, *, video: bool) -> bool:
+        """Whether the files are numbered frames, or single images."""
+        patterns = [Path(pattern) for pattern in (self.image, self.label) if pattern is not None]
+        return all((path.name.count("{frame}"), "{frame}" in str(path.parent)) == (video, False) for path in patterns)
+
+    @field_validator("list", "image", "label")
+    @classmethod
+    def _stays_below(cls, pattern: str | None) -> str | None:
+        if pattern is not None and (pattern.startswith(("/", "\\")) or ".." in Path(pattern).parts):
+            raise ValueError("must be a path below the data root")
+        return pattern
+
+    @field_validator("image", "label")
+    @classmethod
+    def _has_id(cls, pattern: str | None, info: ValidationInfo) -> str | None:
+        if pattern is None or "{id}" in pattern:
+            return pattern
+        if info.data.get("listing") != "table":
+            raise ValueError("the pattern must contain {id}")
+        if not re.search(r"\{\w+\}", pattern):
+            raise ValueError("the pattern must contain {id} or the name of another column in braces")
+        return pattern
+
+
+class Layout(Entry):
+    """One way in which the data set lies on disk."""
+
+    name: str
+    prefixes: tuple[str, ...] = ("",)
+    """Folders below the data root in which the tree may start; the first that has the list file wins."""
+    splits: dict[SplitName, SplitFiles]
+
+
+class Split(Entry):
+    """What the publisher says of a split."""
+
+    images: Annotated[int, Field(ge=1)] | None = None
+    """Its official size; a run on fewer images is marked as limited."""
+    sequences: Annotated[int, Field(ge=1)] | None = None
+    """The same of a split of video."""
+    objects: Literal["one", "many"] | None = None
+    """In video, what annotations hold. `one`: everything above 0 is the object. `many`: ids, 255 is void."""
+    note: str = ""
+
+    def is_of(self, *, video: bool) -> bool:
+        """Whether its entries are those of video, or of images."""
+        return (self.objects is not None) == video and (self.images if video else self.sequences) is None
+
+    @property
+    def size(self) -> int | None:
+        """How many samples it officially has, images or sequences."""
+        return self.images if self.objects is None else self.sequences
+
+
+LabelId = Annotated[int, Field(ge=0, le=65535)]
+
+
+class IdRange(Entry):
+    """Ids of a label file, first to last, and the classes that they stand for: counted up alike, or one for all."""
+
+    ids: tuple[LabelId, LabelId]
+    classes: tuple[LabelId, LabelId]
+
+    @model_validator(mode="after")
+    def _fits(self) -> IdRange:
+        ids, classes = (last - first for first, last in (self.ids, self.classes))
+        if ids < 0 or classes not in (0, ids):
+            raise ValueError("ids and classes are [first, last], as many classes as ids or one for all")
+        return self
+
+
+class Labels(Entry):
+    """How a label file is decoded to class indices."""
+
+    encoding: Literal["index", "rgb"] = "index"
+    """`index`: an 8-bit palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B unused."""
+    ignore: LabelId = 255
+    """The id of ignored pixels, in the file and after `map`."""
+    map: tuple[IdRange, ...] = ()
+    """What the file's ids stand for; without it they are the class indices. An id that is not in it is an error."""
+
+    @field_validator("ignore")
+    @classmethod
+    def _ignore_fits(cls, ignore: int, info: ValidationInfo) -> int:
+        if info.data.get("encoding") == "index" and ignore > 255:
+            raise ValueError("an 8-bit label has ids up to 255")
+        return ignore
+
+    @field_validator("map")
+    @classmethod
+    def _map_is_unambiguous(cls, ranges: tuple[IdRange, ...], info: ValidationInfo) -> tuple[IdRange, ...]:
+        spans = sorted(entry.ids for entry in ranges)
+        ignore = info.data.get("ignore")
+        if any(first[1] >= second[0] for first, second in itertools.pairwise(spans)):
+            raise ValueError("two ranges share an id")
+        if spans and info.data.get("encoding") == "index" and spans[-1][1] > 255:
+            raise ValueError("an 8-bit label has ids up to 255")
+        if ignore is not None and any(first <= ignore <= last for first, last in spans):
+            raise ValueError(f"{ignore} is the id of ignored pixels")
+        return ranges
+
+
+class Protocols(Entry):
+    """The preset of each protocol on this data set."""
+
+    clustering: ClusteringPreset | None = None
+    clustering_dense: DensePreset | None = Field(default=None, alias="clustering-dense")
+    """Where a card has none: as its `clustering`, with a cluster for the background as well."""
+    davis: DavisPreset | None = None
+    distance_matching: DistancePreset | None = Field(default=None, alias="distance-matching")
+    linear: LinearPreset | None = None
+    retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
+    retrieval_7: RetrievalPreset | None = Field(default=None, alias="retrieval-7")
+
+    @property
+    def given(self) -> list[str]:
+        """The ids of the protocols that have a preset."""
+        ids = (entry.alias or name for name, entry in type(self).model_fields.items())
+        return [protocol for protocol in ids if self.preset(protocol) is not None]
+
+    def preset(self, protocol: str) -> Preset | None:
+        """The preset of a protocol id; None where this data set has none."""
+        found: Preset | None = getattr(self, protocol.replace("-", "_"))
+        if found is None and protocol == "clustering-dense" and self.clustering is not None:
+            return _dense(self.clustering)
+        return found
+
+
+def _dense(clustering: ClusteringPreset) -> DensePreset:
+    """`clustering-dense` on what `clustering` sees and counts: the background, too, is then a cluster to be found."""
+    shared = {*ImagePreset.model_fields, "grid", "seeds"}
+    entries = {name: value for name, value in clustering if name in shared}
+    if clustering.matching != "images":  # which clusters in every image are, says nothing of pixels
+        entries["matching"] = clustering.matching
+    return DensePreset(**entries, clusters=clustering.clusters + 1)
+
+
+class DatasetCard(Card):
+    """One data set."""
+
+    homepage: str | None = None
+    licence: str
+    kind: Literal["images", "video"] = "images"
+    """Single images with classes, or sequences with objects that have numbers."""
+    root: str | None = None
+    """Where the data lie, relative to the card; `--data-root` goes before it."""
+    generator: Literal["shapes"] | None = None
+    """A built-in data set: written to the cache on first use."""
+    default_split: str = "val"
+    default_models: tuple[str, ...] = ()
+    """The models that `bench run` takes on this data set when none is named."""
+    classes: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
+    """At least two for images with labels, none for video."""
+    class_folders: Annotated[int, Field(ge=1)] | None = None
+    """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
+    palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
+    """`voc`, or an RGB triple per class."""
+    labels: Labels = Labels()
+    splits: dict[SplitName, Split]
+    layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
+    downloads: tuple[Download, ...] = ()
+    """Without any, the user has to bring the data."""
+    protocols: Protocols
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any split has labels."""
+        return any(files.label is not None for layout in self.layouts for files in layout.splits.values())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_class_folders(cls, entries: Any) -> Any:
+        """Stand-ins for the names of classes that only the tree knows."""
+        count = entries.get("class_folders") if isinstance(entries, dict) else None
+        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)):
+            return entries
+        return entries | {"classes": [*entries["classes"], *(f"folder {i + 1}" for i in range(count))]}
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> DatasetCard:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: two have the same name")
+        if self.labels.ignore < len(self.classes):
+            raise ValueError(f"labels.ignore: {self.labels.ignore} is also a class index")
+        if outside := [entry.classes[1] for entry in self.labels.map if entry.classes[1] >= len(self.classes)]:
+            raise ValueError(f"labels.map: there is no class {outside[0]}")
+        if self.default_split not in self.splits:
+            raise ValueError(f"default_split: '{self.default_split}' is none of the splits")
+        if self.palette != "voc" and len(self.palette) > 256:
+            raise ValueError("palette: more than 256 colours")
+        for layout in self.layouts:
+            if unknown := set(layout.splits) - set(self.splits):
+                raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is none of the splits")
+        if len({download.file for download in self.downloads}) != len(self.downloads):
+            raise ValueError("downloads: two have the same file name")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> DatasetCard:
+        video = self.kind == "video"
+        if video and self.classes:
+            raise ValueError("classes: a video data set has none, its objects are numbered")
+        if not video and self.labelled and len(self.classes) < 2:
+            raise ValueError("classes: at least two are needed")
+        for name, split in self.splits.items():
+            if not split.is_of(video=video):
+                need = "objects and sequences" if video else "images"
+                raise ValueError(f"splits.{name}: a split of {self.kind} is described by {need}")
+        for layout in self.layouts:
+            if wrong := [name for name, files in layout.splits.items() if not files.are_of(video=video)]:
+                where = f"layouts.{layout.name}.splits.{wrong[0]}"
+                raise ValueError(f"{where}: in video, and only there, a file's name has {{frame}}")
+        if wrong := [name for name in self.protocols.given if (name == "davis") != video]:
+            raise ValueError(f"protocols.{wrong[0]}: not for data of kind '{self.kind}'")
+        return self

@@ -1,0 +1,1 @@
+"""Networks: architectures, checkpoints read safely, and the subject of a run."""

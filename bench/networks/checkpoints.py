@@ -1,0 +1,302 @@
+"""Weights: reading checkpoints of strangers safely, recognising them, loading them strictly (spec §1)."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from bench.base.errors import BadInput
+from bench.base.files import sha256_file
+from bench.cards.models import Architecture
+from bench.cards.sources import RandomWeights
+from bench.networks.architectures import FeatureNetwork, assemble
+
+State = dict[str, Tensor]
+
+QUERY = "module.model_q."
+LEFTOVERS = re.compile(r"^module\.(model_k\.|queue$|queue_ptr$)")
+"""The momentum network and the queue: expected in a training file, of no use here."""
+
+MOCO_QUERY = "module.encoder_q."
+MOCO_LEFTOVERS = re.compile(r"^(module\.(encoder_k\.|queue$|queue_ptr$)|(module\.encoder_q\.)?fc\.)")
+"""What a MoCo file, or a torchvision ResNet, has besides a backbone: its own classifier above all."""
+CLASSIFIER = "decoder.4.weight"
+# tensors whose first dimension is a size of the architecture
+_WIDTH = ("backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.running_mean", "backbone.layer1.0.conv1.weight")
+_DECODER_WIDTH = ("decoder.1.weight", "decoder.2.weight", "decoder.2.running_mean", "decoder.0.project.0.weight")
+_EMBEDDING = ("head.weight", "head.bias")
+_CLASSES = (CLASSIFIER, "decoder.4.bias")
+_OTHERS = "Any other network is measured from Python, with bench.evaluate."
+_AGAIN = "Download or save it again, whole: a .pth, .pth.tar, .pt or .safetensors file."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The state of a network and where it came from."""
+
+    state: State
+    sha256: str
+    """Of the file's bytes; for generated weights, of their values."""
+    source: str
+
+
+def read_checkpoint(path: Path) -> Weights:
+    """Read the query network's tensors from a checkpoint file, whatever its wrapping.
+
+    Accepted: the authors' training file, the same dict without its outer `model`, an unprefixed dict, and
+    safetensors. Nothing in the file is ever executed. Raises BadInput for anything else.
+    """
+    state = _query_network(read_state(path), path)
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise BadInput(f"{path}: NaN or infinity in '{key}'", "The training diverged or the file is damaged.")
+    state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    return Weights(state, sha256_file(path), path.name)
+
+
+def read_state(path: Path) -> State:
+    """All tensors of a checkpoint file by the keys they have in it, unwrapped from `model` or `state_dict`.
+
+    Nothing in the file is ever executed. Raises BadInput for a file that is none.
+    """
+    return _unwrap(read_content(path), path)
+
+
+def read_content(path: Path) -> Any:
+    """Everything in a checkpoint file, read safely. Raises BadInput for a file that is none."""
+    if not path.is_file():
+        raise BadInput(f"no checkpoint at {path}", "Give the path of a .pth, .pth.tar, .pt or .safetensors file.")
+    _refuse_web_page(path)
+    return _read_tensors(path)
+
+
+def _refuse_web_page(path: Path) -> None:
+    with path.open("rb") as stream:
+        start = stream.read(512).lstrip().lower()
+    if not start:
+        raise BadInput(f"{path} is empty", _AGAIN)
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise BadInput(
+            f"{path} is a web page, not a checkpoint",
+            "Google Drive answers so when it wants a confirmation or its quota is spent: "
+            "open the link in a browser and save the file itself.",
+        )
+
+
+def _read_tensors(path: Path) -> Any:
+    """The file's content through torch's or safetensors' safe reader."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise BadInput(f"{path} is not a whole safetensors file: {error}", _AGAIN) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what cannot be read is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"GLOBAL (\S+) w", str(error))
+        if refused:
+            raise BadInput(
+                f"{path} wants to run code when it is opened ({refused[1]}); refused",
+                "A plain state dict runs none: torch.save(model.state_dict(), …), or a .safetensors file.",
+            ) from error
+        raise _damaged(path) from error
+    except Exception as error:  # a damaged pickle makes its reader fail in any way
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> BadInput:
+    size = path.stat().st_size
+    return BadInput(f"{path} is truncated or not a checkpoint ({size:,} bytes)", _AGAIN)
+
+
+def _unwrap(content: Any, path: Path) -> State:
+    """The dict of tensors inside `model`, `state_dict` or nothing at all."""
+    for key in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} holds a {type(content).__name__}, not a dict of tensors", "Save `model.state_dict()`.")
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise BadInput(f"{path} holds no tensors", "Save `model.state_dict()`.")
+    return tensors
+
+
+def _query_network(state: State, path: Path) -> State:
+    """The query network's tensors under bare keys; expected leftovers are dropped, nothing else."""
+    if any(key.startswith(MOCO_QUERY) for key in state) or {"conv1.weight", "layer4.0.conv1.weight"} <= state.keys():
+        return _backbone(state)
+    if not any(key.startswith(QUERY) for key in state):
+        if any(LEFTOVERS.match(key) for key in state):
+            raise BadInput(f"{path} has no '{QUERY}*' keys, only the momentum network", "It is not a whole file.")
+        return state
+    return {key.removeprefix(QUERY): tensor for key, tensor in state.items() if not LEFTOVERS.match(key)}
+
+
+def _backbone(state: State) -> State:
+    """The tensors of a bare ResNet, torchvision's or MoCo's, under `backbone.`; classifiers are dropped (spec §1)."""
+    kept = {key: tensor for key, tensor in state.items() if not MOCO_LEFTOVERS.match(key)}
+    return {f"backbone.{key.removeprefix(MOCO_QUERY)}": tensor for key, tensor in kept.items()}
+
+
+def recognise(state: State, path: Path) -> Architecture:
+    """The architecture that a checkpoint's keys and shapes show. Raises BadInput if it is none of ours.
+
+    Sizes are what most tensors say that depend on them, so that a single wrong tensor is found as that one.
+    """
+    bare = not any(key.startswith(("decoder.", "head.", "classification_head.")) for key in state)
+    linear = any(key in state for key in _CLASSES)
+    width = _size(state, _WIDTH)
+    decoder_width = None if bare else _size(state, _DECODER_WIDTH)
+    outputs = None if bare else _size(state, _CLASSES if linear else _EMBEDDING)
+    sizes = {_WIDTH: width} | ({} if bare else {_DECODER_WIDTH: decoder_width, _EMBEDDING: outputs})
+    missing = [keys[0] for keys, size in sizes.items() if size is None]
+    if missing:
+        raise BadInput(
+            f"{path} is not a MaskContrast network: it lacks '{missing[0]}' (it holds {_groups(state)})",
+            "Expected are `backbone.*`, `decoder.*`, `head.*` and `classification_head.*`, "
+            "bare or prefixed `module.model_q.`; `decoder.4.*` in the heads' place; or a ResNet's keys alone.",
+        )
+    try:
+        return Architecture(
+            backbone="resnet50" if "backbone.layer1.0.conv3.weight" in state else "resnet18",
+            width=width or 0,
+            decoder_width=decoder_width or 0,
+            embedding=0 if linear else outputs or 0,
+            classes=outputs or 0 if linear else 0,
+        )
+    except ValueError as error:
+        raise BadInput(f"{path}: the shapes of its tensors fit no network of ours: {error}", _OTHERS) from error
+
+
+def _size(state: State, keys: tuple[str, ...]) -> int | None:
+    """The first dimension that most of these tensors have, the first of them in a tie; None where all are missing."""
+    sizes = [state[key].shape[0] for key in keys if key in state and state[key].ndim]
+    return Counter(sizes).most_common(1)[0][0] if sizes else None
+
+
+def _groups(state: State) -> str:
+    """How many tensors there are below each first part of a key, the largest groups first."""
+    groups = Counter(key.partition(".")[0] for key in state).most_common()
+    shown = ", ".join(f"{name}.* ({count})" for name, count in groups[:4])
+    return shown + (f" and {len(groups) - 4} more groups" if len(groups) > 4 else "")
+
+
+def build(architecture: Architecture, weights: Weights) -> FeatureNetwork:
+    """A network in eval mode with these weights. Raises BadInput unless every key and shape fits."""
+    check_fit(architecture, weights)
+    with torch.device("meta"):
+        network = assemble(architecture)
+    network.load_state_dict(weights.state, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def check_fit(architecture: Architecture, weights: Weights, *, recognised: bool = False) -> None:
+    """Raises BadInput unless the weights have every key and shape of the architecture, and no other key.
+
+    With `recognised` the architecture is what the weights themselves looked like, else what a card says.
+    """
+    with torch.device("meta"):
+        expected = assemble(architecture).state_dict()
+    state = weights.state
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    wrong = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    complaints = [
+        f"{len(keys)} {word} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for word, keys in (("missing", missing), ("unexpected", unexpected), ("of the wrong shape", wrong))
+        if keys
+    ]
+    if complaints and recognised:
+        raise BadInput(
+            f"{weights.source}, read as {in_words(architecture)}, has tensors that do not fit: {'; '.join(complaints)}",
+            f"Save the network's whole `state_dict()`. {_OTHERS}",
+        )
+    if complaints:
+        raise BadInput(
+            f"{weights.source} does not fit {in_words(architecture)}: {'; '.join(complaints)}",
+            "Is it the file of this card? Give the path alone (`--model FILE`) to have it recognised.",
+        )
+
+
+def count_parameters(architecture: Architecture) -> int:
+    """How many numbers training would change: all but the batch norms' running statistics."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in assemble(architecture).parameters())
+
+
+def in_words(architecture: Architecture) -> str:
+    """An architecture's sizes, as an error or a table shows them."""
+    sizes = [f"width {architecture.width}"]
+    if architecture.decoder_width:
+        sizes.append(f"decoder {architecture.decoder_width}")
+        ends = f"{architecture.classes} classes" if architecture.classes else f"embedding {architecture.embedding}"
+        sizes.append(ends)
+    else:
+        sizes.append("no decoder")
+    return f"{architecture.backbone} ({', '.join(sizes)})"
+
+
+def classifier_of(weights: Weights) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A linear model's classifier: weight C×D and bias C, float32."""
+    weight, bias = (weights.state[key].numpy() for key in (CLASSIFIER, CLASSIFIER.replace("weight", "bias")))
+    return weight.reshape(len(weight), -1), bias
+
+
+def draw_random(architecture: Architecture, random: RandomWeights) -> Weights:
+    """Seeded weights: He-normal, zero-sum filters, batch norms at rest, a calibrated saliency head.
+
+    numpy draws each tensor from a generator of its own, seeded by the key's name, so the values depend
+    neither on torch's version nor on the order of modules.
+    """
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in assemble(architecture).state_dict().items()}
+    state = {key: torch.from_numpy(_draw(key, tuple(shape), random)) for key, shape in shapes.items()}
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode() + state[key].numpy().tobytes())
+    return Weights(state, digest.hexdigest(), f"generated from seed {random.seed}")
+
+
+def _draw(key: str, shape: tuple[int, ...], random: RandomWeights) -> np.ndarray[Any, Any]:
+    if key.endswith("num_batches_tracked"):
+        return np.zeros(shape, np.int64)
+    if len(shape) == 1:
+        ones = key.endswith(("running_var", ".weight"))
+        return np.full(shape, 1.0 if ones else 0.0, np.float32)
+    words = np.frombuffer(hashlib.sha256(f"{random.seed}|{key}".encode()).digest(), np.uint32)
+    values = np.random.Generator(np.random.PCG64(words.tolist())).standard_normal(shape)
+    if key.startswith("classification_head"):
+        return (random.saliency_scale * values + random.saliency_shift).astype(np.float32)
+    values *= np.sqrt(2.0 / np.prod(shape[1:]))
+    # Without a common mode the saliency map varies over the image instead of following its brightness.
+    values -= values.mean(axis=(1, 2, 3), keepdims=True)
+    return values.astype(np.float32)
+
+
+def hash_module(module: nn.Module) -> str:
+    """SHA-256 of a module's state, for a network that is only in memory."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(key.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,194 @@
+"""Classify: one streaming pass in which classifiers on a frozen network paint a split's images (spec §4).
+
+Like an observation, what is kept of an image is small: how often each predicted class met each label, for every
+classifier, on the label's grid and on the input's. One pass serves every epoch of a training.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.base.packed_arrays import Ragged
+from bench.base.sample_columns import Item
+from bench.cards.presets import ImagePreset
+from bench.data.decoding import read_image
+from bench.data.preprocessing import label_to_input, resize_nearest
+from bench.data.samples import Samples
+from bench.passes.engine import Engine, arithmetic, call
+from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
+from bench.passes.observations import manifest_of
+from bench.passes.shards import ShardStore
+from bench.protocols.linear import crf
+from bench.protocols.linear.training import Features, feature_map, upsample
+from bench.scoring.painted import Painted, contingency
+
+CLASSIFIER_VERSION = 1
+"""Raised whenever this pass would give other numbers or files."""
+MAP = "map"
+GRIDS = ("label", "input")
+Classes = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Classifiers:
+    """E linear classifiers on the same features."""
+
+    weights: npt.NDArray[np.float32]
+    """E×C×D."""
+    biases: npt.NDArray[np.float32]
+    """E×C."""
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def only(self, one: int) -> Classifiers:
+        """One of them, alone."""
+        return Classifiers(self.weights[one : one + 1], self.biases[one : one + 1])
+
+    def digest(self) -> str:
+        """SHA-256, hexadecimal, of their values."""
+        return hashlib.sha256(self.weights.tobytes() + self.biases.tobytes()).hexdigest()
+
+
+def store(cache: Path, recipe: dict[str, Any]) -> ShardStore:
+    """Where a pass under `recipe` (plain JSON values) keeps what it found."""
+    return ShardStore.for_recipe(cache, "classified", recipe | {"classify": CLASSIFIER_VERSION}, MAP)
+
+
+def classify(
+    features: Callable[[], Features],
+    classifiers: Classifiers,
+    samples: Samples,
+    preset: ImagePreset,
+    kept: ShardStore,
+    engine: Engine,
+    *,
+    refiner: Executor | None = None,
+    fresh: bool = False,
+) -> list[dict[str, Painted]]:
+    """What each classifier painted, counted on each of `GRIDS`; only images that `kept` lacks are computed.
+
+    A single classifier's map is kept as well, as a PNG of class ids at the image's own size, apart in the store.
+    With `refiner`, a pool of processes, it is the CRF's, and then the label's grid is the only one counted on.
+    `features` is called only when something is left to do. Without labels every pixel counts as one of class 0.
+    """
+    ignore = samples.card.labels.ignore if samples.labelled else None
+    count = functools.partial(_count, preset=preset, ignore=ignore, refiner=refiner)
+
+    def start() -> Callable[[Sequence[Loaded]], list[list[npt.NDArray[Any]]]]:
+        paint = _probabilities if refiner else _arg_max
+        return functools.partial(
+            _forward, extract=features(), paint=paint, classifiers=classifiers, preset=preset, engine=engine
+        )
+
+    found, meta = pass_over_images(start, count, samples, preset, kept, engine, fresh=fresh)
+    manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
+
+    def painted(candidate: int, grid: str) -> Painted:
+        own = found[grid].where(found[grid].flat[:, 0] == candidate)
+        return Painted(samples.ids, Ragged(own.flat[:, 1:], own.ends), manifest, meta)
+
+    return [{grid: painted(candidate, grid) for grid in GRIDS} for candidate in range(len(classifiers))]
+
+
+def _forward(
+    batch: Sequence[Loaded],
+    extract: Features,
+    paint: Callable[[Tensor, Loaded, ImagePreset], npt.NDArray[Any]],
+    classifiers: Classifiers,
+    preset: ImagePreset,
+    engine: Engine,
+) -> list[list[npt.NDArray[Any]]]:
+    """Per image, what `paint` makes of each classifier's logits at the features' resolution."""
+    with torch.inference_mode(), arithmetic(engine):
+        features = feature_map(call(extract, to_device(batch, preset, engine)), len(batch))
+    with torch.inference_mode():
+        features = features.float()
+        weights = torch.from_numpy(classifiers.weights).to(features.device)[..., None, None]
+        biases = torch.from_numpy(classifiers.biases).to(features.device)
+        painted = []
+        for item, feature in zip(batch, features, strict=True):
+            require_finite(item.sample.image, bool(torch.isfinite(feature).all()))
+            logits = (F.conv2d(feature[None], w, b) for w, b in zip(weights, biases, strict=True))
+            painted.append([paint(one, item, preset) for one in logits])
+    return painted
+
+
+_AT_ONCE = 128
+"""Classes upsampled at once: of 920 at 512×512 a single image would take 1 GB."""
+
+
+def _arg_max(logits: Tensor, item: Loaded, preset: ImagePreset) -> Classes:
+    """The best class of every pixel at the input size."""
+    best = torch.zeros(preset.input, dtype=torch.int64, device=logits.device)
+    highest = torch.full(preset.input, -torch.inf, device=logits.device)
+    for start in range(0, logits.shape[1], _AT_ONCE):
+        some = upsample(logits[:, start : start + _AT_ONCE], preset.input)[0]
+        index = some.argmax(dim=0)
+        value = some.gather(0, index[None])[0]
+        larger = value > highest  # of equal classes the first stays
+        best, highest = torch.where(larger, index + start, best), torch.where(larger, value, highest)
+    return best.to(torch.int32).cpu().numpy().astype(np.uint16)
+
+
+def _probabilities(logits: Tensor, item: Loaded, preset: ImagePreset) -> npt.NDArray[np.float32]:
+    """C×H×W at the image's own size: the logits at the input size, resampled once more (spec §4)."""
+    resampled = upsample(upsample(logits, preset.input), item.size)[0]
+    return resampled.softmax(dim=0).cpu().numpy()
+
+
+def _count(
+    item: Loaded,
+    painted: Sequence[npt.NDArray[Any]],
+    preset: ImagePreset,
+    ignore: int | None,
+    refiner: Executor | None,
+) -> Item:
+    """One image's tables on both grids, and its map if there is one classifier. `ignore` is None without labels."""
+    tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}
+    own = np.empty((0, 0), np.uint16)
+    for candidate, output in enumerate(painted):
+        if refiner:
+            image, _ = read_image(item.sample.image)
+            own = refiner.submit(crf.refine, image, output).result()
+        else:
+            own = resize_nearest(output, item.size)
+        label = np.zeros(item.size, np.uint8) if ignore is None else item.label
+        if label is None:
+            continue
+        grids = {"label": (own, label)}
+        if not refiner:
+            grids["input"] = (output, label_to_input(label, preset))
+        for grid, (predicted, label) in grids.items():
+            table = contingency(predicted, label, -1 if ignore is None else ignore)
+            tables[grid].append(np.insert(table, 0, candidate, axis=1))
+    stacked = {grid: np.concatenate(parts) if parts else np.empty((0, 4), np.int64) for grid, parts in tables.items()}
+    image_map = encode_map(own) if len(painted) == 1 else np.empty(0, np.uint8)
+    return stacked | {
+        "size": np.array([item.size], np.int32),
+        "digest": np.frombuffer(item.digest, np.uint8),
+        MAP: image_map,
+    }
+
+
+def encode_map(classes: Classes) -> npt.NDArray[np.uint8]:
+    """A map of class ids, H×W uint16, as the bytes of a PNG."""
+    return cv2.imencode(".png", classes)[1].reshape(-1)
+
+
+def decode_map(data: npt.NDArray[np.uint8]) -> Classes:
+    """What `encode_map` encoded."""
+    return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)  # type: ignore[return-value]

@@ -1,0 +1,143 @@
+"""Engine: how images are streamed through a network, whatever is wanted of its output.
+
+Decoding runs in threads ahead of the network, counting in threads behind it; a batch too large for memory is
+halved. Nothing here may change a figure beyond floating point, except `precision`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import cv2
+import torch
+from torch import Tensor, nn
+
+from bench.base.errors import BadEnvironment, BadInput, Warn, WrongName
+from bench.base.parallel import Progress, batched, prefetch
+
+Item = TypeVar("Item")
+Middle = TypeVar("Middle")
+Result = TypeVar("Result")
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass
+class Engine:
+    """What a pass runs on. `batch_size` shrinks when memory runs out."""
+
+    device: torch.device
+    precision: Precision = "float32"
+    batch_size: int = 8
+    workers: int = 2
+    progress: Progress | None = None
+    warn: Warn = lambda message: None
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes CUDA where there is one. Raises BadEnvironment for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise WrongName(f"unknown device '{name}'", "Use auto, cpu, cuda or cuda:1.") from error
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadEnvironment(f"device '{name}' cannot be used: {reason}", "Use --device cpu or auto.") from error
+    return device
+
+
+def stream(
+    items: Iterable[Item],
+    load: Callable[[Item], Middle],
+    forward: Callable[[Sequence[Middle]], Sequence[Any]],
+    finish: Callable[[Middle, Any], Result],
+    engine: Engine,
+) -> Iterator[Result]:
+    """`finish(loaded, output)` of every item, in order.
+
+    `load` and `finish` run in threads, `forward` here, on batches of `engine.batch_size` or fewer. Where loading or
+    `forward` fails or is interrupted, what `forward` finished before comes out first, and then the exception.
+    """
+    cv2.setNumThreads(1)  # the threads below are the parallelism
+    with ThreadPoolExecutor(max(1, engine.workers), "bench-loader") as pool:
+        loaded = prefetch(pool, load, items, depth=2 * engine.batch_size)
+        waiting: deque[Future[Result]] = deque()
+        try:
+            batches = batched(loaded, engine.batch_size)
+            while True:
+                try:
+                    batch = next(batches, [])
+                    outputs = halving(forward, batch, engine) if batch else []
+                except (Exception, KeyboardInterrupt):
+                    while waiting:
+                        yield waiting.popleft().result()
+                    raise
+                if not batch:
+                    break
+                for item, output in zip(batch, outputs, strict=True):
+                    waiting.append(pool.submit(finish, item, output))
+                while len(waiting) > engine.batch_size:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def halving(
+    forward: Callable[[Sequence[Item]], Sequence[Result]], batch: Sequence[Item], engine: Engine
+) -> list[Result]:
+    """`forward(batch)`; a batch too large for memory goes in two halves, and all later ones are as small."""
+    try:
+        return list(forward(batch))
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(batch) == 1:
+            raise BadEnvironment(
+                f"out of memory on {engine.device} with a single image",
+                "Use --device cpu, or a smaller input with --set (`bench list protocols` shows the entry).",
+            ) from error
+    torch.cuda.empty_cache()
+    engine.batch_size = max(1, len(batch) // 2)
+    engine.warn(f"out of memory: going on with batches of {engine.batch_size}")
+    half = engine.batch_size
+    return halving(forward, batch[:half], engine) + halving(forward, batch[half:], engine)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """The CPU allocator has no exception of its own, only a message."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+
+
+def call(network: nn.Module | Callable[[Tensor], Any], images: Tensor) -> Any:
+    """The network's output. What it raises, except for lack of memory, becomes BadInput."""
+    try:
+        return network(images)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise BadInput(
+            f"the network fails on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}",
+            "It must take B×3×H×W float32 images at the preset's input size.",
+        ) from error
+
+
+@contextlib.contextmanager
+def arithmetic(engine: Engine) -> Iterator[None]:
+    """float32 means float32 (no TF32 on CUDA); bfloat16 means autocast."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.autocast(engine.device.type, torch.bfloat16, enabled=engine.precision == "bfloat16"):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

@@ -1,0 +1,1 @@
+"""The protocol `clustering`: K-means on one prototype per image."""

@@ -1,0 +1,141 @@
+"""Clustering: K-means on one prototype per image, clusters matched to classes (spec §3, steps 4-8)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bench.base.errors import Warn
+from bench.passes.observations import Observations
+from bench.protocols.base import Scored, rows_of_masks
+from bench.scoring import imagenet_s
+from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.kmeans import Points, cluster, nearest
+from bench.scoring.matching import Mapping, Table, count_unique, match, match_images, say_by_images
+from bench.scoring.metrics import ari, nmi
+from bench.scoring.whitening import whiten
+
+Labels = npt.NDArray[np.int32]
+
+
+def score(
+    observations: Observations,
+    preset: dict[str, Any],
+    seeds: Sequence[int],
+    num_classes: int,
+    *,
+    gpu: bool = False,
+    warn: Warn = lambda message: None,
+) -> Scored:
+    """Cluster the prototypes as `assign` does, and count."""
+    labels = assign(observations, preset, seeds, gpu=gpu, warn=warn)
+    return score_labels(observations, labels, preset, num_classes)
+
+
+def assign(
+    observations: Observations,
+    preset: dict[str, Any],
+    seeds: Sequence[int],
+    *,
+    centres: Sequence[Points] | None = None,
+    gpu: bool = False,
+    warn: Warn = lambda message: None,
+) -> list[Labels]:
+    """Cluster the prototypes once per seed: N cluster ids each. `preset` is a resolved clustering preset.
+
+    With `centres`, K×D a seed, each image joins the nearest one, and nothing is clustered.
+    """
+    if centres is not None:
+        return [nearest(own, observations.prototypes) for own in centres]
+    points = whiten(observations.prototypes, preset["whiten"], warn)
+    return [cluster(points, preset, seed, gpu=gpu) for seed in seeds]
+
+
+def score_labels(
+    observations: Observations, labels: Sequence[Labels], preset: dict[str, Any], num_classes: int
+) -> Scored:
+    """Confusion rows from given cluster ids, one array of N ids per seed, matched on these images."""
+    mappings, detail = match_labels(observations, labels, preset, num_classes)
+    return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
+
+
+def score_elsewhere(
+    observations: Observations,
+    labels: Sequence[Labels],
+    preset: dict[str, Any],
+    num_classes: int,
+    centres: Sequence[Points],
+    matched: Observations,
+) -> Scored:
+    """As `score_labels`, but clusters take the classes that they have on the `matched` observations."""
+    elsewhere = [nearest(own, matched.prototypes) for own in centres]
+    mappings, detail = match_labels(matched, elsewhere, preset, num_classes)
+    return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
+
+
+def match_labels(
+    observations: Observations, labels: Sequence[Labels], preset: dict[str, Any], num_classes: int
+) -> tuple[list[Mapping], dict[str, Any]]:
+    """Per seed predicted id → class, by the preset's `matching` on these images; and what the record says of it."""
+    inside, outside = observations.histograms(preset["grid"], num_classes)
+    if preset["matching"] == "images":
+        shared = [shared_images(inside, outside, assigned, preset["clusters"]) for assigned in labels]
+        return [match_images(table) for table in shared], {"matching": say_by_images([*map(count_unique, shared)])}
+    tables = (pixel_table(inside, outside, assigned, preset["clusters"]) for assigned in labels)
+    return [match(table, preset["matching"]) for table in tables], {}
+
+
+def count_labels(
+    observations: Observations,
+    labels: Sequence[Labels],
+    mappings: Sequence[Mapping],
+    preset: dict[str, Any],
+    num_classes: int,
+) -> Scored:
+    """Confusion rows from cluster ids, one array of N ids per seed, and the classes that they stand for."""
+    inside, outside = observations.histograms(preset["grid"], num_classes)
+    extra: dict[str, list[float]] = defaultdict(list)
+    for assigned, mapping in zip(labels, mappings, strict=True):
+        table = pixel_table(inside, outside, assigned, preset["clusters"])
+        found = {"nmi": nmi(table), "ari": ari(table)}
+        if preset.get("figures") == "imagenet-s":
+            found |= _imagenet_s_figures(observations, assigned, mapping, num_classes)
+        for name, value in found.items():
+            extra[name].append(value)
+    painted = [
+        np.stack([mapping[assigned + 1], np.full(len(assigned), mapping[0])], axis=1)
+        for mapping, assigned in zip(mappings, labels, strict=True)
+    ]
+    seeds = tuple(rows_of_masks(observations, own, preset["grid"], num_classes) for own in painted)
+    rows = ConfusionRows(observations.ids, num_classes, seeds, np.stack(labels).astype(np.int32))
+    return Scored(rows, tuple(mappings), np.stack(painted), dict(extra))
+
+
+def shared_images(inside: sparse.csr_array, outside: sparse.csr_array, labels: Labels, clusters: int) -> Table:
+    """K×(C−1) numbers of images that hold both: a cluster on valid pixels, a class other than 0 (spec §8)."""
+    holds = np.asarray(inside.sum(axis=1)).reshape(-1) > 0
+    where = np.flatnonzero(holds)
+    members = sparse.csr_array((np.ones(len(where), np.int64), (labels[where], where)), shape=(clusters, len(labels)))
+    present = sparse.csr_array(((inside + outside) > 0).astype(np.int64))
+    return np.asarray((members @ present).toarray()[:, 1:], np.int64)
+
+
+def _imagenet_s_figures(
+    observations: Observations, labels: Labels, mapping: Mapping, num_classes: int
+) -> dict[str, float]:
+    rows = imagenet_s.mask_rows(observations.offsets, observations.classes, observations.bands, labels, mapping)
+    return imagenet_s.beside_miou(rows, len(observations), num_classes)
+
+
+def pixel_table(inside: sparse.csr_array, outside: sparse.csr_array, labels: Labels, clusters: int) -> Table:
+    """(K+1)×C pixels of every predicted id in every class; inside and outside are sparse N×C counts."""
+    members = sparse.csr_array(
+        (np.ones(len(labels), np.int64), (labels, np.arange(len(labels)))), shape=(clusters, len(labels))
+    )
+    return np.vstack([np.asarray(outside.sum(axis=0))[None], (members @ inside).toarray()]).astype(np.int64)

@@ -1,0 +1,1 @@
+"""The protocol `clustering-dense`: K-means on pixels."""

@@ -1,0 +1,150 @@
+"""Dense: from a network's pixels to K-means centres that paint every pixel of every image (spec §7).
+
+One pass draws a few pixels of each image, which are clustered; a second one, that of `bench.passes.classify`, assigns
+all of them. A centre's dot product with a pixel is a linear classifier's logit, so the seeds' centres are so many
+classifiers.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.base.parallel import Progress
+from bench.base.sample_columns import Item
+from bench.cards.presets import DensePreset
+from bench.data.samples import Samples
+from bench.passes.classify import Classifiers
+from bench.passes.engine import Engine, arithmetic, call
+from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
+from bench.passes.shards import ShardStore
+from bench.protocols.linear.training import Features, feature_map
+from bench.scoring import kept_centres as centres
+
+DENSE_VERSION = 1
+"""Raised whenever this pass would draw other pixels or write other files."""
+PIXELS = "pixels"
+Float32 = npt.NDArray[np.float32]
+
+
+def store(cache: Path, recipe: dict[str, Any], preset: DensePreset) -> ShardStore:
+    """Where the pixels drawn under `recipe` (plain JSON values) are kept."""
+    draw = {"pixels": preset.pixels, "pixel_seed": preset.pixel_seed, "dense": DENSE_VERSION}
+    return ShardStore.for_recipe(cache, "pixels", recipe | draw, PIXELS)
+
+
+def unit_features(extract: Features) -> Features:
+    """`extract` with every pixel's features L2-normalised, B×D×h×w float32."""
+
+    def features(images: Tensor) -> Tensor:
+        return F.normalize(feature_map(extract(images), len(images)).float(), dim=1)
+
+    return features
+
+
+def draw_pixels(
+    features: Callable[[], Features],
+    samples: Samples,
+    preset: DensePreset,
+    kept: ShardStore,
+    engine: Engine,
+    *,
+    fresh: bool = False,
+) -> int:
+    """Keep the features of `preset.pixels` pixels of every image in `kept`; returns how many there are in all.
+
+    Only images that `kept` lacks are looked at, and `features` is called only if there are any.
+    """
+
+    def start() -> Callable[[Sequence[Loaded]], list[Float32]]:
+        return functools.partial(_forward, extract=features(), preset=preset, engine=engine)
+
+    found, _ = pass_over_images(start, _keep, samples, preset, kept, engine, fresh=fresh)
+    return int(found["drawn"].flat.sum())
+
+
+def _forward(batch: Sequence[Loaded], extract: Features, preset: DensePreset, engine: Engine) -> list[Float32]:
+    """The drawn pixels of each image, n×D."""
+    with torch.inference_mode(), arithmetic(engine):
+        features = feature_map(call(extract, to_device(batch, preset, engine)), len(batch))
+    drawn = []
+    for item, feature in zip(batch, features.flatten(2), strict=True):
+        require_finite(item.sample.image, bool(torch.isfinite(feature).all()))
+        chosen = torch.from_numpy(positions(item.sample.id, feature.shape[1], preset)).to(feature.device)
+        drawn.append(feature[:, chosen].T.contiguous().cpu().numpy())
+    return drawn
+
+
+def positions(name: str, pixels: int, preset: DensePreset) -> npt.NDArray[np.int64]:
+    """Which of an image's pixels are drawn: by the image's id, whatever the batch, the order or the split."""
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    generator = np.random.default_rng([preset.pixel_seed, key])
+    return generator.choice(pixels, min(preset.pixels, pixels), replace=False)
+
+
+def _keep(item: Loaded, drawn: Float32) -> Item:
+    return {
+        "drawn": np.array([len(drawn)], np.int64),
+        "digest": np.frombuffer(item.digest, np.uint8),
+        PIXELS: drawn,
+    }
+
+
+def fit_all(
+    kept: ShardStore,
+    samples: Samples,
+    preset: DensePreset,
+    seeds: Sequence[int],
+    progress: Progress | None = None,
+    *,
+    gpu: bool = False,
+    fresh: bool = False,
+) -> list[Float32]:
+    """Per seed the K×D centres of the pixels that `draw_pixels` kept; those found earlier lie beside them."""
+    recipe = {key: preset.resolved()[key] for key in ("clusters", "init", "iterations", "restarts")}
+    return centres.fit_all(
+        kept.folder,
+        recipe,
+        samples.keys,
+        seeds,
+        lambda: _gather(kept, samples),
+        version=DENSE_VERSION,
+        progress=progress,
+        gpu=gpu,
+        spherical=True,
+        fresh=fresh,
+    )
+
+
+def _gather(kept: ShardStore, samples: Samples) -> Float32:
+    """All drawn pixels, n×D, put in their place shard by shard: they are never held twice."""
+    total = int(kept.known(samples.keys)["drawn"].flat.sum())
+    points = np.empty((0, 0), np.float32)
+    start = 0
+    for drawn in kept.iterate_apart(samples.keys):
+        if not points.size:
+            points = np.empty((total, drawn.shape[1]), drawn.dtype)
+        points[start : start + len(drawn)] = drawn
+        start += len(drawn)
+    return points
+
+
+def drawn_clusters(kept: ShardStore, samples: Samples, found: Sequence[Float32]) -> Iterator[list[Any]]:
+    """Image by image, the clusters of the pixels that `draw_pixels` kept: n ids for each seed's K×D centres."""
+    for pixels in kept.iterate_apart(samples.keys):
+        yield [(pixels @ own.T).argmax(axis=1) for own in found]
+
+
+def as_classifiers(found: Sequence[Float32]) -> Classifiers:
+    """Centres of several seeds as linear classifiers without bias on unit features."""
+    weights = np.stack(found)
+    return Classifiers(weights, np.zeros(weights.shape[:2], np.float32))

@@ -1,0 +1,1 @@
+"""The protocol `davis`: the first frame's objects, carried through a video."""

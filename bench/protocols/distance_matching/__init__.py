@@ -1,0 +1,1 @@
+"""The protocol `distance-matching`: labelled instances vote on every pixel."""

@@ -1,0 +1,1 @@
+"""The protocol `linear`: a 1×1 convolution on frozen features."""

@@ -1,0 +1,300 @@
+"""Linear classifier: a 1×1 convolution trained on frozen features by the published recipe (spec §4).
+
+The frozen part runs in inference mode, once per image and step; the classifier's own step is all that has a
+gradient. What the classifier was after each epoch is kept, so an interrupted training goes on from its last
+epoch, a longer one from a shorter one's end, and any epoch can be evaluated afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.base.errors import BadInput
+from bench.base.files import load_npz, save_npz
+from bench.base.parallel import batched, prefetch
+from bench.cards.presets import LinearPreset
+from bench.data.augmentation import augment, draw, order
+from bench.data.decoding import Label, read_sample
+from bench.data.preprocessing import normalise
+from bench.data.samples import Samples
+from bench.passes.engine import Engine, arithmetic, call, halving
+
+TRAINER_VERSION = 1
+"""Raised whenever training would give other weights: old ones are then not gone on from."""
+
+Float32 = npt.NDArray[np.float32]
+Features = Callable[[Tensor], Tensor]
+"""B×3×H×W normalised images → B×D×h×w features."""
+Batch = tuple[npt.NDArray[Any], Label]
+"""Images B×H×W×3, 0…255, and labels B×H×W."""
+Report = Callable[[int, int, str], None]
+"""Called with (images done, images in all, a note)."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training so far: the classifier after each of its E epochs."""
+
+    weights: Float32
+    """E×C×D."""
+    biases: Float32
+    """E×C."""
+    losses: Float32
+    """E×S: the loss of every step."""
+    rates: npt.NDArray[np.float64]
+    """E: learning rates."""
+    velocity: tuple[Float32, Float32]
+    """SGD's momentum buffers of weight (C×D) and bias (C) after the last epoch."""
+    timing: npt.NDArray[np.float64]
+    """E×2, seconds: of the whole epoch, and in it those spent waiting for images."""
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def first(self, epochs: int) -> Training:
+        """The first `epochs` epochs; `velocity` then belongs to a later one."""
+        names = ("weights", "biases", "losses", "rates", "timing")
+        return replace(self, **{name: getattr(self, name)[:epochs] for name in names})
+
+    def write(self, path: Path) -> None:
+        """Write to an .npz, atomically."""
+        arrays = {name: getattr(self, name) for name in Training.__annotations__ if name != "velocity"}
+        save_npz(path, arrays | {"velocity_weight": self.velocity[0], "velocity_bias": self.velocity[1]})
+
+    @classmethod
+    def read(cls, path: Path) -> Training | None:
+        """What `write` wrote; None where it is absent or damaged."""
+        arrays = load_npz(path)
+        try:
+            if arrays is None:
+                return None
+            velocity = (arrays.pop("velocity_weight"), arrays.pop("velocity_bias"))
+            return cls(velocity=velocity, **arrays)
+        except (KeyError, TypeError):
+            return None
+
+
+def learning_rate(preset: LinearPreset, epoch: int) -> float:
+    """The rate of an epoch, counted from 0. The comparison is strict, as in the published recipe."""
+    return preset.lr * (preset.lr_decay if epoch > preset.lr_decay_after else 1.0)
+
+
+def train(
+    features: Callable[[], Features],
+    samples: Samples,
+    preset: LinearPreset,
+    seed: int,
+    path: Path,
+    engine: Engine,
+    report: Report | None = None,
+    *,
+    fresh: bool = False,
+) -> Training:
+    """Train for `preset.epochs` epochs, going on from what `path` holds; it is rewritten after each epoch.
+
+    `features` is called only when there is something left to train. Raises BadInput for fewer images than a
+    batch, and when the loss is no longer finite: the epochs before that stay in `path`.
+    """
+    steps = len(samples) // preset.batch
+    if not steps:
+        raise BadInput(
+            f"{len(samples)} training images do not fill one batch of {preset.batch}",
+            "Use more of them, or a smaller batch with --set batch=N.",
+        )
+    training = None if fresh else Training.read(path)
+    done = len(training) if training else 0
+    if training and done >= preset.epochs:
+        return training.first(preset.epochs)
+    extract, total = features(), preset.epochs * steps * preset.batch
+    learner = _Learner(extract, preset, seed, len(samples.card.classes), samples.card.labels.ignore, engine)
+    if training:
+        learner.resume(training)
+    for epoch in range(done, preset.epochs):
+        rate, started = learning_rate(preset, epoch), time.perf_counter()
+        losses: list[float] = []
+        loader = WaitingTime(augmented_batches(samples, preset, seed, epoch, engine))
+        for images, labels in loader:
+            losses.append(learner.step(images, labels, rate))
+            if not math.isfinite(losses[-1]):
+                raise _diverged(epoch, len(losses), rate)
+            if report:
+                images_done = (epoch * steps + len(losses)) * preset.batch
+                report(images_done, total, f"epoch {epoch + 1}/{preset.epochs}  loss {losses[-1]:.3f}  lr {rate:g}")
+        training = learner.after_epoch(training, losses, rate, (time.perf_counter() - started, loader.seconds))
+        training.write(path)
+    assert training is not None
+    return training
+
+
+def _diverged(epoch: int, step: int, rate: float) -> BadInput:
+    kept = f"the classifier of epoch {epoch} is kept: --epochs {epoch} evaluates it" if epoch else "nothing was learnt"
+    return BadInput(
+        f"the loss is no longer finite in epoch {epoch + 1}, step {step}, at learning rate {rate:g}; {kept}",
+        "Is the network damaged? A lower rate (--set lr=0.01) may hold.",
+    )
+
+
+class WaitingTime:
+    """An iterator that knows how long its user waited for it."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self.batches = batches
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            started = time.perf_counter()
+            batch = next(self.batches, None)
+            self.seconds += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+
+def augmented_batches(samples: Samples, preset: LinearPreset, seed: int, epoch: int, engine: Engine) -> Iterator[Batch]:
+    """One epoch's batches, decoded and augmented in threads; the last, incomplete one is dropped."""
+    cv2.setNumThreads(1)  # the loader's threads are the parallelism
+
+    def load(index: int) -> tuple[npt.NDArray[Any], Label]:
+        image, label, _ = read_sample(samples.entries[index], samples.card)
+        if label is None:
+            raise BadInput(f"{samples.card.id} has no labels for {samples.split}", "Choose another split to train on.")
+        return augment(image, label, draw(preset, seed, epoch, index), preset)
+
+    with ThreadPoolExecutor(max(1, engine.workers), "bench-loader") as pool:
+        try:
+            indices = (int(i) for i in order(len(samples), seed, epoch))
+            for batch in batched(prefetch(pool, load, indices, depth=2 * preset.batch), preset.batch):
+                if len(batch) == preset.batch:
+                    yield np.stack([image for image, _ in batch]), np.stack([label for _, label in batch])
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Learner:
+    """The classifier, its optimiser, and the frozen network below it."""
+
+    def __init__(
+        self, extract: Features, preset: LinearPreset, seed: int, classes: int, ignore: int, engine: Engine
+    ) -> None:
+        self.extract, self.preset, self.seed, self.engine = extract, preset, seed, engine
+        self.classes, self.ignore = classes, ignore
+        self.classifier: nn.Conv2d | None = None
+        self.optimiser: torch.optim.SGD | None = None
+
+    def start(self, weight: Float32, bias: Float32) -> None:
+        """Take up a classifier, C×D and C."""
+        self.classifier = nn.Conv2d(weight.shape[1], len(weight), 1)
+        with torch.no_grad():
+            self.classifier.weight.copy_(torch.from_numpy(weight)[:, :, None, None])
+            self.classifier.bias.copy_(torch.from_numpy(bias))  # type: ignore[union-attr]
+        self.classifier.to(self.engine.device)
+        self.optimiser = torch.optim.SGD(
+            self.classifier.parameters(),
+            lr=self.preset.lr,
+            momentum=self.preset.momentum,
+            weight_decay=self.preset.weight_decay,
+        )
+
+    def resume(self, training: Training) -> None:
+        """Go on where a training stopped, the optimiser's momentum included."""
+        self.start(training.weights[-1], training.biases[-1])
+        assert self.classifier is not None and self.optimiser is not None
+        for parameter, velocity in zip(self.classifier.parameters(), training.velocity, strict=True):
+            buffer = torch.from_numpy(velocity).reshape(parameter.shape).to(parameter.device)
+            self.optimiser.state[parameter]["momentum_buffer"] = buffer
+
+    def step(self, images: npt.NDArray[Any], labels: Label, rate: float) -> float:
+        """One step of SGD on a batch; returns its loss."""
+        frozen = frozen_features(self.extract, images, self.preset, self.engine)
+        if self.classifier is None:
+            noise = np.random.default_rng([self.seed]).standard_normal((self.classes, frozen.shape[1]))
+            self.start((self.preset.init_std * noise).astype(np.float32), np.zeros(self.classes, np.float32))
+        assert self.classifier is not None and self.optimiser is not None
+        self.optimiser.param_groups[0]["lr"] = rate
+        self.optimiser.zero_grad()
+        loss = accumulate_gradient(self.classifier, frozen, labels, self.ignore)
+        self.optimiser.step()
+        return loss
+
+    def after_epoch(
+        self, before: Training | None, losses: Sequence[float], rate: float, timing: tuple[float, float]
+    ) -> Training:
+        """The training with one more epoch."""
+        assert self.classifier is not None and self.optimiser is not None
+        weight, bias = (p.detach().cpu().numpy().reshape(len(p), -1).copy() for p in self.classifier.parameters())
+        velocities = (self.optimiser.state[p].get("momentum_buffer") for p in self.classifier.parameters())
+        velocity = [np.zeros(shape, np.float32) for shape in (weight.shape, bias.shape)]
+        for target, value in zip(velocity, velocities, strict=True):
+            if value is not None:
+                target[:] = value.cpu().numpy().reshape(target.shape)
+        epoch = {
+            "weights": weight[None],
+            "biases": bias[:, 0][None],
+            "losses": np.array([losses], np.float32),
+            "rates": np.array([rate]),
+            "timing": np.array([timing]),
+        }
+        arrays = {n: np.concatenate([getattr(before, n), a]) if before else a for n, a in epoch.items()}
+        return Training(velocity=(velocity[0], velocity[1][:, 0]), **arrays)
+
+
+def frozen_features(extract: Features, images: npt.NDArray[Any], preset: LinearPreset, engine: Engine) -> Tensor:
+    """B×D×h×w float32 features of B×H×W×3 images, 0…255, without autograd, yet of use to it."""
+
+    def forward(part: Sequence[npt.NDArray[Any]]) -> list[Tensor]:
+        tensor = torch.from_numpy(np.stack(part)).to(engine.device, non_blocking=True)
+        with torch.inference_mode(), arithmetic(engine):
+            return list(feature_map(call(extract, normalise(tensor, preset)), len(part)))
+
+    parts: list[Tensor] = []
+    start = 0
+    while start < len(images):
+        size = engine.batch_size
+        parts += halving(forward, list(images[start : start + size]), engine)
+        start += size
+    # made outside of inference mode: autograd may keep it for the classifier's gradient
+    return torch.stack([part.to(torch.float32, copy=True) for part in parts])
+
+
+def feature_map(output: Any, images: int) -> Tensor:
+    """The features B×D×h×w. Raises BadInput if the network returned anything else."""
+    if isinstance(output, Tensor) and output.ndim == 4 and len(output) == images:
+        return output
+    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    raise BadInput(f"the network's features are {shape}", "Expected is one tensor, B×D×h×w.")
+
+
+def accumulate_gradient(classifier: nn.Conv2d, features: Tensor, labels: Label, ignore: int) -> float:
+    """Add the gradient of the mean cross-entropy over a batch's valid pixels; returns that mean.
+
+    Logits are upsampled to the labels' size before the loss. Images go one by one: C×H×W logits of a whole
+    batch fit no cache and much of no memory.
+    """
+    target = torch.from_numpy(labels).to(features.device).long()
+    valid = max(1, int((target != ignore).sum()))
+    total = torch.zeros((), device=features.device)
+    for feature, wanted in zip(features, target, strict=True):
+        logits = upsample(classifier(feature[None]), tuple(wanted.shape))
+        loss = F.cross_entropy(logits, wanted[None], ignore_index=ignore, reduction="sum") / valid
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return float(total)
+
+
+def upsample(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    """B×C×h×w → B×C×H×W, bilinear, corners not aligned."""
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)

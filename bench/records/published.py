@@ -1,0 +1,207 @@
+"""Published figures: what a record answers to, and whether it reproduces it."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+
+from bench.base.errors import BadInput
+from bench.base.places import folder
+from bench.records.record import Record, shortfall
+
+if TYPE_CHECKING:
+    from bench.records.published_classes import PublishedClass
+
+Entry = TypeVar("Entry")
+Status = Literal["reproduced", "below", "above", "not run", "not comparable"]
+
+ROUNDING = 0.05
+"""Published figures have one decimal: the true value lies within half a unit of it."""
+PAPER_SEEDS = 5
+"""The published clustering figures are themselves means over this many seeds; a spread needs as many of ours."""
+PAPER_TRAININGS = 1
+"""The published linear figures are of one training."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One line of results/published.csv."""
+
+    dataset: str
+    split: str
+    protocol: str
+    metric: str
+    value: float
+    card: tuple[str, ...]
+    """Ids of the model cards that answer to this figure; none where no checkpoint is known."""
+    comparable: bool
+    note: str
+    model: str
+    backbone: str
+    init: str
+    prior: str
+    supervision: str
+    paper: str
+    arxiv: str
+    date: str
+    seed_table: bool
+    """Whether it stands in the table that this project set out to reproduce."""
+    source: str
+
+
+def load(path: Path) -> tuple[Published, ...]:
+    """Read and validate a CSV of published figures. Raises BadInput naming file, line and column."""
+    return read_rows(path, [field.name for field in fields(Published)], _entry)
+
+
+def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str], str], Entry]) -> tuple[Entry, ...]:
+    """The rows of a CSV of exactly these columns, each through `entry`, which is told file and line as well.
+
+    Raises BadInput for a file that cannot be read and for a row of another length.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if reader.fieldnames != list(names):
+                raise BadInput(f"{path}: the columns are {reader.fieldnames}", f"Expected are {names}.")
+            return tuple(entry(row, where) for row, where in _lines(reader, path))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{path} cannot be read: {error}", "Restore it from the repository.") from error
+
+
+def _lines(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[dict[str, str], str]]:
+    for row in reader:
+        where = f"{path}:{reader.line_num}"
+        if None in row or None in row.values():
+            raise BadInput(f"{where}: wrong number of columns", "Quote a cell that holds a comma.")
+        yield row, where
+
+
+def require_filled(row: dict[str, str], columns: Sequence[str], where: str) -> None:
+    """Raises BadInput for an empty column."""
+    for column in columns:
+        if not row[column].strip():
+            raise BadInput(f"{where}: {column} is empty", "Fill it in.")
+
+
+def percentage(row: dict[str, str], where: str) -> float:
+    """The column `value`. Raises BadInput unless it is a number from 0 to 100."""
+    try:
+        value = float(row["value"])
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100", "Figures are percentages.")
+    return value
+
+
+def _entry(row: dict[str, Any], where: str) -> Published:
+    for column in ("comparable", "seed_table"):
+        if row[column] not in ("yes", "no"):
+            raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no", "Write one of the two.")
+    require_filled(row, ("dataset", "split", "protocol", "metric", "model", "source"), where)
+    if row["comparable"] == "no" and not row["note"]:
+        raise BadInput(f"{where}: note is empty, but the figure is not comparable", "Say there why it is not.")
+    if row["date"] and not _is_date(row["date"]):
+        raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD", "Correct it, or leave it empty.")
+    return Published(
+        **row
+        | {
+            "value": percentage(row, where),
+            "card": tuple(row["card"].split()),
+            "comparable": row["comparable"] == "yes",
+            "seed_table": row["seed_table"] == "yes",
+        }
+    )
+
+
+def _is_date(text: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d{2}(-\d{2})?", text):
+        return False
+    try:
+        date.fromisoformat(text if len(text) > 7 else f"{text}-01")
+    except ValueError:
+        return False
+    return True
+
+
+@cache
+def figures() -> tuple[Published, ...]:
+    """The catalogue's published figures."""
+    return load(folder("results") / "published.csv")
+
+
+def answers(record: Record, figure: Published | PublishedClass) -> bool:
+    """Whether a record is of the figure's data set, split and protocol, and of a model that answers to it."""
+    dataset = record["dataset"]
+    own = (dataset["id"], dataset["split"], record["protocol"]["id"])
+    return own == (figure.dataset, figure.split, figure.protocol) and record["model"]["id"] in figure.card
+
+
+def answers_to(record: Record) -> dict[str, Published]:
+    """Metric → the published figure that a record answers to."""
+    return {figure.metric: figure for figure in figures() if answers(record, figure)}
+
+
+def tolerance(per_seed: Sequence[float], solver_gap: float, paper_seeds: int = PAPER_SEEDS) -> float:
+    """How far from the published figure a faithful run may land, in points.
+
+    Rounding of the table + twice the standard error of the difference of two means over seeds (ours over n,
+    the paper's over `paper_seeds`; none where nothing is drawn at random) + the measured
+    distance between our solver and the authors' on the same observations.
+    """
+    if len(per_seed) < 2:
+        return ROUNDING + solver_gap
+    spread = float(np.std(per_seed, ddof=1))
+    return ROUNDING + 2 * spread * math.sqrt(1 / len(per_seed) + 1 / paper_seeds) + solver_gap
+
+
+def incomparable(record: Record, figure: Published) -> str | None:
+    """Why a record cannot be held against a figure; None if it can."""
+    if not figure.comparable:
+        return figure.note
+    if lacking := shortfall(record):
+        return lacking
+    if not record["protocol"].get("published_recipe", False):
+        return "the recipe was modified"
+    if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:
+        count = len(record.get("seeds", []))
+        return f"run with {count} seed{'' if count == 1 else 's'}; a spread needs --num-seeds {PAPER_SEEDS}"
+    if record.get("solver_gap") is None:
+        return "the distance to the authors' solver was not measured"
+    return None
+
+
+def compare(record: Record, figure: Published) -> dict[str, Any]:
+    """The entry `published.<metric>` of a record: value, difference, tolerance, status and reason."""
+    measured = record["metrics"][figure.metric]
+    difference = measured["value"] - figure.value
+    entry: dict[str, Any] = {
+        "value": figure.value,
+        "difference": difference,
+        "tolerance": None,
+        "source": figure.source,
+    }
+    reason = incomparable(record, figure)
+    if reason:
+        return entry | {"status": "not comparable", "reason": reason}
+    trained = figure.protocol.startswith("linear")
+    paper_seeds = PAPER_TRAININGS if trained else PAPER_SEEDS
+    allowed = tolerance(measured["per_seed"], record["solver_gap"], paper_seeds)
+    return entry | {"tolerance": allowed, "status": verdict(difference, allowed)}
+
+
+def verdict(difference: float, allowed: float) -> Status:
+    """What becomes of a figure that is off by `difference` points where `allowed` are."""
+    if abs(difference) <= allowed:
+        return "reproduced"
+    return "below" if difference < 0 else "above"

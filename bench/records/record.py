@@ -1,0 +1,206 @@
+"""Records: one JSON file per run, with everything needed to trust or to repeat its figures.
+
+Beside each lies `<same name>.rows.npz`, whose hash the record holds. The rows are written first and the
+record last, both atomically, so a record always has its rows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.base.errors import BadInput
+from bench.base.files import sha256_file, write_with
+from bench.records.schema import upgraded
+from bench.scoring.confusion_rows import ConfusionRows, Rows
+
+EXAMPLES = "examples.json"
+"""What the folder of pictures beside a record calls its own index, which is no record."""
+Record = dict[str, Any]
+
+
+def file_name(record: Record) -> str:
+    """`<protocol>.json` for the data set's own recipe on the full split; a name of its own for the rest."""
+    protocol = record["protocol"]
+    if not protocol.get("modified") and not record["dataset"]["limited"]:
+        return f"{protocol['id']}.json"
+    marks = [f"{protocol['id']}@{protocol['fingerprint'][:8]}", *protocol.get("variations", [])]
+    if record["dataset"]["limited"]:
+        marks.append(f"limit{record['dataset'].get('sequences', record['dataset']['images'])}")
+    return "-".join(marks) + ".json"
+
+
+def shortfall(record: Record) -> str | None:
+    """What a limited run has not seen, in words; None for a whole one."""
+    dataset = record["dataset"]
+    if not dataset["limited"]:
+        return None
+    others = "".join(
+        f", {size['images']} of {size.get('official_images') or 'the'} {split} images"
+        for split, size in dataset.get("cut", {}).items()
+    )
+    return f"run on {dataset['images']} images{others}: not the whole split{'s' if others else ''}"
+
+
+def write(record: Record, rows: Rows, results: Path) -> Path:
+    """Write rows and record below `results`; returns the record's path.
+
+    A file of another fingerprint is never replaced: then the name with the fingerprint in it is used.
+    """
+    path = place(record, results)
+    rows_path = path.with_name(path.name.removesuffix(".json") + ".rows.npz")
+    rows.write(rows_path)
+    complete = record | {"rows": {"file": rows_path.name, "sha256": sha256_file(rows_path)}}
+    write_with(path, lambda stream: stream.write(dumps(complete).encode()))
+    record.update(complete)
+    return path
+
+
+def place(record: Record, results: Path) -> Path:
+    """The path below `results` that `write` gives a record."""
+    model, dataset = record["model"]["id"], record["dataset"]
+    return _free_path(results / model / f"{dataset['id']}-{dataset['split']}", record)
+
+
+def of_other_weights(made: Record, results: Path) -> tuple[Path, str] | None:
+    """Which record `write` will replace although it is of other weights, and their hash; None where none is lost.
+
+    The name of a model does not tell its weights apart.
+    """
+    path = place(made, results)
+    try:
+        before = read(path)["model"]["weights_sha256"]
+    except BadInput:  # nothing there, or nothing that could be lost
+        return None
+    return None if before == made["model"]["weights_sha256"] else (path, before)
+
+
+def examples_folder(path: Path) -> Path:
+    """Where the pictures of the record at `path` lie."""
+    return path.with_name(path.name.removesuffix(".json") + ".examples")
+
+
+def dumps(value: Any) -> str:
+    """JSON as records and `--json` have it. A NaN is a bug and raises ValueError."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _free_path(folder: Path, record: Record) -> Path:
+    """The first name for a record that no file of another fingerprint holds."""
+    mine = record["protocol"]["fingerprint"]
+    path = folder / file_name(record)
+    marks = path.name.removesuffix(".json").partition("@")[2][8:]
+    for length in (8, 16, len(mine)):
+        if _is_free(path, mine):
+            break
+        path = folder / f"{record['protocol']['id']}@{mine[:length]}{marks}.json"
+    return path
+
+
+def _is_free(path: Path, mine: str) -> bool:
+    """Whether a run of fingerprint `mine` may write here: nothing there, its own record, or no JSON object."""
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        return bool(entry["protocol"]["fingerprint"] == mine)
+    except (OSError, ValueError, LookupError, TypeError):
+        return True  # nothing that any version of this program wrote
+
+
+def read(path: Path) -> Record:
+    """Read, convert and validate a record. Raises BadInput for a file that is damaged or no record."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, parse_constant=_no_constant)
+        if "\\ud" in text.lower():
+            dumps(value).encode()  # half a pair of surrogates is no text
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is damaged: {error}", "Remove it, or run the evaluation again.") from error
+    record, problem = upgraded(value)
+    if problem:
+        raise BadInput(f"{path} is not a record of this program: {problem}", "Remove it from the results folder.")
+    return record
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record and where it lies."""
+
+    path: Path
+    record: Record
+
+
+def read_all(results: Path) -> tuple[list[Stored], list[str]]:
+    """All records below a folder, and a line for each JSON file that could not be read as one."""
+    found, problems = [], []
+    for path in json_files(results):
+        try:
+            found.append(Stored(path, read(path)))
+        except BadInput as error:
+            problems.append(error.problem)
+    return found, problems
+
+
+def check_rows(stored: Stored) -> str | None:
+    """What is wrong with a record's rows file; None if it is there and fits its hash."""
+    rows = stored.record.get("rows")
+    if rows is None:
+        return "the record names no rows file"
+    path = rows_path(stored)
+    try:
+        return None if sha256_file(path) == rows["sha256"] else f"{path.name} does not fit the record's hash"
+    except FileNotFoundError:
+        return f"{path.name} is missing"
+    except (OSError, ValueError) as error:
+        return f"{path.name} cannot be read: {error}"
+
+
+def rows_path(stored: Stored) -> Path:
+    """Where a record's rows lie: beside it, whatever folder the record may name."""
+    return stored.path.parent / Path(stored.record["rows"]["file"]).name
+
+
+def json_files(results: Path) -> list[Path]:
+    """What may be records below a folder, sorted: its JSON files but those that belong to pictures."""
+    return sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES)
+
+
+def class_names(record: Record) -> list[str]:
+    """The names of a record's classes, by index; none where it has none."""
+    names = (record.get("confusion") or {}).get("classes") or record.get("per_class") or ()
+    return list(names)
+
+
+def classes_without_labels(stored: Stored) -> tuple[int, int]:
+    """Of the classes that the means take in, how many no label has; and how many they are. (0, 0) without classes.
+
+    Raises BadInput where the rows file is missing or damaged.
+    """
+    if not isinstance(stored.record.get("confusion"), dict):
+        return 0, 0
+    rows = ConfusionRows.read(rows_path(stored))
+    labelled = rows.confusion(0).sum(axis=0)[slice(None) if rows.counted is None else list(rows.counted)]
+    return int((labelled == 0).sum()), len(labelled)
+
+
+def confusion_table(stored: Stored) -> npt.NDArray[np.float64] | None:
+    """(C+1)×C pixel counts, `ConfusionRows.mean_confusion`: from the record, or from its rows file if it is left there.
+
+    None for a record that has no confusion matrix. Raises BadInput where the rows file is missing or damaged.
+    """
+    entry = stored.record.get("confusion")
+    if not isinstance(entry, dict):
+        return None
+    if isinstance(entry.get("mean"), list):
+        return np.array(entry["mean"], np.float64)
+    if problem := check_rows(stored):
+        raise BadInput(f"{stored.path}: {problem}", "Run the evaluation again.")
+    return ConfusionRows.read(rows_path(stored)).mean_confusion()

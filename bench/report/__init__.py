@@ -1,0 +1,1 @@
+"""Report: records and published figures as tables, pages, checks and comparisons; no torch, no data."""

@@ -1,0 +1,63 @@
+"""Badges: one figure, or how many are reproduced, as JSON for the endpoint badge of shields.io."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.base.errors import WrongName, unknown_name
+from bench.base.escaping import one_line
+from bench.records.published import Published
+from bench.records.record import Stored
+from bench.report.tables import joined, records_frame
+
+_COLOURS = {"reproduced": "brightgreen", "below": "red", "above": "orange", "measured": "blue"}
+
+
+def count_badge(figures: Sequence[Published], stored: Sequence[Stored]) -> dict[str, Any]:
+    """How many of the published figures are reproduced, and whether any figure missed."""
+    status = list(joined(figures, stored)["status"]) if figures else []
+    counts = {name: status.count(name) for name in ("reproduced", "below", "above")}
+    message = f"{counts['reproduced']} of {len(figures)}"
+    message += "".join(f", {counts[name]} {name}" for name in ("below", "above") if counts[name])
+    worst = next((name for name in ("below", "above", "reproduced") if counts[name]), None)
+    return _badge("reproduced figures", message, _COLOURS.get(worst or "", "lightgrey"))
+
+
+def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results: Path, name: str) -> dict[str, Any]:
+    """One record's figure. `name` is its path below `results` and a metric: `model/dataset-split/protocol[/metric]`.
+
+    The metric is mIoU where there is one, else the record's first. Raises WrongName for a record or metric that is
+    not there.
+    """
+    table = records_frame(stored, results)
+    paths = [str(path).removesuffix(".json") for path in table["path"]]
+    path = next((one for one in (name, name.rpartition("/")[0]) if one in paths), None)
+    if path is None:
+        raise unknown_name("record", name, set(paths), f"bench list results --results {results}")
+    own = table[[one == path for one in paths]]
+    metric = name.removeprefix(path).removeprefix("/")
+    known = list(own["metric"])
+    if metric and metric not in known:
+        raise WrongName(f"{path} has no {metric}", f"It has {', '.join(known)}.")
+    chosen = metric or ("mIoU" if "mIoU" in known else known[0])
+    row = own[own["metric"] == chosen].iloc[0]
+    status = _status(figures, stored, results / f"{path}.json", chosen)
+    marks = [text for text, applies in (("limited", row["limited"]), ("modified", row["modified"])) if applies]
+    notes = [*marks, *([status] if status in ("reproduced", "below", "above") else [])]
+    message = f"{row['value']:.2f}" + (f" ({', '.join(notes)})" if notes else "")
+    label = f"{row['title']}, {row['dataset']} {row['split']} {row['protocol']} {chosen}"
+    return _badge(label, message, _COLOURS.get(status, _COLOURS["measured"]))
+
+
+def _status(figures: Sequence[Published], stored: Sequence[Stored], path: Path, metric: str) -> str:
+    """What became of the published figure that this record speaks for; `measured` where it speaks for none."""
+    own = next(entry for entry in stored if entry.path == path)
+    table = joined([figure for figure in figures if figure.metric == metric], stored)
+    found = [row["status"] for _, row in table.iterrows() if row["record"] is own]
+    return str(found[0]) if found else "measured"
+
+
+def _badge(label: str, message: str, colour: str) -> dict[str, Any]:
+    return {"schemaVersion": 1, "label": one_line(label)[:100], "message": message, "color": colour}

@@ -1,0 +1,277 @@
+"""Compare: two records of one recipe on the same images, by a paired bootstrap over their rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.base.errors import BadInput, WrongName, unknown_name
+from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
+from bench.records.recount import by_metric, disagreement, of_objects
+from bench.scoring.bootstrap import RESAMPLES
+from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.frame_rows import FrameRows
+from bench.scoring.paired import Difference, of_confusion, of_frames, same_objects
+from bench.scoring.video_figures import METRICS
+
+Kind = TypeVar("Kind", ConfusionRows, FrameRows)
+
+IMAGE_METRICS = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
+"""What `bench.scoring.metrics.from_sums` makes of confusion rows."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a figure is made of, for two models: a class's IoU or a sequence's J&F, percent. None where undefined."""
+
+    name: str
+    a: float | None
+    b: float | None
+    difference: float | None
+    ci95: tuple[float, float] | None
+    """None where nothing can be drawn, as for one sequence."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """B − A."""
+
+    a: Stored
+    b: Stored
+    metric: str
+    metrics: dict[str, Difference]
+    """Every metric that the rows give; `metric` is the one asked for."""
+    parts: tuple[Part, ...]
+    unit: str
+    """What was drawn, and what `parts` are: images and classes, or sequences."""
+    resamples: int
+
+    @property
+    def chosen(self) -> Difference:
+        """The difference asked for."""
+        return self.metrics[self.metric]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        dataset, protocol = self.a.record["dataset"], self.a.record["protocol"]
+        key = "per_class" if self.unit == "images" else "per_sequence"
+        parts = {part.name: {k: v for k, v in asdict(part).items() if k != "name"} for part in self.parts}
+        return {
+            "a": _who(self.a),
+            "b": _who(self.b),
+            "dataset": {name: dataset[name] for name in ("id", "split", "images", "manifest", "limited")},
+            "protocol": {"id": protocol["id"], "fingerprint": protocol["fingerprint"]},
+            "metric": self.metric,
+            **_figures(self.chosen),
+            "metrics": {name: _figures(one) for name, one in self.metrics.items()},
+            key: parts,
+            "resamples": self.resamples,
+            "drawn": self.unit,
+        }
+
+
+def _figures(one: Difference) -> dict[str, Any]:
+    return {
+        "values": [_known(one.first), _known(one.second)],
+        "difference": _known(one.difference),
+        "ci95": _bounds(one),
+        "p": _known(one.p),
+    }
+
+
+def _who(stored: Stored) -> dict[str, Any]:
+    model = stored.record["model"]
+    return {
+        "path": stored.path.as_posix(),
+        "model": {key: model.get(key, model["id"]) for key in ("id", "title", "weights_sha256", "supervision")},
+        "seeds": stored.record.get("seeds", []),
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _bounds(one: Difference) -> tuple[float, float] | None:
+    return None if math.isnan(one.low) else (one.low, one.high)
+
+
+def find(name: str, results: Path) -> Stored:
+    """A record by its path, as `model/dataset-split/protocol` below `results`, or by its model if it has no other.
+
+    Raises WrongName where there is none, BadInput where the file is no record.
+    """
+    given = Path(name).expanduser()
+    below = results / f"{name.removesuffix('.json')}.json"
+    for path in (given, below):
+        if path.is_file():
+            return Stored(path, read(path))
+    if (results / name).is_dir() and len(only := list(json_files(results / name))) == 1:
+        return Stored(only[0], read(only[0]))
+    known = [path.relative_to(results).as_posix().removesuffix(".json") for path in json_files(results)]
+    raise unknown_name("record", name, known, f"bench list results --results {results}", also=_respelled(given))
+
+
+def _respelled(path: Path) -> list[str]:
+    """The JSON files that differ from a path only in its first part that is not there."""
+    base = next((parent for parent in path.parents if parent.is_dir()), None)
+    if base is None:
+        return []
+    rest = path.relative_to(base).parts[1:]
+    files = (entry.joinpath(*rest) for entry in sorted(base.iterdir()))
+    return [str(file) for file in files if file.suffix == ".json" and file.is_file()]
+
+
+def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RESAMPLES) -> Comparison:
+    """B − A of a metric with its interval, and of every class or sequence.
+
+    The metric is mIoU by default, J&F of video. Raises BadInput where the two cannot be compared, with the reason,
+    WrongName for a metric that the rows do not give.
+    """
+    _require_same_split(a.record, b.record)
+    _require_same_recipe(a.record, b.record)
+    _require_same_data(a.record, b.record)
+    if "per_sequence" in a.record:
+        return _compare_videos(a, b, metric or "JF_mean", resamples)
+    return _compare_images(a, b, metric or "mIoU", resamples)
+
+
+def _require_same_recipe(a: Record, b: Record) -> None:
+    if a["protocol"]["fingerprint"] == b["protocol"]["fingerprint"]:
+        return
+    remedy = "Compare runs of one protocol and preset: the same --protocol, --solver, --clusters and --set make them."
+    if a["protocol"]["id"] != b["protocol"]["id"]:
+        raise BadInput(f"A is {a['protocol']['id']}, B is {b['protocol']['id']}: two protocols", remedy)
+    one, other = a["protocol"]["preset"], b["protocol"]["preset"]
+    keys = _differing(one, other)
+    differ = ", ".join(f"{key} is {one.get(key)} in A and {other.get(key)} in B" for key in keys)
+    marks = f"fingerprints {a['protocol']['fingerprint'][:8]} and {b['protocol']['fingerprint'][:8]}"
+    raise BadInput(f"A and B follow different recipes: {differ or marks}", remedy)
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]
+
+
+def unlike(a: Record, b: Record) -> tuple[str, str]:
+    """In what two runs of one model, split and protocol differ, each side in words: `5 seeds from 1234`."""
+    one, other = _conditions(a), _conditions(b)
+    keys = _differing(one, other)
+    keys = [key for key in keys if key != "fingerprint"] or keys  # which stands for entries of the preset
+    before, after = (" and ".join(side.get(key, f"no {key}") for key in keys) for side in (one, other))
+    return before, after
+
+
+def _conditions(record: Record) -> dict[str, str]:
+    protocol, seeds = record["protocol"], record.get("seeds") or []
+    others = [mark for mark in protocol.get("variations", []) if not mark.startswith("seeds")]
+    return {
+        "seeds": f"{len(seeds)} seed{'s' * (len(seeds) != 1)}" + (f" from {seeds[0]}" if seeds else ""),
+        "images": f"{record['dataset']['images']} images",
+        "variation": " ".join(others) or "no variation",
+        "fingerprint": f"fingerprint {protocol['fingerprint'][:8]}",
+    } | {key: f"{key}={value}" for key, value in protocol["preset"].items()}
+
+
+def _require_same_split(a: Record, b: Record) -> None:
+    sets = [_split(record) for record in (a, b)]
+    if sets[0] != sets[1]:
+        what = "splits" if a["dataset"]["id"] == b["dataset"]["id"] else "data sets"
+        raise BadInput(f"A is on {sets[0]}, B on {sets[1]}: two {what}", "Compare runs on one data set and split.")
+
+
+def _split(record: Record) -> str:
+    return f"{record['dataset']['id']} {record['dataset']['split']}"
+
+
+def _require_same_data(a: Record, b: Record) -> None:
+    remedy = "Run both on the same files; --limit, a changed image or a changed label makes another set."
+    counts = [record["dataset"]["images"] for record in (a, b)]
+    if counts[0] != counts[1]:
+        raise BadInput(f"A saw {counts[0]} images of {_split(a)}, B {counts[1]}", remedy)
+    for where in ("dataset", "bank", "fitted_on"):
+        seen = [_manifest(record, where) for record in (a, b)]
+        if seen[0] != seen[1]:
+            what = {"dataset": "images or labels", "bank": "bank", "fitted_on": "images to cluster"}[where]
+            raise BadInput(f"A and B saw different {what}: their manifests differ", remedy)
+
+
+def _manifest(record: Record, where: str) -> str | None:
+    entry = record.get(where)
+    return entry.get("manifest") if isinstance(entry, dict) else None
+
+
+def _load(kind: type[Kind], stored: Stored, name: str) -> Kind:
+    """A record's rows. Raises BadInput where they are missing, damaged, or not those of the record."""
+    if problem := check_rows(stored):
+        raise BadInput(f"{name} ({stored.path}) has lost its rows: {problem}", "Run the evaluation again.")
+    return kind.read(rows_path(stored))
+
+
+def _require_figures(stored: Stored, name: str, counted: dict[str, list[float]]) -> None:
+    """A record whose figures are not those of its rows was changed by hand, or by a damaged program."""
+    if problem := disagreement(stored.record, counted):
+        raise BadInput(f"{name} ({stored.path}) is not to be trusted: {problem}", "Run the evaluation again.")
+
+
+def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> None:
+    if metric not in known:
+        why = ": its value of every image is not kept" if metric in {**a["metrics"], **b["metrics"]} else ""
+        raise WrongName(f"'{metric}' cannot be compared{why}", f"--metric takes {', '.join(known)} for these records.")
+    for name, record in (("A", a), ("B", b)):
+        if metric not in record["metrics"]:
+            have = ", ".join(record["metrics"])
+            raise BadInput(f"{name} has no {metric}, only {have}", "Choose one that both have with --metric.")
+
+
+def _compare_images(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
+    for name, stored in (("A", a), ("B", b)):
+        if stored.record["dataset"].get("labelled") is False:
+            raise BadInput(f"{name} was made without labels: it has no figure to compare", "Compare labelled runs.")
+    _require_metric(metric, IMAGE_METRICS, a.record, b.record)
+    rows = [_load(ConfusionRows, stored, name) for name, stored in (("A", a), ("B", b))]
+    names = [_classes(stored.record, own.num_classes) for stored, own in zip((a, b), rows, strict=True)]
+    if names[0] != names[1]:
+        differ = next((pair for pair in zip(*names, strict=False) if pair[0] != pair[1]), None)
+        said = f"'{differ[0]}' in A is '{differ[1]}' in B" if differ else f"{len(names[0])} and {len(names[1])}"
+        raise BadInput(f"A and B have different classes: {said}", "Compare runs on one data set and split.")
+    if rows[0].counted != rows[1].counted:
+        raise BadInput("A and B average over different classes", "Compare runs of one protocol and preset.")
+    absent = a.record["protocol"]["preset"].get("absent", "zero")
+    for name, stored, own in zip("AB", (a, b), rows, strict=True):
+        _require_figures(stored, name, by_metric(own, stored.record))
+    try:
+        second = rows[1].in_order(rows[0].ids)
+    except ValueError as error:
+        raise _not_a_pair("images") from error
+    metrics, classes = of_confusion(rows[0], second, absent, resamples)
+    parts = [
+        Part(name, _known(one.first), _known(one.second), _known(one.difference), _bounds(one))
+        for name, one in zip(names[0], classes, strict=True)
+    ]
+    return Comparison(a, b, metric, metrics, tuple(parts), "images", resamples)
+
+
+def _compare_videos(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
+    _require_metric(metric, METRICS, a.record, b.record)
+    rows = [_load(FrameRows, stored, name) for name, stored in (("A", a), ("B", b))]
+    for name, stored, own in zip("AB", (a, b), rows, strict=True):
+        _require_figures(stored, name, of_objects(own))
+    if not same_objects(rows[0], rows[1]):
+        raise _not_a_pair("objects or frames")
+    metrics, sequences = of_frames(rows[0], rows[1], resamples)
+    parts = [Part(name, one, other, other - one, None) for name, (one, other) in sequences.items()]
+    return Comparison(a, b, metric, metrics, tuple(parts), "sequences", resamples)
+
+
+def _not_a_pair(what: str) -> BadInput:
+    return BadInput(f"the rows of A and B are of other {what}, whatever their records say", "Run both again.")
+
+
+def _classes(record: Record, count: int) -> list[str]:
+    """The names of `count` classes, by index; numbers where the record has another number of names."""
+    names = class_names(record)
+    return names if len(names) == count else [f"class {i}" for i in range(count)]

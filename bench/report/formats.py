@@ -1,0 +1,142 @@
+"""Reports: records and published figures, rendered. Reads records only, never a model or an image."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.base.escaping import csv_cell, latex_cell, markdown_cell
+from bench.base.templating import environment as templates_of
+from bench.records.published import Published
+from bench.records.record import Stored, dumps
+from bench.report.badge import count_badge, figure_badge
+from bench.report.tables import RECORD_COLUMNS, joined, records_frame
+
+SEED_TASKS = ("Semantic Segmentation", "Unsupervised Semantic Segmentation", "10-shot image generation")
+"""The tasks under which the archive lists the same eight figures; the third by an error of the archive."""
+
+SEED_ROWS = (
+    ("coco-stuff-81", "val", "clustering", "pixel_accuracy", 8.8, "COCO-Stuff-81", "Pixel Accuracy"),
+    ("coco-stuff-81", "val", "clustering", "mIoU", 3.7, "COCO-Stuff-81", "mIoU"),
+    ("imagenet-s-50", "test", "clustering", "mIoU", 24.2, "ImageNet-S-50", "mIoU (test)"),
+    ("imagenet-s-50", "val", "clustering", "mIoU", 24.6, "ImageNet-S-50", "mIoU (val)"),
+    ("pascal-voc", "val", "clustering", "mIoU", 44.2, "PASCAL VOC 2012 val", "Clustering [mIoU]"),
+    ("pascal-voc", "val", "linear", "mIoU", 63.9, "PASCAL VOC 2012 val", "Linear Classifier [mIoU]"),
+    ("pascal-voc", "val", "clustering", "mIoU", 35.0, "PASCAL VOC 2012 val", "Clustering [mIoU]"),
+    ("pascal-voc", "val", "linear", "mIoU", 58.4, "PASCAL VOC 2012 val", "Linear Classifier [mIoU]"),
+)
+"""The order of the table as it was given: dataset, split, protocol, metric, value, and the names it used."""
+
+
+def seed_table(figures: Sequence[Published], stored: Sequence[Stored]) -> list[dict[str, Any]]:
+    """The given table, 24 lines in the given order, with measured value, difference and status beside each."""
+    table = joined([figure for figure in figures if figure.seed_table], stored)
+    lines = []
+    for task in SEED_TASKS:
+        for dataset, split, protocol, metric, value, shown_dataset, shown_metric in SEED_ROWS:
+            keys = {"dataset": dataset, "split": split, "protocol": protocol, "metric": metric, "value": value}
+            row = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)].iloc[0]
+            lines.append({"task": task, "shown_dataset": shown_dataset, "shown_metric": shown_metric} | _plain(row))
+    return lines
+
+
+def leaderboard(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> dict[str, Any]:
+    """All that the formats render: published figures with their outcomes, and every record of our own."""
+    published = [_plain(row) for _, row in joined(figures, stored).iterrows()]
+    measured = [_plain(row) for _, row in records_frame(stored, results).iterrows()]
+    counts = pd.Series([line["status"] for line in published]).value_counts()
+    return {"published": published, "measured": measured, "counts": {str(k): int(v) for k, v in counts.items()}}
+
+
+def _plain(row: pd.Series[Any]) -> dict[str, Any]:
+    """A table's row as plain JSON values; what is missing is None."""
+    plain = {}
+    for key, value in row.items():
+        if key == "record":
+            continue
+        missing = not isinstance(value, (tuple, list)) and pd.isna(value)
+        plain[str(key)] = None if missing else list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def render(name: str, cell: Callable[[object], str], missing: str = "–", **context: Any) -> str:
+    """Render a text template; `cell` escapes text for its format. (Pages for browsers are another matter.)"""
+    environment = templates_of("report/templates", escape=False)
+    environment.filters["cell"] = cell
+    environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
+    environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"
+    return environment.get_template(name).render(**context)
+
+
+def as_markdown(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+    """The leaderboard as Markdown tables."""
+    return render("leaderboard.md.j2", markdown_cell, **leaderboard(figures, stored, results))
+
+
+def as_json(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+    """The leaderboard as JSON: `published`, `measured` and `counts` of outcomes."""
+    return dumps(leaderboard(figures, stored, results))
+
+
+def as_csv(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+    """The leaderboard as one CSV table, UTF-8 with a header, figures in full precision.
+
+    The column `kind` says whether a line is a published figure (`value` is the published one) or a record of our own.
+    An apostrophe stands before text that a spreadsheet would take for a formula.
+    """
+    board = leaderboard(figures, stored, results)
+    lines = [{"kind": kind} | line for kind in ("published", "measured") for line in board[kind]]
+    columns = {"kind": None} | dict.fromkeys([*_columns(Published, _OUTCOME), *RECORD_COLUMNS])
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({key: csv_cell(_flat(value)) for key, value in line.items()})
+    return stream.getvalue()
+
+
+_OUTCOME = ("measured", "low", "high", "difference", "tolerance", "status", "reason")
+
+
+def _columns(kind: type[Any], more: Sequence[str]) -> list[str]:
+    return [*(field.name for field in fields(kind)), *more]
+
+
+def _flat(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def as_latex(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+    """The leaderboard as LaTeX tables for booktabs, one per data set and split."""
+    board = leaderboard(figures, stored, results)
+    for kind in ("published", "measured"):
+        board[kind].sort(key=lambda line: (line["dataset"], line["split"]))
+    return render("leaderboard.tex.j2", latex_cell, "--", **board)
+
+
+def as_pwc(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+    """The table that this project set out to reproduce, line by line as it was given."""
+    return render("pwc.md.j2", markdown_cell, lines=seed_table(figures, stored))
+
+
+def as_badge(figures: Sequence[Published], stored: Sequence[Stored], results: Path, figure: str | None = None) -> str:
+    """A badge for shields.io's endpoint: one record's `figure`, else how many published figures are reproduced."""
+    if figure is None:
+        return dumps(count_badge(figures, stored))
+    return dumps(figure_badge(figures, stored, results, figure))
+
+
+FORMATS: dict[str, Callable[[Sequence[Published], Sequence[Stored], Path], str]] = {
+    "md": as_markdown,
+    "json": as_json,
+    "csv": as_csv,
+    "latex": as_latex,
+    "pwc": as_pwc,
+    "badge": as_badge,
+}

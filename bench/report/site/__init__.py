@@ -1,0 +1,65 @@
+"""The leaderboard as a static web site: open `index.html` from a file, no network, no build step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from bench.base.errors import BadInput, Warn
+from bench.records.published import Published
+from bench.records.record import Stored
+from bench.report.site.collect import Site, collect
+from bench.report.site.gallery import Gallery, read_gallery
+from bench.report.site.pages import Pages
+from bench.report.site.write import replacing
+
+ASSETS = ("site.css", "folded.css", "site.js", "icon.svg")
+
+
+def write_site(
+    target: Path,
+    figures: Sequence[Published],
+    stored: Sequence[Stored],
+    results: Path,
+    skipped: Sequence[str],
+    warn: Warn,
+) -> int:
+    """Write the site to the folder `target`, in place of the one that `bench report` wrote there before.
+
+    `skipped` are lines about files below `results` that are no records; the first page names them. Returns the
+    number of pages. Raises WrongName where `target` is not a site of ours, BadEnvironment where it cannot be written.
+    """
+    site = collect(figures, stored, results, [_below(line, results) for line in skipped])
+    galleries = _galleries(site, warn)
+    count = 0
+    with replacing(target, results) as built:
+        for url, content in Pages(site, galleries, figures):
+            path = built / url
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            count += url.endswith(".html")
+        for name in ASSETS:
+            (built / "assets" / name).write_bytes((files("bench.report.site") / "assets" / name).read_bytes())
+        for run in site.runs:
+            if run.path in galleries:
+                galleries[run.path].copy(built / "pictures" / run.slug)
+    return count
+
+
+def _galleries(site: Site, warn: Warn) -> dict[str, Gallery]:
+    found = {}
+    for run in site.runs:
+        try:
+            gallery = read_gallery(run.stored)
+        except BadInput as error:
+            warn(f"pictures skipped: {error.problem}")
+            continue
+        if gallery is not None:
+            found[run.path] = gallery
+    return found
+
+
+def _below(line: str, results: Path) -> str:
+    """A line about a file, with its path as it is below the results folder: a site tells no machine's folders."""
+    return line.replace(f"{results}/", "")

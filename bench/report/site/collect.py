@@ -1,0 +1,314 @@
+"""Collect: records and published figures put together as models, papers and benchmarks that refer to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.cards import catalogue
+from bench.records.published import Published
+from bench.records.record import Record, Stored, shortfall
+from bench.report.site.names import date_text, hashed, protocol_order, slug
+from bench.report.tables import joined
+from bench.scoring.metric_names import metric_order
+from bench.scoring.unlabelled import SUFFIX
+
+UNKNOWN = "not stated"
+MATRIX = 100
+"""A confusion matrix of more classes than this is shown as its largest confusions."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Every label that had a part in a model's weights, by way of: its own training, initialisation, prior."""
+
+    initialisation: str
+    prior: str
+    supervision: str
+
+    @property
+    def unsupervised(self) -> bool:
+        """Whether it says plainly that there were none; a qualified "none" is none of these."""
+        return self.supervision.strip().lower() == "none"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper that figures or models come from."""
+
+    title: str
+    arxiv: str
+    date: str
+    """YYYY-MM or YYYY-MM-DD; empty if unknown."""
+
+    @property
+    def key(self) -> str:
+        """What makes it one paper: its number on arXiv, else its title."""
+        return self.arxiv or self.title
+
+    @property
+    def url(self) -> str:
+        """Its page below the site's root."""
+        return f"papers/{slug(self.key)}.html"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that has a figure. One with a card or a record is known by its id, another by what a paper calls it."""
+
+    key: tuple[str, ...]
+    title: str
+    labels: Labels
+    backbone: str
+    paper: Paper | None
+
+    @property
+    def id(self) -> str | None:
+        """The id of its card or records; None where only papers know it."""
+        return self.key[1] if self.key[0] == "id" else None
+
+    @property
+    def url(self) -> str:
+        """Its page below the site's root."""
+        name = slug(self.id) if self.id else hashed(f"{self.title} {self.backbone}", *self.key)
+        return f"models/{name}.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A record of our own, and where its pages are."""
+
+    stored: Stored
+    path: str
+    """Where the record lies below the results folder."""
+    model: Model
+
+    @property
+    def record(self) -> Record:
+        """The record."""
+        return self.stored.record
+
+    @property
+    def dataset(self) -> str:
+        """The data set's id."""
+        return str(self.record["dataset"]["id"])
+
+    @property
+    def split(self) -> str:
+        """The split."""
+        return str(self.record["dataset"]["split"])
+
+    @property
+    def protocol(self) -> str:
+        """The protocol's id."""
+        return str(self.record["protocol"]["id"])
+
+    @property
+    def slug(self) -> str:
+        """A name for its page, its pictures and its place on a page."""
+        return slug(*self.path.removesuffix(".json").split("/"))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics it has, the customary ones first."""
+        return sorted(self.record["metrics"], key=metric_order)
+
+    @property
+    def created(self) -> str:
+        """When it was made, ISO 8601; empty if unknown."""
+        return str(self.record.get("created") or "")
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether there were no labels, and so nothing to rank it by."""
+        return self.protocol.endswith(SUFFIX)
+
+    @property
+    def context(self) -> str:
+        """Why it is not ranked with others; empty if it is."""
+        if lacking := shortfall(self.record):
+            return lacking
+        return "the recipe was modified" if self.record["protocol"].get("modified") else ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published figure with what our records say of it."""
+
+    figure: Published
+    model: Model
+    paper: Paper
+    measured: float | None
+    low: float | None
+    high: float | None
+    difference: float | None
+    tolerance: float | None
+    status: str
+    reason: str
+    run: Run | None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything that the pages show."""
+
+    claims: tuple[Claim, ...]
+    runs: tuple[Run, ...]
+    skipped: tuple[str, ...]
+    """A line for each file in the results folder that is no record."""
+    models: dict[tuple[str, ...], Model]
+
+    @property
+    def papers(self) -> list[Paper]:
+        """The papers that figures or measured models come from, the oldest first."""
+        found = {claim.paper.key: claim.paper for claim in reversed(self.claims)}
+        for run in self.runs:
+            if run.model.paper:
+                found.setdefault(run.model.paper.key, run.model.paper)
+        return sorted(found.values(), key=lambda paper: (paper.date or "9999", paper.key))
+
+    @property
+    def updated(self) -> str:
+        """The day of the newest record; empty where there is none. (Never today: equal records give equal pages.)"""
+        return max((date_text(run.created) for run in self.runs), default="")
+
+    @cached_property
+    def _runs_by_model(self) -> dict[tuple[str, ...], list[Run]]:
+        found: dict[tuple[str, ...], list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(run.model.key, []).append(run)
+        return found
+
+    def claims_of(self, model: Model) -> list[Claim]:
+        """The published figures that are a model's: those it answers to, or those under its name."""
+        if model.id is None:
+            return [claim for claim in self.claims if claim.model.key == model.key]
+        return [claim for claim in self.claims if model.id in claim.figure.card]
+
+    def runs_of(self, model: Model) -> list[Run]:
+        """A model's records, whole and unmodified ones first."""
+        mine = self._runs_by_model.get(model.key, [])
+        return sorted(mine, key=lambda run: (bool(run.context), run.dataset, protocol_order(run.protocol), run.path))
+
+    def is_crowded(self, model: Model) -> bool:
+        """Whether a model's runs would make its page too large, and so have pages of their own."""
+        return sum(_weight(run.record) for run in self._runs_by_model.get(model.key, [])) > _HEAVIEST
+
+    @cached_property
+    def _run_pages(self) -> dict[str, str]:
+        crowded = {key for key in self._runs_by_model if self.is_crowded(self.models[key])}
+        return {
+            run.path: f"runs/{run.slug}.html" if run.model.key in crowded else f"{run.model.url}#{run.slug}"
+            for run in self.runs
+        }
+
+    def url_of(self, run: Run) -> str:
+        """Where a run's details are, below the site's root: on its model's page or on one of its own."""
+        return self._run_pages[run.path]
+
+
+_HEAVIEST = 500_000
+"""A model's page holds its runs up to about so many bytes."""
+
+
+def _weight(record: Record) -> int:
+    """About how many bytes a run's details take: a table row per class, and a cell per pair of few classes."""
+    classes = record.get("per_class")
+    count = len(classes) if isinstance(classes, dict) else 0
+    return 12_000 + 220 * count + (25 * count**2 if count <= MATRIX else 0)
+
+
+def dataset_title(identifier: str, runs: Iterable[Run] = ()) -> str:
+    """What a data set is called: by its card, else by a record of it."""
+    card = catalogue.datasets().get(identifier)
+    if card is not None:
+        return card.title
+    return next((str(run.record["dataset"].get("title") or identifier) for run in runs), identifier)
+
+
+def collect(figures: Sequence[Published], stored: Sequence[Stored], results: Path, skipped: Sequence[str]) -> Site:
+    """Put published figures and the records below `results` together."""
+    runs = {entry.path: _run(entry, results) for entry in stored}
+    claims = [_claim(row, runs) for row in joined(figures, stored).to_dict("records")]
+    # of several records of a model the newest whole one knows best what it is called
+    models = {
+        run.model.key: run.model
+        for run in sorted(runs.values(), key=lambda run: (not run.context, run.created, run.path))
+    }
+    for claim in claims:
+        models.setdefault(claim.model.key, claim.model)
+        for identifier in claim.figure.card:
+            models.setdefault(("id", identifier), _model_of_card(identifier, claim))
+    # a record names its model better than a figure does
+    claims = [replace(claim, model=models[claim.model.key]) for claim in claims]
+    order = sorted(models, key=lambda key: (models[key].title.lower(), key))
+    return Site(tuple(claims), tuple(runs.values()), tuple(skipped), {key: models[key] for key in order})
+
+
+def _run(entry: Stored, results: Path) -> Run:
+    model = entry.record["model"]
+    card = catalogue.models().get(model["id"])
+    shape = model.get("architecture")
+    backbone = shape.get("backbone") if isinstance(shape, dict) else None
+    made = Model(
+        ("id", model["id"]),
+        str(model.get("title") or model["id"]),
+        Labels(
+            str(model.get("initialisation") or UNKNOWN), str(model.get("prior") or UNKNOWN), str(model["supervision"])
+        ),
+        _backbone(backbone or (card.architecture.backbone if card else "")),
+        _paper_of(model.get("paper")),
+    )
+    return Run(entry, entry.path.relative_to(results).as_posix(), made)
+
+
+def _backbone(name: object) -> str:
+    known = {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}
+    return known.get(str(name), str(name or UNKNOWN))
+
+
+def _paper_of(entry: Any) -> Paper | None:
+    if not isinstance(entry, dict) or not isinstance(entry.get("title"), str) or not entry["title"].strip():
+        return None
+    return Paper(entry["title"], str(entry.get("arxiv") or ""), date_text(entry.get("date")))
+
+
+def _model_of_card(identifier: str, claim: Claim) -> Model:
+    """The model of a card that has a published figure and no record yet."""
+    card = catalogue.models().get(identifier)
+    if card is None:
+        return replace(claim.model, key=("id", identifier))
+    training = card.training
+    return Model(
+        ("id", identifier),
+        card.title,
+        Labels(training.initialisation, training.prior, training.supervision),
+        _backbone(card.architecture.backbone),
+        claim.paper,
+    )
+
+
+def _claim(row: dict[Any, Any], runs: dict[Path, Run]) -> Claim:
+    figure = Published(**{name: row[name] for name in Published.__dataclass_fields__})
+    paper = Paper(figure.paper or figure.source, figure.arxiv, figure.date)
+    labels = Labels(figure.init or UNKNOWN, figure.prior or UNKNOWN, figure.supervision or UNKNOWN)
+    key = ("id", figure.card[0]) if figure.card else ("name", figure.model, figure.backbone, figure.supervision)
+    answer = row["record"]
+    found = {
+        name: None if pd.isna(row[name]) else float(row[name])
+        for name in ("measured", "low", "high", "difference", "tolerance")
+    }
+    return Claim(
+        figure=figure,
+        model=Model(key, figure.model, labels, figure.backbone or UNKNOWN, paper),
+        paper=paper,
+        **found,
+        status=str(row["status"]),
+        reason=str(row["reason"]),
+        run=runs[answer.path] if isinstance(answer, Stored) else None,
+    )

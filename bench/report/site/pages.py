@@ -1,0 +1,279 @@
+"""Pages: what stands on which page of the site."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bench.cards import catalogue
+from bench.cards.sources import FileWeights
+from bench.records.published import Published
+from bench.report.formats import seed_table
+from bench.report.site import details
+from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
+from bench.report.site.chart import draw
+from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
+from bench.report.site.command import BLANKS, reproduce
+from bench.report.site.gallery import TITLES, Example, Gallery
+from bench.report.site.names import arxiv_url, web_url
+from bench.report.site.ranking import ranked
+from bench.report.site.render import Renderer, script
+from bench.report.tables import interval_of
+from bench.scoring.metric_names import FALLING, metric_name
+
+OTHERS = 4
+"""A table shows its rows' values in at most so many further metrics, if a quarter of the rows has any; each metric has
+a page of its own."""
+Page = tuple[str, bytes]
+"""Where it lies below the site's root, and its content."""
+
+
+class Pages:
+    """All pages of a site."""
+
+    def __init__(self, site: Site, galleries: dict[str, Gallery], figures: Sequence[Published]) -> None:
+        self.site, self.galleries, self.figures = site, galleries, figures
+        self.render = Renderer(site)
+        self.benchmarks = benchmarks_of(site)
+
+    def __iter__(self) -> Iterator[Page]:
+        yield self._home()
+        yield "assets/search.js", script("benchIndex", self._index())
+        for benchmark in self.benchmarks.values():
+            if not benchmark.metrics:
+                yield benchmark.url, self.render.page("dataset", benchmark.url, "Benchmarks", **_dataset(benchmark))
+            for protocol, metrics in benchmark.metrics.items():
+                yield from (self._benchmark(benchmark, protocol, metric) for metric in metrics)
+        for model in self.site.models.values():
+            yield self._model(model)
+            if self.site.is_crowded(model):
+                yield from (self._run(run) for run in self.site.runs_of(model))
+        yield from (self._paper(paper) for paper in self.site.papers)
+        yield from (self._pictures(run) for run in self.site.runs if run.path in self.galleries)
+        yield self._models()
+        yield self._papers()
+
+    def _home(self) -> Page:
+        tasks: dict[str, list[Benchmark]] = {}
+        for benchmark in self.benchmarks.values():
+            tasks.setdefault(_task(benchmark), []).append(benchmark)
+        context = {
+            "total": len(self.site.claims),
+            "counts": counts(self.site.claims),
+            "runs": len(self.site.runs),
+            "measured_models": len({run.model.key for run in self.site.runs}),
+            "skipped": self.site.skipped,
+            "tasks": sorted(tasks.items()),
+        }
+        return "index.html", self.render.page("index", "index.html", "Benchmarks", **context)
+
+    def _index(self) -> list[list[str]]:
+        """What the search knows: name, kind, page, and further words to find it by."""
+        found = [
+            [benchmark.title, f"data set, {benchmark.split}", benchmark.url, benchmark.dataset]
+            for benchmark in self.benchmarks.values()
+        ]
+        found += [
+            [model.title, f"model, {model.backbone}", model.url, f"{model.id or ''} {model.labels.supervision}"]
+            for model in self.site.models.values()
+        ]
+        return found + [[paper.title, f"paper, {paper.date}", paper.url, paper.arxiv] for paper in self.site.papers]
+
+    def _benchmark(self, benchmark: Benchmark, protocol: str, metric: str) -> Page:
+        rows = ranked(benchmark.rows(protocol, metric), metric)
+        url = benchmark.page_of(protocol, metric)
+        context = _dataset(benchmark) | {
+            "protocol": protocol,
+            "metric": metric_name(metric),
+            "protocols": [(name, benchmark.page_of(name, keys[0])) for name, keys in benchmark.metrics.items()],
+            "metrics": [
+                (metric_name(name), benchmark.page_of(protocol, name), name == metric)
+                for name in benchmark.metrics[protocol]
+            ],
+            "others": sum(bool(row.entry.others) for row in rows) * 4 >= len(rows),
+            "most": OTHERS,
+            "falling": metric in FALLING,
+            "chart": draw(rows, metric),
+            "comparable": [row for row in rows if not row.entry.context],
+            "context": [row for row in rows if row.entry.context],
+        }
+        if url != benchmark.url:
+            context["unlabelled"] = []  # its first page lists them
+        return url, self.render.page("benchmark", url, "Benchmarks", **context)
+
+    def _model(self, model: Model) -> Page:
+        runs = self.site.runs_of(model)
+        crowded = self.site.is_crowded(model)
+        card = catalogue.models().get(model.id) if model.id else None
+        weights = card.weights if card and isinstance(card.weights, FileWeights) else None
+        context = {
+            "model": model,
+            "description": card.description if card else "",
+            "weights_url": web_url(weights.address) if weights else None,
+            "weights_name": weights.file if weights else "",
+            "licence": weights.licence if weights else "",
+            "figures": self._figures_of(model, runs),
+            "inlined": [] if crowded else [(run, self._part(run)) for run in runs],
+            "apart": runs if crowded else [],
+        }
+        return model.url, self.render.page("model", model.url, "Models", **context)
+
+    def _figures_of(self, model: Model, runs: Sequence[Run]) -> list[dict[str, Any]]:
+        """A model's figures on everything: the published ones with what was measured, then what was measured beyond."""
+        claims = self.site.claims_of(model)
+        lines = [self._line_of_claim(claim, model) for claim in claims]
+        told = {(claim.run.path, claim.figure.metric) for claim in claims if claim.run}
+        for run in runs:
+            for metric in run.metrics:
+                if (run.path, metric) in told:
+                    continue
+                measured = run.record["metrics"][metric]
+                low, high = interval_of(measured)
+                lines.append(
+                    self._place(run.dataset, run.split, run.protocol, metric)
+                    | {"published": None, "measured": measured["value"], "low": low, "high": high, "run": run}
+                    | {"difference": None, "tolerance": None, "status": "measured", "reason": run.context}
+                )
+        return lines
+
+    def _line_of_claim(self, claim: Claim, model: Model) -> dict[str, Any]:
+        figure = claim.figure
+        place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric) | {"published": figure.value}
+        names = ("measured", "low", "high", "difference", "tolerance", "status", "reason", "run")
+        line = place | {name: getattr(claim, name) for name in names}
+        # a figure may answer to several cards: of a run of another model it is said whose it is
+        if claim.run and model.id and claim.run.model.key != model.key:
+            line["reason"] = f"measured of {claim.run.model.id}" + (f"; {claim.reason}" if claim.reason else "")
+        return line
+
+    def _place(self, dataset: str, split: str, protocol: str, metric: str) -> dict[str, Any]:
+        benchmark = self.benchmarks[dataset, split]
+        return {
+            "dataset": benchmark.title,
+            "split": split,
+            "protocol": protocol,
+            "metric": metric_name(metric),
+            "url": benchmark.page_of(protocol, metric),
+        }
+
+    def _part(self, run: Run) -> dict[str, Any]:
+        """All that is shown of a run."""
+        record = run.record
+        command = reproduce(record)
+        first = run.metrics[0] if run.metrics else None
+        return {
+            "dataset": dataset_title(run.dataset, [run]),
+            "benchmark_url": self.benchmarks[run.dataset, run.split].page_of(run.protocol, first) if first else None,
+            "warnings": details.warnings_of(record),
+            "spreads": details.spreads(run),
+            "command": command,
+            "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in command.split()],
+            "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
+            "classes": details.class_figures(record),
+            "class_sources": details.class_sources(record),
+            "sequences": details.sequence_figures(record),
+            "confusion": details.confusion(run.stored),
+            "recipe": details.recipe(record),
+            "facts": details.facts(record),
+        }
+
+    def _run(self, run: Run) -> Page:
+        url = self.site.url_of(run)
+        return url, self.render.page("run_page", url, "Models", run=run, part=self._part(run))
+
+    def _paper(self, paper: Paper) -> Page:
+        claims = [claim for claim in self.site.claims if claim.paper.key == paper.key]
+        given = any(claim.figure.seed_table for claim in claims)
+        rows = []
+        for claim in claims:
+            place = self._place(claim.figure.dataset, claim.figure.split, claim.figure.protocol, claim.figure.metric)
+            rows.append((claim, place["url"], place["dataset"], place["metric"]))
+        measured = {run.model.key for run in self.site.runs if run.model.paper and run.model.paper.key == paper.key}
+        context = {
+            "paper": paper,
+            "arxiv_url": arxiv_url(paper.arxiv),
+            "given": self._given() if given else [],
+            "claims": rows,
+            "models": [model for key, model in self.site.models.items() if key in measured],
+        }
+        return paper.url, self.render.page("paper", paper.url, "Papers", **context)
+
+    def _given(self) -> list[dict[str, Any]]:
+        """The table as it was given, each line with the pages of its benchmark and of the run that answers to it."""
+        answers = {
+            (
+                claim.figure.dataset,
+                claim.figure.split,
+                claim.figure.protocol,
+                claim.figure.metric,
+                claim.figure.value,
+            ): (self.site.url_of(claim.run) if claim.run else "")
+            for claim in self.site.claims
+            if claim.figure.seed_table
+        }
+        lines = seed_table(self.figures, [run.stored for run in self.site.runs])
+        for line in lines:
+            dataset, split, protocol, metric = (line[name] for name in ("dataset", "split", "protocol", "metric"))
+            line["url"] = self.benchmarks[dataset, split].page_of(protocol, metric)
+            line["run_url"] = answers[dataset, split, protocol, metric, line["value"]]
+        return lines
+
+    def _pictures(self, run: Run) -> Page:
+        gallery, url = self.galleries[run.path], _pictures_url(run)
+        places: dict[str, str] = {}
+        placed: list[tuple[str, list[tuple[Example, str]]]] = []
+        for title, images in gallery.groups:
+            placed.append((title, []))
+            for image in images:
+                new = image.id not in places
+                place = places.setdefault(image.id, f"image-{len(places)}")
+                placed[-1][1].append((image, place if new else ""))
+        known = {image.id: image for image in gallery.examples.images}
+        context = {
+            "run": run,
+            "dataset": dataset_title(run.dataset, [run]),
+            "gallery": gallery,
+            "best_and_worst": [group for group in placed if group[0] in TITLES.values()],
+            "others": [group for group in placed if group[0] not in TITLES.values()],
+            "by_cluster": [
+                [(known[name], places[name]) for name in cluster.examples if name in known]
+                for cluster in gallery.examples.clusters
+            ],
+        }
+        return url, self.render.page("pictures", url, "Models", **context)
+
+    def _models(self) -> Page:
+        rows = [
+            (model, len(self.site.claims_of(model)), len(self.site.runs_of(model)))
+            for model in self.site.models.values()
+        ]
+        return "models.html", self.render.page("models", "models.html", "Models", models=rows)
+
+    def _papers(self) -> Page:
+        rows = [
+            (paper, counts([claim for claim in self.site.claims if claim.paper.key == paper.key]))
+            for paper in self.site.papers
+        ]
+        return "papers.html", self.render.page("papers", "papers.html", "Papers", papers=rows)
+
+
+def _pictures_url(run: Run) -> str:
+    return f"pictures/{run.slug}.html"
+
+
+def _dataset(benchmark: Benchmark) -> dict[str, Any]:
+    """What every page of a data set shows."""
+    card = catalogue.datasets().get(benchmark.dataset)
+    return {
+        "dataset": benchmark.title,
+        "split": benchmark.split,
+        "about": card.description if card else "",
+        "homepage": web_url(card.homepage) if card else None,
+        "unlabelled": benchmark.unlabelled,
+    }
+
+
+def _task(benchmark: Benchmark) -> str:
+    card = catalogue.datasets().get(benchmark.dataset)
+    video = card.kind == "video" if card else "davis" in benchmark.metrics
+    return "Video object segmentation" if video else "Image segmentation"

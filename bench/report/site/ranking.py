@@ -1,0 +1,178 @@
+"""Ranking: which rows of a benchmark are ranked, in which order, and which of them are tied."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.records.published import ROUNDING, Published
+from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
+from bench.report.site.names import date_text, protocol_order
+from bench.report.tables import interval_of
+from bench.scoring.metric_names import FALLING, metric_order
+
+
+def direction(metric: str) -> int:
+    """1 for a metric of which more is better, -1 for one of which less is."""
+    return -1 if metric in FALLING else 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: a published figure with what was measured of it, or a run that answers to none."""
+
+    model: Model
+    protocol: str
+    metric: str
+    value: float
+    """What it is ranked by: the published value, where there is one, else the measured one."""
+    low: float | None
+    """The 95 % interval of what was measured."""
+    high: float | None
+    labels: Labels
+    paper: Paper | None
+    date: str
+    """Of publication, else of measurement; empty if neither is known."""
+    others: dict[str, float]
+    """The row's values in other metrics."""
+    context: str
+    """Why it is not ranked; empty if it is."""
+    claim: Claim | None = None
+    run: Run | None = None
+
+    @property
+    def published(self) -> bool:
+        """Whether somebody else claims the value."""
+        return self.claim is not None
+
+    @property
+    def measured(self) -> float | None:
+        """What this program measured, if it did."""
+        return self.claim.measured if self.claim else self.value
+
+    @property
+    def counts(self) -> bool:
+        """Whether what was measured may stand for the protocol: it is there, whole and unmodified."""
+        fits = self.claim is None or self.claim.status != "not comparable"
+        return self.measured is not None and fits and not self.context
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An entry and its place: `1`, `2=` where it is shared, empty for context."""
+
+    entry: Entry
+    rank: str
+    number: int
+    """Of the row on its page, from 0."""
+
+
+def entries_of(site: Site, dataset: str, split: str) -> list[Entry]:
+    """All rows of a benchmark, every protocol and metric; a run without labels has none."""
+    claims = [claim for claim in site.claims if (claim.figure.dataset, claim.figure.split) == (dataset, split)]
+    rows = [_of_claim(claim, claims) for claim in claims]
+    answered = {(claim.run.path, claim.figure.metric) for claim in claims if claim.run}
+    for run in site.runs:
+        if (run.dataset, run.split) == (dataset, split) and not run.unlabelled:
+            rows += [_of_run(run, metric) for metric in run.metrics if (run.path, metric) not in answered]
+    return rows
+
+
+def _of_claim(claim: Claim, claims: Sequence[Claim]) -> Entry:
+    figure = claim.figure
+    row = [other.figure for other in claims if _row_of(other.figure) == _row_of(figure)]
+    return Entry(
+        model=claim.model if claim.model.id is None else _as_published(claim),
+        protocol=figure.protocol,
+        metric=figure.metric,
+        value=figure.value,
+        low=claim.low,
+        high=claim.high,
+        labels=Labels(figure.init, figure.prior, figure.supervision),
+        paper=claim.paper,
+        date=figure.date,
+        others={other.metric: other.value for other in row if other.metric != figure.metric},
+        context="" if figure.comparable else figure.note,
+        claim=claim,
+        run=claim.run,
+    )
+
+
+def _row_of(figure: Published) -> tuple[str, ...]:
+    """What the metrics of one model in one table of a paper share."""
+    return (figure.model, figure.backbone, figure.protocol, figure.arxiv)
+
+
+def _as_published(claim: Claim) -> Model:
+    """The model under the name that the figure has it by, which may tell more than the card's title."""
+    model, figure = claim.model, claim.figure
+    return Model(model.key, figure.model, model.labels, figure.backbone, model.paper)
+
+
+def _of_run(run: Run, metric: str) -> Entry:
+    measured = run.record["metrics"][metric]
+    low, high = interval_of(measured)
+    return Entry(
+        model=run.model,
+        protocol=run.protocol,
+        metric=metric,
+        value=float(measured["value"]),
+        low=low,
+        high=high,
+        labels=run.model.labels,
+        paper=run.model.paper,
+        date=date_text(run.created),
+        others={name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
+        context=run.context,
+        run=run,
+    )
+
+
+def pages_of(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Protocol → its metrics, both in the order in which readers get them."""
+    found: dict[str, set[str]] = {}
+    for entry in entries:
+        found.setdefault(entry.protocol, set()).add(entry.metric)
+    return {protocol: sorted(found[protocol], key=metric_order) for protocol in sorted(found, key=protocol_order)}
+
+
+def ranked(entries: Sequence[Entry], metric: str) -> list[Ranked]:
+    """The comparable rows from the best down with their ranks, then those that stand for context.
+
+    Rows share a rank where the value of one lies within the interval of the best of them, or the other way round. A
+    published value that nobody measured again has only the interval of its rounding.
+    """
+    comparable = [entry for entry in best_first(entries, metric) if not entry.context]
+    places: list[tuple[int, Entry]] = []
+    leader: Entry | None = None
+    for number, entry in enumerate(comparable, start=1):
+        if leader is None or not _tied(leader, entry):
+            leader, place = entry, number
+        places.append((place, entry))
+    shared = Counter(place for place, _ in places)
+    named = [(entry, f"{place}=" if shared[place] > 1 else str(place)) for place, entry in places]
+    named += [(entry, "") for entry in best_first(entries, metric) if entry.context]
+    return [Ranked(entry, rank, number) for number, (entry, rank) in enumerate(named)]
+
+
+def best_first(entries: Sequence[Entry], metric: str) -> list[Entry]:
+    """Entries by value, the best first; equal ones by date and name."""
+    sign = direction(metric)
+    return sorted(
+        entries, key=lambda entry: (-sign * entry.value, entry.date or "9999", entry.model.title, entry.model.key)
+    )
+
+
+def _tied(leader: Entry, entry: Entry) -> bool:
+    (low, high), (other_low, other_high) = _interval(leader), _interval(entry)
+    return low <= entry.value <= high or other_low <= leader.value <= other_high
+
+
+def _interval(entry: Entry) -> tuple[float, float]:
+    """Where the ranked value may lie: the measured interval where that is an interval of this value."""
+    fits = entry.claim is None or entry.claim.status == "reproduced"
+    if fits and entry.low is not None and entry.high is not None:
+        return entry.low, entry.high
+    rounding = ROUNDING if entry.claim else 0.0
+    return entry.value - rounding, entry.value + rounding

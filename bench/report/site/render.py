@@ -1,0 +1,65 @@
+"""Render: the template environment of the pages. Everything is escaped, and a missing name is an error."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup, escape
+
+from bench._version import __version__
+from bench.base.templating import environment
+from bench.report.site.collect import Site
+from bench.report.site.names import points
+from bench.scoring.metric_names import metric_name
+
+LONG_WORD = 30
+"""Characters; a longer word would make a column of a table too wide."""
+
+
+def name(text: object) -> Markup:
+    """A name of anybody's, escaped: its direction is its own, and a word as long as a line may break anywhere."""
+    shown = escape(text)
+    if max(map(len, shown.split()), default=0) > LONG_WORD:
+        return Markup('<bdi class="long">{}</bdi>').format(shown)
+    return shown if shown.isascii() else Markup("<bdi>{}</bdi>").format(shown)
+
+
+class Renderer:
+    """Renders pages of one site."""
+
+    def __init__(self, site: Site) -> None:
+        filters: dict[str, Callable[..., Any]] = {
+            "name": name,
+            "points": points,
+            "two": lambda value: f"{value:.2f}",
+            "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
+            "metric_name": metric_name,
+            "run_url": site.url_of,
+        }
+        self._environment = _environment()
+        self._environment.filters.update(filters)
+        self._environment.globals.update({"version": __version__, "updated": site.updated})
+
+    def page(self, template: str, url: str, section: str, **context: Any) -> bytes:
+        """A page's bytes. `url` is where it lies below the site's root, `section` the part of the site it is in."""
+        root = "../" * url.count("/")
+        text = self._environment.get_template(f"{template}.html.j2").render(
+            root=root, here=url, section=section, **context
+        )
+        # a lone surrogate can come out of a JSON escape, and is no character
+        return text.encode("utf-8", errors="replace")
+
+
+@functools.cache
+def _environment() -> Environment:
+    return environment("report/templates/site", escape=True)
+
+
+def script(name: str, value: Any) -> bytes:
+    """A JavaScript file that sets a global to a JSON value; nothing in it can end a script or a line."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+    return f"window.{name}={text};\n".encode()

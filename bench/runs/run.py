@@ -1,0 +1,199 @@
+"""Run: carry a plan out, from a model's name to a record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
+from bench.base.files import display, require_writable
+from bench.base.parallel import default_workers
+from bench.networks.subjects import Subject
+from bench.passes.engine import Engine, choose_device
+from bench.protocols.clustering.solver_gap import solver_gap
+from bench.records import record
+from bench.records.record import Record, Stored
+from bench.runs import examples, predictions
+from bench.runs.describe import Measured, complete, describe
+from bench.runs.measure import device_name, measure
+from bench.runs.plan import Plan, Settings, collect_warnings, make_plan, stage
+from bench.runs.predictions import Maps
+from bench.scoring.confusion_rows import Rows
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_logger = logging.getLogger("bench")
+
+
+def evaluate(
+    model: str | Path | nn.Module,
+    dataset: str = "shapes",
+    protocol: str = "clustering",
+    *,
+    results: Path | str | None = None,
+    **settings: Any,
+) -> Record:
+    """Evaluate a model and return its record, the dict that `bench run --json` prints.
+
+    Args:
+        model: A card's id, a path to a card or a checkpoint, or a `torch.nn.Module` that maps B×3×H×W normalised
+            images to (embedding B×D×h×w, saliency logit B×h×w) of any resolution; it is put in eval mode. An
+            embedding alone serves all protocols but clustering and retrieval, which need to know what is salient.
+        dataset: A data set's id, or a path to its card.
+        protocol: A protocol's id, one of `bench list protocols`, or `linear+crf`.
+        results: The folder to write record and rows below; None writes neither.
+        split (str): The split to evaluate on. Default: the data set's own.
+        data_root (path): The folder in which the data lie.
+        weights (path): The weights of a model card whose file is elsewhere.
+        name (str): Id and title in the record, for a model without a card.
+        supervision (str): The labels that such a model has seen.
+        device (str): `auto` (the default: CUDA where there is one), `cpu`, `cuda`, `cuda:1`, …
+        batch_size (int): Images at once. Default: 4 on a CPU, 32 on a GPU.
+        workers (int): Loader threads. Default: one per core, at most 8.
+        precision (str): `float32` (the default) or `bfloat16`.
+        first_seed (int): The first seed, 1234 by default; the others count up from it.
+        num_seeds (int): How many seeds. Default: the preset's.
+        entries (dict): Entries of the preset to override, as `--set` does: `{"clusters": 30}`.
+        limit (int): Only the first so many images, or sequences; marked in the record.
+        cache (path): The cache folder. Default: `$BENCH_CACHE`, else the platform's.
+        fresh (bool): Observe again even what is cached.
+        progress (callable): Called with (what, images done, images in all), in training with a note as well.
+        save_predictions (path): A folder for palette PNGs of class ids, one per image at its own size.
+        save_examples (int): Picture so many of the best, the worst and each cluster's images beside the record.
+        warn (callable): Called with each warning's text. Default: the logger `bench` tells it, at level WARNING. The
+            record has all of them as `warnings`.
+
+    Raises:
+        bench.base.errors.BenchError: Problem and remedy; flags of `bench run` in it stand for keywords of that name.
+    """
+    if unknown := set(settings) - set(Settings.__dataclass_fields__):
+        raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.runs.run.evaluate")
+    chosen = Settings(**settings | {"warn": settings.get("warn") or _logger.warning})
+    folder = None if results is None else Path(results).expanduser()
+    return perform(model, dataset, protocol, folder, chosen).record
+
+
+def perform(
+    model: str | Path | nn.Module, dataset: str, protocol: str, results: Path | None, settings: Settings
+) -> Stored:
+    """`evaluate`, and where the record was written (an empty path if nowhere)."""
+    warn, warnings = collect_warnings(settings)
+    if results is not None:
+        require_writable(results, "record", "--results")
+    elif settings.save_examples is not None:
+        raise WrongName("save_examples needs results: pictures lie beside the record", "Give results=FOLDER as well.")
+    if settings.save_predictions is not None:
+        require_writable(settings.save_predictions, "predictions", "--save-predictions")
+    plan = make_plan(model, dataset, protocol, settings, warn)
+    made, measured, maps = execute(plan, settings, warn)
+    made["warnings"] = warnings
+    if results is None:
+        return Stored(Path(), made)
+    _warn_of_other_weights(made, results, warn)
+    try:
+        if settings.save_examples is not None:
+            folder = record.examples_folder(record.place(made, results))
+            step = stage(settings, "writing examples")
+            made["examples"] = examples.save(folder, made, plan.samples, measured, maps, settings.save_examples, step)
+    finally:  # pictures that fail cost no figure
+        path = _write(made, measured.scored.rows, results)
+    return Stored(path, made)
+
+
+def _write(made: Record, rows: Rows, results: Path) -> Path:
+    """Raises BadEnvironment, with the figure that then stands nowhere else."""
+    try:
+        return record.write(made, rows, results)
+    except OSError as error:
+        metric, measured = next(iter(made["metrics"].items()))
+        raise BadEnvironment(
+            f"cannot write the record, whose {metric} is {measured['value']:.2f}: {error.strerror or error} "
+            f"({error.filename or results})",
+            "Make room or mend the permissions, and run the same command again: it goes on from what is cached.",
+        ) from error
+
+
+def _warn_of_other_weights(made: Record, results: Path, warn: Warn) -> None:
+    """Say so if the record that is replaced is of other weights."""
+    if found := record.of_other_weights(made, results):
+        path, before = found
+        mine = made["model"]["weights_sha256"]
+        warn(f"{display(path)} was of other weights (SHA-256 {before[:12]}…, now {mine[:12]}…) and is replaced")
+
+
+def engine_for(settings: Settings, warn: Warn) -> Engine:
+    """What passes over images run on. Raises BadEnvironment for a device that is not there."""
+    device = choose_device(settings.device)
+    return Engine(
+        device,
+        settings.precision,
+        batch_size=settings.batch_size or (32 if device.type == "cuda" else 4),
+        workers=settings.workers if settings.workers is not None else default_workers(),
+        progress=stage(settings, "observing"),
+        warn=warn,
+    )
+
+
+def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Measured, Maps]:
+    """Measure, and put the record together. Returns it, what was measured, and how to paint its predictions."""
+    started = time.perf_counter()
+    if settings.save_predictions is not None:
+        predictions.require_free(settings.save_predictions, _identity(plan), settings.fresh)
+    engine = engine_for(settings, warn)
+    measured, maps = measure(plan, engine, settings, warn)
+    protocol = {
+        "id": plan.protocol,
+        "fingerprint": plan.fingerprint,
+        "preset": plan.preset.resolved(),
+        "modified": plan.modified,
+        "variations": list(plan.variations),
+        "published_recipe": plan.published_recipe,
+        "deterministic": not plan.seeds,
+    }
+    made = describe(_model_entry(plan.subject), plan.samples, protocol, plan.seeds, measured, plan.cut)
+    if settings.save_predictions is not None:
+        ids = measured.scored.rows.ids
+        step = stage(settings, "writing predictions")
+        predictions.save(settings.save_predictions, made, plan.card, ids, maps, step)
+        if plan.preset.resolved().get("grid", "label") != "label":
+            warn("the figure was counted at the input size: predictions at the images' own size can differ by a little")
+    cost = {
+        "images_per_second": measured.images_per_second,
+        "device": str(engine.device),
+        "device_name": device_name(engine.device),
+        "batch_size": engine.batch_size,
+        "workers": engine.workers,
+        "precision": engine.precision,
+    }
+    gap = solver_gap(made, plan, engine, settings)
+    complete(made, cost | {"seconds": time.perf_counter() - started}, gap)
+    return made, measured, maps
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+    """The entries of the record to come that `predictions.IDENTITY` names."""
+    return {
+        "model": {"id": plan.subject.id, "weights_sha256": plan.subject.weights_sha256},
+        "dataset": {"id": plan.card.id, "split": plan.samples.split, "images": plan.samples.images},
+        "protocol": {"id": plan.protocol, "fingerprint": plan.fingerprint, "variations": list(plan.variations)},
+        "seeds": list(plan.seeds),
+    }
+
+
+def _model_entry(subject: Subject) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id": subject.id,
+        "title": subject.title,
+        "weights_sha256": subject.weights_sha256,
+        "weights_source": subject.weights_source,
+        "initialisation": subject.initialisation,
+        "prior": subject.prior,
+        "supervision": subject.supervision,
+    }
+    if subject.card:
+        entry["architecture"] = subject.card.architecture.model_dump()
+        entry["paper"] = subject.card.paper.model_dump() if subject.card.paper else None
+    return entry

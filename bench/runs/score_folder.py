@@ -1,0 +1,295 @@
+"""Score: predictions made elsewhere, as PNGs, measured like a run of our own."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field, ValidationError
+
+from bench.base.errors import BadInput, Warn, WrongName
+from bench.base.files import cache_folder, require_writable
+from bench.base.packed_arrays import Ragged
+from bench.base.parallel import default_workers, prefetch
+from bench.cards import catalogue
+from bench.cards.card import ID_PATTERN, Id, as_id, require_model_id
+from bench.cards.datasets import DatasetCard
+from bench.cards.presets import fingerprint
+from bench.data.decoding import read_ids, read_label, require_classes, require_size
+from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels
+from bench.networks.subjects import UNKNOWN, find_samples
+from bench.passes.image_pass import short_digest
+from bench.passes.observations import manifest_of
+from bench.protocols.base import Scored
+from bench.protocols.davis.given_masks import measure_masks
+from bench.records import record
+from bench.records.record import Stored
+from bench.runs.describe import Measured, complete, describe
+from bench.runs.plan import Settings, collect_warnings, stage
+from bench.runs.predictions import read_about, seed_folders
+from bench.scoring import imagenet_s
+from bench.scoring.painted import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
+
+Matching = Literal["none", "iou", "pixels", "images"]
+"""What gives cluster ids their classes; `none` where the ids are classes already."""
+
+
+class Painter(BaseModel):
+    """What `predictions.json` says of the protocol that painted a folder, as far as a record's name takes it in."""
+
+    id: Id
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    modified: bool = False
+    variations: Annotated[list[Annotated[str, Field(pattern=r"^[a-z0-9]{1,40}$")]], Field(max_length=8)] = []
+
+
+def score_folder(
+    folder: Path,
+    dataset: str,
+    results: Path,
+    settings: Settings,
+    *,
+    matching: Matching = "none",
+    supervision: str | None = None,
+) -> Stored:
+    """Score `<id>.png` of every image of a split: class ids, or cluster ids that `matching` gives classes to.
+
+    Several sets, in folders `seed-<number>`, are scored as seeds. Writes a record and its rows below `results`.
+    Raises BadInput for predictions that are missing, damaged, of another size, or no class ids.
+    """
+    started = time.perf_counter()
+    warn, warnings = collect_warnings(settings)
+    require_writable(results, "record", "--results")
+    card = catalogue.dataset(dataset)
+    sets = seed_folders(folder)
+    if card.kind == "video" and matching != "none":
+        raise WrongName(f"{card.id} is video: --match {matching} works on single images", "Leave --match out.")
+    split, cache = settings.split or card.default_split, cache_folder(settings.cache)
+    whole = find_samples(card, split, settings.data_root, cache, stage(settings, "writing shapes"))
+    samples = whole.first(settings.limit)
+    card = samples.card
+    require_label_files(samples, "scoring", "Name a split that has labels with --split.")
+    if card.kind == "video" and sets[0][0] is not None:
+        raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
+    _warn_of_others(sets, whole, warn)
+    seeds = tuple(seed for seed, _ in sets if seed is not None)
+    if card.kind == "video":
+        measured, content = measure_masks(folder, samples, settings)
+        contents = [content]
+    else:
+        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name, warn)
+    model = model_entry(folder, contents, settings.name, supervision)
+    protocol = _protocol_entry(card, matching, seeds, _painter(folder))
+    made = describe(model, samples, protocol, seeds, measured, (samples,) if samples.limited else ())
+    seconds = time.perf_counter() - started
+    complete(made, {"seconds": seconds, "images_per_second": samples.images * len(sets) / seconds}, 0.0)
+    made["warnings"] = warnings
+    if settings.warn and (found := record.of_other_weights(made, results)):
+        settings.warn(f"{found[0]} was the record of other predictions and is replaced; --name keeps them apart")
+    return Stored(record.write(made, measured.scored.rows, results), made)
+
+
+def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, warn: Warn) -> None:
+    """Say how many files are predictions of no image: a wrong split or a stale folder looks like that."""
+    wanted = {name for sample in samples for name in sample.ids}
+    for _, below in sets:
+        others = [p for p in below.rglob("*.png") if p.relative_to(below).with_suffix("").as_posix() not in wanted]
+        if others:
+            warn(f"{below} holds {len(others)} files that are no image of {samples.split}, {others[0].name} first")
+
+
+def _measure_sets(
+    sets: Sequence[tuple[int | None, Path]],
+    samples: Samples,
+    matching: Matching,
+    settings: Settings,
+    name: str,
+    warn: Warn,
+) -> tuple[Measured, list[str]]:
+    """What sets of class or cluster ids come to, and a hash of each set."""
+    painted = [
+        _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
+    ]
+    require_labelled_pixels(any(len(table) for table in painted[0].counts), samples)
+    if matching == "none":
+        _warn_of_masks(painted, samples.card, warn)
+    elif matching == "images":
+        _warn_of_background(painted[0], warn)
+    measured = _measure(painted, matching, len(samples.card.classes), name)
+    return measured, [one.meta["predictions"] for one in painted]
+
+
+def _warn_of_masks(painted: Sequence[Painted], card: DatasetCard, warn: Warn) -> None:
+    """Say where two values are all that was predicted, 0 and 1 or 0 and the ignore id: a mask is no map of classes."""
+    tables = [Ragged.of(one.counts).flat for one in painted]
+    predicted, labelled = (
+        {int(value) for table in tables for value in np.flatnonzero(np.bincount(table[:, column]))} for column in (0, 1)
+    )
+    if labelled <= {0, 1}:
+        return
+    if predicted == {0, 1}:
+        warn(f"all predictions hold only 0 and 1: a foreground mask? 1 is '{card.classes[1]}' here")
+    elif predicted == {0, len(card.classes)}:
+        ignore = card.labels.ignore
+        warn(f"all predictions hold only 0 and {ignore}: a foreground mask? {ignore} counts as open, i.e. wrong")
+
+
+def _warn_of_background(painted: Painted, warn: Warn) -> None:
+    """Say where 0, which is not matched but stays background, is not what most of the background was painted as."""
+    table = Ragged.of(painted.counts).flat
+    background = table[table[:, 1] == 0]
+    pixels = np.bincount(background[:, 0], background[:, 2])
+    if len(pixels) and (most := int(pixels.argmax())):
+        warn(
+            f"most of the background is predicted as {most}, but --match images takes 0 for background whatever it "
+            "holds: paint it as 0, or use --match iou or pixels"
+        )
+
+
+def _read_set(
+    folder: Path, samples: Samples, matching: Matching, settings: Settings, number: int, sets: int
+) -> Painted:
+    """Count one set of predictions, in threads."""
+    require_predictions(folder, samples)
+    progress = stage(settings, "scoring")
+    read = functools.partial(_read_one, folder=folder, card=samples.card, matching=matching)
+    bands, tables, digests, content = [], [], [], hashlib.sha256()
+    with ThreadPoolExecutor(settings.workers or default_workers(), "bench-loader") as pool:
+        for done, (table, digest, own) in enumerate(prefetch(pool, read, samples, depth=32), start=1):
+            by_boundaries = table.shape[1] == 5
+            bands += [table] if by_boundaries else []
+            tables.append(imagenet_s.counts_of(table) if by_boundaries else table)
+            digests.append(digest)
+            content.update(own)
+            if progress:
+                progress(number * len(samples) + done, sets * len(samples))
+    manifest = manifest_of(samples.ids, digests)
+    about = {"predictions": content.hexdigest()}
+    return Painted(samples.ids, Ragged.of(tables), manifest, about, Ragged.of(bands) if bands else ())
+
+
+def require_predictions(folder: Path, samples: Samples) -> None:
+    """Raises BadInput unless there is `<id>.png` for every sample."""
+    missing = [sample.id for sample in samples if not (folder / f"{sample.id}.png").is_file()]
+    if missing:
+        raise BadInput(
+            f"{folder / missing[0]}.png is missing ({len(missing)} of {len(samples)} images have no prediction)",
+            "Every image of the split needs one, named <id>.png; --split and --limit choose the images.",
+        )
+
+
+def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matching) -> tuple[Counts, bytes, bytes]:
+    """One image's table, the hash of its image and label as a run has it, and the hash of its prediction.
+
+    The table is one of bands where the data set's figures need them.
+    """
+    path = folder / f"{sample.id}.png"
+    predicted, own = read_ids(path, card.labels.encoding)
+    if matching == "none":
+        remedy = "Predictions must be class ids; cluster ids are matched to classes with --match iou, pixels or images."
+        require_classes(predicted, path, card, remedy)
+    digest = hashlib.sha256(sample.image.read_bytes()).digest()
+    by_boundaries = _figures(card) == "imagenet-s"
+    if sample.label is None:
+        return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
+    label, label_digest = read_label(sample.label, card)
+    remedy = "Predictions are scored at the label's own size; resize them (nearest) before saving."
+    require_size(path, predicted, label.shape, "its label", remedy)
+    table = (imagenet_s.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
+    if matching == "none":
+        # a pixel left open is a wrong prediction, whatever its class
+        table[table[:, 0] == card.labels.ignore, 0] = len(card.classes)
+    return table, short_digest(digest + label_digest), own
+
+
+def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name: str) -> Measured:
+    solver = {"library": "scipy", "algorithm": f"Hungarian on {matching}"}
+    if matching == "none":
+        scored, solver = Scored(given_classes(painted, classes)), {"algorithm": "none: class ids were given"}
+    elif matching == "images":
+        rows, mappings, detail = matched_by_images(painted, classes)
+        scored = Scored(rows, mappings, detail=detail)
+    else:
+        scored = Scored(*matched_classes(painted, matching, classes))
+    if painted[0].bands:
+        scored = replace(scored, extra=imagenet_s.painted_figures(painted, scored.mappings, classes))
+    return Measured(scored, painted[0].manifest, {"predictions": name}, solver)
+
+
+def _figures(card: DatasetCard) -> str:
+    """Which figures the data set has, as its preset for clustering says."""
+    return card.protocols.clustering.figures if card.protocols.clustering else "classes"
+
+
+def _protocol_entry(
+    card: DatasetCard, matching: Matching, seeds: Sequence[int], painter: dict[str, Any]
+) -> dict[str, Any]:
+    """Absent classes count as the data set's own protocols have it; video has none.
+
+    What is known of the run that painted the predictions is a part of the recipe: another run has another record.
+    """
+    own = [found.absent for found in (card.protocols.linear, card.protocols.clustering) if found]
+    preset = {"matching": matching, "grid": "label"}
+    if card.kind == "images":
+        preset["absent"] = own[0] if own else "zero"
+    if _figures(card) != "classes":
+        preset["figures"] = _figures(card)
+    name = "predictions"
+    if painter:
+        preset["painted_by"] = f"{painter['id']}@{painter['fingerprint']}"
+        name += f"-{painter['id'].replace('+', '-')}"  # what follows a + is the matching
+    return {
+        "id": name if matching == "none" else f"{name}+{matching}",
+        "fingerprint": fingerprint("predictions", preset),
+        "preset": preset,
+        "modified": painter.get("modified", False),
+        "variations": painter.get("variations", []),
+        "published_recipe": False,
+        "deterministic": not seeds,
+    }
+
+
+def _painter(folder: Path) -> dict[str, Any]:
+    """The protocol's entry of `predictions.json`: what this program painted them by; empty where that is not known."""
+    try:
+        return Painter.model_validate((read_about(folder) or {}).get("protocol")).model_dump()
+    except ValidationError:
+        return {}
+
+
+def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervision: str | None) -> dict[str, Any]:
+    """Whose predictions these are: as said, else as `predictions.json` has it, else by the folder's name and content.
+
+    The content has a part in it because `predictions` is what everybody calls such a folder.
+    """
+    digest = hashlib.sha256("".join(contents).encode()).hexdigest()
+    entry: dict[str, Any] = {
+        "id": f"{as_id(folder.resolve().name) or 'predictions'}-{digest[:8]}",
+        "title": folder.resolve().name,
+        "initialisation": UNKNOWN,
+        "prior": UNKNOWN,
+        "supervision": UNKNOWN,
+    }
+    entry |= {key: value for key, value in _said_beside(folder).items() if key in entry}
+    if name is not None:
+        require_model_id(name)
+        entry |= {"id": name, "title": name}
+    if supervision is not None:
+        entry["supervision"] = supervision
+    return entry | {"weights_sha256": digest, "weights_source": "predictions made elsewhere"}
+
+
+def _said_beside(folder: Path) -> dict[str, str]:
+    """The model's entry of `predictions.json`, as far as it is sound."""
+    entry = (read_about(folder) or {}).get("model")
+    if not isinstance(entry, dict) or not re.fullmatch(ID_PATTERN, str(entry.get("id"))):
+        return {}
+    return {key: value for key, value in entry.items() if isinstance(value, str)}

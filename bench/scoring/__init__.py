@@ -1,0 +1,1 @@
+"""Scoring: from counts to figures, intervals and tests; numpy, scipy and faiss, no torch."""

@@ -1,0 +1,121 @@
+"""Paired bootstrap: how far two models differ on the same images, and how sure that is.
+
+Every resample draws one list of images and scores both models on it, labels and matching held fixed, metrics averaged
+over each model's seeds: what is hard about an image is hard for both and cancels. The intervals are of the images
+drawn, not of other seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bench.scoring.bootstrap import RESAMPLES, interval, resampled
+from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.frame_rows import FrameRows
+from bench.scoring.metrics import Float, confusion_sums, from_sums, iou_of_sums, mean_present
+from bench.scoring.video_figures import METRICS, resampled_means, tables_of
+
+CLASSES = "IoU per class"
+"""The name of the per-class values among those of the metrics."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of two models, in percent; their difference and its bounds, in points. NaN where undefined."""
+
+    first: float
+    second: float
+    difference: float
+    """second − first."""
+    low: float
+    high: float
+    """95 % percentile interval of the difference."""
+    p: float
+    """Two-sided, see `p_value`."""
+
+
+def p_value(differences: Float) -> float:
+    """Two-sided p of "no difference": twice the smaller share of resamples on one side of 0, at most 1.
+
+    A resample of exactly 0 counts on both sides, and one is added to the count and to the number of resamples, so p
+    is never 0: the least that R resamples can give is 2 / (R + 1). It agrees with the percentile interval: p < 0.05
+    where the interval leaves out 0. NaN for no values.
+    """
+    known = differences[~np.isnan(differences)]
+    if not len(known):
+        return float("nan")
+    smaller = min(np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
+    return min(1.0, 2 * (int(smaller) + 1) / (len(known) + 1))
+
+
+def of_confusion(
+    first: ConfusionRows, second: ConfusionRows, absent: str, resamples: int = RESAMPLES
+) -> tuple[dict[str, Difference], list[Difference]]:
+    """Metric → difference, and the difference of every class's IoU, from rows of the same images in any order.
+
+    Raises ValueError for rows of other images or another number of classes.
+    """
+    if first.num_classes != second.num_classes:
+        raise ValueError(f"{first.num_classes} and {second.num_classes} classes")
+    values, draws = [], []
+    for rows in (first, second.in_order(first.ids)):
+        sums = np.stack([confusion_sums(rows.confusion(i)) for i in range(len(rows.seeds))])
+        whole = _figures(sums, None, absent, rows.counted)
+        values.append({name: mean_present(one, axis=0) for name, one in whole.items()})
+        draws.append(resampled(rows, partial(_figures, absent=absent, counted=rows.counted), resamples))
+    metrics = {
+        name: _difference(float(values[0][name]), float(values[1][name]), draws[1][name] - draws[0][name])
+        for name in values[0]
+        if name != CLASSES
+    }
+    moved = draws[1][CLASSES] - draws[0][CLASSES]
+    classes = [
+        _difference(float(values[0][CLASSES][i]), float(values[1][CLASSES][i]), moved[:, i])
+        for i in range(first.num_classes)
+    ]
+    return metrics, classes
+
+
+def _figures(sums: Float, whole: Float | None, absent: str, counted: Sequence[int] | None) -> dict[str, Float]:
+    return from_sums(sums, absent, counted, whole) | {CLASSES: iou_of_sums(sums)}
+
+
+def _difference(first: float, second: float, resampled: Float) -> Difference:
+    return Difference(first, second, second - first, *interval(resampled), p_value(resampled))
+
+
+def same_objects(first: FrameRows, second: FrameRows) -> bool:
+    """Whether two runs were measured on the same objects in the same frames."""
+    same = np.array_equal(first.frame, second.frame) and np.array_equal(first.object, second.object)
+    return same and first.ids == second.ids
+
+
+def of_frames(
+    first: FrameRows, second: FrameRows, resamples: int = RESAMPLES
+) -> tuple[dict[str, Difference], dict[str, tuple[float, float]]]:
+    """Metric → difference, and sequence → J&F of both, from rows of the same objects; whole sequences are drawn.
+
+    Raises ValueError for rows of other objects or frames.
+    """
+    if not same_objects(first, second):
+        raise ValueError("other objects or frames")
+    tables, draws = [], []
+    for rows in (first, second):
+        table, belongs = tables_of(rows)
+        tables.append(table)
+        draws.append(resampled_means(table, belongs, resamples))
+    means = [table.mean(axis=0) for table in tables]
+    metrics = {
+        name: _difference(float(means[0][i]), float(means[1][i]), draws[1][:, i] - draws[0][:, i])
+        for i, name in enumerate(METRICS)
+    }
+    overall = METRICS.index("JF_mean")
+    sequences = {}
+    for number, name in enumerate(first.sequences):
+        own = [float(table[belongs == number, overall].mean()) for table in tables]
+        sequences[name] = (own[0], own[1])
+    return metrics, sequences

@@ -1,0 +1,38 @@
+"""PCA with whitening (spec §3, step 4)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.base.errors import BadInput, Warn
+
+
+def require_finite(points: npt.NDArray[np.float32]) -> None:
+    """Raises BadInput for NaN or infinity."""
+    if not np.isfinite(points).all():
+        raise BadInput("the prototypes hold NaN or infinity", "The network's weights are damaged.")
+
+
+def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.NDArray[np.float32]:
+    """Rotate N×D points to their principal axes and scale each to unit variance (N − 1 in the divisor).
+
+    Returns N×k float32 with k = min(components, rank), which is said when it is fewer than asked for:
+    a direction without variance cannot be scaled to one. The sign of a component is arbitrary.
+    """
+    if components == 0:
+        return points
+    require_finite(points)
+    centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    rank = int((singular > singular[0] * max(points.shape) * np.finfo(np.float32).eps).sum())
+    kept = min(components, rank)
+    # identical but for rounding: each entry is off by at most half a unit of float32, prototypes by a few
+    if kept == 0 or singular[0] <= 8 * np.finfo(np.float32).eps * np.linalg.norm(points.astype(np.float64)):
+        raise BadInput(
+            f"all {len(points)} prototypes are alike: there is nothing to cluster",
+            "The network gives the same embedding for every image; are its weights loaded?",
+        )
+    if kept < components:
+        warn(f"whitening to {kept} components, not {components}: the {len(points)} prototypes span no more")
+    return (left[:, :kept] * np.sqrt(len(points) - 1)).astype(np.float32)

@@ -1,1 +1,0 @@
-"""Video: sequences on disk, labels carried through them, and how well they fit (spec §9)."""
