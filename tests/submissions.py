@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from bench.runs.plan import Settings
+from bench.protocols.base import Settings
 from bench.submission import verify
 from bench.submission.export import export_run
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.cards.presets import ClusteringPreset
 from bench.passes.observations import Observation, Observations, stack
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.record import Record, Stored, read, write
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 

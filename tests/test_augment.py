@@ -5,8 +5,8 @@ import json
 import numpy as np
 from PIL import Image
 
-from bench.cards.presets import LinearPreset
-from bench.data.augmentation import Draw, augment, draw, order
+from bench.protocols.linear.augmentation import Draw, augment, draw, order
+from bench.protocols.linear.preset import LinearPreset
 
 # --- augmentation ---
 

@@ -11,7 +11,8 @@ from bench.cards import catalogue
 from bench.cards.card import load_card
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import ModelCard
-from bench.cards.presets import ClusteringPreset, fingerprint, override
+from bench.cards.presets import fingerprint, override
+from bench.protocols.clustering.preset import ClusteringPreset
 
 MODEL = places.folder("models") / "maskcontrast-sup.toml"
 DATASET = places.folder("datasets") / "pascal-voc.toml"
@@ -32,7 +33,7 @@ def test_the_data_sets_default_models_exist():
 
 def test_pascal_voc_s_preset_is_the_paper_s():
     card = catalogue.dataset("pascal-voc")
-    assert card.protocols.clustering == ClusteringPreset()
+    assert card.protocols.preset("clustering") == ClusteringPreset()
     assert len(card.classes) == 21
     assert {name: split.images for name, split in card.splits.items()} == {
         "val": 1449,

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.base.errors import WrongName
-from bench.cards.presets import ClusteringPreset
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import figures
 from bench.report.check import Movement, against_published, against_records, verdict
 from tests.synthetic import keep, make_record, random_rows

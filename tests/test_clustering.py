@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.base.errors import BadInput
-from bench.cards.presets import ClusteringPreset
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import score, score_labels
 from bench.scoring.kmeans import cluster
 from bench.scoring.metrics import class_iou, confusion_sums, from_sums

@@ -25,7 +25,7 @@ from bench.scoring.painted import Painted, contingency, matched_classes
 from tests.conftest import GOLDEN
 
 CARD = catalogue.dataset("coco-stuff-81")
-PRESET = CARD.protocols.clustering
+PRESET = CARD.protocols.preset("clustering")
 FACTS = json.loads((GOLDEN / "coco81/classes.json").read_text(encoding="utf-8"))
 FIGURES = json.loads((GOLDEN / "coco81/golden.json").read_text(encoding="utf-8"))["groups"]
 INPUTS, ARRAYS = (dict(np.load(GOLDEN / "coco81" / name)) for name in ("inputs.npz", "golden_arrays.npz"))

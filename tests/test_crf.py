@@ -10,13 +10,13 @@ import torch
 import bench
 from bench.base.errors import BadEnvironment
 from bench.cards import catalogue
-from bench.cards.presets import LinearPreset
 from bench.data.samples import open_split
 from bench.networks.architectures import fold_batch_norm
 from bench.networks.checkpoints import build, read_checkpoint, recognise
 from bench.passes.classify import Classifiers, classify, store
 from bench.passes.engine import Engine
 from bench.protocols.linear import crf
+from bench.protocols.linear.preset import LinearPreset
 from bench.scoring.metrics import seed_metrics
 from bench.scoring.painted import given_classes
 

@@ -11,9 +11,9 @@ from PIL import Image
 import bench
 from bench.base.errors import BadInput, WrongName
 from bench.cli import main
+from bench.protocols.base import Settings
 from bench.protocols.davis import tracking as track
 from bench.records import record
-from bench.runs.plan import Settings
 from bench.runs.score_folder import score_folder
 from bench.scoring.frame_rows import FrameRows
 from bench.scoring.j_and_f import score_ids

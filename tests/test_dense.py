@@ -4,22 +4,23 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bench.runs.measure_pixels import _classify
 from torch import nn
 
 import bench
 from bench.base.errors import BadInput
 from bench.cards import catalogue
-from bench.cards.presets import DensePreset
 from bench.data.decoding import read_label
 from bench.data.preprocessing import resize_nearest
 from bench.data.samples import open_split
 from bench.passes import image_pass as passes
 from bench.passes.classify import _arg_max, decode_map
 from bench.passes.engine import Engine
+from bench.passes.features import upsample
+from bench.protocols.base import Settings
 from bench.protocols.clustering_dense import pixels as dense
-from bench.protocols.linear.training import upsample
-from bench.runs.measure_pixels import _classify
-from bench.runs.plan import Settings, make_plan
+from bench.protocols.clustering_dense.preset import DensePreset
+from bench.runs.plan import make_plan
 from bench.runs.score_folder import score_folder
 from bench.scoring import kmeans
 from tests.networks import Colours

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 import bench
 from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
-from bench.cards.presets import DistancePreset
 from bench.data.decoding import read_ids, read_image, read_label
 from bench.data.samples import open_split
 from bench.passes import image_pass as passes
 from bench.passes.classify import decode_map
 from bench.passes.engine import Engine
+from bench.protocols.base import Settings
 from bench.protocols.distance_matching import bank as distance
-from bench.runs.plan import Settings
+from bench.protocols.distance_matching.preset import DistancePreset
 from bench.runs.score_folder import score_folder
 from tests.imagenet import IGNORE, encode, put
 from tests.networks import Colours

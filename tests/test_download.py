@@ -13,10 +13,11 @@ from bench.base.files import locked
 from bench.cards import catalogue
 from bench.cards.card import load_card
 from bench.cards.datasets import DatasetCard
+from bench.cards.local_files import weights_file
 from bench.cards.models import ModelCard
+from bench.cards.pins import Pins
 from bench.cli.progress import progress_bar
-from bench.download.items import items_of, weights_file
-from bench.download.pins import Pins
+from bench.download.items import items_of
 from bench.networks.subjects import find_model
 from tests.webserver import File, answer
 

@@ -14,9 +14,9 @@ from bench.base import places
 from bench.base.errors import BadInput
 from bench.cards.card import load_card
 from bench.cards.datasets import DatasetCard
-from bench.download.items import data_folder
-from bench.download.pins import Pins
-from bench.networks.subjects import NoDataRoot, find_samples
+from bench.cards.local_files import data_folder
+from bench.cards.pins import Pins
+from bench.data.locate import NoDataRoot, find_samples
 from tests.archives import tree, write_tar, write_zip
 from tests.webserver import File
 

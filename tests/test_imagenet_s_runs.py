@@ -13,8 +13,8 @@ from bench.cards import catalogue
 from bench.cards.presets import override
 from bench.data.decoding import read_ids, read_label
 from bench.data.samples import open_split
+from bench.protocols.base import Settings
 from bench.records.record import shortfall
-from bench.runs.plan import Settings
 from bench.runs.score_folder import score_folder
 from bench.scoring import imagenet_s
 from tests.imagenet import CARD, CLASSES, encode, put, rows_from
@@ -46,7 +46,7 @@ def test_the_three_sizes_have_their_official_numbers():
     for count, sizes in ((50, (64431, 752, 1682)), (300, (384862, 4097, 9088)), (919, (1183322, 12419, 27423))):
         card = catalogue.dataset(f"imagenet-s-{count}")
         assert tuple(card.splits[s].images for s in ("train", "val", "test")) == sizes
-        assert len(card.classes) == count + 1 and card.protocols.clustering.clusters == count
+        assert len(card.classes) == count + 1 and card.protocols.preset("clustering").clusters == count
 
 
 def test_a_wrong_tree_and_a_missing_folder_are_named(tree, tmp_path):
@@ -248,7 +248,7 @@ def test_test_has_no_labels_to_score_against(tree, small_file):
 
 
 def test_presets_that_contradict_themselves_are_refused():
-    preset = CARD.protocols.clustering
+    preset = CARD.protocols.preset("clustering")
     with pytest.raises(WrongName, match="set whiten = 0"):
         override(preset, {"whiten": 32})
     with pytest.raises(WrongName, match="set grid = label"):

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from bench.base.errors import BadInput
 from bench.cards import catalogue
 from bench.cards.datasets import Labels
-from bench.cards.presets import ClusteringPreset
 from bench.data.decoding import read_ids, read_label
 from bench.data.samples import Sample
 from bench.passes.image_pass import Loaded
 from bench.passes.observe import _count
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.runs.predictions import encode_rgb
 from bench.scoring.painted import contingency
 

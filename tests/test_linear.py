@@ -12,7 +12,6 @@ import bench
 from bench.base import places
 from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
-from bench.cards.presets import LinearPreset
 from bench.data.preprocessing import normalise
 from bench.data.samples import open_split
 from bench.networks.architectures import fold_batch_norm
@@ -20,6 +19,7 @@ from bench.networks.checkpoints import build, read_checkpoint, recognise
 from bench.passes.classify import Classifiers, classify, store
 from bench.passes.engine import Engine
 from bench.protocols.linear import training as linear
+from bench.protocols.linear.preset import LinearPreset
 from bench.protocols.linear.scoring import choose, score
 from bench.protocols.linear.training import Training, learning_rate, train
 from bench.records import published

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from bench.cards.presets import ClusteringPreset
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import pixel_table, score_labels
 from bench.scoring.metrics import ari, class_iou, confusion_sums, from_sums, mean_over_classes, nmi
 from tests.synthetic import observe_counts, random_rows

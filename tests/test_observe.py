@@ -11,7 +11,6 @@ from torch import nn
 
 from bench.base.errors import BadInput
 from bench.cards import catalogue
-from bench.cards.presets import ClusteringPreset
 from bench.data.decoding import read_image
 from bench.data.preprocessing import normalise, resize_image
 from bench.data.samples import open_split
@@ -20,8 +19,10 @@ from bench.networks.checkpoints import build, read_checkpoint, recognise
 from bench.passes.engine import Engine
 from bench.passes.image_pass import observation_recipe
 from bench.passes.observations import MASK, observation_store
-from bench.passes.observe import observe, summarise
+from bench.passes.observe import observe
+from bench.passes.prototypes import summarise
 from bench.passes.shards import ShardStore
+from bench.protocols.clustering.preset import ClusteringPreset
 from tests.checkpoints import write_checkpoint
 
 CPU = torch.device("cpu")

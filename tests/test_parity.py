@@ -12,7 +12,7 @@ from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
 from bench.cards.datasets import Split
 from bench.cli import main
-from bench.runs.plan import Settings
+from bench.protocols.base import Settings
 from tests.checkpoints import write_checkpoint
 from tests.conftest import ROOT
 
@@ -177,7 +177,7 @@ def test_a_gpu_gives_what_the_cpu_gives(golden, resnet18_file, tmp_path):
 def test_a_whole_run_of_a_card_is_held_against_its_published_figure(golden, tmp_path, monkeypatch, capsys):
     """The way from card to verdict, on the generated images standing in for the official split."""
     card = catalogue.dataset("pascal-voc")
-    small = card.protocols.clustering.model_copy(update={"input": (96, 96)})
+    small = card.protocols.preset("clustering").model_copy(update={"input": (96, 96)})
     stand_in = card.model_copy(update={
         "splits": card.splits | {"val": Split(images=40)},
         "protocols": card.protocols.model_copy(update={"clustering": small}),

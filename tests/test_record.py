@@ -8,7 +8,7 @@ import pytest
 from bench.base.errors import BadInput
 from bench.base.files import atomic_write, sha256_file, write_with
 from bench.cards import catalogue
-from bench.cards.presets import ClusteringPreset
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import score
 from bench.records.record import check_rows, confusion_table, dumps, file_name, read, read_all, write
 from bench.runs.describe import _confusion, metrics_of, per_class

@@ -16,8 +16,8 @@ from bench.cli import main
 from bench.data.decoding import read_label
 from bench.data.samples import open_split
 from bench.passes import image_pass as passes
+from bench.protocols.base import Settings
 from bench.records import record
-from bench.runs.plan import Settings
 from bench.runs.score_folder import model_entry, score_folder
 from bench.scoring.confusion_rows import ConfusionRows
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from bench.base.errors import BadInput
 from bench.cards.catalogue import dataset
-from bench.cards.presets import ClusteringPreset, override
+from bench.cards.presets import override
 from bench.cli.settings import parse_entries
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import figures
 from bench.records.published_classes import class_figures, load
 from bench.records.record import Stored
@@ -206,7 +207,7 @@ CHANGES = {
 
 @given(st.fixed_dictionaries({}, optional=CHANGES))
 def test_the_command_leads_back_to_the_recipe(changes):
-    default = dataset("pascal-voc").protocols.clustering
+    default = dataset("pascal-voc").protocols.preset("clustering")
     resolved = override(default, changes).resolved()
     record = make_record(model="random-resnet18", protocol={"preset": resolved})
     start, pairs = options(reproduce(record))
@@ -217,7 +218,7 @@ def test_the_command_leads_back_to_the_recipe(changes):
 
 def test_a_card_s_own_entry_that_was_taken_back_is_in_the_command():
     card = dataset("imagenet-s-50")
-    resolved = override(card.protocols.clustering, {"fit": None, "matched_on": None}).resolved()
+    resolved = override(card.protocols.preset("clustering"), {"fit": None, "matched_on": None}).resolved()
     record = make_record(dataset={"id": card.id}, protocol={"preset": resolved})
     assert options(reproduce(record))[1]["--set"] == ["fit=null", "matched_on=null"]
 

@@ -11,7 +11,7 @@ from bench.base.errors import BadInput, WrongName
 from bench.cli import main
 from bench.data.decoding import read_ids
 from bench.data.samples import open_split
-from bench.runs.plan import Settings
+from bench.protocols.base import Settings
 from bench.submission import export, form
 from bench.submission.export import export_folder, export_run
 from tests.imagenet import CARD, encode, put

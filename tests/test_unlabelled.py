@@ -14,13 +14,13 @@ import bench
 from bench.base.errors import BadInput
 from bench.cli import main
 from bench.data.decoding import read_image
+from bench.protocols.base import Settings
 from bench.records.published import figures
 from bench.records.record import Stored, check_rows, read_all
 from bench.report.check import against_published, against_records
 from bench.report.formats import FORMATS
-from bench.runs.plan import Settings
 from bench.runs.score_folder import score_folder
-from bench.scoring.unlabelled import ClusterRows, SeedClusters, agreement
+from bench.scoring.cluster_rows import ClusterRows, SeedClusters, agreement
 
 CARD = """
 schema = 1

@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.base.errors import BadInput
-from bench.cards.presets import DavisPreset
 from bench.protocols.davis import propagation as propagate
 from bench.protocols.davis import tracking as track
+from bench.protocols.davis.preset import DavisPreset
 from bench.protocols.davis.propagation import Propagation, paint, shares
 from bench.scoring.frame_rows import FrameRows
-from bench.scoring.j_and_f import statistics
-from bench.scoring.video_figures import METRICS, Tracked, intervals, object_table
+from bench.scoring.video_figures import METRICS, Tracked, intervals, object_table, statistics
 
 # --- propagation ---
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from bench._version import __version__
@@ -44,6 +47,15 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "git": _git_state(),
     }
+
+
+def torch_version() -> str:
+    """What `torch.__version__` says, without the seconds that importing torch takes."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return "unknown"
+    found = re.search(r"^__version__ = '([^']+)'", Path(spec.origin).with_name("version.py").read_text(), re.MULTILINE)
+    return found[1] if found else metadata.version("torch")
 
 
 def _git_state() -> dict[str, Any] | None:

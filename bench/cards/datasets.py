@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
+    ConfigDict,
     Field,
+    PlainValidator,
     ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
 
 from bench.cards.card import Card, SplitName
-from bench.cards.presets import (
-    ClusteringPreset,
-    DavisPreset,
-    DensePreset,
-    DistancePreset,
-    ImagePreset,
-    LinearPreset,
-    Preset,
-    RetrievalPreset,
-)
+from bench.cards.presets import Preset
 from bench.cards.sources import Download, Entry
+from bench.protocols import registry
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 
@@ -148,39 +146,50 @@ class Labels(Entry):
         return ranges
 
 
-class Protocols(Entry):
-    """The preset of each protocol on this data set."""
+class Protocols:
+    """The preset of each protocol on a data set."""
 
-    clustering: ClusteringPreset | None = None
-    clustering_dense: DensePreset | None = Field(default=None, alias="clustering-dense")
-    """Where a card has none: as its `clustering`, with a cluster for the background as well."""
-    davis: DavisPreset | None = None
-    distance_matching: DistancePreset | None = Field(default=None, alias="distance-matching")
-    linear: LinearPreset | None = None
-    retrieval_21: RetrievalPreset | None = Field(default=None, alias="retrieval-21")
-    retrieval_7: RetrievalPreset | None = Field(default=None, alias="retrieval-7")
+    def __init__(self, presets: Mapping[str, Preset], kind: str = "images") -> None:
+        self._presets = dict(presets)
+        self._kind = kind
+
+    @property
+    def misplaced(self) -> list[str]:
+        """Protocols that the card has a preset for, and that are for data of another kind."""
+        known = registry.protocols()
+        return [name for name in self._presets if known[name].kind != self._kind]
 
     @property
     def given(self) -> list[str]:
         """The ids of the protocols that have a preset."""
-        ids = (entry.alias or name for name, entry in type(self).model_fields.items())
-        return [protocol for protocol in ids if self.preset(protocol) is not None]
+        return [protocol for protocol in sorted(registry.protocols()) if self.preset(protocol) is not None]
 
     def preset(self, protocol: str) -> Preset | None:
-        """The preset of a protocol id; None where this data set has none."""
-        found: Preset | None = getattr(self, protocol.replace("-", "_"))
-        if found is None and protocol == "clustering-dense" and self.clustering is not None:
-            return _dense(self.clustering)
-        return found
+        """The preset of a protocol's id: the card's own, or one that follows from the others; None without either."""
+        if protocol in self._presets:
+            return self._presets[protocol]
+        known = registry.protocols().get(protocol)
+        if known is None or known.kind != self._kind:
+            return None
+        return known.preset_type.fallback(self.preset)
+
+    @classmethod
+    def read(cls, sections: Any, info: ValidationInfo) -> Protocols:
+        """Validate the tables of a card's `[protocols.…]`. Raises ValidationError."""
+        if isinstance(sections, Protocols):
+            return sections
+        found = _sections().model_validate(sections)
+        presets = {key: value for key, value in dict(found).items() if value is not None}
+        return cls(presets, info.data.get("kind", "images"))
 
 
-def _dense(clustering: ClusteringPreset) -> DensePreset:
-    """`clustering-dense` on what `clustering` sees and counts: the background, too, is then a cluster to be found."""
-    shared = {*ImagePreset.model_fields, "grid", "seeds"}
-    entries = {name: value for name, value in clustering if name in shared}
-    if clustering.matching != "images":  # which clusters in every image are, says nothing of pixels
-        entries["matching"] = clustering.matching
-    return DensePreset(**entries, clusters=clustering.clusters + 1)
+@cache
+def _sections() -> type[BaseModel]:
+    """A table for each protocol that there is. Made when the first card is read: presets are of a later floor."""
+    fields: dict[str, Any] = {
+        name: (entry.preset_type | None, None) for name, entry in sorted(registry.protocols().items())
+    }
+    return create_model("Protocols", __config__=ConfigDict(extra="forbid"), **fields)
 
 
 class DatasetCard(Card):
@@ -204,11 +213,16 @@ class DatasetCard(Card):
     palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
     """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
+    figures: Literal["classes", "imagenet-s"] = "classes"
+    """What predictions made elsewhere are scored by: `imagenet-s` adds boundary mIoU, F-measure, image accuracy and
+    mIoU by object size. Unset: as the preset for clustering has it."""
+    server: Literal["imagenet-s"] | None = None
+    """The form of the submissions that the benchmark's server takes, if it has one."""
     splits: dict[SplitName, Split]
     layouts: Annotated[tuple[Layout, ...], Field(min_length=1)]
     downloads: tuple[Download, ...] = ()
     """Without any, the user has to bring the data."""
-    protocols: Protocols
+    protocols: Annotated[Protocols, PlainValidator(Protocols.read)]
 
     @property
     def labelled(self) -> bool:
@@ -223,6 +237,15 @@ class DatasetCard(Card):
         if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)):
             return entries
         return entries | {"classes": [*entries["classes"], *(f"folder {i + 1}" for i in range(count))]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _figures_of_clustering(cls, entries: Any) -> Any:
+        """A card without `figures` has those that its preset for clustering names."""
+        try:
+            return {"figures": entries["protocols"]["clustering"]["figures"]} | entries
+        except (KeyError, TypeError):
+            return entries
 
     @model_validator(mode="after")
     def _is_consistent(self) -> DatasetCard:
@@ -258,6 +281,6 @@ class DatasetCard(Card):
             if wrong := [name for name, files in layout.splits.items() if not files.are_of(video=video)]:
                 where = f"layouts.{layout.name}.splits.{wrong[0]}"
                 raise ValueError(f"{where}: in video, and only there, a file's name has {{frame}}")
-        if wrong := [name for name in self.protocols.given if (name == "davis") != video]:
+        if wrong := self.protocols.misplaced:
             raise ValueError(f"protocols.{wrong[0]}: not for data of kind '{self.kind}'")
         return self

@@ -54,6 +54,11 @@ class Training(Entry):
     """Every label that had a part in the weights, directly or through initialisation and prior."""
 
 
+UNKNOWN = "not stated"
+NOT_STATED = Training(initialisation=UNKNOWN, prior=UNKNOWN, supervision=UNKNOWN)
+"""Of a model that nobody described."""
+
+
 class Paper(Entry):
     """A reference."""
 

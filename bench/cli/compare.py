@@ -13,8 +13,8 @@ from bench.cli.settings import echo_table, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.records.record import Stored
-    from bench.report.compare import Comparison, Part
-    from bench.scoring.paired import Difference
+    from bench.report.compare import Comparison
+    from bench.scoring.paired import Difference, Part
 
 _EPILOG = """\b
 A and B are records: a path, MODEL/DATASET-SPLIT/PROTOCOL below --results, or the MODEL if it has a single record.

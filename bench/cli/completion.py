@@ -63,20 +63,21 @@ def ids(*kinds: str, files: bool = True) -> Complete:
 
 def protocols(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The ids of protocols, and the names that stand for several."""
-    from bench.cards.presets import GROUPS, PRESETS
+    from bench.protocols import registry
 
-    names = [*PRESETS, "linear+crf", *GROUPS]
+    names = [*registry.plain_names(), *registry.groups()]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 def preset_entries(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """What `--set` takes for the protocols that the line names before; for all where it names none that there is."""
-    from bench.cards.presets import GROUPS, PRESETS
+    from bench.protocols import registry
 
     given = context.params.get("protocols") or context.params.get("protocol") or ()
-    named = [name.partition("+")[0] for name in ((given,) if isinstance(given, str) else given)]
-    ids = [one for name in named for one in GROUPS.get(name, (name,)) if one in PRESETS] or PRESETS
-    keys = {key: entry.description for one in ids for key, entry in PRESETS[one].model_fields.items()}
+    known, groups = registry.protocols(), registry.groups()
+    named = [one for name in ((given,) if isinstance(given, str) else given) for one in groups.get(name, (name,))]
+    ids = [found[0] for name in named if (found := registry.parsed(name))] or sorted(known)
+    keys = {key: entry.description for one in ids for key, entry in known[one].preset_type.model_fields.items()}
     return _settings(keys, incomplete)
 
 

@@ -20,7 +20,7 @@ from bench.cli.settings import (
 
 if TYPE_CHECKING:
     from bench.cli.progress import Show
-    from bench.runs.plan import Settings
+    from bench.protocols.base import Settings
 
 _EPILOG = """\b
 The archive:
@@ -152,7 +152,7 @@ def _require_one_job(
 def _settings(
     root: Path | None, progress: Show | None, options: dict[str, Any], *, from_folder: bool, verifying: bool
 ) -> Settings:
-    from bench.runs.plan import Settings
+    from bench.protocols.base import Settings
 
     names = ("split", "first_seed", "weights", "device", "batch_size", "workers", "entries", "cache", "fresh", "name")
     chosen = {key: options[key] for key in names}

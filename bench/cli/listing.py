@@ -82,12 +82,13 @@ def _datasets() -> Table:
 
 
 def _protocols() -> Table:
-    from bench.cards.presets import PRESETS, describe
+    from bench.cards.presets import describe
+    from bench.protocols import registry
 
     rows = []
-    for protocol, preset in PRESETS.items():
-        for key, entry in preset.model_fields.items():
-            rows.append((protocol, key, describe(preset, key), _meaning(entry.description)))
+    for protocol, known in sorted(registry.protocols().items()):
+        for key, entry in known.preset_type.model_fields.items():
+            rows.append((protocol, key, describe(known.preset_type, key), _meaning(entry.description)))
     return ("protocol", "entry", "value", "meaning"), rows
 
 
@@ -208,12 +209,12 @@ def _meanings(name: str) -> tuple[str, ...]:
     from bench.base.errors import unknown_name
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
-    from bench.cards.presets import PRESETS
+    from bench.protocols import registry
 
     built_in: dict[str, Collection[str]] = {
         "model": catalogue.models(),
         "data set": catalogue.datasets(),
-        "protocol": PRESETS,
+        "protocol": sorted(registry.protocols()),
     }
     if found := tuple(kind for kind, known in built_in.items() if name in known):
         return found
@@ -237,7 +238,7 @@ def _show_protocol(name: str, *, title: bool) -> None:
 
 
 def _show_model(card: ModelCard, cache: Path) -> None:
-    from bench.download.items import card_name, weights_file
+    from bench.cards.local_files import card_name, weights_file
     from bench.records.published import figures
 
     rows = [("id", card.id), ("title", card.title), ("about", card.description)]
@@ -268,7 +269,7 @@ def _show_checkpoint(path: Path, cache: Path) -> None:
     subject = find_model(path, None, cache, lambda message: None)
     architecture = subject.architecture
     assert architecture is not None
-    if subject.classifier is not None:
+    if subject.outputs is not None:
         linear = "the classifier in the file"
     else:
         linear = "a classifier trained on its features, which are " + subject.features_are
@@ -283,7 +284,7 @@ def _show_checkpoint(path: Path, cache: Path) -> None:
         ("linear takes", linear),
     ]
     echo_table(rows)
-    protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.classifier else 'clustering-dense'}"
+    protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.outputs else 'clustering-dense'}"
     click.echo(f"\nbench run --model {path}{protocol} measures it; --name and --supervision say what the file does not")
 
 
@@ -355,7 +356,7 @@ def _open_samples(
 ) -> Samples | None:
     """The samples of a split; None, and a word about it, where nobody said where they lie and they are not needed."""
     from bench.cli.progress import progress_bar
-    from bench.networks.subjects import NoDataRoot, find_samples
+    from bench.data.locate import NoDataRoot, find_samples
 
     try:
         with progress_bar() as progress:

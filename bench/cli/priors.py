@@ -111,8 +111,8 @@ def priors(
 
 def _samples(card: DatasetCard, split: str | None, root: Path | None, cache: Path | None, show: Show | None) -> Samples:
     from bench.base.files import cache_folder
+    from bench.data.locate import find_samples
     from bench.data.samples import require_images
-    from bench.networks.subjects import find_samples
 
     require_images(card, "bench priors")
     name = split or ("train" if "train" in card.splits else card.default_split)

@@ -24,8 +24,8 @@ from bench.cli.settings import (
 )
 
 if TYPE_CHECKING:
+    from bench.protocols.base import Settings
     from bench.records.record import Record
-    from bench.runs.plan import Settings
 
 _EPILOG = """\b
 Examples:
@@ -173,20 +173,20 @@ def _require_one(jobs: Sequence[tuple[str, str, str]], options: Mapping[str, Any
 
 def _takes(protocol: str, entry: str) -> bool:
     """Whether a protocol's preset has what a flag sets."""
-    from bench.cards.presets import PRESETS, base_protocol
+    from bench.protocols import registry
 
-    kind = PRESETS[base_protocol(protocol)[0]]
+    kind = registry.preset_type(registry.parse(protocol)[0])
     return ("seeds" if entry in ("seed", "num_seeds") else entry) in kind.model_fields
 
 
 def _require_takers(flags: list[str], protocols: list[str]) -> None:
     """A flag counts for those of several protocols that have such an entry, one of which must be among them."""
     from bench.base.errors import WrongName
-    from bench.cards.presets import PRESETS
+    from bench.protocols import registry
 
     for flag in flags:
         if not any(_takes(protocol, flag) for protocol in protocols):
-            takers = " or ".join(name for name in PRESETS if _takes(name, flag))
+            takers = " or ".join(name for name in sorted(registry.protocols()) if _takes(name, flag))
             written = flag.replace("_", "-")
             raise WrongName(
                 f"--{written} belongs to --protocol {takers}", "Name one that has it, or leave the flag out."
@@ -226,13 +226,14 @@ def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
 def _protocols_for(dataset: str, names: tuple[str, ...]) -> list[str]:
     """Protocol ids; a group's name stands for those of its members that the data set has a preset for."""
     from bench.cards import catalogue
-    from bench.cards.presets import GROUPS, base_protocol
+    from bench.protocols import registry
 
+    groups = registry.groups()
     ids: dict[str, None] = {}
     for name in names:
-        members = GROUPS.get(name)
+        members = groups.get(name)
         if members is None:
-            base_protocol(name)  # a mistyped one is said once, not for every model
+            registry.parse(name)  # a mistyped one is said once, not for every model
             ids[name] = None
             continue
         presets = catalogue.dataset(dataset).protocols
@@ -250,7 +251,7 @@ def _settings(
 ) -> Settings:
     """How to run one protocol: of `flags` and of the seeds `drawn` it gets what its preset has."""
     from bench.cards.presets import FIRST_SEED
-    from bench.runs.plan import Settings
+    from bench.protocols.base import Settings
 
     own = {key: value for key, value in flags.items() if _takes(protocol, key)}
     seeds = drawn if _takes(protocol, "seeds") else {}
@@ -282,8 +283,8 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     """What `--dry-run` says."""
     from bench.base.files import display
     from bench.passes.engine import choose_device
-    from bench.runs.measure import cached
-    from bench.runs.plan import make_plan
+    from bench.protocols import registry
+    from bench.runs.plan import make_plan, run_of
 
     device = choose_device(settings.device)
     plan = make_plan(model, dataset, protocol, settings, echo_warning)
@@ -298,6 +299,6 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
     click.echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
     click.echo(f"device       {device}")
-    click.echo(f"done         {cached(plan, settings)}")
+    click.echo(f"done         {registry.room(plan.base).cached(run_of(plan, settings, echo_warning))}")
     click.echo(f"results      {display(folder)}")
     sys.stdout.flush()

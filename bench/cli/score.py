@@ -69,8 +69,8 @@ def score(
     """
     from bench.cli.progress import progress_bar
     from bench.cli.summary import print_record
+    from bench.protocols.base import Settings
     from bench.records.record import dumps
-    from bench.runs.plan import Settings
     from bench.runs.score_folder import score_folder
 
     with progress_bar() as progress:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from bench.cards.presets import ImagePreset, Preset
+
+if TYPE_CHECKING:
+    from torch import Tensor
 from bench.data.decoding import Image8, Label
 
 _TORCH_MODE = {"cubic": "bicubic", "linear": "bilinear", "area": "area"}
@@ -36,6 +36,9 @@ def to_input(image: Image8, preset: ImagePreset) -> npt.NDArray[Any]:
     """
     if preset.resizing == "opencv":
         return resize_image(image, preset.input, preset.interpolation)
+    import torch
+    import torch.nn.functional as F
+
     planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
     mode = _TORCH_MODE[preset.interpolation]
     corners = None if mode == "area" else False
@@ -63,6 +66,8 @@ def nearest_indices(source: int, target: int) -> npt.NDArray[np.int64]:
 
 def normalise(images: Tensor, preset: Preset) -> Tensor:
     """B×H×W×3, 0…255 → B×3×H×W float32: divide by 255, subtract the mean, divide by the deviation."""
+    import torch
+
     mean = torch.tensor(preset.mean, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(preset.std, device=images.device).view(1, 3, 1, 1)
     # permute leaves the channels last in memory, which is the layout that convolutions like best

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.base.errors import BadInput, unknown_name
-from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
+from bench.cards.local_files import card_name, data_folder, weights_file
 from bench.cards.models import ModelCard
 from bench.cards.sources import Download, FileWeights
 from bench.download.drive import download_address
@@ -61,39 +61,6 @@ class Item:
     def goal(self) -> Path:
         """Where the user will find it."""
         return self.path if self.root is None else self.root / self.into
-
-
-def weights_file(cache: Path, card_id: str, file: str) -> Path:
-    """Where the weights of a model card lie in the cache."""
-    return cache / "weights" / card_id / file
-
-
-def data_folder(cache: Path, card_id: str) -> Path:
-    """The data root of a data set that was downloaded."""
-    return cache / "datasets" / card_id
-
-
-def local_weights(card: ModelCard, cache: Path) -> Path | None:
-    """The file that a card's weights lie in: beside the card, or fetched; None where it has none or it is not there."""
-    if not isinstance(card.weights, FileWeights):
-        return None
-    beside = (card.path.parent if card.path else Path()) / card.weights.file
-    fetched = weights_file(cache, card.id, card.weights.file)
-    return next((path for path in (beside, fetched) if path.is_file()), None)
-
-
-def local_root(card: DatasetCard, cache: Path) -> Path | None:
-    """Where a data set lies if nobody says where: as its card has it, or fetched; None where it is in neither place."""
-    if card.root is not None and card.path is not None:
-        return card.path.parent / card.root
-    fetched = data_folder(cache, card.id)
-    return fetched if fetched.is_dir() else None
-
-
-def card_name(card: ModelCard | DatasetCard) -> str:
-    """What names a card on the command line: its id, or the path of one that is not built in."""
-    built_in = card.id in (catalogue.models() if isinstance(card, ModelCard) else catalogue.datasets())
-    return card.id if built_in or card.path is None else str(card.path)
 
 
 def items_of(card: ModelCard | DatasetCard, cache: Path) -> list[Item]:

@@ -13,13 +13,13 @@ from typing import Any
 
 from bench.base.errors import BadEnvironment, BadInput
 from bench.base.files import atomic_write, locked, sha256_file
+from bench.cards.pins import BY_HAND, Pin, Pins
 from bench.download.archives import unpack
 from bench.download.drive import looks_like_page
 from bench.download.fetch import Expected, Network, fetch
 from bench.download.http import Failure, open_url
 from bench.download.items import Item
 from bench.download.parts import Part
-from bench.download.pins import BY_HAND, Pin, Pins
 
 RECEIPTS = ".downloads"
 """Folder below a data root: what was unpacked into it."""

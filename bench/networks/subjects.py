@@ -1,51 +1,42 @@
-"""Subjects of a run: from what the user named to a network with its weights, and to samples on disk."""
+"""Subjects of a run: from what the user named to a network with its weights.
+
+What a subject is, its hash above all, is known without torch where a receipt (`bench.networks.receipts`) of the same
+weights is in the cache; the weights are then read when the network is built, if it ever is.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from bench.base.errors import BadInput, Warn, WrongName
-from bench.base.parallel import Progress
+from bench.base.files import sha256_file
 from bench.cards import catalogue
 from bench.cards.card import as_id, require_model_id
-from bench.cards.datasets import DatasetCard
-from bench.cards.models import Architecture, ModelCard, Training
-from bench.cards.presets import PRESETS, SaliencyPreset
+from bench.cards.local_files import card_name, local_weights, weights_file
+from bench.cards.models import NOT_STATED, Architecture, ModelCard, Training
+from bench.cards.pins import Pins
 from bench.cards.sources import FileWeights, RandomWeights
-from bench.data.samples import Samples, open_split
-from bench.data.sequences import open_videos
-from bench.download.items import card_name, local_root, local_weights, weights_file
-from bench.download.pins import Pins
-from bench.networks.architectures import fold_batch_norm
-from bench.networks.checkpoints import (
-    Weights,
-    build,
-    check_fit,
-    classifier_of,
-    draw_random,
-    hash_module,
-    read_checkpoint,
-    recognise,
-)
+from bench.networks import receipts
+from bench.networks.adapters import adapted
+from bench.protocols import registry
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
-class NoDataRoot(BadInput):
-    """Nobody said where a data set lies."""
+    from bench.networks.checkpoints import Weights
 
-
-UNKNOWN = "not stated"
-NOT_STATED = Training(initialisation=UNKNOWN, prior=UNKNOWN, supervision=UNKNOWN)
-SHAPES_VERSION = 1
-"""In the cache folder's name: raised when the generator draws other pixels."""
+Classifier = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""C×D and C."""
 
 
 @dataclass(frozen=True)
@@ -56,35 +47,29 @@ class Subject:
     title: str
     weights_sha256: str
     weights_source: str
-    initialisation: str
-    prior: str
-    supervision: str
-    card: ModelCard | None
-    network: Callable[[torch.device], nn.Module]
+    network: Callable[[str], nn.Module]
     """Builds the network on a device, prepared for inference."""
+    training: Training = NOT_STATED
+    """How the weights came to be, and which labels they have seen."""
+    card: ModelCard | None = None
     architecture: Architecture | None = None
-    """None for a module in memory."""
-    classifier: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
-    """The linear classifier that came with the weights, if any: C×D and C."""
+    """None for a module in memory, or of another library."""
+    what: str = "a module"
+    """In words: `a bare backbone`."""
+    has_embedding: bool = True
+    """Whether it gives what the protocols on prototypes need: an embedding and a saliency logit."""
+    outputs: int | None = None
+    """How many classes the linear classifier tells apart that came with the weights; None where none did."""
+    classifier: Callable[[], Classifier] | None = None
+    """Reads that classifier."""
     cacheable: bool = True
     """False for a module in memory: its weights' hash does not tell what its `forward` does."""
 
     @property
-    def what(self) -> str:
-        """In words, what it is: `a bare backbone`."""
-        return self.architecture.what if self.architecture else "a module"
-
-    @property
-    def has_embedding(self) -> bool:
-        """Whether it gives what the protocols on prototypes need: an embedding and a saliency logit."""
-        return self.architecture is None or self.architecture.embedding > 0
-
-    @property
     def protocols(self) -> tuple[str, ...]:
         """The protocols that can measure it, on data that have what they need."""
-        return tuple(
-            name for name, preset in PRESETS.items() if self.has_embedding or not issubclass(preset, SaliencyPreset)
-        )
+        every = sorted(registry.protocols().values(), key=lambda entry: entry.id)
+        return tuple(entry.id for entry in every if self.has_embedding or not entry.preset_type.needs_saliency)
 
     @property
     def features_are(self) -> str:
@@ -93,12 +78,12 @@ class Subject:
             return "what the module's `features` returns, else its embedding"
         return "the decoder's output" if self.architecture.decoder_width else "the backbone's last feature map"
 
-    def features(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+    def features(self, device: str) -> Callable[[torch.Tensor], Any]:
         """B×3×H×W → B×D×h×w: what a linear classifier stands on (spec §4)."""
         features: Callable[[torch.Tensor], Any] | None = getattr(self.network(device), "features", None)
         return features if callable(features) else self.embedding(device)
 
-    def embedding(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+    def embedding(self, device: str) -> Callable[[torch.Tensor], Any]:
         """B×3×H×W → B×D×h×w: the pixel embedding, without the saliency logit that may come with it."""
         network: Any = self.network(device)
 
@@ -113,7 +98,7 @@ class Subject:
         """What dense clustering groups, for the record."""
         return "the pixel embedding" if self.architecture and self.architecture.embedding else self.features_are
 
-    def pixels(self, device: torch.device) -> Callable[[torch.Tensor], Any]:
+    def pixels(self, device: str) -> Callable[[torch.Tensor], Any]:
         """B×3×H×W → B×D×h×w: the pixel embedding of a network that has one, else its features (spec §7)."""
         if self.architecture is None or not self.architecture.embedding:
             return self.features(device)
@@ -121,96 +106,146 @@ class Subject:
 
 
 def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn) -> Subject:
-    """The subject of a card's id, a card's path, a checkpoint's path, or a module in memory."""
-    if isinstance(model, nn.Module):
-        return _from_module(model)
+    """The subject of a card's id, a card's path, a checkpoint's path, an adapter's name, or a module in memory."""
+    if _is_module(model):
+        return _from_module(model)  # type: ignore[arg-type]
     if not isinstance(model, (str, Path)):
         raise WrongName(f"a {type(model).__name__} is no model", "Give a card's id, a path, or a torch.nn.Module.")
     name = str(model)
     if name not in catalogue.models() and not name.endswith(".toml"):
         path = Path(name).expanduser()
         if path.is_file() or catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name):
-            return _from_checkpoint(path)
+            return _from_checkpoint(path, cache)
+        if (subject := adapted(name)) is not None:
+            return subject
     card = catalogue.model(name)
     if isinstance(card.weights, RandomWeights):
         if weights is not None:
             raise WrongName(
                 f"{card.id} draws its weights from a seed", "Leave --weights out, or give the file as --model."
             )
-        return _from_card(card, draw_random(card.architecture, card.weights))
-    path = _weights_file(card, card.weights, weights, cache)
-    read = read_checkpoint(path)
-    _check_hash(card, card.weights, read, path, cache, warn)
-    return _from_card(card, read)
+        return _drawn(card, card.weights, cache)
+    return _from_card(card, card.weights, _weights_file(card, card.weights, weights, cache), cache, warn)
 
 
-def _check_hash(card: ModelCard, entry: FileWeights, weights: Weights, path: Path, cache: Path, warn: Warn) -> None:
+def _is_module(model: object) -> bool:
+    torch = sys.modules.get("torch")  # whoever has a module has imported it
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+# --- weights in a file ---
+
+
+class _File:
+    """A checkpoint, read when it is needed."""
+
+    def __init__(self, path: Path, cache: Path, architecture: Architecture | None) -> None:
+        self.path, self.cache = path, cache
+        self.sha256 = sha256_file(path) if path.is_file() else ""
+        wanted = architecture.model_dump() if architecture else None
+        self.subject = {"weights": self.sha256, "architecture": wanted}
+        self.receipt = receipts.find(cache, self.subject) if self.sha256 else None
+
+    @functools.cached_property
+    def weights(self) -> Weights:
+        """All of it. Raises BadInput for a file that is damaged, no checkpoint, or not as it was when it was found."""
+        from bench.networks.checkpoints import read_checkpoint
+
+        weights = read_checkpoint(self.path)
+        if weights.sha256 != self.sha256:
+            raise BadInput(f"{self.path} was written to while it was read", "Run the same command again.")
+        return weights
+
+    def known_architecture(self) -> Architecture | None:
+        """What the receipt says that it is; None without one."""
+        try:
+            return Architecture.model_validate((self.receipt or {})["architecture"])
+        except (KeyError, ValueError):
+            return None
+
+    def keep(self, architecture: Architecture) -> None:
+        """That the file was found to be whole, and to fit."""
+        receipts.keep(self.cache, self.subject, {"architecture": architecture.model_dump()})
+
+
+def _from_card(card: ModelCard, entry: FileWeights, path: Path, cache: Path, warn: Warn) -> Subject:
+    file = _File(path, cache, card.architecture)
+    known = file.known_architecture() is not None
+    if not known:
+        _ = file.weights  # what is wrong with the file itself is said first
+    _check_hash(card, entry, file, cache, warn)
+    # now, not when the network is built: a cache that is warm must not let a wrong file through
+    if not known:
+        from bench.networks.checkpoints import check_fit
+
+        check_fit(card.architecture, file.weights)
+        file.keep(card.architecture)
+    about = {"id": card.id, "title": card.title, "training": card.training, "card": card}
+    return _of_weights(lambda: file.weights, file.sha256, path.name, card.architecture, **about)
+
+
+def _from_checkpoint(path: Path, cache: Path) -> Subject:
+    file = _File(path, cache, None)
+    architecture = file.known_architecture()
+    if architecture is None:
+        from bench.networks.checkpoints import check_fit, recognise
+
+        architecture = recognise(file.weights.state, path)
+        check_fit(architecture, file.weights, recognised=True)
+        file.keep(architecture)
+    stem = as_id(path.name.lower().split(".pth")[0].removesuffix(".safetensors")) or "checkpoint"
+    about = {"id": f"{stem}-{file.sha256[:8]}", "title": path.name}
+    return _of_weights(lambda: file.weights, file.sha256, path.name, architecture, **about)
+
+
+def _of_weights(
+    read: Callable[[], Weights], sha256: str, source: str, architecture: Architecture, **about: Any
+) -> Subject:
+    def network(device: str) -> nn.Module:
+        from bench.networks.checkpoints import build
+
+        return _prepare(build(architecture, read()), device)
+
+    def classifier() -> Classifier:
+        from bench.networks.checkpoints import classifier_of
+
+        return classifier_of(read())
+
+    return Subject(
+        weights_sha256=sha256,
+        weights_source=source,
+        network=network,
+        architecture=architecture,
+        what=architecture.what,
+        has_embedding=architecture.embedding > 0,
+        outputs=architecture.classes or None,
+        classifier=classifier if architecture.classes else None,
+        **about,
+    )
+
+
+def _prepare(network: nn.Module, device: str) -> nn.Module:
+    """Fold batch norms and keep channels last in memory: the same function, in about half the time on a CPU."""
+    import torch
+
+    from bench.networks.architectures import fold_batch_norm
+
+    return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
+
+
+def _check_hash(card: ModelCard, entry: FileWeights, file: _File, cache: Path, warn: Warn) -> None:
     """Hold the file against the published hash, or a downloaded one against the hash that was seen first."""
-    pin = Pins(cache).find(f"weights/{card.id}/{entry.file}") if path == _cached_file(card, entry, cache) else None
+    pin = Pins(cache).find(f"weights/{card.id}/{entry.file}") if file.path == _cached_file(card, entry, cache) else None
     expected = entry.sha256 or (pin.sha256 if pin else None)
-    if expected and weights.sha256 != expected:
+    if expected and file.sha256 != expected:
         raise BadInput(
-            f"{weights.source} is not the file of {card.id}: SHA-256 {weights.sha256[:12]}… instead of "
+            f"{file.path.name} is not the file of {card.id}: SHA-256 {file.sha256[:12]}… instead of "
             f"{expected[:12]}…" + ("" if entry.sha256 or not pin else f", seen first on {pin.date[:10]}"),
             "Download it again, or give your own file as --model FILE.",
         )
     if not entry.sha256:
         checked = f"this one is as first seen on {pin.date[:10]}" if pin else "the record keeps that of the file used"
         warn(f"no checksum was published for {card.id}; {checked}")
-
-
-def _from_card(card: ModelCard, weights: Weights) -> Subject:
-    # now, not when the network is built: a cache that is warm must not let a wrong file through
-    check_fit(card.architecture, weights)
-    return _from_weights(weights, card.architecture, card.id, card.title, card.training, card)
-
-
-def _from_weights(
-    weights: Weights, architecture: Architecture, name: str, title: str, training: Training, card: ModelCard | None
-) -> Subject:
-    return Subject(
-        name,
-        title,
-        weights.sha256,
-        weights.source,
-        training.initialisation,
-        training.prior,
-        training.supervision,
-        card,
-        lambda device: _prepare(build(architecture, weights), device),
-        architecture,
-        classifier_of(weights) if architecture.classes else None,
-    )
-
-
-def _from_checkpoint(path: Path) -> Subject:
-    weights = read_checkpoint(path)
-    architecture = recognise(weights.state, path)
-    stem = as_id(path.name.lower().split(".pth")[0].removesuffix(".safetensors")) or "checkpoint"
-    check_fit(architecture, weights, recognised=True)
-    return _from_weights(weights, architecture, f"{stem}-{weights.sha256[:8]}", path.name, NOT_STATED, None)
-
-
-def _from_module(module: nn.Module) -> Subject:
-    digest = hash_module(module)
-    name = re.sub(r"[^a-z0-9]+", "-", type(module).__name__.lower()).strip("-") or "module"
-    return Subject(
-        f"{name}-{digest[:8]}",
-        type(module).__name__,
-        digest,
-        "in memory",
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        None,
-        lambda device: module.to(device).eval(),
-        cacheable=False,
-    )
-
-
-def _prepare(network: nn.Module, device: torch.device) -> nn.Module:
-    """Fold batch norms and keep channels last in memory: the same function, in about half the time on a CPU."""
-    return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
 
 
 def _weights_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path) -> Path:
@@ -236,34 +271,40 @@ def _cached_file(card: ModelCard, entry: FileWeights, cache: Path) -> Path:
     return weights_file(cache, card.id, entry.file)
 
 
-def find_samples(
-    card: DatasetCard, split: str, root: Path | None, cache: Path, progress: Progress | None = None
-) -> Samples:
-    """The samples of a split: from `root`, the card's own root, or the cache, generated or downloaded."""
-    if card.generator == "shapes" and root is None:
-        root = _written_shapes(card, split, cache, progress)
-    if root is None:
-        root = local_root(card, cache)
-    if root is None:
-        fetch = f"`bench download {card_name(card)}` fetches it. Or g" if card.downloads else "G"
-        raise NoDataRoot(
-            f"no data root for {card.id}: {card.title} is not on this machine, as far as bench knows",
-            f'{fetch}ive its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
-        )
-    find = open_videos if card.kind == "video" else open_split
-    return find(card, split, Path(root).expanduser())
+# --- other weights ---
 
 
-def _written_shapes(card: DatasetCard, split: str, cache: Path, progress: Progress | None) -> Path:
-    """Write a split of the built-in data set if it is not there yet; returns its root."""
-    from bench.data.shapes import write_split
+def _drawn(card: ModelCard, entry: RandomWeights, cache: Path) -> Subject:
+    """The subject of weights that are drawn from a seed."""
 
-    root = cache / "datasets" / f"{card.id}-v{SHAPES_VERSION}"
-    entry = card.splits.get(split)
-    if entry is not None and entry.images is not None:
-        total = entry.images
-        write_split(root, split, total, (lambda done: progress(done, total)) if progress else None)
-    return root
+    @functools.cache
+    def draw() -> Weights:
+        from bench.networks.checkpoints import draw_random
+
+        return draw_random(card.architecture, entry)
+
+    drawing = {"random": entry.model_dump(), "architecture": card.architecture.model_dump(), "numpy": np.__version__}
+    sha256 = (receipts.find(cache, drawing) or {}).get("weights_sha256")
+    if not isinstance(sha256, str):
+        sha256 = draw().sha256
+        receipts.keep(cache, drawing, {"weights_sha256": sha256})
+    about = {"id": card.id, "title": card.title, "training": card.training, "card": card}
+    return _of_weights(draw, sha256, f"generated from seed {entry.seed}", card.architecture, **about)
+
+
+def _from_module(module: nn.Module) -> Subject:
+    from bench.networks.checkpoints import hash_module
+
+    digest = hash_module(module)
+    name = re.sub(r"[^a-z0-9]+", "-", type(module).__name__.lower()).strip("-") or "module"
+    return Subject(
+        id=f"{name}-{digest[:8]}",
+        title=type(module).__name__,
+        weights_sha256=digest,
+        weights_source="in memory",
+        network=lambda device: module.to(device).eval(),
+        cacheable=False,
+    )
 
 
 def restate(subject: Subject, name: str | None, supervision: str | None) -> Subject:
@@ -277,7 +318,8 @@ def restate(subject: Subject, name: str | None, supervision: str | None) -> Subj
             "Leave --name and --supervision out, or write a card of your own.",
         )
     if supervision is not None:
-        subject = replace(subject, supervision=supervision)
+        training = subject.training.model_copy(update={"supervision": supervision})
+        subject = replace(subject, training=training)
     if name is None:
         return subject
     require_model_id(name)

@@ -9,17 +9,13 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from bench.base.packed_arrays import Ragged
 from bench.base.sample_columns import Item
@@ -28,18 +24,22 @@ from bench.data.decoding import read_image
 from bench.data.preprocessing import label_to_input, resize_nearest
 from bench.data.samples import Samples
 from bench.passes.engine import Engine, arithmetic, call
+from bench.passes.features import Features, feature_map, upsample
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.passes.observations import manifest_of
 from bench.passes.shards import ShardStore
-from bench.protocols.linear import crf
-from bench.protocols.linear.training import Features, feature_map, upsample
 from bench.scoring.painted import Painted, contingency
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CLASSIFIER_VERSION = 1
 """Raised whenever this pass would give other numbers or files."""
 MAP = "map"
 GRIDS = ("label", "input")
 Classes = npt.NDArray[np.uint16]
+Refine = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32]], Classes]
+"""An image H×W×3 and class probabilities C×H×W of the same size → H×W classes."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,15 @@ def classify(
     kept: ShardStore,
     engine: Engine,
     *,
-    refiner: Executor | None = None,
+    refiner: Refine | None = None,
     fresh: bool = False,
 ) -> list[dict[str, Painted]]:
     """What each classifier painted, counted on each of `GRIDS`; only images that `kept` lacks are computed.
 
     A single classifier's map is kept as well, as a PNG of class ids at the image's own size, apart in the store.
-    With `refiner`, a pool of processes, it is the CRF's, and then the label's grid is the only one counted on.
-    `features` is called only when something is left to do. Without labels every pixel counts as one of class 0.
+    With `refiner` it is what that makes of an image and its class probabilities, and then the label's grid is the only
+    one counted on. `features` is called only when something is left to do. Without labels every pixel counts as one of
+    class 0.
     """
     ignore = samples.card.labels.ignore if samples.labelled else None
     count = functools.partial(_count, preset=preset, ignore=ignore, refiner=refiner)
@@ -113,6 +114,9 @@ def _forward(
     engine: Engine,
 ) -> list[list[npt.NDArray[Any]]]:
     """Per image, what `paint` makes of each classifier's logits at the features' resolution."""
+    import torch
+    import torch.nn.functional as F
+
     with torch.inference_mode(), arithmetic(engine):
         features = feature_map(call(extract, to_device(batch, preset, engine)), len(batch))
     with torch.inference_mode():
@@ -133,6 +137,8 @@ _AT_ONCE = 128
 
 def _arg_max(logits: Tensor, item: Loaded, preset: ImagePreset) -> Classes:
     """The best class of every pixel at the input size."""
+    import torch
+
     best = torch.zeros(preset.input, dtype=torch.int64, device=logits.device)
     highest = torch.full(preset.input, -torch.inf, device=logits.device)
     for start in range(0, logits.shape[1], _AT_ONCE):
@@ -155,7 +161,7 @@ def _count(
     painted: Sequence[npt.NDArray[Any]],
     preset: ImagePreset,
     ignore: int | None,
-    refiner: Executor | None,
+    refiner: Refine | None,
 ) -> Item:
     """One image's tables on both grids, and its map if there is one classifier. `ignore` is None without labels."""
     tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}
@@ -163,7 +169,7 @@ def _count(
     for candidate, output in enumerate(painted):
         if refiner:
             image, _ = read_image(item.sample.image)
-            own = refiner.submit(crf.refine, image, output).result()
+            own = refiner(image, output)
         else:
             own = resize_nearest(output, item.size)
         label = np.zeros(item.size, np.uint8) if ignore is None else item.label

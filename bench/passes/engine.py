@@ -7,18 +7,21 @@ halved. Nothing here may change a figure beyond floating point, except `precisio
 from __future__ import annotations
 
 import contextlib
+import platform
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import cv2
-import torch
-from torch import Tensor, nn
 
 from bench.base.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.base.parallel import Progress, batched, prefetch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Item = TypeVar("Item")
 Middle = TypeVar("Middle")
@@ -30,7 +33,8 @@ Precision = Literal["float32", "bfloat16"]
 class Engine:
     """What a pass runs on. `batch_size` shrinks when memory runs out."""
 
-    device: torch.device
+    device: str
+    """As torch names it: `cpu`, `cuda`, `cuda:1`."""
     precision: Precision = "float32"
     batch_size: int = 8
     workers: int = 2
@@ -38,10 +42,17 @@ class Engine:
     warn: Warn = lambda message: None
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` takes CUDA where there is one. Raises BadEnvironment for a device that is not there."""
+def choose_device(name: str) -> str:
+    """`auto` takes CUDA where there is one. Raises BadEnvironment for a device that is not there.
+
+    A run that only scores what is cached needs no torch: it is asked only where the answer is not known without it.
+    """
+    if name == "cpu" or (name == "auto" and not _has_cuda_driver()):
+        return "cpu"
+    import torch
+
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -51,7 +62,23 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BadEnvironment(f"device '{name}' cannot be used: {reason}", "Use --device cpu or auto.") from error
-    return device
+    return str(device)
+
+
+def _has_cuda_driver() -> bool:
+    """Whether the library is there without which torch finds no GPU."""
+    from ctypes.util import find_library
+
+    return find_library("nvcuda" if sys.platform == "win32" else "cuda") is not None
+
+
+def device_name(device: str) -> str:
+    """What a person calls it."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
 
 
 def stream(
@@ -98,7 +125,7 @@ def halving(
     """`forward(batch)`; a batch too large for memory goes in two halves, and all later ones are as small."""
     try:
         return list(forward(batch))
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:  # torch's own error of the kind is a RuntimeError
         if not is_out_of_memory(error):
             raise
         if len(batch) == 1:
@@ -106,6 +133,8 @@ def halving(
                 f"out of memory on {engine.device} with a single image",
                 "Use --device cpu, or a smaller input with --set (`bench list protocols` shows the entry).",
             ) from error
+    import torch
+
     torch.cuda.empty_cache()
     engine.batch_size = max(1, len(batch) // 2)
     engine.warn(f"out of memory: going on with batches of {engine.batch_size}")
@@ -115,6 +144,8 @@ def halving(
 
 def is_out_of_memory(error: Exception) -> bool:
     """The CPU allocator has no exception of its own, only a message."""
+    import torch
+
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
 
 
@@ -134,10 +165,12 @@ def call(network: nn.Module | Callable[[Tensor], Any], images: Tensor) -> Any:
 @contextlib.contextmanager
 def arithmetic(engine: Engine) -> Iterator[None]:
     """float32 means float32 (no TF32 on CUDA); bfloat16 means autocast."""
+    import torch
+
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
-        with torch.autocast(engine.device.type, torch.bfloat16, enabled=engine.precision == "bfloat16"):
+        with torch.autocast(engine.device.partition(":")[0], torch.bfloat16, enabled=engine.precision == "bfloat16"):
             yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

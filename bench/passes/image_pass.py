@@ -9,21 +9,22 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from bench.base.errors import BadInput
 from bench.base.sample_columns import Columns, Item
-from bench.cards.presets import INPUT_ENTRIES, ImagePreset, Preset
+from bench.cards.presets import ImagePreset, Preset
 from bench.data.decoding import Label, read_sample
 from bench.data.preprocessing import normalise, to_input
 from bench.data.samples import Sample, Samples
 from bench.passes.engine import Engine, stream
 from bench.passes.shards import FLUSH_SECONDS, ShardStore
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, pr
         "classes": len(samples.card.classes),
         "ignore": labels.ignore,
         "precision": precision,
-        **{key: entries[key] for key in INPUT_ENTRIES if key in entries},
+        **{key: entries[key] for key in preset.observed if key in entries},
     }
 
 
@@ -98,7 +99,7 @@ def run_pass(
         seconds = time.perf_counter() - started
         found = _in_order(found, made, todo)
         meta = {
-            "device": str(engine.device),
+            "device": engine.device,
             "precision": engine.precision,
             "seconds": seconds,
             "images_per_second": samples.count(todo) / seconds,
@@ -134,6 +135,8 @@ def load_sample(sample: Sample, samples: Samples, preset: ImagePreset) -> Loaded
 
 def to_device(batch: Sequence[Loaded], preset: Preset, engine: Engine) -> Tensor:
     """The batch as the network's input, B×3×H×W float32, normalised."""
+    import torch
+
     images = torch.from_numpy(np.stack([item.image for item in batch])).to(engine.device, non_blocking=True)
     return normalise(images, preset)
 

@@ -19,6 +19,8 @@ from scipy import sparse
 
 from bench.base.sample_columns import Columns, Item
 from bench.passes.shards import ShardStore
+from bench.scoring.confusion_rows import SeedRows
+from bench.scoring.matching import UNMATCHED
 
 OBSERVER_VERSION = 2
 """Raised whenever the observer would give other numbers or files: old caches are then not met again."""
@@ -135,3 +137,25 @@ def stack(ids: Sequence[str], observations: Sequence[Observation], meta: dict[st
 def observation_store(cache: Path, recipe: dict[str, Any]) -> ShardStore:
     """Where everything that was observed in this way is kept. `recipe` must be plain JSON values."""
     return ShardStore.for_recipe(cache, "observations", recipe | {"observer": OBSERVER_VERSION}, MASK)
+
+
+def rows_of_masks(
+    observations: Observations,
+    painted: npt.NDArray[np.int64],
+    grid: str,
+    num_classes: int,
+    valid: npt.NDArray[np.bool_] | None = None,
+) -> SeedRows:
+    """Rows of images that are painted in one class inside their mask and in one outside it: N×2, −1 for no class.
+
+    Pixels are counted on `grid`; those of a class that is not `valid` are left out.
+    """
+    parts = []
+    for counts, classes in zip(observations.histograms(grid, num_classes), painted.T, strict=True):
+        table = counts.tocoo()
+        kept = table.data > 0 if valid is None else (table.data > 0) & valid[table.coords[1]]
+        image, true = (column[kept] for column in table.coords)
+        predicted = np.where(classes == UNMATCHED, num_classes, classes)[image]
+        parts.append((image, predicted, true, table.data[kept]))
+    image, predicted, true, count = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return SeedRows(image.astype(np.int32), predicted.astype(np.int32), true.astype(np.int32), count.astype(np.int64))

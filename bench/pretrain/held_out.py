@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from bench.base.errors import BadInput, WrongName
-from bench.cards.presets import FIRST_SEED, ClusteringPreset
+from bench.cards.presets import FIRST_SEED
 from bench.data.samples import Samples
 from bench.networks.architectures import fold_batch_norm
 from bench.passes.engine import Engine
@@ -18,8 +18,8 @@ from bench.passes.observations import MASK
 from bench.passes.observe import observe
 from bench.passes.shards import ShardStore
 from bench.protocols.clustering import scoring as clustering
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.scoring.kmeans import require_enough
-from bench.scoring.metrics import seed_metrics
 
 SHARE = 5
 """One part in so many is held out: the last of the split's list."""
@@ -30,7 +30,7 @@ def hold_out(samples: Samples) -> tuple[Samples, Samples]:
 
     Raises WrongName where that fifth has no labels, BadInput where it is too small to be clustered.
     """
-    preset = samples.card.protocols.clustering
+    preset = samples.card.protocols.preset("clustering")
     kept = len(samples) - len(samples) // SHARE
     held_out = replace(samples, entries=samples.entries[kept:], keys=samples.keys[kept:], cut=True)
     if preset is None or not (held_out or samples).labelled:
@@ -39,7 +39,7 @@ def hold_out(samples: Samples) -> tuple[Samples, Samples]:
             "to evaluate on",
             "Leave --eval-every out.",
         )
-    require_enough(len(held_out), preset.clusters)
+    require_enough(len(held_out), dict(preset)["clusters"])
     return samples.first(kept), held_out
 
 
@@ -48,8 +48,7 @@ def clustering_miou(network: nn.Module, samples: Samples, engine: Engine) -> flo
 
     None, with a warning, for a network that cannot be scored yet because nothing is salient.
     """
-    preset = samples.card.protocols.clustering
-    assert isinstance(preset, ClusteringPreset)
+    preset = ClusteringPreset.model_validate(dict(samples.card.protocols.preset("clustering") or ()))
     frozen = fold_batch_norm(copy.deepcopy(network).eval().requires_grad_(False))
     with tempfile.TemporaryDirectory(prefix="bench-held-out-") as folder:
         try:
@@ -59,5 +58,5 @@ def clustering_miou(network: nn.Module, samples: Samples, engine: Engine) -> flo
             return None
     seeds = range(FIRST_SEED, FIRST_SEED + preset.seeds)
     scored = clustering.score(observations, preset.resolved(), seeds, len(samples.card.classes), warn=engine.warn)
-    values = [float(metrics["mIoU"]) for metrics in seed_metrics(scored.rows, preset.absent)]
+    values = scored.rows.figures(preset.resolved())["mIoU"]
     return sum(values) / len(values)

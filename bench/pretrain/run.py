@@ -20,8 +20,8 @@ from bench.base.files import cache_folder, locked, require_writable, sha256_file
 from bench.base.parallel import default_workers
 from bench.cards import catalogue
 from bench.cards.recipes import Recipe, override
+from bench.data.locate import find_samples
 from bench.data.samples import Samples, require_images
-from bench.networks.subjects import find_samples
 from bench.passes.engine import Engine, choose_device, is_out_of_memory
 from bench.pretrain import checkpoint, ranks
 from bench.pretrain.held_out import clustering_miou, hold_out
@@ -77,7 +77,7 @@ def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings
     settings = settings or Settings()
     if int(os.environ.get("RANK", "0")):
         settings = replace(settings, warn=lambda message: None)  # rank 0 speaks for all
-    device = _join_ranks(choose_device(settings.device))
+    device = _join_ranks(torch.device(choose_device(settings.device)))
     chosen = override(catalogue.recipe(str(recipe)), settings.entries)
     chosen = _settle_precision(chosen, device, settings)
     _require_shares(chosen.batch, ranks.world())
@@ -189,7 +189,7 @@ def _prepare(recipe: Recipe, dataset: str, priors: Path, out: Path, device: torc
     if masks.missing:
         settings.warn(f"{named(masks.missing)} of {len(samples)} without a mask in {priors}: skipped")
     pairs = Pairs(masks.entries, masks, recipe, workers, settings.warn)
-    engine = Engine(device, workers=workers, warn=settings.warn)
+    engine = Engine(str(device), workers=workers, warn=settings.warn)
     return Job(
         recipe=recipe,
         pairs=pairs,

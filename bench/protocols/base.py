@@ -1,50 +1,278 @@
-"""Protocols: recipes from observations to confusion rows. No protocol on images has metric code of its own."""
+"""What a protocol is: the recipe from a network and a split of images to rows, and to what is said beside them.
+
+A protocol has a preset (`bench.cards.presets`), a room with a `Protocol` in it, and an entry in
+`bench.protocols.registry`. It needs nothing else: names, plans, caches, records, reports and checks ask the three.
+Metrics, intervals and comparisons are the rows' business (`bench.scoring.rows`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from bench.base.errors import BadInput, Warn, WrongName
+from bench.base.files import cache_folder
+from bench.base.parallel import Progress
+from bench.cards.datasets import DatasetCard
+from bench.cards.presets import FIRST_SEED, Preset
+from bench.data.samples import Samples, require_label_files
+from bench.networks.subjects import Subject
+from bench.passes.engine import Engine, Precision
+from bench.passes.image_pass import observation_recipe
+from bench.passes.shards import ShardStore
+from bench.protocols.painting import Map
+from bench.protocols.registry import Entry
+from bench.scoring.clusters import Clusters
+from bench.scoring.matching import Mapping as ClusterClasses
+from bench.scoring.rows import Rows
 
-from bench.passes.observations import Observations
-from bench.scoring.confusion_rows import ConfusionRows, SeedRows
-from bench.scoring.matching import UNMATCHED, Mapping
+P = TypeVar("P", bound=Preset)
+Paint = Callable[[int, Sequence[int] | None], Iterator[Map]]
+"""Every image's map at its own size under the seed of this number, or those of the images at these places, which must
+ascend."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a protocol hands over: rows, and what it wants to say beside them."""
+class Settings:
+    """How to run; the defaults are those of the command line. Paths may be given as text, and with `~`."""
 
-    rows: ConfusionRows
-    mappings: tuple[Mapping, ...] = ()
-    """Per seed: predicted id (0 is background, cluster k is k + 1) → class, or −1."""
-    mask_classes: npt.NDArray[np.int64] | None = None
-    """Seeds × images × 2: the class painted inside an image's mask and outside it; None if pixels were painted."""
+    split: str | None = None
+    data_root: Path | None = None
+    weights: Path | None = None
+    name: str | None = None
+    """Id and title in the record of a model without a card."""
+    supervision: str | None = None
+    """The labels that a model without a card has seen."""
+    device: str = "auto"
+    batch_size: int | None = None
+    workers: int | None = None
+    precision: Precision = "float32"
+    first_seed: int = FIRST_SEED
+    num_seeds: int | None = None
+    entries: dict[str, Any] = field(default_factory=dict)
+    """Preset entries to override: text as after `--set`, or values."""
+    limit: int | None = None
+    cache: Path | None = None
+    fresh: bool = False
+    progress: Callable[..., None] | None = None
+    """Called with (what, images done, images in all), in training with a fourth, `note`."""
+    save_predictions: Path | None = None
+    """A folder for palette PNGs of class ids, one per image at its own size."""
+    save_examples: int | None = None
+    """So many of the best, of the worst and of each cluster's images are pictured in a folder beside the record."""
+    warn: Warn | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("data_root", "weights", "cache", "save_predictions"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(path).expanduser())
+
+    def stage(self, name: str) -> Progress | None:
+        """The progress callback for one stage of the work; None where nobody watches."""
+        if self.progress is None:
+            return None
+        show = self.progress
+        return lambda done, total: show(name, done, total)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is settled before anything is computed; what `--dry-run` prints."""
+
+    subject: Subject
+    samples: Samples
+    others: Mapping[str, Samples]
+    """The other splits that the protocol draws on, by their part in it: `bank`, `train`, `fit`, `match`."""
+    protocol: str
+    """The id in the record."""
+    base: str
+    """The protocol's own id."""
+    preset: Preset
+    seeds: tuple[int, ...]
+    fingerprint: str
+    published_recipe: bool
+    """Whether a published figure may have been made so: by the data set's own preset, or by the authors' solver."""
+    variations: tuple[str, ...]
+    """Marks for the record's name of what the fingerprint leaves out: other seeds, another precision."""
+    modified: bool
+    """Whether it is not what the data set's card says, in preset, seeds or precision."""
+    grouped: bool
+    """Whether there are no labels, so that clusters are described instead of matched."""
+
+    @property
+    def card(self) -> DatasetCard:
+        """The data set's, with the names of classes that only its tree knows."""
+        return self.samples.card
+
+    @property
+    def cut(self) -> tuple[Samples, ...]:
+        """Those splits that have fewer images than their publisher counts; a preset's own cut is part of the recipe."""
+        return tuple(each for each in (self.samples, *self.others.values()) if each.limited)
+
+
+@dataclass(frozen=True)
+class Run(Generic[P]):
+    """A plan that is carried out: what a protocol gets to measure with."""
+
+    plan: Plan
+    settings: Settings
+    engine: Engine
+    warn: Warn
+
+    @property
+    def preset(self) -> P:
+        """The protocol's preset, settled."""
+        return self.plan.preset  # type: ignore[return-value]  # a plan does not know its protocol's type
+
+    @property
+    def samples(self) -> Samples:
+        """The evaluated split."""
+        return self.plan.samples
+
+    @property
+    def subject(self) -> Subject:
+        """The model."""
+        return self.plan.subject
+
+    @property
+    def card(self) -> DatasetCard:
+        """The data set's."""
+        return self.plan.card
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the data set has."""
+        return len(self.card.classes)
+
+    @cached_property
+    def cache(self) -> Path:
+        """The cache folder."""
+        return cache_folder(self.settings.cache)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing that was kept may be used: the user says so, or nobody knows what a module in memory is."""
+        return self.settings.fresh or not self.subject.cacheable
+
+    def stage(self, name: str) -> Progress | None:
+        """The progress callback for one stage of the work; None where nobody watches."""
+        return self.settings.stage(name)
+
+    def on(self, stage: str) -> Engine:
+        """The engine, telling its progress as this stage."""
+        return replace(self.engine, progress=self.stage(stage))
+
+    def recipe(self, samples: Samples) -> dict[str, Any]:
+        """All that decides what a pass of the network over these samples sees of each, as plain JSON values."""
+        weights, precision = self.subject.weights_sha256, self.settings.precision
+        return observation_recipe(weights, samples, self.preset, precision)
+
+    def store(self, kind: str, recipe: dict[str, Any], apart: str) -> ShardStore:
+        """The cache of all that was found under `recipe`; the array called `apart` is read only on demand."""
+        return ShardStore.for_recipe(self.cache, kind, recipe, apart)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a protocol found, and what it has to say about how."""
+
+    rows: Rows
+    manifest: str
+    """SHA-256 over the images and labels that were seen."""
+    solver: dict[str, Any]
+    """About what decided the figure: library, version, device, algorithm."""
+    observed: dict[str, Any] = field(default_factory=dict)
+    """About the pass over the images."""
     extra: dict[str, list[float]] = field(default_factory=dict)
-    """Further metrics, a value per seed."""
+    """Further metrics that the rows do not give, a value per seed."""
+    mappings: tuple[ClusterClasses, ...] = ()
+    """Per seed: predicted id → class, or −1."""
     detail: dict[str, Any] = field(default_factory=dict)
     """Further entries of the record, as plain JSON values."""
+    images_per_second: float | None = None
+    clusters: Callable[[], Clusters] | None = None
+    """The clusters of the first seed, for a protocol that has any; worked out when they are to be shown."""
+    paint: Paint | None = None
+    """None where nothing can be painted: the predictions were somebody else's."""
 
 
-def rows_of_masks(
-    observations: Observations,
-    painted: npt.NDArray[np.int64],
-    grid: str,
-    num_classes: int,
-    valid: npt.NDArray[np.bool_] | None = None,
-) -> SeedRows:
-    """Rows of images that are painted in one class inside their mask and in one outside it: N×2, −1 for no class.
+class Protocol(Generic[P]):
+    """A protocol. Several ids share a class where only their presets differ."""
 
-    Pixels are counted on `grid`; those of a class that is not `valid` are left out.
-    """
-    parts = []
-    for counts, classes in zip(observations.histograms(grid, num_classes), painted.T, strict=True):
-        table = counts.tocoo()
-        kept = table.data > 0 if valid is None else (table.data > 0) & valid[table.coords[1]]
-        image, true = (column[kept] for column in table.coords)
-        predicted = np.where(classes == UNMATCHED, num_classes, classes)[image]
-        parts.append((image, predicted, true, table.data[kept]))
-    image, predicted, true, count = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return SeedRows(image.astype(np.int32), predicted.astype(np.int32), true.astype(np.int32), count.astype(np.int64))
+    batch_size: ClassVar[int | None] = None
+    """The only one that it runs with; None where the user chooses."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.id = entry.id
+
+    def settle(self, preset: P, subject: Subject, card: DatasetCard, asked: Mapping[str, Any]) -> P:
+        """The preset with what the model decides; `asked` are the entries that the user set.
+
+        Raises BadInput for a model that the protocol cannot use.
+        """
+        if preset.needs_saliency and not subject.has_embedding:
+            raise BadInput(
+                f"{subject.id} is {subject.what}: it has no embedding and saliency head",
+                "This protocol needs the pre-trained file; --protocol linear and clustering-dense measure what it has.",
+            )
+        return preset
+
+    def splits(self, preset: P, evaluated: str) -> dict[str, str]:
+        """Other splits that are drawn on, by their part in the protocol: `bank`, `train`, `fit`, `match`."""
+        return {}
+
+    def check(self, preset: P, samples: Samples, there_are: int, *, grouped: bool) -> None:
+        """Raises BadInput for samples that cannot be measured: too few, or without labels (`grouped`).
+
+        There are so many without a limit.
+        """
+        if grouped:
+            require_label_files(samples, f"--protocol {self.id}")
+
+    def check_split(self, part: str, preset: P, found: Samples, evaluated: str, warn: Warn) -> None:
+        """Raises BadInput for another split that cannot have its part: by default it must have labels."""
+        if found.split == evaluated:
+            warn(f"{part} = {found.split} is the split that is measured: every image has been seen with its label")
+        require_label_files(found, "what learns from them")
+
+    def published_presets(self, comparable: P) -> list[P]:
+        """The presets by which a published figure may have been made."""
+        return [comparable]
+
+    def measure(self, run: Run[P]) -> Result:
+        """Carry the plan out. What was found earlier under the same recipe is taken from the cache."""
+        raise NotImplementedError(f"{type(self).__name__} has no `measure`")
+
+    def cached(self, run: Run[P]) -> str:
+        """What of the plan's work is in the cache, in words."""
+        return "nothing is known of what is cached"
+
+    def solver_gap(self, run: Run[P], manifest: str, *, wanted: bool) -> float | None:
+        """How far our solver is from the authors', in points of mIoU; 0 where theirs runs or nothing is solved.
+
+        None where it was not measured: nobody `wanted` it, as there is no published figure to hold the run against.
+        """
+        return 0.0
+
+    def require_submission(self, plan: Plan, ids: str) -> None:
+        """Raises WrongName where a submission to a benchmark's server cannot be painted.
+
+        `ids` says whether it is to hold `classes` or `clusters`.
+        """
+        raise WrongName(f"{plan.protocol} makes no submission", "Use --protocol clustering or distance-matching.")
+
+
+def collect_warnings(settings: Settings) -> tuple[Warn, list[str]]:
+    """What tells each warning once as the settings say, and the list in which it keeps them for the record."""
+    warnings: list[str] = []
+
+    def warn(message: str) -> None:
+        if message not in warnings:
+            warnings.append(message)
+            if settings.warn:
+                settings.warn(message)
+
+    return warn, warnings

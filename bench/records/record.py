@@ -17,7 +17,8 @@ import numpy.typing as npt
 from bench.base.errors import BadInput
 from bench.base.files import sha256_file, write_with
 from bench.records.schema import upgraded
-from bench.scoring.confusion_rows import ConfusionRows, Rows
+from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.rows import Rows
 
 EXAMPLES = "examples.json"
 """What the folder of pictures beside a record calls its own index, which is no record."""

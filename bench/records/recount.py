@@ -12,10 +12,7 @@ import numpy as np
 
 from bench.base.errors import BadInput
 from bench.records.record import Record, Stored, check_rows, rows_path
-from bench.scoring.confusion_rows import ConfusionRows
-from bench.scoring.frame_rows import FrameRows
-from bench.scoring.metrics import seed_metrics
-from bench.scoring.video_figures import METRICS, tables_of
+from bench.scoring import rows
 
 AGREE = 1e-6
 """Points by which a record's figure may differ from what its rows give: the order of a sum."""
@@ -44,23 +41,7 @@ def per_seed(stored: Stored) -> dict[str, list[float]]:
 
     Raises BadInput where the rows file is damaged.
     """
-    if stored.record["dataset"].get("labelled") is False:
-        return {}
-    if "per_sequence" in stored.record:
-        return of_objects(FrameRows.read(rows_path(stored)))
-    return by_metric(ConfusionRows.read(rows_path(stored)), stored.record)
-
-
-def by_metric(rows: ConfusionRows, record: Record) -> dict[str, list[float]]:
-    """Metric → its value under each seed, averaged as the record's preset has it."""
-    every = seed_metrics(rows, record["protocol"]["preset"].get("absent", "zero"))
-    return {name: [values[name] for values in every] for name in every[0]}
-
-
-def of_objects(rows: FrameRows) -> dict[str, list[float]]:
-    """Metric → its one value, the mean over objects; what is undefined for any object is left out."""
-    means = tables_of(rows)[0].mean(axis=0)
-    return {name: [float(mean)] for name, mean in zip(METRICS, means, strict=True) if not np.isnan(mean)}
+    return rows.read(rows_path(stored)).figures(stored.record["protocol"]["preset"])
 
 
 def disagreement(record: Record, counted: Mapping[str, Sequence[float]]) -> str | None:

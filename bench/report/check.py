@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import unknown_name
-from bench.cards.presets import PRESETS
+from bench.protocols import registry
 from bench.records import published
 from bench.records.published import ROUNDING, Published
 from bench.records.published_classes import classes_of
@@ -74,8 +74,8 @@ def _require_known(required: Sequence[str], ids: Collection[str], protocols: Col
         model, slash, protocol = name.partition("/")
         if model not in ids:
             raise unknown_name("required model", model, ids, listing)
-        known = {*protocols, *PRESETS, "linear+crf"}
-        if slash and protocol not in known and not protocol.startswith("overclustering-"):
+        known = {*protocols, *registry.plain_names()}
+        if slash and protocol not in known and registry.parsed(protocol) is None:
             raise unknown_name("required protocol", protocol, known, "bench list protocols")
 
 

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
-from bench.records.recount import by_metric, disagreement, of_objects
+from bench.records.recount import disagreement
+from bench.scoring import rows as rows_of
 from bench.scoring.bootstrap import RESAMPLES
-from bench.scoring.confusion_rows import ConfusionRows
-from bench.scoring.frame_rows import FrameRows
-from bench.scoring.paired import Difference, of_confusion, of_frames, same_objects
-from bench.scoring.video_figures import METRICS
+from bench.scoring.paired import Difference, Part, bounds, known
+from bench.scoring.rows import Rows
 
-Kind = TypeVar("Kind", ConfusionRows, FrameRows)
-
-IMAGE_METRICS = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
-"""What `bench.scoring.metrics.from_sums` makes of confusion rows."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """What a figure is made of, for two models: a class's IoU or a sequence's J&F, percent. None where undefined."""
-
-    name: str
-    a: float | None
-    b: float | None
-    difference: float | None
-    ci95: tuple[float, float] | None
-    """None where nothing can be drawn, as for one sequence."""
+AGAIN = "Run the evaluation again."
 
 
 @dataclass(frozen=True)
@@ -75,10 +58,10 @@ class Comparison:
 
 def _figures(one: Difference) -> dict[str, Any]:
     return {
-        "values": [_known(one.first), _known(one.second)],
-        "difference": _known(one.difference),
-        "ci95": _bounds(one),
-        "p": _known(one.p),
+        "values": [known(one.first), known(one.second)],
+        "difference": known(one.difference),
+        "ci95": bounds(one),
+        "p": known(one.p),
     }
 
 
@@ -89,14 +72,6 @@ def _who(stored: Stored) -> dict[str, Any]:
         "model": {key: model.get(key, model["id"]) for key in ("id", "title", "weights_sha256", "supervision")},
         "seeds": stored.record.get("seeds", []),
     }
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _bounds(one: Difference) -> tuple[float, float] | None:
-    return None if math.isnan(one.low) else (one.low, one.high)
 
 
 def find(name: str, results: Path) -> Stored:
@@ -134,9 +109,20 @@ def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RE
     _require_same_split(a.record, b.record)
     _require_same_recipe(a.record, b.record)
     _require_same_data(a.record, b.record)
-    if "per_sequence" in a.record:
-        return _compare_videos(a, b, metric or "JF_mean", resamples)
-    return _compare_images(a, b, metric or "mIoU", resamples)
+    rows = [_load(stored, name) for name, stored in (("A", a), ("B", b))]
+    _require_alike(rows[0], rows[1])
+    metric = metric or rows[0].comparable[0]
+    _require_metric(metric, rows[0].comparable, a.record, b.record)
+    names = [own.part_names(class_names(stored.record)) for own, stored in zip(rows, (a, b), strict=True)]
+    _require_same_classes(names[0], names[1])
+    preset = a.record["protocol"]["preset"]
+    for name, stored, own in zip("AB", (a, b), rows, strict=True):
+        _require_figures(stored, name, own.figures(stored.record["protocol"]["preset"]))
+    try:
+        paired = rows[0].pair(rows[1], preset, names[0], resamples)
+    except ValueError as error:
+        raise BadInput(f"the rows of A and B are no pair, whatever their records say: {error}", AGAIN) from error
+    return Comparison(a, b, metric, paired.metrics, paired.parts, paired.unit, resamples)
 
 
 def _require_same_recipe(a: Record, b: Record) -> None:
@@ -204,17 +190,32 @@ def _manifest(record: Record, where: str) -> str | None:
     return entry.get("manifest") if isinstance(entry, dict) else None
 
 
-def _load(kind: type[Kind], stored: Stored, name: str) -> Kind:
+def _load(stored: Stored, name: str) -> Rows:
     """A record's rows. Raises BadInput where they are missing, damaged, or not those of the record."""
     if problem := check_rows(stored):
-        raise BadInput(f"{name} ({stored.path}) has lost its rows: {problem}", "Run the evaluation again.")
-    return kind.read(rows_path(stored))
+        raise BadInput(f"{name} ({stored.path}) has lost its rows: {problem}", AGAIN)
+    return rows_of.read(rows_path(stored))
 
 
-def _require_figures(stored: Stored, name: str, counted: dict[str, list[float]]) -> None:
+def _require_alike(one: Rows, other: Rows) -> None:
+    for name, rows in (("A", one), ("B", other)):
+        if not rows.comparable:
+            raise BadInput(f"{name} was made without labels: it has no figure to compare", "Compare labelled runs.")
+    if one.comparable != other.comparable:
+        raise BadInput("the rows of A and B are of two kinds, whatever their records say", AGAIN)
+
+
+def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:
+    if one != other:
+        differ = next((pair for pair in zip(one, other, strict=False) if pair[0] != pair[1]), None)
+        said = f"'{differ[0]}' in A is '{differ[1]}' in B" if differ else f"{len(one)} and {len(other)}"
+        raise BadInput(f"A and B have different classes: {said}", "Compare runs on one data set and split.")
+
+
+def _require_figures(stored: Stored, name: str, counted: Mapping[str, Sequence[float]]) -> None:
     """A record whose figures are not those of its rows was changed by hand, or by a damaged program."""
     if problem := disagreement(stored.record, counted):
-        raise BadInput(f"{name} ({stored.path}) is not to be trusted: {problem}", "Run the evaluation again.")
+        raise BadInput(f"{name} ({stored.path}) is not to be trusted: {problem}", AGAIN)
 
 
 def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> None:
@@ -225,53 +226,3 @@ def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> 
         if metric not in record["metrics"]:
             have = ", ".join(record["metrics"])
             raise BadInput(f"{name} has no {metric}, only {have}", "Choose one that both have with --metric.")
-
-
-def _compare_images(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
-    for name, stored in (("A", a), ("B", b)):
-        if stored.record["dataset"].get("labelled") is False:
-            raise BadInput(f"{name} was made without labels: it has no figure to compare", "Compare labelled runs.")
-    _require_metric(metric, IMAGE_METRICS, a.record, b.record)
-    rows = [_load(ConfusionRows, stored, name) for name, stored in (("A", a), ("B", b))]
-    names = [_classes(stored.record, own.num_classes) for stored, own in zip((a, b), rows, strict=True)]
-    if names[0] != names[1]:
-        differ = next((pair for pair in zip(*names, strict=False) if pair[0] != pair[1]), None)
-        said = f"'{differ[0]}' in A is '{differ[1]}' in B" if differ else f"{len(names[0])} and {len(names[1])}"
-        raise BadInput(f"A and B have different classes: {said}", "Compare runs on one data set and split.")
-    if rows[0].counted != rows[1].counted:
-        raise BadInput("A and B average over different classes", "Compare runs of one protocol and preset.")
-    absent = a.record["protocol"]["preset"].get("absent", "zero")
-    for name, stored, own in zip("AB", (a, b), rows, strict=True):
-        _require_figures(stored, name, by_metric(own, stored.record))
-    try:
-        second = rows[1].in_order(rows[0].ids)
-    except ValueError as error:
-        raise _not_a_pair("images") from error
-    metrics, classes = of_confusion(rows[0], second, absent, resamples)
-    parts = [
-        Part(name, _known(one.first), _known(one.second), _known(one.difference), _bounds(one))
-        for name, one in zip(names[0], classes, strict=True)
-    ]
-    return Comparison(a, b, metric, metrics, tuple(parts), "images", resamples)
-
-
-def _compare_videos(a: Stored, b: Stored, metric: str, resamples: int) -> Comparison:
-    _require_metric(metric, METRICS, a.record, b.record)
-    rows = [_load(FrameRows, stored, name) for name, stored in (("A", a), ("B", b))]
-    for name, stored, own in zip("AB", (a, b), rows, strict=True):
-        _require_figures(stored, name, of_objects(own))
-    if not same_objects(rows[0], rows[1]):
-        raise _not_a_pair("objects or frames")
-    metrics, sequences = of_frames(rows[0], rows[1], resamples)
-    parts = [Part(name, one, other, other - one, None) for name, (one, other) in sequences.items()]
-    return Comparison(a, b, metric, metrics, tuple(parts), "sequences", resamples)
-
-
-def _not_a_pair(what: str) -> BadInput:
-    return BadInput(f"the rows of A and B are of other {what}, whatever their records say", "Run both again.")
-
-
-def _classes(record: Record, count: int) -> list[str]:
-    """The names of `count` classes, by index; numbers where the record has another number of names."""
-    names = class_names(record)
-    return names if len(names) == count else [f"class {i}" for i in range(count)]

@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.cards.presets import PRESETS
+from bench.protocols import registry
 from bench.records.published import Published, answers, compare
 from bench.records.record import Record, Stored
-
-RECORD_COLUMNS = [
-    "dataset",
-    "split",
-    "protocol",
-    "metric",
-    "model",
-    "title",
-    "supervision",
-    "value",
-    "std",
-    "low",
-    "high",
-    "seeds",
-    "images",
-    "limited",
-    "modified",
-    "solver",
-    "fingerprint",
-    "created",
-    "path",
-]
 
 
 def interval_of(measured: Mapping[str, Any]) -> tuple[float | None, float | None]:
@@ -42,37 +20,39 @@ def interval_of(measured: Mapping[str, Any]) -> tuple[float | None, float | None
     return low, high
 
 
+_OF_RECORD: dict[str, Callable[[Record], Any]] = {
+    "dataset": lambda record: record["dataset"]["id"],
+    "split": lambda record: record["dataset"]["split"],
+    "protocol": lambda record: record["protocol"]["id"],
+    "model": lambda record: record["model"]["id"],
+    "title": lambda record: record["model"].get("title", record["model"]["id"]),
+    "supervision": lambda record: record["model"]["supervision"],
+    "seeds": lambda record: len(record.get("seeds", [])),
+    "images": lambda record: record["dataset"]["images"],
+    "limited": lambda record: record["dataset"]["limited"],
+    "modified": lambda record: record["protocol"].get("modified", False),
+    "solver": lambda record: record["protocol"]["preset"].get("solver"),
+    "fingerprint": lambda record: record["protocol"]["fingerprint"],
+    "created": lambda record: record.get("created"),
+}
+"""Column → what a record has for it."""
+RECORD_COLUMNS = [
+    *("dataset", "split", "protocol", "metric", "model", "title", "supervision", "value", "std", "low", "high"),
+    *("seeds", "images", "limited", "modified", "solver", "fingerprint", "created", "path"),
+]
+"""The order of the columns, which `bench report --format csv` prints."""
+
+
 def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
     """One line per record and metric. `low` and `high` bound the 95 % interval; `path` is below `results`."""
     lines = []
     for entry in stored:
-        record = entry.record
-        protocol = record["protocol"]
-        for metric, measured in record["metrics"].items():
+        common = {name: read(entry.record) for name, read in _OF_RECORD.items()}
+        common["path"] = entry.path.relative_to(results).as_posix()
+        for metric, measured in entry.record["metrics"].items():
             low, high = interval_of(measured)
-            lines.append(
-                (
-                    record["dataset"]["id"],
-                    record["dataset"]["split"],
-                    protocol["id"],
-                    metric,
-                    record["model"]["id"],
-                    record["model"].get("title", record["model"]["id"]),
-                    record["model"]["supervision"],
-                    measured["value"],
-                    measured.get("std"),
-                    low,
-                    high,
-                    len(record.get("seeds", [])),
-                    record["dataset"]["images"],
-                    record["dataset"]["limited"],
-                    protocol.get("modified", False),
-                    protocol["preset"].get("solver"),
-                    protocol["fingerprint"],
-                    record.get("created"),
-                    entry.path.relative_to(results).as_posix(),
-                )
-            )
+            own = {"metric": metric, "value": measured["value"], "std": measured.get("std"), "low": low, "high": high}
+            lines.append(common | own)
     return pd.DataFrame(lines, columns=RECORD_COLUMNS)
 
 
@@ -127,16 +107,11 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
 
 
 def _how_to_run(figure: Published) -> str:
-    base = "clustering" if figure.protocol.startswith("overclustering-") else figure.protocol.removesuffix("+crf")
-    return command(figure) if base in PRESETS else f"this version has no protocol {figure.protocol}"
+    known = registry.parsed(figure.protocol) is not None
+    return command(figure) if known else f"this version has no protocol {figure.protocol}"
 
 
 def command(figure: Published) -> str:
     """The command that would produce a figure's record; of several models the last, which is the most finished."""
-    protocol = figure.protocol
-    extra = ""
-    if protocol.endswith("+crf"):
-        protocol, extra = protocol.removesuffix("+crf"), " --crf"
-    if protocol.startswith("overclustering-"):
-        protocol, extra = "clustering", f" --clusters {protocol.rsplit('-', 1)[1]}"
-    return f"bench run --model {figure.card[-1]} --dataset {figure.dataset} --protocol {protocol}{extra}"
+    protocol = registry.command_words(figure.protocol) or ["--protocol", figure.protocol]
+    return f"bench run --model {figure.card[-1]} --dataset {figure.dataset} {' '.join(protocol)}"

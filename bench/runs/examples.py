@@ -32,14 +32,11 @@ from bench.data.pictures import (
     write_picture,
 )
 from bench.data.samples import Samples
+from bench.protocols.base import Paint, Result
+from bench.protocols.painting import Map
 from bench.records.record import EXAMPLES, Record, dumps
-from bench.runs.describe import Measured
-from bench.runs.predictions import Map, Maps
 from bench.scoring.clusters import MOST, Clusters
-from bench.scoring.confusion_rows import ConfusionRows
-from bench.scoring.frame_rows import FrameRows
 from bench.scoring.metric_names import metric_name
-from bench.scoring.metrics import image_iou
 
 SCHEMA = 1
 LONGEST = 320
@@ -67,8 +64,7 @@ def save(
     folder: Path,
     made: Record,
     samples: Samples,
-    measured: Measured,
-    maps: Maps,
+    measured: Result,
     count: int,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -79,12 +75,13 @@ def save(
     shows them all.
     """
     clusters = measured.clusters() if measured.clusters is not None else None
-    ids = measured.scored.rows.ids
-    iou, homes = _image_scores(measured)
+    ids = measured.rows.ids
+    iou, homes = measured.rows.image_scores()
     chosen = choose(iou, homes, clusters, count)
     names, colours = legend_of(samples, len(clusters.sizes) if clusters else 0)
+    assert measured.paint is not None
     with atomic_folder(folder) as new:
-        pictured = _write_all(new, chosen.places, maps, read_samples(samples), colours, progress)
+        pictured = _write_all(new, chosen.places, measured.paint, read_samples(samples), colours, progress)
         seen = sorted(set().union(*(found for _, found in pictured.values())))
         index = {
             "schema": SCHEMA,
@@ -109,19 +106,6 @@ def save(
 
 
 # --- which images ---
-
-
-def _image_scores(measured: Measured) -> tuple[Floats | None, Sequence[str] | None]:
-    """Each image's IoU in percent, NaN where it has none; None without labels. Of frames also their sequences."""
-    rows = measured.scored.rows
-    if isinstance(rows, ConfusionRows):
-        return image_iou(rows.class_sums(0), rows.counted), None
-    if not isinstance(rows, FrameRows):
-        return None, None
-    objects = np.bincount(rows.frame, minlength=len(rows.ids))
-    similarity = np.bincount(rows.frame, rows.similarity, minlength=len(rows.ids))
-    mean = np.divide(100 * similarity, objects, out=np.full(len(objects), np.nan), where=objects > 0)
-    return mean, [name.rpartition("/")[0] for name in rows.ids]
 
 
 def choose(iou: Floats | None, homes: Sequence[str] | None, clusters: Clusters | None, count: int) -> Chosen:
@@ -173,12 +157,12 @@ Pictured = tuple[dict[str, Any], set[int]]
 
 
 def _write_all(
-    folder: Path, shown: Sequence[int], maps: Maps, read: Read, colours: Colours, progress: Progress | None
+    folder: Path, shown: Sequence[int], paint: Paint, read: Read, colours: Colours, progress: Progress | None
 ) -> dict[int, Pictured]:
     """Write the pictures of the images at these places, in threads; files are numbered in the order given."""
     places = sorted(shown)
     numbers = {place: number for number, place in enumerate(shown)}
-    jobs = ((place, numbers[place], ids) for place, ids in zip(places, maps(0, places), strict=True))
+    jobs = ((place, numbers[place], ids) for place, ids in zip(places, paint(0, places), strict=True))
     write = functools.partial(_write, folder, read, colours)
     found: dict[int, Pictured] = {}
     with ThreadPoolExecutor(default_workers(), "bench-writer") as pool:

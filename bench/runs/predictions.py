@@ -6,14 +6,13 @@ import functools
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.base.errors import BadInput, WrongName
 from bench.base.escaping import one_line
@@ -21,27 +20,12 @@ from bench.base.files import write_with
 from bench.base.parallel import Progress, default_workers, prefetch
 from bench.cards.datasets import DatasetCard
 from bench.data.palette import palette_of
-from bench.data.preprocessing import resize_nearest
+from bench.protocols.base import Paint
+from bench.protocols.painting import Map
 from bench.records.record import Record, dumps
-from bench.scoring.matching import UNMATCHED, Mapping
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-Map = npt.NDArray[Any]
-"""Class ids, H×W."""
-
-
-class Maps(Protocol):
-    """How the predictions of a run are painted."""
-
-    def __call__(self, seed: int, chosen: Sequence[int] | None = None) -> Iterator[Map]:
-        """Every image's map at its own size under the seed of this number, or those of the images at `chosen`.
-
-        They come in the images' order, so `chosen` must ascend.
-        """
-        ...
-
 
 ABOUT = "predictions.json"
 IDENTITY: dict[str, tuple[str, ...]] = {
@@ -59,35 +43,12 @@ IDENTITY: dict[str, tuple[str, ...]] = {
 SEED_FOLDER = re.compile(r"^seed-(\d+)$")
 
 
-def paint_masks(
-    packed: Iterable[npt.NDArray[np.uint8]],
-    size: tuple[int, int],
-    sizes: npt.NDArray[np.int32],
-    classes: npt.NDArray[np.int64],
-    ignore: int,
-) -> Iterator[Map]:
-    """Every image's map from its packed mask of `size`: N×2 classes inside and outside of it.
-
-    A cluster without a class is painted with the ignore id, which counts as a wrong prediction everywhere.
-    """
-    shown = np.where(classes == UNMATCHED, ignore, classes).astype(np.uint16)
-    for bits, own, (inside, outside) in zip(packed, sizes, shown, strict=True):
-        mask = np.unpackbits(bits, count=size[0] * size[1]).reshape(size)
-        yield np.where(resize_nearest(mask, (int(own[0]), int(own[1]))), inside, outside)
-
-
-def paint_clusters(maps: Iterable[Map], mapping: Mapping, ignore: int) -> Iterator[Map]:
-    """Maps of cluster ids as maps of classes; a cluster without a class is painted with the ignore id."""
-    shown = np.where(mapping == UNMATCHED, ignore, mapping).astype(np.uint16)
-    return (shown[ids] for ids in maps)
-
-
 def save(
     folder: Path,
     made: Record,
     card: DatasetCard,
     ids: Sequence[str],
-    maps: Maps,
+    paint: Paint,
     progress: Progress | None = None,
 ) -> None:
     """Write one PNG per image, `<id>.png`; of several seeds, each below `seed-<seed>/`, in place of another run's.
@@ -109,7 +70,7 @@ def save(
         for number in range(max(1, len(seeds))):
             below = folder / f"seed-{seeds[number]}" if len(seeds) > 1 else folder
             write = functools.partial(_write, below, encode)
-            for _ in prefetch(pool, write, zip(ids, maps(number), strict=True), depth=32):
+            for _ in prefetch(pool, write, zip(ids, paint(number, None), strict=True), depth=32):
                 done += 1
                 if progress:
                     progress(done, total)

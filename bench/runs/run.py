@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
 from bench.base.files import display, require_writable
-from bench.base.parallel import default_workers
 from bench.networks.subjects import Subject
-from bench.passes.engine import Engine, choose_device
-from bench.protocols.clustering.solver_gap import solver_gap
+from bench.passes.engine import device_name
+from bench.protocols import registry
+from bench.protocols.base import Plan, Result, Run, Settings, collect_warnings
 from bench.records import record
+from bench.records.published import answers_to
 from bench.records.record import Record, Stored
 from bench.runs import examples, predictions
-from bench.runs.describe import Measured, complete, describe
-from bench.runs.measure import device_name, measure
-from bench.runs.plan import Plan, Settings, collect_warnings, make_plan, stage
-from bench.runs.predictions import Maps
-from bench.scoring.confusion_rows import Rows
+from bench.runs.describe import complete, describe
+from bench.runs.plan import make_plan, run_of
+from bench.scoring.rows import Rows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,7 +87,7 @@ def perform(
     if settings.save_predictions is not None:
         require_writable(settings.save_predictions, "predictions", "--save-predictions")
     plan = make_plan(model, dataset, protocol, settings, warn)
-    made, measured, maps = execute(plan, settings, warn)
+    made, measured = execute(plan, settings, warn)
     made["warnings"] = warnings
     if results is None:
         return Stored(Path(), made)
@@ -96,10 +95,10 @@ def perform(
     try:
         if settings.save_examples is not None:
             folder = record.examples_folder(record.place(made, results))
-            step = stage(settings, "writing examples")
-            made["examples"] = examples.save(folder, made, plan.samples, measured, maps, settings.save_examples, step)
+            step = settings.stage("writing examples")
+            made["examples"] = examples.save(folder, made, plan.samples, measured, settings.save_examples, step)
     finally:  # pictures that fail cost no figure
-        path = _write(made, measured.scored.rows, results)
+        path = _write(made, measured.rows, results)
     return Stored(path, made)
 
 
@@ -124,26 +123,13 @@ def _warn_of_other_weights(made: Record, results: Path, warn: Warn) -> None:
         warn(f"{display(path)} was of other weights (SHA-256 {before[:12]}…, now {mine[:12]}…) and is replaced")
 
 
-def engine_for(settings: Settings, warn: Warn) -> Engine:
-    """What passes over images run on. Raises BadEnvironment for a device that is not there."""
-    device = choose_device(settings.device)
-    return Engine(
-        device,
-        settings.precision,
-        batch_size=settings.batch_size or (32 if device.type == "cuda" else 4),
-        workers=settings.workers if settings.workers is not None else default_workers(),
-        progress=stage(settings, "observing"),
-        warn=warn,
-    )
-
-
-def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Measured, Maps]:
-    """Measure, and put the record together. Returns it, what was measured, and how to paint its predictions."""
+def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]:
+    """Measure, and put the record together. Returns it, and what was measured."""
     started = time.perf_counter()
     if settings.save_predictions is not None:
         predictions.require_free(settings.save_predictions, _identity(plan), settings.fresh)
-    engine = engine_for(settings, warn)
-    measured, maps = measure(plan, engine, settings, warn)
+    run, room = run_of(plan, settings, warn), registry.room(plan.base)
+    measured: Result = room.measure(run)
     protocol = {
         "id": plan.protocol,
         "fingerprint": plan.fingerprint,
@@ -155,22 +141,29 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Measure
     }
     made = describe(_model_entry(plan.subject), plan.samples, protocol, plan.seeds, measured, plan.cut)
     if settings.save_predictions is not None:
-        ids = measured.scored.rows.ids
-        step = stage(settings, "writing predictions")
-        predictions.save(settings.save_predictions, made, plan.card, ids, maps, step)
-        if plan.preset.resolved().get("grid", "label") != "label":
-            warn("the figure was counted at the input size: predictions at the images' own size can differ by a little")
+        _save_predictions(settings.save_predictions, made, run, measured)
     cost = {
         "images_per_second": measured.images_per_second,
-        "device": str(engine.device),
-        "device_name": device_name(engine.device),
-        "batch_size": engine.batch_size,
-        "workers": engine.workers,
-        "precision": engine.precision,
+        "device": run.engine.device,
+        "device_name": device_name(run.engine.device),
+        "batch_size": run.engine.batch_size,
+        "workers": run.engine.workers,
+        "precision": run.engine.precision,
     }
-    gap = solver_gap(made, plan, engine, settings)
+    # measured only where there is a published figure to hold the run against
+    wanted = plan.published_recipe and not made["dataset"]["limited"]
+    wanted = wanted and any(figure.comparable for figure in answers_to(made).values())
+    gap = room.solver_gap(run, made["dataset"]["manifest"], wanted=wanted)
     complete(made, cost | {"seconds": time.perf_counter() - started}, gap)
-    return made, measured, maps
+    return made, measured
+
+
+def _save_predictions(folder: Path, made: Record, run: Run[Any], measured: Result) -> None:
+    assert measured.paint is not None
+    step = run.stage("writing predictions")
+    predictions.save(folder, made, run.card, measured.rows.ids, measured.paint, step)
+    if run.preset.resolved().get("grid", "label") != "label":
+        run.warn("the figure was counted at the input size: predictions at the images' own size can differ by a little")
 
 
 def _identity(plan: Plan) -> dict[str, Any]:
@@ -189,9 +182,9 @@ def _model_entry(subject: Subject) -> dict[str, Any]:
         "title": subject.title,
         "weights_sha256": subject.weights_sha256,
         "weights_source": subject.weights_source,
-        "initialisation": subject.initialisation,
-        "prior": subject.prior,
-        "supervision": subject.supervision,
+        "initialisation": subject.training.initialisation,
+        "prior": subject.training.prior,
+        "supervision": subject.training.supervision,
     }
     if subject.card:
         entry["architecture"] = subject.card.architecture.model_dump()

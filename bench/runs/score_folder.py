@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,20 +21,21 @@ from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.card import ID_PATTERN, Id, as_id, require_model_id
 from bench.cards.datasets import DatasetCard
+from bench.cards.models import UNKNOWN
 from bench.cards.presets import fingerprint
 from bench.data.decoding import read_ids, read_label, require_classes, require_size
+from bench.data.locate import find_samples
 from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels
-from bench.networks.subjects import UNKNOWN, find_samples
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
-from bench.protocols.base import Scored
+from bench.protocols.base import Result, Settings, collect_warnings
 from bench.protocols.davis.given_masks import measure_masks
 from bench.records import record
 from bench.records.record import Stored
-from bench.runs.describe import Measured, complete, describe
-from bench.runs.plan import Settings, collect_warnings, stage
+from bench.runs.describe import complete, describe
 from bench.runs.predictions import read_about, seed_folders
 from bench.scoring import imagenet_s
+from bench.scoring.matching import Mapping
 from bench.scoring.painted import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
 
 Matching = Literal["none", "iou", "pixels", "images"]
@@ -73,7 +73,7 @@ def score_folder(
     if card.kind == "video" and matching != "none":
         raise WrongName(f"{card.id} is video: --match {matching} works on single images", "Leave --match out.")
     split, cache = settings.split or card.default_split, cache_folder(settings.cache)
-    whole = find_samples(card, split, settings.data_root, cache, stage(settings, "writing shapes"))
+    whole = find_samples(card, split, settings.data_root, cache, settings.stage("writing shapes"))
     samples = whole.first(settings.limit)
     card = samples.card
     require_label_files(samples, "scoring", "Name a split that has labels with --split.")
@@ -94,7 +94,7 @@ def score_folder(
     made["warnings"] = warnings
     if settings.warn and (found := record.of_other_weights(made, results)):
         settings.warn(f"{found[0]} was the record of other predictions and is replaced; --name keeps them apart")
-    return Stored(record.write(made, measured.scored.rows, results), made)
+    return Stored(record.write(made, measured.rows, results), made)
 
 
 def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, warn: Warn) -> None:
@@ -113,7 +113,7 @@ def _measure_sets(
     settings: Settings,
     name: str,
     warn: Warn,
-) -> tuple[Measured, list[str]]:
+) -> tuple[Result, list[str]]:
     """What sets of class or cluster ids come to, and a hash of each set."""
     painted = [
         _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
@@ -159,7 +159,7 @@ def _read_set(
 ) -> Painted:
     """Count one set of predictions, in threads."""
     require_predictions(folder, samples)
-    progress = stage(settings, "scoring")
+    progress = settings.stage("scoring")
     read = functools.partial(_read_one, folder=folder, card=samples.card, matching=matching)
     bands, tables, digests, content = [], [], [], hashlib.sha256()
     with ThreadPoolExecutor(settings.workers or default_workers(), "bench-loader") as pool:
@@ -197,7 +197,7 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
         remedy = "Predictions must be class ids; cluster ids are matched to classes with --match iou, pixels or images."
         require_classes(predicted, path, card, remedy)
     digest = hashlib.sha256(sample.image.read_bytes()).digest()
-    by_boundaries = _figures(card) == "imagenet-s"
+    by_boundaries = card.figures == "imagenet-s"
     if sample.label is None:
         return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
     label, label_digest = read_label(sample.label, card)
@@ -210,23 +210,18 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     return table, short_digest(digest + label_digest), own
 
 
-def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name: str) -> Measured:
+def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name: str) -> Result:
     solver = {"library": "scipy", "algorithm": f"Hungarian on {matching}"}
+    mappings: tuple[Mapping, ...] = ()
+    detail: dict[str, Any] = {}
     if matching == "none":
-        scored, solver = Scored(given_classes(painted, classes)), {"algorithm": "none: class ids were given"}
+        rows, solver = given_classes(painted, classes), {"algorithm": "none: class ids were given"}
     elif matching == "images":
         rows, mappings, detail = matched_by_images(painted, classes)
-        scored = Scored(rows, mappings, detail=detail)
     else:
-        scored = Scored(*matched_classes(painted, matching, classes))
-    if painted[0].bands:
-        scored = replace(scored, extra=imagenet_s.painted_figures(painted, scored.mappings, classes))
-    return Measured(scored, painted[0].manifest, {"predictions": name}, solver)
-
-
-def _figures(card: DatasetCard) -> str:
-    """Which figures the data set has, as its preset for clustering says."""
-    return card.protocols.clustering.figures if card.protocols.clustering else "classes"
+        rows, mappings = matched_classes(painted, matching, classes)
+    extra = imagenet_s.painted_figures(painted, mappings, classes) if painted[0].bands else {}
+    return Result(rows, painted[0].manifest, solver, {"predictions": name}, extra, mappings, detail)
 
 
 def _protocol_entry(
@@ -236,12 +231,12 @@ def _protocol_entry(
 
     What is known of the run that painted the predictions is a part of the recipe: another run has another record.
     """
-    own = [found.absent for found in (card.protocols.linear, card.protocols.clustering) if found]
+    own = [dict(found)["absent"] for found in map(card.protocols.preset, ("linear", "clustering")) if found]
     preset = {"matching": matching, "grid": "label"}
     if card.kind == "images":
         preset["absent"] = own[0] if own else "zero"
-    if _figures(card) != "classes":
-        preset["figures"] = _figures(card)
+    if card.figures != "classes":
+        preset["figures"] = card.figures
     name = "predictions"
     if painter:
         preset["painted_by"] = f"{painter['id']}@{painter['fingerprint']}"

@@ -9,11 +9,14 @@ seeds is another thing and is reported apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.metrics import Float, from_sums, mean_present
+
+if TYPE_CHECKING:
+    from bench.scoring.confusion_rows import ConfusionRows
 
 Statistic = Callable[[Float, Float], dict[str, Float]]
 """Takes R×3C sums, as `ConfusionRows.class_sums` has them per image, and the 3C sums of all images; returns name → R or

@@ -6,34 +6,24 @@ Rows are sparse; an image has a handful.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from bench.base.errors import BadInput
-from bench.base.files import load_npz, save_npz
+from bench.base.files import save_npz
+from bench.scoring.bootstrap import intervals
+from bench.scoring.metrics import confusion_sums, image_iou, iou_of_sums, mean_present, seed_metrics
+from bench.scoring.paired import Paired, of_confusion
+from bench.scoring.rows import Context, by_seed, rows_file
 
 Confusion = npt.NDArray[np.int64]
-Seed = TypeVar("Seed")
-
-
-class Rows(Protocol):
-    """What a protocol's figures are computed from, kept beside the record."""
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """The images that were predicted, in order."""
-        ...
-
-    def write(self, path: Path) -> None:
-        """Write to an .npz file, atomically."""
-        ...
+LARGEST_TABLE = 100
+"""A confusion matrix of more classes than this is left to the rows file."""
 
 
 @dataclass(frozen=True)
@@ -120,31 +110,81 @@ class ConfusionRows:
     def read(cls, path: Path) -> ConfusionRows:
         """Read what `write` wrote. Raises BadInput for a missing or damaged file."""
         with rows_file(path) as arrays:
-            seeds = by_seed(arrays, SeedRows)
-            counted = tuple(arrays["counted"].tolist()) if "counted" in arrays else None
-            ids, classes = tuple(arrays["ids"].tolist()), int(arrays["num_classes"])
-            for rows in seeds:
-                rows.require(len(ids), classes)
-            return cls(ids, classes, seeds, arrays["labels"], counted)
+            return cls.of_arrays(arrays)
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ConfusionRows:
+        """The rows of a file's arrays. Raises KeyError, ValueError or TypeError where they are none."""
+        seeds = by_seed(arrays, SeedRows)
+        counted = tuple(arrays["counted"].tolist()) if "counted" in arrays else None
+        ids, classes = tuple(arrays["ids"].tolist()), int(arrays["num_classes"])
+        for rows in seeds:
+            rows.require(len(ids), classes)
+        return cls(ids, classes, seeds, arrays["labels"], counted)
+
+    # what every kind of rows answers: see `bench.scoring.rows.Rows`
+
+    comparable: ClassVar[tuple[str, ...]] = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
+    """What `bench.scoring.metrics.from_sums` makes of confusion rows."""
+
+    def figures(self, preset: Mapping[str, Any]) -> dict[str, list[float]]:
+        """`bench.scoring.metrics.seed_metrics`, a value per seed, averaged as the preset's `absent` says."""
+        per_seed = seed_metrics(self, _absent(preset))
+        return {name: [values[name] for values in per_seed] for name in per_seed[0]}
+
+    def entries(self, context: Context) -> dict[str, Any]:
+        """`metrics`, `per_class`, `confusion` and `cluster_to_class`."""
+        return {
+            "metrics": self.metrics(_absent(context.preset), context.extra),
+            "per_class": self.per_class(context.classes),
+            "confusion": self._confusion_entry(context.classes),
+            "cluster_to_class": [mapping.tolist() for mapping in context.mappings],
+        }
+
+    def metrics(self, absent: str, extra: Mapping[str, list[float]] | None = None) -> dict[str, dict[str, Any]]:
+        """Every metric with its mean over the seeds, their standard deviation (n − 1), values and interval."""
+        series = {**self.figures({"absent": absent}), **(extra or {})}
+        bounds = intervals(self, absent)
+        result: dict[str, dict[str, Any]] = {}
+        for name, values in series.items():
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            result[name] = {"value": float(np.mean(values)), "std": spread, "per_seed": values}
+            if name in bounds:
+                result[name]["ci95"] = list(bounds[name])
+        return result
+
+    def per_class(self, classes: Sequence[str]) -> dict[str, float | None]:
+        """Mean over the seeds of each class's IoU, percent; None for a class that occurs nowhere."""
+        values = [iou_of_sums(confusion_sums(self.confusion(i))) for i in range(len(self.seeds))]
+        mean = mean_present(np.array(values), axis=0)
+        return {name: None if np.isnan(mean[i]) else float(mean[i]) for i, name in enumerate(classes)}
+
+    def _confusion_entry(self, classes: Sequence[str]) -> dict[str, Any]:
+        entry: dict[str, Any] = {
+            "classes": list(classes),
+            "rows": "predicted, the last one unmatched; mean over seeds",
+        }
+        if len(classes) > LARGEST_TABLE:
+            # 920 classes would fill 8 MB of JSON with what the rows file holds in a fifth of one
+            return entry | {"mean": None, "kept_in": "the rows file, from which bench.record.confusion_table sums it"}
+        table = self.mean_confusion()
+        return entry | {"mean": [[round(value, 3) for value in row] for row in table.tolist()]}
+
+    def image_scores(self) -> tuple[npt.NDArray[np.float64], None]:
+        """The mean IoU over the classes in an image's label or its prediction."""
+        return image_iou(self.class_sums(0), self.counted), None
+
+    def part_names(self, classes: Sequence[str]) -> list[str]:
+        """The classes; numbers where there is another number of names."""
+        known = len(classes) == self.num_classes
+        return list(classes) if known else [f"class {i}" for i in range(self.num_classes)]
+
+    def pair(self, other: ConfusionRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+        """By a paired bootstrap over images; the parts are classes."""
+        if self.counted != other.counted:
+            raise ValueError("they average over different classes")
+        return of_confusion(self, other, _absent(preset), names, resamples)
 
 
-@contextmanager
-def rows_file(path: Path) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """The arrays of a rows file. Raises BadInput where it is missing or damaged, or what is read in here not as it was.
-
-    KeyError, ValueError and TypeError inside of the `with` count as damage.
-    """
-    try:
-        arrays = load_npz(path)
-        if arrays is None:
-            raise KeyError("no .npz archive")
-        yield arrays
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error
-
-
-def by_seed(arrays: Mapping[str, npt.NDArray[Any]], kind: type[Seed]) -> tuple[Seed, ...]:
-    """The columns of a rows file cut into one `kind` per seed; `lengths` says how many rows each has."""
-    ends = np.cumsum(arrays["lengths"])[:-1]
-    columns = (np.split(arrays[name], ends) for name in kind.__annotations__)
-    return tuple(kind(*parts) for parts in zip(*columns, strict=True))
+def _absent(preset: Mapping[str, Any]) -> str:
+    return str(preset.get("absent", "zero"))

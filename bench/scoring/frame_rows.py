@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.base.files import save_npz
-from bench.scoring.confusion_rows import rows_file
+from bench.scoring import video_figures
+from bench.scoring.paired import Paired, of_frames
+from bench.scoring.rows import Context, rows_file
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
@@ -48,8 +52,13 @@ class FrameRows:
     def read(cls, path: Path) -> FrameRows:
         """Read what `write` wrote. Raises BadInput for a missing or damaged file."""
         with rows_file(path) as arrays:
-            ids = tuple(arrays["ids"].tolist())
-            return cls(ids, arrays["frame"], arrays["object"], arrays["J"], arrays["F"])
+            return cls.of_arrays(arrays)
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> FrameRows:
+        """The rows of a file's arrays. Raises KeyError where they are none."""
+        ids = tuple(arrays["ids"].tolist())
+        return cls(ids, arrays["frame"], arrays["object"], arrays["J"], arrays["F"])
 
     @property
     def sequences(self) -> tuple[str, ...]:
@@ -64,3 +73,31 @@ class FrameRows:
         return [
             (str(names[a]), int(self.object[a]), self.similarity[a:b], self.accuracy[a:b]) for a, b in pairwise(starts)
         ]
+
+    # what every kind of rows answers: see `bench.scoring.rows.Rows`
+
+    comparable: ClassVar[tuple[str, ...]] = ("JF_mean", *video_figures.METRICS[:-1])
+
+    def figures(self, preset: Mapping[str, Any]) -> dict[str, list[float]]:
+        """The means over objects, one value each; what is undefined for any object is left out."""
+        means = video_figures.tables_of(self)[0].mean(axis=0)
+        return {name: [value] for name, value in video_figures.known(means).items()}
+
+    def entries(self, context: Context) -> dict[str, Any]:
+        """`metrics` and `per_sequence`."""
+        return video_figures.entries(self)
+
+    def image_scores(self) -> tuple[Floats, list[str]]:
+        """J over a frame's objects; frames of a sequence are of one home."""
+        objects = np.bincount(self.frame, minlength=len(self.ids))
+        similarity = np.bincount(self.frame, self.similarity, minlength=len(self.ids))
+        mean = np.divide(100 * similarity, objects, out=np.full(len(objects), np.nan), where=objects > 0)
+        return mean, [name.rpartition("/")[0] for name in self.ids]
+
+    def part_names(self, classes: Sequence[str]) -> list[str]:
+        """None: sequences have names of their own."""
+        return []
+
+    def pair(self, other: FrameRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+        """By a paired bootstrap over sequences, which are also the parts."""
+        return of_frames(self, other, resamples)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -20,8 +19,6 @@ Values = npt.NDArray[np.float64]
 
 TOLERANCE = 0.008
 """How far contours may lie apart, as a share of the image's diagonal."""
-LONGEST = 256
-"""Decay is undefined above this many values: the toolboxes keep the bounds of the quarters in 8 bits."""
 
 
 def region_similarity(annotation: Mask, prediction: Mask, void: Mask | None = None) -> float:
@@ -82,36 +79,6 @@ def _window(annotation: Mask, prediction: Mask) -> tuple[slice, slice]:
     """What the two masks cover, one pixel wider where the image goes on: all their boundary pixels lie in it."""
     x, y, width, height = cv2.boundingRect((annotation | prediction).view(np.uint8))
     return slice(max(0, y - 1), y + height + 1), slice(max(0, x - 1), x + width + 1)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a list of per-frame values comes to. Decay is NaN where it is undefined."""
-
-    mean: float
-    recall: float
-    decay: float
-
-
-def statistics(values: Values) -> Statistics:
-    """Mean, recall and decay of n per-frame values.
-
-    Recall is the share strictly above 0.5. Decay is the first quarter's mean minus the last one's; neighbouring
-    quarters share the frame between them, and it is undefined above 256 values. Means skip NaN; recall counts it
-    as not above 0.5. Raises ValueError for no values.
-    """
-    if not len(values):
-        raise ValueError("no values")
-    decay = math.nan
-    if len(values) <= LONGEST:
-        bounds = np.rint(1 + np.arange(5) * (len(values) - 1) / 4 + 1e-10).astype(int) - 1
-        decay = _mean(values[bounds[0] : bounds[1] + 1]) - _mean(values[bounds[3] : bounds[4] + 1])
-    return Statistics(_mean(values), float(np.count_nonzero(values > 0.5) / len(values)), decay)
-
-
-def _mean(values: Values) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else math.nan
 
 
 def score_ids(annotation: Ids, prediction: Ids, objects: int, void: Mask | None = None) -> tuple[Values, Values]:

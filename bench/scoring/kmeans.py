@@ -161,3 +161,11 @@ def describe(preset: dict[str, Any], points: int, gpu: bool) -> dict[str, Any]:
         "algorithm": "Lloyd",
         "threads": _threads(points),
     }
+
+
+def exact_search(*, gpu: bool) -> dict[str, Any]:
+    """What ran, for the record, where nearest neighbours are looked up."""
+    import faiss
+
+    device = "cuda" if gpu else "cpu"
+    return {"library": "faiss", "version": faiss.__version__, "algorithm": "exact inner product", "device": device}

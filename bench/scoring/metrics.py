@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from bench.scoring.confusion_rows import Confusion, ConfusionRows
+if TYPE_CHECKING:
+    from bench.scoring.confusion_rows import Confusion, ConfusionRows
 
 Float = npt.NDArray[np.float64]
 

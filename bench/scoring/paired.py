@@ -7,17 +7,21 @@ drawn, not of other seeds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.scoring.bootstrap import RESAMPLES, interval, resampled
-from bench.scoring.confusion_rows import ConfusionRows
-from bench.scoring.frame_rows import FrameRows
 from bench.scoring.metrics import Float, confusion_sums, from_sums, iou_of_sums, mean_present
 from bench.scoring.video_figures import METRICS, resampled_means, tables_of
+
+if TYPE_CHECKING:
+    from bench.scoring.confusion_rows import ConfusionRows
+    from bench.scoring.frame_rows import FrameRows
 
 CLASSES = "IoU per class"
 """The name of the per-class values among those of the metrics."""
@@ -38,6 +42,38 @@ class Difference:
     """Two-sided, see `p_value`."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """What a figure is made of, for two models: a class's IoU or a sequence's J&F, percent. None where undefined."""
+
+    name: str
+    a: float | None
+    b: float | None
+    difference: float | None
+    ci95: tuple[float, float] | None
+    """None where nothing can be drawn, as for one sequence."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How two models differ on the same images."""
+
+    metrics: dict[str, Difference]
+    parts: tuple[Part, ...]
+    unit: str
+    """What was drawn, and what `parts` are of: images (classes), or sequences."""
+
+
+def known(value: float) -> float | None:
+    """None for NaN."""
+    return None if math.isnan(value) else value
+
+
+def bounds(one: Difference) -> tuple[float, float] | None:
+    """The ends of the interval; None where there is none."""
+    return None if math.isnan(one.low) else (one.low, one.high)
+
+
 def p_value(differences: Float) -> float:
     """Two-sided p of "no difference": twice the smaller share of resamples on one side of 0, at most 1.
 
@@ -53,9 +89,9 @@ def p_value(differences: Float) -> float:
 
 
 def of_confusion(
-    first: ConfusionRows, second: ConfusionRows, absent: str, resamples: int = RESAMPLES
-) -> tuple[dict[str, Difference], list[Difference]]:
-    """Metric → difference, and the difference of every class's IoU, from rows of the same images in any order.
+    first: ConfusionRows, second: ConfusionRows, absent: str, names: Sequence[str], resamples: int = RESAMPLES
+) -> Paired:
+    """The difference of every metric and of every class's IoU, from rows of the same images in any order.
 
     Raises ValueError for rows of other images or another number of classes.
     """
@@ -73,11 +109,11 @@ def of_confusion(
         if name != CLASSES
     }
     moved = draws[1][CLASSES] - draws[0][CLASSES]
-    classes = [
-        _difference(float(values[0][CLASSES][i]), float(values[1][CLASSES][i]), moved[:, i])
-        for i in range(first.num_classes)
-    ]
-    return metrics, classes
+    parts = []
+    for i, name in enumerate(names):
+        one = _difference(float(values[0][CLASSES][i]), float(values[1][CLASSES][i]), moved[:, i])
+        parts.append(Part(name, known(one.first), known(one.second), known(one.difference), bounds(one)))
+    return Paired(metrics, tuple(parts), "images")
 
 
 def _figures(sums: Float, whole: Float | None, absent: str, counted: Sequence[int] | None) -> dict[str, Float]:
@@ -94,10 +130,8 @@ def same_objects(first: FrameRows, second: FrameRows) -> bool:
     return same and first.ids == second.ids
 
 
-def of_frames(
-    first: FrameRows, second: FrameRows, resamples: int = RESAMPLES
-) -> tuple[dict[str, Difference], dict[str, tuple[float, float]]]:
-    """Metric → difference, and sequence → J&F of both, from rows of the same objects; whole sequences are drawn.
+def of_frames(first: FrameRows, second: FrameRows, resamples: int = RESAMPLES) -> Paired:
+    """The difference of every metric and of every sequence's J&F, from rows of the same objects; sequences are drawn.
 
     Raises ValueError for rows of other objects or frames.
     """
@@ -114,8 +148,8 @@ def of_frames(
         for i, name in enumerate(METRICS)
     }
     overall = METRICS.index("JF_mean")
-    sequences = {}
+    parts = []
     for number, name in enumerate(first.sequences):
-        own = [float(table[belongs == number, overall].mean()) for table in tables]
-        sequences[name] = (own[0], own[1])
-    return metrics, sequences
+        a, b = (float(table[belongs == number, overall].mean()) for table in tables)
+        parts.append(Part(name, a, b, b - a, None))
+    return Paired(metrics, tuple(parts), "sequences")

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.scoring.bootstrap import RESAMPLES, resample_weights
-from bench.scoring.frame_rows import FrameRows
-from bench.scoring.j_and_f import Statistics, statistics
+
+if TYPE_CHECKING:
+    from bench.scoring.frame_rows import FrameRows
 
 Floats = npt.NDArray[np.float64]
+
+LONGEST = 256
+"""Decay is undefined above this many values: the toolboxes keep the bounds of the quarters in 8 bits."""
 
 METRICS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "JF_mean")
 
 
-@dataclass(frozen=True)
-class Tracked:
-    """What the protocol on video hands over."""
+def entries(rows: FrameRows) -> dict[str, Any]:
+    """A record's `metrics` and `per_sequence`, in percent.
 
-    rows: FrameRows
-    detail: dict[str, Any] = field(default_factory=dict)
-    """Further entries of the record, as plain JSON values."""
+    Means are over objects, which over sequences of one object each (2016) is the mean over sequences. A figure that is
+    undefined for any object is left out of its entry: it would be the mean of a part.
+    """
+    table, belongs = tables_of(rows)
+    return {"metrics": _metrics(table, belongs), "per_sequence": _per_sequence(rows, table, belongs)}
 
-    def figures(self) -> dict[str, Any]:
-        """The record's entries `metrics` and `per_sequence`, in percent.
 
-        Means are over objects, which over sequences of one object each (2016) is the mean over sequences. A figure
-        that is undefined for any object is left out of its entry: it would be the mean of a part.
-        """
-        table, belongs = tables_of(self.rows)
-        return {"metrics": _metrics(table, belongs), "per_sequence": self._per_sequence(table, belongs)}
-
-    def _per_sequence(self, table: Floats, belongs: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
-        entries = {}
-        for number, name in enumerate(self.rows.sequences):
-            own = table[belongs == number]
-            frames = sum(frame.rpartition("/")[0] == name for frame in self.rows.ids)
-            entries[name] = {"frames": frames, "objects": len(own)} | _known(own.mean(axis=0))
-        return entries
+def _per_sequence(rows: FrameRows, table: Floats, belongs: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for number, name in enumerate(rows.sequences):
+        own = table[belongs == number]
+        frames = sum(frame.rpartition("/")[0] == name for frame in rows.ids)
+        found[name] = {"frames": frames, "objects": len(own)} | known(own.mean(axis=0))
+    return found
 
 
 def tables_of(rows: FrameRows) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -64,13 +62,14 @@ def _parts(one: Statistics) -> tuple[float, float, float]:
     return one.mean, one.recall, one.decay
 
 
-def _known(values: Floats) -> dict[str, float]:
+def known(values: Floats) -> dict[str, float]:
+    """Metric → value, of those of `METRICS` that are defined."""
     return {name: float(value) for name, value in zip(METRICS, values, strict=True) if not np.isnan(value)}
 
 
 def _metrics(table: Floats, belongs: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
     metrics: dict[str, dict[str, Any]] = {
-        name: {"value": value, "std": None, "per_seed": [value]} for name, value in _known(table.mean(axis=0)).items()
+        name: {"value": value, "std": None, "per_seed": [value]} for name, value in known(table.mean(axis=0)).items()
     }
     bounds = intervals(table, belongs) if len(np.unique(belongs)) > 1 else {}
     for name, entry in metrics.items():
@@ -97,3 +96,33 @@ def resampled_means(table: Floats, belongs: npt.NDArray[np.int64], resamples: in
     sums = np.stack([np.bincount(belongs, column) for column in table.T], axis=1)
     chunks = [(weights @ sums) / (weights @ count)[:, None] for weights in resample_weights(len(count), resamples, 0)]
     return np.concatenate(chunks)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a list of per-frame values comes to. Decay is NaN where it is undefined."""
+
+    mean: float
+    recall: float
+    decay: float
+
+
+def statistics(values: Floats) -> Statistics:
+    """Mean, recall and decay of n per-frame values.
+
+    Recall is the share strictly above 0.5. Decay is the first quarter's mean minus the last one's; neighbouring
+    quarters share the frame between them, and it is undefined above 256 values. Means skip NaN; recall counts it
+    as not above 0.5. Raises ValueError for no values.
+    """
+    if not len(values):
+        raise ValueError("no values")
+    decay = math.nan
+    if len(values) <= LONGEST:
+        bounds = np.rint(1 + np.arange(5) * (len(values) - 1) / 4 + 1e-10).astype(int) - 1
+        decay = _mean(values[bounds[0] : bounds[1] + 1]) - _mean(values[bounds[3] : bounds[4] + 1])
+    return Statistics(_mean(values), float(np.count_nonzero(values > 0.5) / len(values)), decay)
+
+
+def _mean(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else math.nan

@@ -21,15 +21,15 @@ from bench.base.files import atomic_write, cache_folder, require_writable
 from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
-from bench.cards.presets import ClusteringPreset, DistancePreset, SaliencyPreset
+from bench.cards.models import UNKNOWN
 from bench.data.decoding import read_ids, read_size, require_size
+from bench.data.locate import find_samples
 from bench.data.samples import Sample, Samples
-from bench.networks.subjects import UNKNOWN, find_samples
-from bench.protocols.base import Scored
-from bench.runs.measure import measure
-from bench.runs.plan import Plan, Settings, make_plan, stage
-from bench.runs.predictions import Map, encode_rgb, paint_clusters, seed_folders
-from bench.runs.run import engine_for
+from bench.protocols import registry
+from bench.protocols.base import Plan, Result, Settings
+from bench.protocols.painting import Map, paint_clusters
+from bench.runs.plan import make_plan, run_of
+from bench.runs.predictions import encode_rgb, seed_folders
 from bench.runs.score_folder import model_entry, require_predictions
 from bench.submission.form import (
     DATASET,
@@ -81,43 +81,27 @@ def export_run(
     warn = settings.warn or (lambda message: None)
     one_seed = replace(settings, num_seeds=1) if protocol == "clustering" else settings
     plan = make_plan(model, dataset, protocol, one_seed, warn, for_submission=True)
-    _require_classes_elsewhere(plan, ids)
+    registry.room(plan.base).require_submission(plan, ids)
     track = _track(plan, track)
-    measured, maps = measure(plan, engine_for(settings, warn), settings, warn)
-    scored = measured.scored
-    assert isinstance(scored, Scored)
-    painted, match = maps(0), None
+    measured: Result = registry.room(plan.base).measure(run_of(plan, settings, warn))
+    assert measured.paint is not None
+    painted, match = measured.paint(0, None), None
     if ids == "clusters":
-        match = match_text(scored.mappings[0].tolist())
+        match = match_text(measured.mappings[0].tolist())
         # one-to-one, so a class tells its cluster
         clusters = np.zeros(len(plan.card.classes), np.int64)
-        clusters[scored.mappings[0]] = np.arange(len(scored.mappings[0]))
+        clusters[measured.mappings[0]] = np.arange(len(measured.mappings[0]))
         painted = paint_clusters(painted, clusters, plan.card.labels.ignore)
-    members = _encoded(zip(scored.rows.ids, painted, strict=True), len(plan.samples), settings)
-    method = method_text(_method_of(plan, scored, ids, track))
+    members = _encoded(zip(measured.rows.ids, painted, strict=True), len(plan.samples), settings)
+    method = method_text(_method_of(plan, measured, ids, track))
     _write(out, members, match, lambda: method)
     return Exported(out, plan.samples.split, len(plan.samples), track)
 
 
-def _require_classes_elsewhere(plan: Plan, ids: Ids) -> None:
-    """Raises WrongName for a protocol that cannot say what class an image without labels shows."""
-    preset = plan.preset
-    if isinstance(preset, DistancePreset):
-        if ids == "clusters":
-            raise WrongName("distance matching has no clusters (--ids clusters)", "Leave --ids out.")
-        return
-    if not isinstance(preset, ClusteringPreset):
-        raise WrongName(f"{plan.protocol} makes no submission", "Use --protocol clustering or distance-matching.")
-    if plan.matched is None and not plan.samples.labelled:
-        raise WrongName(
-            f"{plan.samples.split} has no labels to match clusters on",
-            "Name the split to match on with --set matched_on=val, and the one to cluster with --set fit=train.",
-        )
-
-
 def _track(plan: Plan, wanted: str | None) -> str:
     """The benchmark's track: free where a saliency map has a part (spec §8), else as the user says."""
-    if isinstance(plan.preset, SaliencyPreset) or "saliency" in f"{plan.subject.prior} {plan.subject.supervision}":
+    seen = plan.subject.training
+    if plan.preset.needs_saliency or "saliency" in f"{seen.prior} {seen.supervision}":
         if wanted not in (None, "free"):
             raise WrongName(
                 f"a saliency map has a part in {plan.subject.id} by {plan.protocol}: its track is 'free'",
@@ -127,8 +111,8 @@ def _track(plan: Plan, wanted: str | None) -> str:
     return wanted or UNKNOWN
 
 
-def _method_of(plan: Plan, scored: Scored, ids: Ids, track: str) -> dict[str, Any]:
-    subject, detail = plan.subject, scored.detail
+def _method_of(plan: Plan, measured: Result, ids: Ids, track: str) -> dict[str, Any]:
+    subject, detail = plan.subject, measured.detail
     return {
         "method": f"{subject.title}, {plan.protocol}",
         "model": subject.id,
@@ -136,9 +120,9 @@ def _method_of(plan: Plan, scored: Scored, ids: Ids, track: str) -> dict[str, An
         SPLIT: plan.samples.split,
         "images": len(plan.samples),
         "track": track,
-        "labels seen": subject.supervision,
-        "initialisation": subject.initialisation,
-        "prior": subject.prior,
+        "labels seen": subject.training.supervision,
+        "initialisation": subject.training.initialisation,
+        "prior": subject.training.prior,
         "weights sha256": subject.weights_sha256,
         "protocol": plan.protocol,
         "fingerprint": plan.fingerprint,
@@ -253,7 +237,7 @@ def _method_of_folder(
 
 def _encoded(named: Iterable[tuple[str, Map]], images: int, settings: Settings) -> Iterator[tuple[str, bytes]]:
     """Name in the archive and PNG of every map, encoded in threads."""
-    progress = stage(settings, "writing submission")
+    progress = settings.stage("writing submission")
     with ThreadPoolExecutor(settings.workers or default_workers(), "bench-writer") as pool:
         for done, member in enumerate(prefetch(pool, _encode, named, depth=32), start=1):
             yield member

@@ -22,9 +22,9 @@ from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.data.decoding import DAMAGED_IMAGE, read_size
+from bench.data.locate import find_samples
 from bench.download.archives import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
-from bench.networks.subjects import find_samples
-from bench.runs.plan import Settings, stage
+from bench.protocols.base import Settings
 from bench.submission.form import (
     DATASET,
     MATCH,
@@ -124,7 +124,7 @@ def _verify(opened: zipfile.ZipFile, archive: Path, dataset: str | None, setting
         _allowed(match.keys() if match else range(len(card.classes))),
         f"{MATCH} has no such cluster" if match else f"{card.id} has 0..{len(card.classes) - 1}",
     )
-    progress = stage(settings, "checking")
+    progress = settings.stage("checking")
     check = functools.partial(_problem, wanted=wanted)
     with ThreadPoolExecutor(default_workers(), "bench-loader") as pool:
         contents = _contents(predictions, LIMITS.of(archive), found)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bench.cards.presets import DavisPreset
+from bench.protocols.davis.preset import DavisPreset
 from bench.protocols.davis.propagation import Propagation
 
 GRID, DIMENSIONS, LABELS, ROUNDS = (60, 107), 32, 3, 3

@@ -18,7 +18,8 @@ from bench.data.samples import open_split
 from bench.networks.architectures import fold_batch_norm
 from bench.networks.checkpoints import build, draw_random
 from bench.passes.engine import Engine, arithmetic, choose_device
-from bench.protocols.linear.training import WaitingTime, _Learner, augmented_batches
+from bench.protocols.linear.learner import _Learner
+from bench.protocols.linear.training import WaitingTime, augmented_batches
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "VOCSegmentation"
 
@@ -34,7 +35,7 @@ def main() -> None:
     network = fold_batch_norm(build(card.architecture, draw_random(card.architecture, card.weights)))
     network = network.to(device).to(memory_format=torch.channels_last)
     samples = open_split(catalogue.dataset("pascal-voc"), "train", GOLDEN)
-    preset = catalogue.dataset("pascal-voc").protocols.linear
+    preset = catalogue.dataset("pascal-voc").protocols.preset("linear")
     assert preset is not None
     preset = preset.model_copy(update={"batch": options.batch})
     engine = Engine(device, batch_size=4 if device.type == "cpu" else options.batch, workers=default_workers())

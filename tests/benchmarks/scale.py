@@ -35,7 +35,7 @@ CLASSES, SIDE, INPUT, IGNORE = 919, 32, 64, 1000
 SEEDS, ITERATIONS = 5, 20
 """The preset's seeds; one start of at most so many iterations each, since its 20 × 100 measure faiss alone."""
 CARD = catalogue.dataset("imagenet-s-919")
-PRESET = override(CARD.protocols.clustering, {"input": [INPUT, INPUT], "iterations": ITERATIONS, "restarts": 1})
+PRESET = override(CARD.protocols.preset("clustering"), {"input": [INPUT, INPUT], "iterations": ITERATIONS, "restarts": 1})
 
 
 def write_tree(root: Path, images: int) -> None:

@@ -11,10 +11,10 @@ import time
 import cv2
 import numpy as np
 
-from bench.cards.presets import ClusteringPreset
 from bench.data.preprocessing import resize_nearest
 from bench.passes.observations import Observation, stack
 from bench.passes.observe import _inside_outside
+from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import score
 from bench.runs.describe import metrics_of
 from bench.scoring.bootstrap import intervals

@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench.base.files import cache_folder
 from bench.cards import catalogue
 from bench.data.decoding import read_image
+from bench.data.locate import find_samples
 from bench.data.preprocessing import resize_image
-from bench.networks.subjects import find_model, find_samples
+from bench.networks.subjects import find_model
 from bench.passes.engine import Engine
 from bench.passes.observations import MASK, Observations
 from bench.passes.observe import observe
@@ -71,7 +72,7 @@ def figure(rows: ConfusionRows) -> float:
 
 def main(checkpoints: list[str]) -> None:
     card = catalogue.dataset("shapes")
-    preset = card.protocols.clustering
+    preset = card.protocols.preset("clustering")
     samples = find_samples(card, "val", None, cache_folder())
     cv2.setNumThreads(1)
     found: dict[str, ConfusionRows] = {}

@@ -13,9 +13,9 @@ import torch
 from bench.base.files import cache_folder
 from bench.cards import catalogue
 from bench.data.decoding import read_image
+from bench.data.locate import find_samples
 from bench.data.preprocessing import normalise, resize_image
 from bench.networks.checkpoints import build, draw_random
-from bench.networks.subjects import find_samples
 
 IMAGES = 40
 SHARE = 0.42
@@ -26,7 +26,7 @@ def main(name: str) -> None:
     unit = card.weights.model_copy(update={"saliency_scale": 1.0, "saliency_shift": 0.0})
     network = build(card.architecture, draw_random(card.architecture, unit))
     dataset = catalogue.dataset("shapes")
-    preset = dataset.protocols.clustering
+    preset = dataset.protocols.preset("clustering")
     samples = find_samples(dataset, "val", None, cache_folder()).first(IMAGES)
     pictures = np.stack([resize_image(read_image(s.image)[0], preset.input) for s in samples])
     with torch.inference_mode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bench.base.errors import Warn
-from bench.passes.observations import Observations
-from bench.protocols.base import Scored, rows_of_masks
+from bench.passes.observations import Observations, rows_of_masks
 from bench.scoring import imagenet_s
+from bench.scoring.cluster_rows import SALIENT, ClusterRows, SeedClusters, agreement
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.kmeans import Points, cluster, nearest
 from bench.scoring.matching import Mapping, Table, count_unique, match, match_images, say_by_images
@@ -22,6 +22,23 @@ from bench.scoring.metrics import ari, nmi
 from bench.scoring.whitening import whiten
 
 Labels = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a scoring hands over: rows, and what it wants to say beside them."""
+
+    rows: ConfusionRows | ClusterRows
+    labels: Sequence[Labels]
+    """Per seed the cluster of each image."""
+    mappings: tuple[Mapping, ...]
+    """Per seed: predicted id (0 is background, cluster k is k + 1) → class, or −1."""
+    mask_classes: npt.NDArray[np.int64]
+    """Seeds × images × 2: what is painted inside an image's mask and outside it."""
+    extra: dict[str, list[float]] = field(default_factory=dict)
+    """Further metrics, a value per seed."""
+    detail: dict[str, Any] = field(default_factory=dict)
+    """Further entries of the record, as plain JSON values."""
 
 
 def score(
@@ -114,7 +131,7 @@ def count_labels(
     ]
     seeds = tuple(rows_of_masks(observations, own, preset["grid"], num_classes) for own in painted)
     rows = ConfusionRows(observations.ids, num_classes, seeds, np.stack(labels).astype(np.int32))
-    return Scored(rows, tuple(mappings), np.stack(painted), dict(extra))
+    return Scored(rows, labels, tuple(mappings), np.stack(painted), dict(extra))
 
 
 def shared_images(inside: sparse.csr_array, outside: sparse.csr_array, labels: Labels, clusters: int) -> Table:
@@ -139,3 +156,15 @@ def pixel_table(inside: sparse.csr_array, outside: sparse.csr_array, labels: Lab
         (np.ones(len(labels), np.int64), (labels, np.arange(len(labels)))), shape=(clusters, len(labels))
     )
     return np.vstack([np.asarray(outside.sum(axis=0))[None], (members @ inside).toarray()]).astype(np.int64)
+
+
+def group_images(observations: Observations, labels: Sequence[Labels], preset: dict[str, Any]) -> Scored:
+    """Without labels: each image's salient pixels belong to its cluster, and are painted as it, counted from 1."""
+    images = np.arange(len(observations), dtype=np.int32)
+    seeds = tuple(SeedClusters(images, own.astype(np.int32), observations.areas) for own in labels)
+    totals = np.full(len(observations), preset["input"][0] * preset["input"][1], np.int64)
+    extra = agreement([labels], len(labels), preset["clusters"])
+    extra |= {SALIENT: [float(100 * observations.areas.sum() / totals.sum())]}
+    painted = [np.stack([own.astype(np.int64) + 1, np.zeros(len(own), np.int64)], axis=1) for own in labels]
+    rows = ClusterRows(observations.ids, preset["clusters"], seeds, totals)
+    return Scored(rows, labels, (), np.stack(painted), extra)

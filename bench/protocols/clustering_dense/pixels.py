@@ -11,24 +11,24 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from bench.base.parallel import Progress
 from bench.base.sample_columns import Item
-from bench.cards.presets import DensePreset
 from bench.data.samples import Samples
 from bench.passes.classify import Classifiers
 from bench.passes.engine import Engine, arithmetic, call
+from bench.passes.features import Features, feature_map
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.passes.shards import ShardStore
-from bench.protocols.linear.training import Features, feature_map
+from bench.protocols.clustering_dense.preset import DensePreset
 from bench.scoring import kept_centres as centres
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DENSE_VERSION = 1
 """Raised whenever this pass would draw other pixels or write other files."""
@@ -44,6 +44,7 @@ def store(cache: Path, recipe: dict[str, Any], preset: DensePreset) -> ShardStor
 
 def unit_features(extract: Features) -> Features:
     """`extract` with every pixel's features L2-normalised, B×D×h×w float32."""
+    import torch.nn.functional as F
 
     def features(images: Tensor) -> Tensor:
         return F.normalize(feature_map(extract(images), len(images)).float(), dim=1)
@@ -74,6 +75,8 @@ def draw_pixels(
 
 def _forward(batch: Sequence[Loaded], extract: Features, preset: DensePreset, engine: Engine) -> list[Float32]:
     """The drawn pixels of each image, n×D."""
+    import torch
+
     with torch.inference_mode(), arithmetic(engine):
         features = feature_map(call(extract, to_device(batch, preset, engine)), len(batch))
     drawn = []

@@ -19,11 +19,9 @@ from bench.data.samples import Samples
 from bench.data.sequences import Video, count_objects, read_frame, videos_of
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
+from bench.protocols.base import Result, Settings
 from bench.protocols.davis.tracking import frame_rows
-from bench.runs.describe import Measured
-from bench.runs.plan import Settings, stage
 from bench.scoring.j_and_f import Values, score_ids
-from bench.scoring.video_figures import Tracked
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class _Done:
     own: bytes
 
 
-def measure_masks(folder: Path, samples: Samples, settings: Settings) -> tuple[Measured, str]:
+def measure_masks(folder: Path, samples: Samples, settings: Settings) -> tuple[Result, str]:
     """J and F of `<sequence>/<frame>.png` below `folder`; also returns a hash of the masks.
 
     The first and the last frame are not evaluated and need no mask. Raises BadInput for a mask that is missing,
@@ -54,7 +52,7 @@ def measure_masks(folder: Path, samples: Samples, settings: Settings) -> tuple[M
     annotated = samples.card.splits[samples.split].objects or "many"
     _require_masks(folder, samples)
     counts = [count_objects(read_frame(video, 0, annotated), video) for video in videos_of(samples)]
-    progress, content, done = stage(settings, "scoring"), hashlib.sha256(), 0
+    progress, content, done = settings.stage("scoring"), hashlib.sha256(), 0
     items: list[Item] = []
     read = functools.partial(_measure, folder=folder, annotated=annotated)
     with ThreadPoolExecutor(settings.workers or default_workers(), "bench-loader") as pool:
@@ -68,9 +66,9 @@ def measure_masks(folder: Path, samples: Samples, settings: Settings) -> tuple[M
                     progress(done, samples.images)
             items.append(_item(objects, frames))
     manifest = manifest_of([video.id for video in samples], [item["digest"].tobytes() for item in items])
-    scored = Tracked(frame_rows(samples, items))
-    measured = Measured(scored, manifest, {"predictions": folder.name}, {"algorithm": "none: object ids were given"})
-    return measured, content.hexdigest()
+    solver = {"algorithm": "none: object ids were given"}
+    result = Result(frame_rows(samples, items), manifest, solver, {"predictions": folder.name})
+    return result, content.hexdigest()
 
 
 def _item(objects: int, frames: Sequence[_Done]) -> Item:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.cards.presets import DavisPreset
+from bench.protocols.davis.preset import DavisPreset
 
 _CELLS = 1 << 21
 """Similarities held in memory at once."""

@@ -2,7 +2,7 @@
 
 Two passes, each cached. The first keeps the mean embedding of every instance of the bank's split, the second what
 was painted on every evaluated image. Embeddings are never upsampled to an image's size: a mean over a region of
-upsampled ones is a mean of the small ones with the region brought down (`bench.passes.observe.upsampling`).
+upsampled ones is a mean of the small ones with the region brought down (`bench.passes.prototypes.upsampling`).
 """
 
 from __future__ import annotations
@@ -12,28 +12,27 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from bench.base.errors import BadInput
 from bench.base.sample_columns import Item
-from bench.cards.presets import DistancePreset
 from bench.data.preprocessing import resize_nearest
 from bench.data.samples import Samples
 from bench.passes.classify import MAP, encode_map
 from bench.passes.engine import Engine, arithmetic, call
+from bench.passes.features import Features, feature_map
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.passes.observations import manifest_of
-from bench.passes.observe import upsampling
 from bench.passes.shards import ShardStore
-from bench.protocols.linear.training import Features, feature_map
+from bench.protocols.distance_matching.preset import DistancePreset
 from bench.scoring.imagenet_s import band_table, counts_of
 from bench.scoring.painted import Painted, contingency
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DISTANCE_VERSION = 1
 """Raised whenever these passes would give other numbers or files."""
@@ -116,6 +115,8 @@ def _run(
     engine: Engine,
 ) -> list[Any]:
     """`each(loaded, features)` of a batch, the features D×h×w float32."""
+    import torch
+
     with torch.inference_mode():
         with arithmetic(engine):
             found = feature_map(call(extract, to_device(batch, preset, engine)), len(batch))
@@ -126,6 +127,11 @@ def _run(
 
 def _instances(item: Loaded, feature: Tensor, preset: DistancePreset, ignore: int) -> tuple[Classes, Float32]:
     """Classes and mean embeddings (k×D, L2-normalised) of one image's instances."""
+    import torch
+    import torch.nn.functional as F
+
+    from bench.passes.prototypes import upsampling
+
     if item.label is None:
         return np.empty(0, np.uint16), np.empty((0, len(feature)), np.float32)
     present = np.unique(item.label)
@@ -170,7 +176,7 @@ def paint(
 
     found, meta = pass_over_images(start, count, samples, preset, kept, engine, fresh=fresh)
     manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
-    bands = found["bands"] if preset.figures == "imagenet-s" else ()
+    bands = found["bands"] if preset.counts_boundaries else ()
     return Painted(samples.ids, found["counts"], manifest, meta, bands)
 
 
@@ -198,6 +204,11 @@ def _votes(item: Loaded, feature: Tensor, index: Any, classes: Classes, preset: 
 
 def upsampled_rows(feature: Tensor, factor: int) -> Iterator[Float32]:
     """The pixels of D×h×w features, upsampled by `factor` (bilinear) and L2-normalised: n×D, some rows at a time."""
+    import torch
+    import torch.nn.functional as F
+
+    from bench.passes.prototypes import upsampling
+
     depth, height, width = feature.shape
     rows, columns = upsampling(height, factor * height, feature), upsampling(width, factor * width, feature)
     wide = torch.einsum("dhw,cw->dhc", feature, columns)

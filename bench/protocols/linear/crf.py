@@ -6,7 +6,7 @@ The work is done in processes of its own: importing this module loads neither to
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
@@ -16,6 +16,8 @@ import numpy.typing as npt
 from bench.base.errors import BadEnvironment
 from bench.base.parallel import end_with_parent
 
+Image8 = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
 GAUSSIAN = {"sxy": 1, "compat": 3}
 BILATERAL = {"sxy": 67, "srgb": 3, "compat": 4}
 ITERATIONS = 10
@@ -34,7 +36,7 @@ def require() -> None:
         ) from error
 
 
-def refine(image: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+def refine(image: Image8, probabilities: Probabilities) -> npt.NDArray[np.uint16]:
     """The most probable class of every pixel, H×W, after mean-field inference.
 
     `image` is H×W×3 RGB uint8 (handed on in OpenCV's order, BGR, as the reference does), `probabilities` C×H×W
@@ -53,14 +55,14 @@ def refine(image: npt.NDArray[np.uint8], probabilities: npt.NDArray[np.float32])
 
 
 @contextmanager
-def processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes to call `refine` in. They are started afresh: forks of a process with threads can hang.
+def processes(count: int) -> Iterator[Callable[[Image8, Probabilities], npt.NDArray[np.uint16]]]:
+    """`refine`, in one of so many processes. They are started afresh: forks of a process with threads can hang.
 
     A script that gets here must guard its main part with `if __name__ == "__main__":`, as always with
     multiprocessing.
     """
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), end_with_parent)
     try:
-        yield pool
+        yield lambda image, probabilities: pool.submit(refine, image, probabilities).result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.cards.presets import LinearPreset
-from bench.protocols.base import Scored
+from bench.protocols.linear.preset import LinearPreset
+from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.metrics import seed_metrics
 from bench.scoring.painted import Painted, given_classes
 
@@ -49,11 +49,11 @@ def choose(
 
 def score(
     seeds: Sequence[Chosen], refined: Sequence[Painted] | None, preset: LinearPreset, num_classes: int, split: str
-) -> Scored:
+) -> tuple[ConfusionRows, dict[str, list[float]], dict[str, Any]]:
     """Rows of the chosen classifiers on `split`, after the CRF where there was one (`refined`).
 
-    Beside them: the last epoch's mIoU, since the published recipe chooses its epoch on the images it reports, and
-    the mIoU without the CRF.
+    Beside them further metrics, and what the record says: the last epoch's mIoU, since the published recipe chooses its
+    epoch on the images it reports, and the mIoU without the CRF.
     """
     chosen = [one.painted for one in seeds]
     beside = {}
@@ -63,7 +63,7 @@ def score(
     if training:
         beside["mIoU_last_epoch"] = _miou([one.last for one in seeds], preset, num_classes)
     rows = given_classes(chosen if refined is None else refined, num_classes)
-    return Scored(rows, extra=beside, detail={"training": training} if training else {})
+    return rows, beside, {"training": training} if training else {}
 
 
 def _miou(painted: Sequence[Painted], preset: LinearPreset, num_classes: int) -> list[float]:

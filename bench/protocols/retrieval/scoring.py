@@ -9,15 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput
-from bench.passes.observations import Observations
-from bench.protocols.base import Scored, rows_of_masks
+from bench.passes.observations import Observations, rows_of_masks
 from bench.scoring.confusion_rows import ConfusionRows
 
 BACKGROUND = 0
+Classes = npt.NDArray[np.int64]
 
 
-def score(bank: Observations, queries: Observations, preset: dict[str, Any], classes: Sequence[str]) -> Scored:
+def score(
+    bank: Observations, queries: Observations, preset: dict[str, Any], classes: Sequence[str]
+) -> tuple[ConfusionRows, Classes, dict[str, Any]]:
     """Rows from a bank of one split and the queries of another. `preset` is a resolved retrieval preset.
+
+    Also returns what each query is painted in, N×2 inside its mask and outside of it, and what the record says.
 
     Raises BadInput for a bank without a labelled object, or a void class that is none of the classes.
     """
@@ -31,12 +35,12 @@ def score(bank: Observations, queries: Observations, preset: dict[str, Any], cla
         )
     nearest = kept[neighbours(bank.prototypes[kept], queries.prototypes)]
     rows = paint(queries, labels[nearest], valid, preset["averaged"], preset["grid"])
-    painted = np.stack([labels[nearest], np.zeros_like(nearest)], axis=1)[None]
+    painted = np.stack([labels[nearest], np.zeros_like(nearest)], axis=1)
     detail = {
         "bank": {"split": preset["bank"], "images": len(bank), "entries": len(kept), "manifest": bank.manifest},
         "neighbours": [bank.ids[i] for i in nearest],
     }
-    return Scored(rows, mask_classes=painted, detail=detail)
+    return rows, painted, detail
 
 
 def valid_classes(classes: Sequence[str], void: Sequence[str]) -> npt.NDArray[np.bool_]:

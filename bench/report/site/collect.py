@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from bench.cards import catalogue
+from bench.protocols import registry
 from bench.records.published import Published
 from bench.records.record import Record, Stored, shortfall
-from bench.report.site.names import date_text, hashed, protocol_order, slug
+from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import joined
 from bench.scoring.metric_names import metric_order
-from bench.scoring.unlabelled import SUFFIX
 
 UNKNOWN = "not stated"
 MATRIX = 100
@@ -126,7 +126,7 @@ class Run:
     @property
     def unlabelled(self) -> bool:
         """Whether there were no labels, and so nothing to rank it by."""
-        return self.protocol.endswith(SUFFIX)
+        return self.protocol.endswith(registry.UNLABELLED)
 
     @property
     def context(self) -> str:
@@ -193,7 +193,7 @@ class Site:
     def runs_of(self, model: Model) -> list[Run]:
         """A model's records, whole and unmodified ones first."""
         mine = self._runs_by_model.get(model.key, [])
-        return sorted(mine, key=lambda run: (bool(run.context), run.dataset, protocol_order(run.protocol), run.path))
+        return sorted(mine, key=lambda run: (bool(run.context), run.dataset, registry.order(run.protocol), run.path))
 
     def is_crowded(self, model: Model) -> bool:
         """Whether a model's runs would make its page too large, and so have pages of their own."""

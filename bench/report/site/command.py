@@ -10,10 +10,10 @@ from typing import Any
 from bench.base.errors import WrongName
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
-from bench.cards.presets import FIRST_SEED, LATER_ENTRIES, PRESETS, Preset, override
+from bench.cards.presets import FIRST_SEED, Preset, override
+from bench.protocols import registry
 from bench.records.record import Record
 from bench.report.site.details import mapping
-from bench.scoring.unlabelled import SUFFIX
 
 BLANKS = {
     "MODEL": "the model's checkpoint or card",
@@ -25,18 +25,17 @@ BLANKS = {
 
 def reproduce(record: Record) -> str:
     """The command that makes a record again, with `BLANKS` where it has to name a path."""
-    protocol, dataset = record["protocol"]["id"].removesuffix(SUFFIX), record["dataset"]
+    protocol, dataset = record["protocol"]["id"].removesuffix(registry.UNLABELLED), record["dataset"]
     if protocol.startswith("predictions"):
         return _score(record, protocol)
     words = ["bench", "run", "--model", _model(record), "--dataset", _dataset(record), "--split", dataset["split"]]
     entries = dict(record["protocol"]["preset"])
-    base, flags = _protocol(protocol)
-    words += ["--protocol", base, *flags]
+    base, named = registry.parsed(protocol) or (protocol, {})
+    words += registry.command_words(protocol) or ["--protocol", protocol]
     card = catalogue.datasets().get(dataset["id"])
     default = _default(card, base)
-    skipped = {"clusters"} if "--clusters" in flags else {"crf"} if "--crf" in flags else set()
     if default is not None:
-        words += _changes(entries, default, skipped)
+        words += _changes(entries, default, set(named))
     words += _seeds(record, default)
     for variation in record["protocol"].get("variations") or []:
         if variation == "bfloat16":
@@ -51,7 +50,8 @@ def _default(card: DatasetCard | None, protocol: str) -> Preset | None:
     """The preset that a run takes without `--set`: the card's. What a reader's own card says is not known here, so
     there all that differs from the protocol's own is told."""
     if card is None:
-        return PRESETS[protocol]() if protocol in PRESETS else None
+        known = registry.protocols().get(protocol)
+        return known.preset_type() if known else None
     return card.protocols.preset(protocol) if protocol in card.protocols.given else None
 
 
@@ -71,19 +71,10 @@ def _model(record: Record) -> str:
     return "MODEL" if source in ("", "in memory") else f"./{file}"
 
 
-def _protocol(protocol: str) -> tuple[str, list[str]]:
-    """The protocol that `--protocol` takes, and the flag that makes it what the record calls it."""
-    if protocol.startswith("overclustering-"):
-        return "clustering", ["--clusters", protocol.rsplit("-", 1)[1]]
-    if protocol.endswith("+crf"):
-        return protocol.removesuffix("+crf"), ["--crf"]
-    return protocol, []
-
-
 def _changes(entries: dict[str, Any], default: Preset, skipped: set[str]) -> list[str]:
     """`--set` of every entry that the data set's own preset has not, and that does not follow from the others."""
     own, fields = default.model_dump(mode="json"), type(default).model_fields
-    later = {key: fields[key].default for key in LATER_ENTRIES if key in fields and key not in entries}
+    later = {key: fields[key].default for key in default.later if key not in entries}
     changed = {key: value for key, value in (later | entries).items() if key in own and value != own[key]}
     changed.pop("classifier", None)  # the checkpoint decides that
     for key in list(changed):

@@ -18,9 +18,6 @@ _LONGEST = 80
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 """Names that Windows keeps for devices, whatever their ending."""
 
-PROTOCOLS = ("clustering", "clustering-dense", "linear", "linear+crf", "retrieval-21", "retrieval-7", "davis")
-"""The order in which protocols are listed; the first that a benchmark has is its first page."""
-
 
 def slug(*parts: str) -> str:
     """A file name for a thing that these parts name, without an ending; other parts, another name."""
@@ -48,11 +45,6 @@ def _safe(text: str) -> str:
 def metric_slug(metric: str) -> str:
     """The part of a file name that stands for a metric."""
     return metric.lower().replace("_", "-") if metric in METRICS else slug("metric", metric)
-
-
-def protocol_order(protocol: str) -> tuple[int, str]:
-    """Sort key: the customary protocols first, others by name."""
-    return (PROTOCOLS.index(protocol) if protocol in PROTOCOLS else len(PROTOCOLS), protocol)
 
 
 def arxiv_url(identifier: str) -> str | None:

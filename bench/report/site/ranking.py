@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.protocols import registry
 from bench.records.published import ROUNDING, Published
 from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
-from bench.report.site.names import date_text, protocol_order
+from bench.report.site.names import date_text
 from bench.report.tables import interval_of
 from bench.scoring.metric_names import FALLING, metric_order
 
@@ -134,7 +135,7 @@ def pages_of(entries: Sequence[Entry]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for entry in entries:
         found.setdefault(entry.protocol, set()).add(entry.metric)
-    return {protocol: sorted(found[protocol], key=metric_order) for protocol in sorted(found, key=protocol_order)}
+    return {protocol: sorted(found[protocol], key=metric_order) for protocol in sorted(found, key=registry.order)}
 
 
 def ranked(entries: Sequence[Entry], metric: str) -> list[Ranked]:

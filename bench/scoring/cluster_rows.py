@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.base.files import save_npz
-from bench.passes.observations import Observations
-from bench.scoring.confusion_rows import by_seed, rows_file
 from bench.scoring.metrics import ari, entropy, nmi
-from bench.scoring.painted import Painted
+from bench.scoring.paired import Paired
+from bench.scoring.rows import Context, by_seed, rows_file
 
 Ints = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]
-SUFFIX = "-unlabelled"
-"""Ends the protocol's id in a record without labels, so that it meets no other record of the protocol."""
+SALIENT = "salient_share"
+"""Percent of all pixels that belong to a cluster, where clusters are of images' salient pixels."""
 
 
 @dataclass(frozen=True)
@@ -67,40 +66,56 @@ class ClusterRows:
     def read(cls, path: Path) -> ClusterRows:
         """Read what `write` wrote. Raises BadInput for a missing or damaged file."""
         with rows_file(path) as arrays:
-            ids, seeds = tuple(arrays["ids"].tolist()), by_seed(arrays, SeedClusters)
-            return cls(ids, int(arrays["clusters"]), seeds, arrays["totals"])
+            return cls.of_arrays(arrays)
 
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ClusterRows:
+        """The rows of a file's arrays. Raises KeyError, ValueError or TypeError where they are none."""
+        ids, seeds = tuple(arrays["ids"].tolist()), by_seed(arrays, SeedClusters)
+        return cls(ids, int(arrays["clusters"]), seeds, arrays["totals"])
 
-@dataclass(frozen=True)
-class Grouped:
-    """What a clustering protocol hands over where there are no labels."""
+    # what every kind of rows answers: see `bench.scoring.rows.Rows`
 
-    rows: ClusterRows
-    agreement: dict[str, list[float]]
-    """`seed_ari` and `seed_nmi`, percent: each seed's mean with all other seeds; empty for a single seed."""
-    salient: float | None = None
-    """Percent of all pixels that belong to a cluster; None where all do by definition."""
-    seeds: tuple[int, ...] = ()
-    detail: dict[str, Any] = field(default_factory=dict)
-    """Further entries of the record, as plain JSON values."""
+    comparable: ClassVar[tuple[str, ...]] = ()
+    """None: without labels there is nothing to be better at."""
 
-    def figures(self) -> dict[str, Any]:
-        """The record's entries `metrics` and `clusters`, in percent and in numbers."""
-        sizes = [self.rows.sizes(i) for i in range(len(self.rows.seeds))]
-        column = 1 if self.salient is None else 0  # of pixels where clusters are of pixels, else of images
-        series = self.agreement | {
+    def figures(self, preset: Mapping[str, Any]) -> dict[str, list[float]]:
+        """None that can be held against a figure with labels."""
+        return {}
+
+    def entries(self, context: Context) -> dict[str, Any]:
+        """`metrics`, of `agreement` in `context.extra` and the clusters' sizes, and `clusters`.
+
+        Where `context.extra` has no `salient_share`, clusters are of pixels, and sizes are counted in them.
+        """
+        sizes = [self.sizes(i) for i in range(len(self.seeds))]
+        of_images = SALIENT in context.extra
+        column = 0 if of_images else 1
+        series = {name: values for name, values in context.extra.items() if name != SALIENT} | {
             "cluster_evenness": [_evenness(size[:, column]) for size in sizes],
             "largest_cluster": [float(100 * size[:, column].max() / size[:, column].sum()) for size in sizes],
         }
-        if self.salient is not None:
-            series["salient_share"] = [self.salient]
+        if of_images:
+            series[SALIENT] = context.extra[SALIENT]
         return {
             "metrics": {name: _entry(name, values) for name, values in series.items()},
             "clusters": [
                 {"seed": seed, "images": size[:, 0].tolist(), "pixels": size[:, 1].tolist()}
-                for seed, size in zip(self.seeds, sizes, strict=True)
+                for seed, size in zip(context.seeds, sizes, strict=True)
             ],
         }
+
+    def image_scores(self) -> tuple[None, None]:
+        """None without labels."""
+        return None, None
+
+    def part_names(self, classes: Sequence[str]) -> list[str]:
+        """None."""
+        return []
+
+    def pair(self, other: ClusterRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+        """Raises ValueError: there is nothing to compare."""
+        raise ValueError("they were made without labels")
 
 
 def _evenness(sizes: Counts) -> float:
@@ -116,7 +131,7 @@ def _entry(name: str, values: list[float]) -> dict[str, Any]:
 
 
 def agreement(labels: Iterable[Sequence[npt.NDArray[Any]]], seeds: int, clusters: int) -> dict[str, list[float]]:
-    """How much the seeds agree on what belongs together, as in `Grouped`.
+    """`seed_ari` and `seed_nmi`, percent: how much the seeds agree on what belongs together. Empty for a single seed.
 
     `labels` are stretches of the same things' cluster ids, an array per seed. A seed's agreement is the mean of its
     adjusted Rand indices, or normalised mutual informations, with every other seed: neither needs labels, and neither
@@ -136,28 +151,3 @@ def agreement(labels: Iterable[Sequence[npt.NDArray[Any]]], seeds: int, clusters
             values[a, b] = values[b, a] = measure(table)
         found[name] = (values.sum(axis=1) / (seeds - 1)).tolist()
     return found
-
-
-def group_images(
-    observations: Observations, labels: Sequence[Ints], seeds: tuple[int, ...], clusters: int, pixels: int
-) -> Grouped:
-    """From one cluster per image: its salient pixels, of `pixels` at the input size, belong to it."""
-    images = np.arange(len(observations), dtype=np.int32)
-    rows = tuple(SeedClusters(images, own.astype(np.int32), observations.areas) for own in labels)
-    totals = np.full(len(observations), pixels, np.int64)
-    salient = float(100 * observations.areas.sum() / totals.sum())
-    found = agreement([labels], len(seeds), clusters)
-    return Grouped(ClusterRows(observations.ids, clusters, rows, totals), found, salient, seeds)
-
-
-def group_pixels(
-    painted: Sequence[Painted], drawn: Iterator[Sequence[Ints]], seeds: tuple[int, ...], clusters: int
-) -> Grouped:
-    """From clusters painted on all pixels, one `Painted` per seed; the seeds are compared on the `drawn` pixels."""
-    rows = []
-    for one in painted:
-        table = one.rows()
-        rows.append(SeedClusters(table.image, table.predicted, table.count))
-    totals = np.bincount(rows[0].image, rows[0].pixels, minlength=len(painted[0].ids)).astype(np.int64)
-    found = agreement(drawn, len(seeds), clusters)
-    return Grouped(ClusterRows(painted[0].ids, clusters, tuple(rows), totals), found, None, seeds)

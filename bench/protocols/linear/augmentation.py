@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.cards.presets import LinearPreset
 from bench.data.decoding import Image8, Label
 from bench.data.preprocessing import label_to_input, to_input
+from bench.protocols.linear.preset import LinearPreset
 
 
 @dataclass(frozen=True)

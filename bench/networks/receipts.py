@@ -1,0 +1,36 @@
+"""Receipts: what reading a checkpoint came to, kept so that a run which only scores what is cached reads none.
+
+A receipt is of a file's content, by its hash: another file never meets it. It holds nothing that the file itself does
+not say, and a damaged one is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.base.files import write_with
+
+READER_VERSION = 1
+"""Raised whenever reading, recognising or drawing weights would come to something else."""
+
+
+def find(cache: Path, subject: dict[str, Any]) -> dict[str, Any] | None:
+    """What was kept of a subject (plain JSON values, the weights' hash or seed among them); None where nothing was."""
+    try:
+        kept = json.loads(_path(cache, subject).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return kept if isinstance(kept, dict) else None
+
+
+def keep(cache: Path, subject: dict[str, Any], found: dict[str, Any]) -> None:
+    """Keep what a subject came to."""
+    write_with(_path(cache, subject), lambda stream: stream.write(json.dumps(found).encode()))
+
+
+def _path(cache: Path, subject: dict[str, Any]) -> Path:
+    text = json.dumps([READER_VERSION, subject], sort_keys=True)
+    return cache / "networks" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"

@@ -1,0 +1,82 @@
+"""The preset of `clustering`: all that defines its figure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from bench.cards.presets import Positive, Preset, SaliencyPreset
+
+
+class ClusteringPreset(SaliencyPreset):
+    """K-means on one prototype per image, matched to the classes (spec §3)."""
+
+    observed: ClassVar[tuple[str, ...]] = (*SaliencyPreset.observed, "figures")
+    later: ClassVar[tuple[str, ...]] = (*SaliencyPreset.later, "fit", "matched_on", "figures")
+
+    whiten: Annotated[int, Field(ge=0)] = 32
+    """PCA with whitening to this many components (fewer where the rank is lower); 0 leaves it out."""
+    clusters: Annotated[int, Field(ge=2, le=32766)] = 20
+    """K. Each image's salient pixels get one of K cluster ids; the rest is id 0, background."""
+    solver: Literal["faiss", "minibatch"] = "faiss"
+    """faiss Lloyd iterations, or the authors' scikit-learn MiniBatchKMeans."""
+    init: Literal["k-means++", "random"] = "k-means++"
+    """Starting centres."""
+    iterations: Positive = 100
+    """At most this many Lloyd iterations (faiss) or passes over the data (minibatch)."""
+    restarts: Positive | None = None
+    """Restarts, the best objective kept. Unset: 20 with faiss, 3 with minibatch as the authors ran it."""
+    batch: Positive = 1000
+    """Mini-batch size; `minibatch` only."""
+    fit: str | None = None
+    """The split whose prototypes are clustered; each evaluated image then joins the nearest centre. Unset: the
+    evaluated split itself."""
+    matched_on: str | None = None
+    """The split on whose labels the clusters are matched; their classes are then those of any evaluated split, one
+    without labels as well. Unset: the evaluated split itself."""
+    matching: Literal["iou", "pixels", "images"] = "iou"
+    """What the one-to-one Hungarian matching maximises: summed IoU, matched pixels, or the images that hold cluster
+    and class (background then stays background)."""
+    grid: Literal["label", "input"] = "label"
+    """Where pixels are counted: at the label's own size, or at the input size."""
+    figures: Literal["classes", "imagenet-s"] = "classes"
+    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size (spec §8)."""
+    seeds: Positive = 5
+    """How many seeds are run, counting up from the first. Not part of the fingerprint."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> ClusteringPreset:
+        if self.fit is not None and self.whiten:
+            raise ValueError("fit: whitening belongs to the images that it is computed on; set whiten = 0 as well")
+        if self.matched_on is not None and self.fit is None:
+            raise ValueError("matched_on: each split would have clusters of its own; set fit to one split as well")
+        if self.figures == "imagenet-s" and self.grid != "label":
+            raise ValueError("figures: imagenet-s counts at the label's own size; set grid = label as well")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """As `Preset.resolved`, with `restarts` settled and entries of the other solver left out."""
+        entries = super().resolved()
+        if entries["restarts"] is None:
+            entries["restarts"] = 20 if self.solver == "faiss" else 3
+        return {key: value for key, value in entries.items() if key not in self.unread()}
+
+    def unread(self) -> dict[str, str]:
+        """The mini-batch size, where the solver is faiss."""
+        return {"batch": "the solver is faiss"} if self.solver == "faiss" else {}
+
+    @property
+    def num_seeds(self) -> int:
+        """As the preset says."""
+        return self.seeds
+
+    @property
+    def counts_boundaries(self) -> bool:
+        """ImageNet-S's figures do."""
+        return self.figures == "imagenet-s"
+
+    def variant(self, default: Preset, classes: int) -> dict[str, Any]:
+        """More clusters than there are classes, the background among them, are `overclustering-N`."""
+        overclusters = self.clusters + 1 > classes and self.clusters != getattr(default, "clusters", None)
+        return {"clusters": self.clusters} if overclusters else {}

@@ -1,0 +1,76 @@
+"""The protocol `clustering-dense`, from a plan to its result."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from bench.data.samples import Samples, require_labelled_pixels
+from bench.passes.shards import ShardStore
+from bench.protocols import painted_pixels
+from bench.protocols.base import Protocol, Result, Run
+from bench.protocols.clustering_dense import pixels
+from bench.protocols.clustering_dense.preset import DensePreset
+from bench.protocols.clustering_dense.scoring import group_pixels, score
+from bench.protocols.painting import Map, paint_clusters
+from bench.scoring import clusters, kmeans
+from bench.scoring.clusters import Clusters
+
+
+class DenseClustering(Protocol[DensePreset]):
+    """K-means on pixels."""
+
+    def check(self, preset: DensePreset, samples: Samples, there_are: int, *, grouped: bool) -> None:
+        """There must be a pixel for each cluster."""
+        kmeans.require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")
+
+    def measure(self, run: Run[DensePreset]) -> Result:
+        """Draw pixels, cluster them, and paint every image with the clusters of all seeds in one more pass."""
+        preset, plan = run.preset, run.plan
+        features = functools.cache(lambda: pixels.unit_features(run.subject.pixels(run.engine.device)))
+        gpu, kept = kmeans.use_gpu(run.engine.device), _store_of(run)
+        drawn = pixels.draw_pixels(features, run.samples, preset, kept, run.on("drawing pixels"), fresh=run.fresh)
+        centres = pixels.fit_all(
+            kept, run.samples, preset, plan.seeds, run.stage("clustering"), gpu=gpu, fresh=run.fresh
+        )
+        painters, recipe = pixels.as_classifiers(centres), {"protocol": plan.protocol, "crf": None}
+        found, _ = painted_pixels.paint_all(run, features, painters, recipe)
+        painted = [one[preset.grid] for one in found]
+        if plan.grouped:
+            scored = group_pixels(painted, pixels.drawn_clusters(kept, run.samples, centres), preset.clusters)
+        else:
+            require_labelled_pixels(any(len(table) for table in painted[0].counts), run.samples)
+            scored = score(painted, preset, run.num_classes)
+        mappings = scored.mappings
+
+        def shown() -> Clusters:
+            return clusters.of_pixels(painted[0].rows(), preset.clusters, mappings[0] if mappings else None)
+
+        def paint(seed: int, chosen: Sequence[int] | None) -> Iterator[Map]:
+            ids = painted_pixels.paint_again(run, features, painters.only(seed), recipe, chosen)
+            # without labels each cluster is painted as itself, counted from 1
+            classes = mappings[seed] if mappings else np.arange(1, preset.clusters + 1)
+            return paint_clusters(ids, classes, run.card.labels.ignore)
+
+        return painted_pixels.result(
+            run,
+            scored.rows,
+            painted[0],
+            kmeans.describe(preset.resolved(), drawn, gpu) | {"algorithm": "Lloyd, spherical"},
+            extra=scored.extra,
+            mappings=mappings,
+            detail={"pixels": {"of": run.subject.pixels_are, "drawn": drawn}},
+            clusters=shown,
+            paint=paint,
+        )
+
+    def cached(self, run: Run[DensePreset]) -> str:
+        """How many images' pixels are drawn."""
+        known = len(_store_of(run).known(run.samples.keys))
+        return f"pixels of {known} of {len(run.samples)} images are cached"
+
+
+def _store_of(run: Run[DensePreset]) -> ShardStore:
+    return pixels.store(run.cache, run.recipe(run.samples), run.preset)

@@ -1,0 +1,242 @@
+"""Registry: which protocols there are, what they are called, and where each one's preset and room are.
+
+A line here, or an entry point of the group `bench.protocols` in somebody else's package, is all that a protocol needs
+to be listed, planned, cached, recorded, reported and checked. This module loads no room: reports and `--help` need
+only names, so that they load no torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import WrongName, unknown_name
+
+if TYPE_CHECKING:
+    from bench.cards.presets import Preset
+
+ENTRY_POINTS = "bench.protocols"
+"""The group in which other packages name their protocols, each an `Entry`."""
+ID = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
+FLAGS = ("solver", "clusters", "epochs", "crf")
+"""Entries of presets that have a flag of `bench run`."""
+UNLABELLED = "-unlabelled"
+"""Ends the protocol's id in a record without labels, so that it meets no other record of the protocol."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A name of its own for a protocol with certain entries, as published figures have it: `linear+crf`."""
+
+    form: str
+    """The name; an entry in braces stands there with its value, a whole number: `overclustering-{clusters}`."""
+    entries: Mapping[str, Any] = field(default_factory=dict)
+    """Those entries that the name sets without saying their value."""
+
+    def parse(self, name: str) -> dict[str, Any] | None:
+        """The entries that a name sets; None for a name of another form."""
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d{1,5})", re.escape(self.form))
+        match = re.fullmatch(pattern, name)
+        if match is None:
+            return None
+        return {**self.entries, **{key: int(value) for key, value in match.groupdict().items()}}
+
+    def name(self, values: Mapping[str, Any]) -> str:
+        """The name for these values of the entries."""
+        return self.form.format_map(dict(values))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The entries that the name sets."""
+        return (*self.entries, *re.findall(r"\{(\w+)\}", self.form))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One protocol."""
+
+    id: str
+    title: str
+    """What it does, in a line."""
+    preset: str
+    """`module:class` of its preset. The module must load quickly: no torch at its top."""
+    room: str
+    """`module:class` of its `bench.protocols.base.Protocol`."""
+    kind: str = "images"
+    """What data it is for: `images` or `video`."""
+    group: str = ""
+    """A name that stands for this protocol and others of the same group, each with a record of its own."""
+    variants: tuple[Variant, ...] = ()
+
+    @property
+    def preset_type(self) -> type[Preset]:
+        """The type of its preset."""
+        found: type[Preset] = _load(self.preset)
+        return found
+
+
+BUILT_IN = (
+    Entry(
+        "clustering",
+        "K-means on one prototype per image; clusters get classes by Hungarian matching",
+        "bench.protocols.clustering.preset:ClusteringPreset",
+        "bench.protocols.clustering.room:Clustering",
+        variants=(Variant("overclustering-{clusters}"),),
+    ),
+    Entry(
+        "clustering-dense",
+        "K-means on pixels of any network; every pixel belongs to a cluster",
+        "bench.protocols.clustering_dense.preset:DensePreset",
+        "bench.protocols.clustering_dense.room:DenseClustering",
+    ),
+    Entry(
+        "linear",
+        "a 1×1 convolution on frozen features, trained here or released with the checkpoint",
+        "bench.protocols.linear.preset:LinearPreset",
+        "bench.protocols.linear.room:Linear",
+        variants=(Variant("linear+crf", {"crf": True}),),
+    ),
+    Entry(
+        "retrieval-21",
+        "each image takes the class of its nearest neighbour in a labelled bank",
+        "bench.protocols.retrieval.preset:RetrievalPreset",
+        "bench.protocols.retrieval.room:Retrieval",
+        group="retrieval",
+    ),
+    Entry(
+        "retrieval-7",
+        "as retrieval-21, on seven classes",
+        "bench.protocols.retrieval.preset:RetrievalPreset",
+        "bench.protocols.retrieval.room:Retrieval",
+        group="retrieval",
+    ),
+    Entry(
+        "distance-matching",
+        "labelled instances vote on the class of every pixel",
+        "bench.protocols.distance_matching.preset:DistancePreset",
+        "bench.protocols.distance_matching.room:DistanceMatching",
+    ),
+    Entry(
+        "davis",
+        "the first frame's objects, carried through a video by the similarity of features",
+        "bench.protocols.davis.preset:DavisPreset",
+        "bench.protocols.davis.room:Davis",
+        kind="video",
+    ),
+)
+"""Ours, in the order in which pages list them."""
+
+
+@functools.cache
+def protocols() -> dict[str, Entry]:
+    """Every protocol by its id: ours in their order, then those of other packages by id.
+
+    One of another package that cannot be loaded, or whose id is taken, is left out with a warning.
+    """
+    found = {entry.id: entry for entry in BUILT_IN}
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        try:
+            entry = point.load()
+            if not isinstance(entry, Entry) or not ID.fullmatch(entry.id):
+                raise TypeError("it is no bench.protocols.registry.Entry with an id of a-z, 0-9 and -")
+            if entry.id in found:
+                raise ValueError(f"the id '{entry.id}' is taken")
+        except Exception as error:  # noqa: BLE001  a stranger's package must not end every command
+            warnings.warn(f"the protocol '{point.name}' of {point.value} was left out: {error}", stacklevel=2)
+            continue
+        found[entry.id] = entry
+    return found
+
+
+def parse(name: str) -> tuple[str, dict[str, Any]]:
+    """The protocol that a name stands for, and the entries that the name sets, as `linear+crf` does.
+
+    Raises WrongName for an unknown name, and for one that stands for several protocols.
+    """
+    if members := groups().get(name):
+        raise WrongName(
+            f"'{name}' stands for several protocols, and there is one record of each",
+            f"Call it once for each: {', '.join(members)}.",
+        )
+    found = parsed(name)
+    if found is None:
+        raise unknown_name("protocol", name, plain_names(), "bench list protocols")
+    return found
+
+
+def parsed(name: str) -> tuple[str, dict[str, Any]] | None:
+    """As `parse`, but None where no protocol has this name."""
+    if name in protocols():
+        return name, {}
+    for entry in protocols().values():
+        for variant in entry.variants:
+            entries = variant.parse(name)
+            if entries is not None:
+                return entry.id, entries
+    return None
+
+
+def command_words(name: str) -> list[str] | None:
+    """What `bench run` takes for a record's protocol id: `--protocol linear --crf`; None where no protocol has it."""
+    found = parsed(name)
+    if found is None:
+        return None
+    words = ["--protocol", found[0]]
+    for key, value in found[1].items():
+        if key not in FLAGS:
+            words += ["--set", f"{key}={json.dumps(value)}"]
+        else:
+            words += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+    return words
+
+
+def plain_names() -> list[str]:
+    """Every name without a number of its own in it: what completion offers."""
+    fixed = (variant.form for entry in protocols().values() for variant in entry.variants if "{" not in variant.form)
+    return [*sorted(protocols()), *fixed]
+
+
+def groups() -> dict[str, tuple[str, ...]]:
+    """Names that stand for several protocols, each with a record of its own: `all`, `retrieval`."""
+    named = {entry.group: _of_group(entry.group) for entry in protocols().values() if entry.group}
+    return {"all": tuple(sorted(protocols()))} | named
+
+
+def _of_group(group: str) -> tuple[str, ...]:
+    return tuple(entry.id for entry in protocols().values() if entry.group == group)
+
+
+def order(name: str) -> tuple[int, str]:
+    """Sort key of a record's protocol id: as `protocols` has them, variants behind their protocol, others by name."""
+    found = parsed(name.removesuffix(UNLABELLED))
+    places = list(protocols())
+    return (places.index(found[0]) if found else len(places), name)
+
+
+def preset_type(protocol: str) -> type[Preset]:
+    """The type of a protocol's preset. Raises WrongName for an unknown id."""
+    return _entry(protocol).preset_type
+
+
+def room(protocol: str) -> Any:
+    """A protocol itself, a `bench.protocols.base.Protocol`. Raises WrongName for an unknown id."""
+    entry = _entry(protocol)
+    return _load(entry.room)(entry)
+
+
+def _entry(protocol: str) -> Entry:
+    if protocol not in protocols():
+        raise unknown_name("protocol", protocol, plain_names(), "bench list protocols")
+    return protocols()[protocol]
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

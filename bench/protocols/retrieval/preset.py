@@ -1,0 +1,20 @@
+"""The preset of `retrieval-21` and `retrieval-7`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bench.cards.presets import SaliencyPreset
+
+
+class RetrievalPreset(SaliencyPreset):
+    """Each image takes the class of its nearest neighbour in a bank of prototypes (spec §5)."""
+
+    bank: str = "train"
+    """The split whose images fill the bank."""
+    void_classes: tuple[str, ...] = ()
+    """Classes that count as ignored, in the bank and in the evaluation."""
+    averaged: Literal["all", "objects"] = "all"
+    """The mean is over all classes that are not void, or leaves the background out as well."""
+    grid: Literal["input", "label"] = "input"
+    """Where pixels are counted: at the input size, or at the label's own size."""
