@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.base.errors import BadEnvironment, BadInput
-from bench.download.archives import Limits, unpack
+from bench.base.archives import Limits, unpack
 from tests.archives import tree, write_tar, write_zip
 
 FILES = {"a/one.txt": b"one", "a/b/two.bin": bytes(range(256)) * 40, "three": b""}

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.base.archives import unpack
 from bench.base.errors import BadEnvironment, BadInput
 from bench.base.files import atomic_write, locked, sha256_file
 from bench.cards.pins import BY_HAND, Pin, Pins
-from bench.download.archives import unpack
 from bench.download.drive import looks_like_page
 from bench.download.fetch import Expected, Network, fetch
 from bench.download.http import Failure, open_url

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.decoding import Image8, Label
-
 SHARE = 0.03
 """Width of a band as a share of the image's diagonal."""
 
@@ -32,7 +30,7 @@ def is_boundary(ids: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.NDAr
     return boundary
 
 
-def count_bands(label: Label, mask: Image8) -> npt.NDArray[np.int64]:
+def count_bands(label: npt.NDArray[Any], mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """V×8 pixels of every label value, from an H×W label and a prediction's mask (0 or 1) of that size.
 
     Columns are 4 · (under the mask) + 2 · (on the boundary of the prediction) + (on the boundary of the label). V

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from bench.base.archives import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
 from bench.base.errors import BadInput, WrongName
 from bench.base.files import cache_folder
 from bench.base.parallel import default_workers, prefetch
@@ -23,7 +24,6 @@ from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.data.decoding import DAMAGED_IMAGE, read_size
 from bench.data.locate import find_samples
-from bench.download.archives import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
 from bench.protocols.base import Settings
 from bench.submission.form import (
     DATASET,
