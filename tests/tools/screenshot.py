@@ -1,8 +1,8 @@
 """The picture of the leaderboard in the README: a page of the web site, as a headless Chromium shows it.
 
-Run ``python tests/tools/screenshot.py``. It makes the site with ``bench report --out`` from the records in `results/` and
-the published figures, opens the page of PASCAL VOC at a desktop's width, and writes `docs/leaderboard.png`. It needs
-chromium and chromedriver (Debian: ``apt-get install chromium chromium-driver``).
+Run ``python tests/tools/screenshot.py``. It makes the site with ``bench report --out`` from the records in `results/`
+and the published figures, opens the page of PASCAL VOC at a desktop's width, and writes `docs/leaderboard.png`. It
+needs chromium and chromedriver (Debian: ``apt-get install chromium chromium-driver``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tests.browser import Browser, start
+from tests.browser import Browser, start  # noqa: E402
 
 PAGE = "benchmarks/pascal-voc--val.html"
 WIDTH, HEIGHT = 1320, 2000
