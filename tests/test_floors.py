@@ -64,6 +64,6 @@ def test_contributing_shows_the_floors():
         "bench.cli.listing, bench.cards.catalogue",
     ],
 )
-def test_what_only_reads_loads_no_torch(modules):
+def test_what_only_reads_or_plans_loads_no_torch(modules):
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

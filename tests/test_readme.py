@@ -234,12 +234,3 @@ def test_the_docs_explain_every_variable():
     used = {name for path in (ROOT / "bench").rglob("*.py") for name in re.findall(r"BENCH_[A-Z_]+", read(path))}
     own = used - {"BENCH_COMPLETE"}  # click's, for the shell's completion
     assert own == set(re.findall(r"^\| `(BENCH_[A-Z_]+)`", read(ROOT / "docs" / "machines.md"), re.M))
-
-
-def test_the_layout_names_every_module():
-    layout = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    for path in (ROOT / "bench").glob("*.py"):
-        if not path.name.startswith("_") and path.name not in ("errors.py", "files.py", "shapes_patterns.py"):
-            assert path.name in layout, path.name
-    for path in (ROOT / "bench").glob("*/__init__.py"):
-        assert f"{path.parent.name}/" in layout, path.parent.name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from typing import NoReturn
 
 import click
@@ -70,6 +71,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     debug = "--debug" in arguments
     # Threads of OpenMP that spin while they wait make two runs on one machine ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         outcome = cli.main([a for a in arguments if a != "--debug"], prog_name="bench", standalone_mode=False)
         sys.stdout.flush()
