@@ -58,15 +58,15 @@ def test_it_is_listed_and_shown(bench, install):
 
 def test_it_is_planned_cached_recorded_reported_and_checked(bench, install, tmp_path):
     install()
-    line = ("run", "--model", "tiny:3", "--protocol", "nearest-mean", "--limit", 12, "--results", tmp_path / "r")
-    assert "0 of 400 images of the bank are cached" in bench(*line, "--dry-run", "--set", "bank=val").stdout
-    made = json.loads(bench(*line, "--set", "bank=val", "--json", "--save-predictions", tmp_path / "p").stdout)
+    line = ("run", "--model", "tiny:3", "--protocol", "nearest-mean", "--results", tmp_path / "r")
+    assert "0 of 400 images of the bank are cached" in bench(*line, "--dry-run").stdout
+    made = json.loads(bench(*line, "--json", "--save-predictions", tmp_path / "p").stdout)
     assert made["model"]["id"] == "tiny-3" and made["protocol"]["preset"]["bank"] == "val"
     assert made["means"] == 21 and 0 < made["metrics"]["mIoU"]["value"] < 100
-    assert made["rows"]["file"].startswith("nearest-mean@") and len(list((tmp_path / "p").glob("*.png"))) == 12
-    assert "400 of 400 images of the bank are cached" in bench(*line, "--dry-run", "--set", "bank=val").stdout
-    again = json.loads(bench(*line, "--set", "bank=val", "--json").stdout)
-    assert again["metrics"] == made["metrics"] and again["observed"]["from_cache"] == 12
+    assert made["rows"]["file"].startswith("nearest-mean.") and len(list((tmp_path / "p").glob("*.png"))) == 400
+    assert "400 of 400 images of the bank are cached" in bench(*line, "--dry-run").stdout
+    again = json.loads(bench(*line, "--json").stdout)
+    assert again["metrics"] == made["metrics"] and again["observed"]["from_cache"] == 400
     table = bench("report", "--format", "csv", "--results", tmp_path / "r").stdout
     assert "nearest-mean" in table and "tiny-3" in table
     site = bench("report", "--out", tmp_path / "pages", "--results", tmp_path / "r")
@@ -81,7 +81,7 @@ def test_its_variant_has_a_name_of_its_own(bench, install, tmp_path):
     install()
     made = json.loads(
         bench(
-            "run", "--model", "tiny:3", "--protocol", "nearest-mean-every-2", "--set", "bank=val", "--limit", 4,
+            "run", "--model", "tiny:3", "--protocol", "nearest-mean-every-2", "--limit", 4,
             "--results", tmp_path / "r", "--json",
         ).stdout
     )  # fmt: skip

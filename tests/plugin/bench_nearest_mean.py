@@ -26,7 +26,7 @@ BANK = "bank"
 class NearestMeanPreset(ImagePreset):
     """All that defines the figure."""
 
-    bank: str = "train"
+    bank: str = "val"
     """The split whose labelled pixels the means are of."""
     grid: int = 1
     """Every n-th row and column of the bank's features is looked at."""
