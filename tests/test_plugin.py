@@ -71,7 +71,8 @@ def test_it_is_planned_cached_recorded_reported_and_checked(bench, install, tmp_
     assert "nearest-mean" in table and "tiny-3" in table
     site = bench("report", "--out", tmp_path / "pages", "--results", tmp_path / "r")
     assert site.returncode == 0 and "nearest-mean" in (tmp_path / "pages" / "index.html").read_text()
-    shutil.copytree(tmp_path / "r", tmp_path / "earlier")
+    shutil.move(tmp_path / "r", tmp_path / "earlier")
+    assert bench(*line).returncode == 0
     done = bench("check", "--results", tmp_path / "r", "--against", tmp_path / "earlier")
     assert done.returncode == 0 and "reproduced" in done.stdout
     assert bench("list", "results", "--results", tmp_path / "r").returncode == 0
