@@ -18,7 +18,16 @@ def folder(name: str) -> Path:
     return (checkout() or PACKAGE) / name
 
 
-def default_results() -> Path:
-    """Where records go: the checkout's `results/`, else `./results`."""
+LOCAL = "local"
+"""The folder in a checkout's `results/` that git ignores: a run must not change the records that travel with it."""
+
+
+def default_records() -> Path:
+    """Where records are read: the checkout's `results/`, else `./results`."""
     root = checkout()
     return root / "results" if root else Path("results")
+
+
+def default_results() -> Path:
+    """Where records go: the checkout's `results/local/`, else `./results`."""
+    return default_records() / LOCAL if checkout() else default_records()

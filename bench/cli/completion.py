@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from bench.base.errors import BadEnvironment
-from bench.base.places import default_results, folder
+from bench.base.places import default_records, folder
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -99,7 +99,7 @@ def _settings(keys: Mapping[str, str | None], incomplete: str) -> list[Completio
 
 def records(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The records below the folder of records, as MODEL/DATASET-SPLIT/PROTOCOL, and the names of files."""
-    results = Path(context.params.get("results") or default_results()).expanduser()
+    results = Path(context.params.get("results") or default_records()).expanduser()
     pictures = ".examples"  # the folder of these beside a record has a JSON file of its own
     paths = sorted(path for path in results.rglob("*.json") if path.parent.suffix != pictures)
     names = (path.relative_to(results).with_suffix("").as_posix() for path in paths)

@@ -68,7 +68,7 @@ def echo_warning(message: str) -> None:
 
 
 def results_folder(given: Path | None) -> Path:
-    """The folder of records to use."""
+    """The folder in which records are written."""
     from bench.base.places import default_results
 
     return given.expanduser() if given else default_results()
@@ -76,7 +76,9 @@ def results_folder(given: Path | None) -> Path:
 
 def records_folder(given: Path | None) -> Path:
     """The folder of records to read; that a folder which was named is not there is said."""
-    folder = results_folder(given)
+    from bench.base.places import default_records
+
+    folder = given.expanduser() if given else default_records()
     if given and not folder.is_dir():
         echo_warning(f"there is no folder {one_line(str(folder))}, so no records")
     return folder

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from bench.base.errors import BadInput
 from bench.base.files import sha256_file, write_with
+from bench.base.places import LOCAL
 from bench.records.schema import upgraded
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.rows import Rows
@@ -170,8 +171,13 @@ def rows_path(stored: Stored) -> Path:
 
 
 def json_files(results: Path) -> list[Path]:
-    """What may be records below a folder, sorted: its JSON files but those that belong to pictures."""
-    return sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES)
+    """What may be records below a folder, sorted: its JSON files but those that belong to pictures.
+
+    One in `local/` goes before one of the same place outside: what was run here before what came with the program.
+    """
+    found = sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES)
+    own = {path.relative_to(results / LOCAL) for path in found if path.is_relative_to(results / LOCAL)}
+    return [path for path in found if path.relative_to(results) not in own]
 
 
 def class_names(record: Record) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BadInput, WrongName, unknown_name
+from bench.base.places import LOCAL
 from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
 from bench.records.recount import disagreement
 from bench.scoring import rows as rows_of
@@ -80,14 +81,16 @@ def find(name: str, results: Path) -> Stored:
     Raises WrongName where there is none, BadInput where the file is no record.
     """
     given = Path(name).expanduser()
-    below = results / f"{name.removesuffix('.json')}.json"
-    for path in (given, below):
+    file = f"{name.removesuffix('.json')}.json"
+    for path in (given, results / LOCAL / file, results / file):
         if path.is_file():
             return Stored(path, read(path))
-    if (results / name).is_dir() and len(only := list(json_files(results / name))) == 1:
+    places = {path: path.relative_to(results).as_posix().removeprefix(f"{LOCAL}/") for path in json_files(results)}
+    only = [path for path, place in places.items() if place.startswith(f"{name}/")]
+    if len(only) == 1:
         return Stored(only[0], read(only[0]))
-    known = [path.relative_to(results).as_posix().removesuffix(".json") for path in json_files(results)]
-    raise unknown_name("record", name, known, f"bench list results --results {results}", also=_respelled(given))
+    names = [place.removesuffix(".json") for place in places.values()]
+    raise unknown_name("record", name, names, f"bench list results --results {results}", also=_respelled(given))
 
 
 def _respelled(path: Path) -> list[str]:
@@ -109,10 +112,12 @@ def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RE
     _require_same_split(a.record, b.record)
     _require_same_recipe(a.record, b.record)
     _require_same_data(a.record, b.record)
-    rows = [_load(stored, name) for name, stored in (("A", a), ("B", b))]
-    _require_alike(rows[0], rows[1])
-    metric = metric or rows[0].comparable[0]
-    _require_metric(metric, rows[0].comparable, a.record, b.record)
+    first = _load(a, "A")
+    _require_comparable(first, "A")
+    metric = metric or first.comparable[0]
+    _require_metric(metric, first.comparable, a.record, b.record)
+    rows = (first, _load(b, "B"))
+    _require_comparable(rows[1], "B", like=first)
     names = [own.part_names(class_names(stored.record)) for own, stored in zip(rows, (a, b), strict=True)]
     _require_same_classes(names[0], names[1])
     preset = a.record["protocol"]["preset"]
@@ -197,11 +202,10 @@ def _load(stored: Stored, name: str) -> Rows:
     return rows_of.read(rows_path(stored))
 
 
-def _require_alike(one: Rows, other: Rows) -> None:
-    for name, rows in (("A", one), ("B", other)):
-        if not rows.comparable:
-            raise BadInput(f"{name} was made without labels: it has no figure to compare", "Compare labelled runs.")
-    if one.comparable != other.comparable:
+def _require_comparable(rows: Rows, name: str, like: Rows | None = None) -> None:
+    if not rows.comparable:
+        raise BadInput(f"{name} was made without labels: it has no figure to compare", "Compare labelled runs.")
+    if like is not None and rows.comparable != like.comparable:
         raise BadInput("the rows of A and B are of two kinds, whatever their records say", AGAIN)
 
 

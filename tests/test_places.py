@@ -1,0 +1,51 @@
+"""Where records are written and read in a checkout: a run changes nothing that git tracks."""
+
+import json
+import shutil
+
+import pytest
+
+from bench.base import places
+from bench.records.record import json_files
+
+RUN = ("run", "--model", "random-shapes", "--limit", 30, "--clusters", 3, "--num-seeds", 1)
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A checkout with its own records, as `bench` sees it."""
+    root = tmp_path / "clone"
+    shutil.copytree(places.folder("results"), root / "results", ignore=shutil.ignore_patterns(places.LOCAL))
+    for name in ("models", "datasets"):
+        (root / name).symlink_to(places.folder(name))
+    monkeypatch.setattr(places, "checkout", lambda: root)
+    return root
+
+
+def tracked(root):
+    paths = [path for path in (root / "results").rglob("*") if path.is_file() and places.LOCAL not in path.parts]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+def test_a_run_leaves_the_records_alone_that_came_with_the_checkout(bench, clone):
+    before = tracked(clone)
+    made = bench("run", "--model", "random-shapes")
+    assert made.returncode == 0 and tracked(clone) == before
+    assert (clone / "results/local/random-shapes/shapes-val/clustering.json").is_file()
+
+
+def test_what_was_run_here_is_shown_in_place_of_what_came_along(bench, clone):
+    came = bench("list", "results").stdout
+    bench("run", "--model", "random-shapes")
+    own = bench("list", "results").stdout
+    assert came.count("random-shapes") == own.count("random-shapes")
+    done = bench("compare", "random-shapes", "maskcontrast-shapes", "--json")
+    assert "/local/random-shapes/" in json.loads(done.stdout)["a"]["path"]
+
+
+def test_only_a_record_of_the_same_place_is_hidden(tmp_path):
+    for place in ("a/x-val/clustering.json", "b/x-val/clustering.json", "local/a/x-val/clustering.json"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text("{}")
+    found = [path.relative_to(tmp_path).as_posix() for path in json_files(tmp_path)]
+    assert found == ["b/x-val/clustering.json", "local/a/x-val/clustering.json"]
