@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.places import folder
 from bench.cards.card import CardType, load_card
-from bench.cards.datasets import DatasetCard
-from bench.cards.models import ModelCard
-from bench.cards.recipes import Recipe
+
+if TYPE_CHECKING:
+    from bench.cards.datasets import DatasetCard
+    from bench.cards.models import ModelCard
+    from bench.cards.recipes import Recipe
 
 TEMPLATE = "TEMPLATE.toml.txt"
 """In the folder of data sets: a card that explains every key, for people to copy. It is no data set itself."""
@@ -30,33 +33,45 @@ def load_all(where: Path, kind: type[CardType]) -> dict[str, CardType]:
 @cache
 def models() -> dict[str, ModelCard]:
     """The built-in model cards by id."""
+    from bench.cards.models import ModelCard
+
     return load_all(folder("models"), ModelCard)
 
 
 @cache
 def datasets() -> dict[str, DatasetCard]:
     """The built-in data-set cards by id."""
+    from bench.cards.datasets import DatasetCard
+
     return load_all(folder("datasets"), DatasetCard)
 
 
 @cache
 def recipes() -> dict[str, Recipe]:
     """The built-in recipes of pre-training by id."""
+    from bench.cards.recipes import Recipe
+
     return load_all(folder("models") / "recipes", Recipe)
 
 
 def dataset(name: str) -> DatasetCard:
     """The data-set card of an id or a path. Raises WrongName for an unknown id."""
+    from bench.cards.datasets import DatasetCard
+
     return _resolve(name, datasets(), DatasetCard, "data set", "bench list datasets")
 
 
 def model(name: str) -> ModelCard:
     """The model card of an id or a path to a card. Raises WrongName for an unknown id."""
+    from bench.cards.models import ModelCard
+
     return _resolve(name, models(), ModelCard, "model", "bench list models")
 
 
 def recipe(name: str) -> Recipe:
     """The recipe of an id or a path to a card. Raises WrongName for an unknown id."""
+    from bench.cards.recipes import Recipe
+
     return _resolve(name, recipes(), Recipe, "recipe", "bench list recipes")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy  # its parts are loaded when they are used
 
 from bench.base.sample_columns import Columns, Item
 from bench.passes.shards import ShardStore
@@ -93,11 +93,11 @@ class Observations:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def histograms(self, grid: str, num_classes: int) -> tuple[sparse.csr_array, sparse.csr_array]:
+    def histograms(self, grid: str, num_classes: int) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
         """Two sparse N×C pixel counts: labels inside the mask and outside it, on `label` or `input` grid."""
         shape = (len(self), num_classes)
         inside, outside = (
-            sparse.csr_array((self.counts[:, column].astype(np.int64), self.classes, self.offsets), shape=shape)
+            scipy.sparse.csr_array((self.counts[:, column].astype(np.int64), self.classes, self.offsets), shape=shape)
             for column in GRIDS[grid]
         )
         return inside, outside

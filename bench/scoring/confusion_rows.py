@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy  # its parts are loaded when they are used
 
 from bench.base.files import save_npz
 from bench.scoring.bootstrap import intervals
@@ -69,7 +69,7 @@ class ConfusionRows:
         """As `confusion`, the mean over the seeds."""
         return np.mean([self.confusion(i) for i in range(len(self.seeds))], axis=0)
 
-    def class_sums(self, seed: int) -> sparse.csr_array:
+    def class_sums(self, seed: int) -> scipy.sparse.csr_array:
         """N×3C per image: true positives, predicted pixels and labelled pixels of every class."""
         rows, classes = self.seeds[seed], self.num_classes
         hit = rows.predicted == rows.true
@@ -77,7 +77,7 @@ class ConfusionRows:
         image = np.concatenate([rows.image[hit], rows.image[matched], rows.image])
         column = np.concatenate([rows.true[hit], rows.predicted[matched] + classes, rows.true + 2 * classes])
         count = np.concatenate([rows.count[hit], rows.count[matched], rows.count])
-        return sparse.coo_array((count, (image, column)), shape=(len(self.ids), 3 * classes)).tocsr()
+        return scipy.sparse.coo_array((count, (image, column)), shape=(len(self.ids), 3 * classes)).tocsr()
 
     def in_order(self, ids: Sequence[str]) -> ConfusionRows:
         """The same rows with the images in another order. Raises ValueError for ids of other images."""

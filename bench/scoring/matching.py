@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
-from scipy import sparse
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse.csgraph import connected_components
+import scipy  # its parts are loaded when they are used
 
 Table = npt.NDArray[np.int64]
 Mapping = npt.NDArray[np.int64]
@@ -44,9 +41,9 @@ def match(table: Table, objective: str = "iou") -> Mapping:
     mapping = np.full(len(table), UNMATCHED, np.int64)
     if objective == "pixels":
         # classes as rows, missed pixels as costs: where assignments tie, the call decides (parity/metrics/coco81)
-        classes, ids = linear_sum_assignment((table.max(initial=0) - table).T)
+        classes, ids = scipy.optimize.linear_sum_assignment((table.max(initial=0) - table).T)
     else:
-        ids, classes = linear_sum_assignment(iou_table(table), maximize=True)
+        ids, classes = scipy.optimize.linear_sum_assignment(iou_table(table), maximize=True)
     mapping[ids] = classes
     return mapping
 
@@ -64,7 +61,7 @@ def match_images(shared: Table) -> Mapping:
     """
     if len(shared) > shared.shape[1]:
         return np.concatenate([[0], shared.argmax(axis=1) + 1]).astype(np.int64)
-    clusters, classes = linear_sum_assignment(shared, maximize=True)
+    clusters, classes = scipy.optimize.linear_sum_assignment(shared, maximize=True)
     mapping = np.zeros(len(shared) + 1, np.int64)
     mapping[clusters + 1] = classes + 1
     return mapping
@@ -95,7 +92,7 @@ def unique_optima(score: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     rows, columns = score.shape
     square = np.zeros((columns, columns), np.int64)
     square[:rows] = score
-    _, chosen = linear_sum_assignment(square, maximize=True)
+    _, chosen = scipy.optimize.linear_sum_assignment(square, maximize=True)
     loss = square[np.arange(columns), chosen][:, None] - square[:, chosen]  # row i gives its column up for that of k
     potential = np.zeros(columns, np.int64)
     for _ in range(columns):
@@ -104,5 +101,7 @@ def unique_optima(score: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
             break
         potential = nearer
     free = potential[:, None] + loss == potential
-    _, component = connected_components(sparse.csr_array(free), directed=True, connection="strong")
+    _, component = scipy.sparse.csgraph.connected_components(
+        scipy.sparse.csr_array(free), directed=True, connection="strong"
+    )
     return np.asarray(np.bincount(component)[component[:rows]] == 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy  # its parts are loaded when they are used
 
 if TYPE_CHECKING:
     from bench.scoring.confusion_rows import Confusion, ConfusionRows
@@ -40,7 +40,7 @@ def iou_of_sums(sums: Float) -> Float:
     return class_iou(*np.split(np.asarray(sums, np.float64), 3, axis=-1))
 
 
-def image_iou(sums: sparse.csr_array, counted: Sequence[int] | None = None) -> Float:
+def image_iou(sums: scipy.sparse.csr_array, counted: Sequence[int] | None = None) -> Float:
     """Per image the mean IoU, percent, over the classes that occur in its label or its prediction.
 
     `sums` are N×3C: true positives, predicted and labelled pixels of every class. Only `counted` classes are taken in,
@@ -49,7 +49,7 @@ def image_iou(sums: sparse.csr_array, counted: Sequence[int] | None = None) -> F
     classes = sums.shape[1] // 3
     kept = np.arange(classes) if counted is None else np.asarray(counted)
     hit, predicted, labelled = (sums[:, part * classes + kept].astype(np.float64) for part in range(3))
-    union = sparse.csr_array(predicted + labelled - hit)
+    union = scipy.sparse.csr_array(predicted + labelled - hit)
     union.eliminate_zeros()
     occurring = np.diff(union.indptr)
     union.data = 100 / union.data

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy  # its parts are loaded when they are used
 
 from bench.base.packed_arrays import Ragged
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
@@ -125,7 +125,10 @@ def _shared_images(rows: SeedRows, images: int, num_classes: int) -> tuple[Mappi
     ids = used if used.max(initial=0) >= num_classes else np.arange(1, num_classes)
     cluster, object_ = rows.predicted > 0, rows.true > 0
     held = [
-        sparse.coo_array((np.ones(kept.sum(), np.int64), (rows.image[kept], column)), shape=(images, width)).tocsr() > 0
+        scipy.sparse.coo_array(
+            (np.ones(kept.sum(), np.int64), (rows.image[kept], column)), shape=(images, width)
+        ).tocsr()
+        > 0
         for kept, column, width in (
             (cluster, np.searchsorted(ids, rows.predicted[cluster]), len(ids)),
             (object_, rows.true[object_] - 1, num_classes - 1),

@@ -18,7 +18,7 @@ from bench.data.samples import open_split
 from bench.networks.architectures import fold_batch_norm
 from bench.networks.checkpoints import build, draw_random
 from bench.passes.engine import Engine, arithmetic, choose_device
-from bench.protocols.linear.learner import _Learner
+from bench.protocols.linear.learner import Learner
 from bench.protocols.linear.training import WaitingTime, augmented_batches
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "VOCSegmentation"
@@ -38,8 +38,8 @@ def main() -> None:
     preset = catalogue.dataset("pascal-voc").protocols.preset("linear")
     assert preset is not None
     preset = preset.model_copy(update={"batch": options.batch})
-    engine = Engine(device, batch_size=4 if device.type == "cpu" else options.batch, workers=default_workers())
-    learner = _Learner(network.features, preset, 0, 21, 255, engine)
+    engine = Engine(device, batch_size=4 if device == "cpu" else options.batch, workers=default_workers())
+    learner = Learner(network.features, preset, 0, 21, 255, engine)
     forward = step = waited = first = 0.0
     steps = 0
     for epoch in range(options.epochs):
@@ -64,8 +64,8 @@ def main() -> None:
     print(f"waiting        {100 * share:.1f} % of training (first batches of an epoch apart: {first:.2f} s)")
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
         torch.cuda.synchronize()
 
 

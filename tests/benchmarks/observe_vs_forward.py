@@ -25,19 +25,19 @@ from bench.protocols.clustering.preset import ClusteringPreset
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "VOCSegmentation"
 
 
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
+def synchronise(device: str) -> None:
+    if device.startswith("cuda"):
         torch.cuda.synchronize()
 
 
 def forward_seconds(network: torch.nn.Module, images: torch.Tensor, repeats: int) -> float:
     with torch.inference_mode():
         network(images)
-        synchronise(images.device)
+        synchronise(str(images.device))
         start = time.perf_counter()
         for _ in range(repeats):
             network(images)
-        synchronise(images.device)
+        synchronise(str(images.device))
     return (time.perf_counter() - start) / (repeats * len(images))
 
 

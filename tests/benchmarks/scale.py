@@ -26,16 +26,18 @@ from bench.passes.engine import Engine
 from bench.passes.image_pass import observation_recipe
 from bench.passes.observations import observation_store
 from bench.passes.observe import observe
-from bench.protocols.clustering import scoring as clustering
+from bench.protocols.clustering.scoring import score_labels
 from bench.records import record
-from bench.runs import describe
 from bench.scoring import kmeans
+from bench.scoring.rows import Context
 
 CLASSES, SIDE, INPUT, IGNORE = 919, 32, 64, 1000
 SEEDS, ITERATIONS = 5, 20
 """The preset's seeds; one start of at most so many iterations each, since its 20 × 100 measure faiss alone."""
 CARD = catalogue.dataset("imagenet-s-919")
-PRESET = override(CARD.protocols.preset("clustering"), {"input": [INPUT, INPUT], "iterations": ITERATIONS, "restarts": 1})
+PRESET = override(
+    CARD.protocols.preset("clustering"), {"input": [INPUT, INPUT], "iterations": ITERATIONS, "restarts": 1}
+)
 
 
 def write_tree(root: Path, images: int) -> None:
@@ -97,9 +99,8 @@ class Stage:
     def observe(self, split: str):
         samples = self.manifest(split)
         store = observation_store(self.root / "cache", observation_recipe("stub", samples, PRESET, "float32"))
-        seen = observe(
-            lambda: self.network, samples, PRESET, store, Engine(torch.device("cpu"), batch_size=32, workers=1)
-        )
+        engine = Engine("cpu", batch_size=32, workers=1)
+        seen = observe(lambda: self.network, samples, PRESET, store, engine)
         self.clock(f"observing {split}")
         return seen
 
@@ -110,9 +111,10 @@ class Stage:
             kmeans.nearest(kmeans.fit(fitted.prototypes, resolved, seed), seen.prototypes) for seed in range(SEEDS)
         ]
         self.clock("K-means")
-        scored = clustering.score_labels(seen, labels, resolved, len(card.classes))
+        scored = score_labels(seen, labels, resolved, len(card.classes))
         self.clock("matching and figures")
-        figures = describe._confusion_figures(scored, card, PRESET.absent)
+        context = Context(resolved, card.classes, extra=scored.extra, mappings=scored.mappings)
+        figures = scored.rows.entries(context)
         self.clock("intervals")
         path = self.root / "record.rows.npz"
         scored.rows.write(path)

@@ -16,7 +16,6 @@ from bench.passes.observations import Observation, stack
 from bench.passes.observe import _inside_outside
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import score
-from bench.runs.describe import metrics_of
 from bench.scoring.bootstrap import intervals
 from bench.scoring.paired import of_confusion
 
@@ -76,13 +75,13 @@ def main() -> None:
     start = time.perf_counter()
     scored = score(observations, preset, range(1234, 1234 + SEEDS), CLASSES)
     scoring = time.perf_counter() - start
-    metrics_of(scored, "zero")
+    scored.rows.metrics("zero", scored.extra)
     with_intervals = time.perf_counter() - start
     start = time.perf_counter()
     intervals(scored.rows, "zero")
     resampling = time.perf_counter() - start
     start = time.perf_counter()
-    of_confusion(scored.rows, scored.rows, "zero")
+    of_confusion(scored.rows, scored.rows, "zero", [str(i) for i in range(CLASSES)])
     comparing = time.perf_counter() - start
     start = time.perf_counter()
     scan_pixels(pictures[:SCANNED], scored.rows.labels[0][:SCANNED])

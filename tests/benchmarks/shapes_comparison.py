@@ -15,7 +15,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench.base.files import cache_folder
@@ -28,7 +27,7 @@ from bench.passes.engine import Engine
 from bench.passes.observations import MASK, Observations
 from bench.passes.observe import observe
 from bench.passes.shards import ShardStore
-from bench.protocols.clustering import scoring as clustering
+from bench.protocols.clustering.scoring import score, score_labels
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.kmeans import cluster
 from bench.scoring.metrics import seed_metrics
@@ -41,10 +40,9 @@ SEEDS = range(1234, 1239)
 def look(model, samples, preset) -> tuple[Observations, list[np.ndarray]]:
     """A model's observations, and its masks at the input size."""
     subject = find_model(model, None, cache_folder(), print)
-    device = torch.device("cpu")
     with tempfile.TemporaryDirectory() as folder:
         store = ShardStore(Path(folder), MASK)
-        seen = observe(lambda: subject.network(device), samples, preset, store, Engine(device, warn=print))
+        seen = observe(lambda: subject.network("cpu"), samples, preset, store, Engine("cpu", warn=print))
         return seen, [np.unpackbits(mask).reshape(preset.input) for mask in store.iterate_apart(samples.keys)]
 
 
@@ -62,7 +60,7 @@ def ceiling(seen: Observations, preset) -> float:
     """mIoU where every mask has the class that fills most of it."""
     inside, _ = seen.histograms("label", 21)
     best = inside.toarray()[:, 1:].argmax(axis=1).astype(np.int32)
-    return figure(clustering.score_labels(seen, [best], preset.resolved(), 21).rows)
+    return figure(score_labels(seen, [best], preset.resolved(), 21).rows)
 
 
 def figure(rows: ConfusionRows) -> float:
@@ -77,14 +75,14 @@ def main(checkpoints: list[str]) -> None:
     cv2.setNumThreads(1)
     found: dict[str, ConfusionRows] = {}
     seen, masks = look(MODEL, samples, preset)
-    found[MODEL] = clustering.score(seen, preset.resolved(), SEEDS, 21).rows
+    found[MODEL] = score(seen, preset.resolved(), SEEDS, 21).rows
     points = colour_histograms(samples, masks, preset)
     labels = [cluster(points, preset.resolved(), seed) for seed in SEEDS]
-    found["colour histograms, the same masks"] = clustering.score_labels(seen, labels, preset.resolved(), 21).rows
+    found["colour histograms, the same masks"] = score_labels(seen, labels, preset.resolved(), 21).rows
     for other in ("random-shapes", *checkpoints):
-        found[other] = clustering.score(look(other, samples, preset)[0], preset.resolved(), SEEDS, 21).rows
+        found[other] = score(look(other, samples, preset)[0], preset.resolved(), SEEDS, 21).rows
     for name, rows in found.items():
-        behind = of_confusion(rows, found[MODEL], "zero")[0]["mIoU"]
+        behind = of_confusion(rows, found[MODEL], "zero", []).metrics["mIoU"]
         print(f"{name:40} {behind.first:6.2f}   behind by {behind.low:6.2f} to {behind.high:6.2f}")
     print(f"{'ceiling with its masks':40} {ceiling(seen, preset):6.2f}")
 

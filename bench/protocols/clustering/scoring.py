@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
+import scipy  # its parts are loaded when they are used
 
 from bench.base.errors import Warn
 from bench.passes.observations import Observations, rows_of_masks
@@ -134,12 +134,16 @@ def count_labels(
     return Scored(rows, labels, tuple(mappings), np.stack(painted), dict(extra))
 
 
-def shared_images(inside: sparse.csr_array, outside: sparse.csr_array, labels: Labels, clusters: int) -> Table:
+def shared_images(
+    inside: scipy.sparse.csr_array, outside: scipy.sparse.csr_array, labels: Labels, clusters: int
+) -> Table:
     """K×(C−1) numbers of images that hold both: a cluster on valid pixels, a class other than 0 (spec §8)."""
     holds = np.asarray(inside.sum(axis=1)).reshape(-1) > 0
     where = np.flatnonzero(holds)
-    members = sparse.csr_array((np.ones(len(where), np.int64), (labels[where], where)), shape=(clusters, len(labels)))
-    present = sparse.csr_array(((inside + outside) > 0).astype(np.int64))
+    members = scipy.sparse.csr_array(
+        (np.ones(len(where), np.int64), (labels[where], where)), shape=(clusters, len(labels))
+    )
+    present = scipy.sparse.csr_array(((inside + outside) > 0).astype(np.int64))
     return np.asarray((members @ present).toarray()[:, 1:], np.int64)
 
 
@@ -150,9 +154,11 @@ def _imagenet_s_figures(
     return imagenet_s.beside_miou(rows, len(observations), num_classes)
 
 
-def pixel_table(inside: sparse.csr_array, outside: sparse.csr_array, labels: Labels, clusters: int) -> Table:
+def pixel_table(
+    inside: scipy.sparse.csr_array, outside: scipy.sparse.csr_array, labels: Labels, clusters: int
+) -> Table:
     """(K+1)×C pixels of every predicted id in every class; inside and outside are sparse N×C counts."""
-    members = sparse.csr_array(
+    members = scipy.sparse.csr_array(
         (np.ones(len(labels), np.int64), (labels, np.arange(len(labels)))), shape=(clusters, len(labels))
     )
     return np.vstack([np.asarray(outside.sum(axis=0))[None], (members @ inside).toarray()]).astype(np.int64)
