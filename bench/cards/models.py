@@ -14,7 +14,7 @@ from bench.cards.sources import Entry, FileWeights, RandomWeights
 
 
 class Architecture(Entry):
-    """The shape of a network (spec §1)."""
+    """The shape of a network (docs/protocols.md#network)."""
 
     backbone: Literal["resnet18", "resnet50"]
     width: Annotated[int, Field(ge=4, le=256)] = 64

@@ -1,8 +1,8 @@
 """Presets: a protocol's parameters, and the fingerprint of those that define the figure.
 
-The defaults are the paper's values on PASCAL VOC (spec §§2-3); a data-set card overrides what differs
-there, and `--set KEY=VALUE` overrides both. Unknown keys are errors, so a typo never runs the default.
-"""
+The defaults are the paper's values on PASCAL VOC (docs/protocols.md#preprocessing, docs/protocols.md#clustering); a
+data-set card overrides what differs there, and `--set KEY=VALUE` overrides both. Unknown keys are errors, so a typo
+never runs the default."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Recipes: all that decides what pre-training makes of images and masks, as cards that are validated on load.
 
-The defaults are the published values (spec §6); a card states what differs, and `--set KEY=VALUE` overrides
-both. Unknown keys are errors, so a typo never trains the default.
-"""
+The defaults are the published values (docs/pre-training.md#the-method); a card states what differs, and `--set
+KEY=VALUE` overrides both. Unknown keys are errors, so a typo never trains the default."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def _protocols() -> Table:
 
 def _meaning(description: str | None) -> str:
     """An entry's docstring on one line, without its references to where the fact is from."""
-    return re.sub(r" \(spec [^)]*\)", "", " ".join((description or "").split()))
+    return re.sub(r" \(docs/[^)]*\)", "", " ".join((description or "").split()))
 
 
 def _recipes() -> Table:

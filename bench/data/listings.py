@@ -80,7 +80,7 @@ def class_folders(path: Path) -> list[str]:
 
 
 def _files_in_folders(path: Path, ending: str) -> Iterator[str]:
-    """`<folder>/<name without ending>` of every file with this ending, sorted (spec §8)."""
+    """`<folder>/<name without ending>` of every file with this ending, sorted (docs/protocols.md#imagenet-s)."""
     empty: list[str] = []
     found = 0
     for folder in class_folders(path):
@@ -111,7 +111,10 @@ def first_words(path: Path, what: str = "image id") -> list[str]:
 
 
 def _coco_instances(path: Path) -> list[str]:
-    """The images with at least one instance annotation, by file name without its ending, sorted (spec §7)."""
+    """The images with at least one instance annotation, by file name without its ending, sorted.
+
+    See docs/protocols.md#coco-stuff-81.
+    """
     remedy = (
         "Give COCO's own file of instances: an object with `images` (id, file_name) and `annotations` (image_id, "
         "category_id)."

@@ -1,4 +1,7 @@
-"""Preprocessing: from a decoded image to the network's input, and masks back to the label's size (spec §2)."""
+"""Preprocessing: from a decoded image to the network's input, and masks back to the label's size.
+
+See docs/protocols.md#preprocessing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Weights: reading checkpoints of strangers safely, recognising them, loading them strictly (spec §1)."""
+"""Weights: reading checkpoints of strangers safely, recognising them, loading them strictly.
+
+See docs/models.md#tensors.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +153,10 @@ def _query_network(state: State, path: Path) -> State:
 
 
 def _backbone(state: State) -> State:
-    """The tensors of a bare ResNet, torchvision's or MoCo's, under `backbone.`; classifiers are dropped (spec §1)."""
+    """The tensors of a bare ResNet, torchvision's or MoCo's, under `backbone.`; classifiers are dropped.
+
+    See docs/models.md#tensors.
+    """
     kept = {key: tensor for key, tensor in state.items() if not MOCO_LEFTOVERS.match(key)}
     return {f"backbone.{key.removeprefix(MOCO_QUERY)}": tensor for key, tensor in kept.items()}
 

@@ -79,7 +79,7 @@ class Subject:
         return "the decoder's output" if self.architecture.decoder_width else "the backbone's last feature map"
 
     def features(self, device: str) -> Callable[[torch.Tensor], Any]:
-        """B×3×H×W → B×D×h×w: what a linear classifier stands on (spec §4)."""
+        """B×3×H×W → B×D×h×w: what a linear classifier stands on (docs/protocols.md#linear)."""
         features: Callable[[torch.Tensor], Any] | None = getattr(self.network(device), "features", None)
         return features if callable(features) else self.embedding(device)
 
@@ -99,7 +99,10 @@ class Subject:
         return "the pixel embedding" if self.architecture and self.architecture.embedding else self.features_are
 
     def pixels(self, device: str) -> Callable[[torch.Tensor], Any]:
-        """B×3×H×W → B×D×h×w: the pixel embedding of a network that has one, else its features (spec §7)."""
+        """B×3×H×W → B×D×h×w: the pixel embedding of a network that has one, else its features.
+
+        See docs/protocols.md#clustering-dense.
+        """
         if self.architecture is None or not self.architecture.embedding:
             return self.features(device)
         return self.embedding(device)

@@ -1,4 +1,6 @@
-"""Classify: one streaming pass in which classifiers on a frozen network paint a split's images (spec §4).
+"""Classify: one streaming pass in which classifiers on a frozen network paint a split's images.
+
+See docs/protocols.md#linear.
 
 Like an observation, what is kept of an image is small: how often each predicted class met each label, for every
 classifier, on the label's grid and on the input's. One pass serves every epoch of a training.
@@ -151,7 +153,7 @@ def _arg_max(logits: Tensor, item: Loaded, preset: ImagePreset) -> Classes:
 
 
 def _probabilities(logits: Tensor, item: Loaded, preset: ImagePreset) -> npt.NDArray[np.float32]:
-    """C×H×W at the image's own size: the logits at the input size, resampled once more (spec §4)."""
+    """C×H×W at the image's own size: the logits at the input size, resampled once more (docs/protocols.md#linear)."""
     resampled = upsample(upsample(logits, preset.input), item.size)[0]
     return resampled.softmax(dim=0).cpu().numpy()
 

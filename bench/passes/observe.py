@@ -1,4 +1,7 @@
-"""Observe: one streaming forward pass over a split, each image kept as an `Observation` (spec §3, 1-3)."""
+"""Observe: one streaming forward pass over a split, each image kept as an `Observation`.
+
+See docs/protocols.md#clustering.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prototypes: what the forward pass of clustering and retrieval makes of a batch (spec §3, 1-3)."""
+"""Prototypes: what the forward pass of clustering and retrieval makes of a batch (docs/protocols.md#clustering)."""
 
 from __future__ import annotations
 

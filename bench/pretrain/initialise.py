@@ -1,4 +1,7 @@
-"""What training starts from: random weights, or a backbone from torchvision or MoCo v2 (spec §1)."""
+"""What training starts from: random weights, or a backbone from torchvision or MoCo v2.
+
+See docs/pre-training.md#the-method.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The two losses: pixels against prototypes, and the saliency logit against the mask (spec §6)."""
+"""The two losses: pixels against prototypes, and the saliency logit against the mask.
+
+See docs/pre-training.md#the-method.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The query network, the momentum network that follows it, and the queue of earlier prototypes (spec §6)."""
+"""The query network, the momentum network that follows it, and the queue of earlier prototypes.
+
+See docs/pre-training.md#the-method.
+"""
 
 from __future__ import annotations
 
@@ -126,5 +129,5 @@ class MomentumContrast(nn.Module):
 
 
 def _enlarge(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear upsampling of B×C×h×w maps, as the network's output is defined (spec §1)."""
+    """Bilinear upsampling of B×C×h×w maps, as the network's output is defined (docs/protocols.md#network)."""
     return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)

@@ -23,7 +23,7 @@ from bench.priors import Priors, read_mask
 from bench.priors.masks import Mask
 
 ATTEMPTS = 3
-"""Failures after which another image is drawn (spec §6)."""
+"""Failures after which another image is drawn (docs/pre-training.md#the-method)."""
 OTHER_IMAGES = 100
 """Other images drawn before giving up."""
 RESIDENT_BYTES = 1 << 30
@@ -127,7 +127,7 @@ def epoch_order(images: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """The order of the images in one epoch.
 
     Each epoch is shuffled anew. The reference shuffles alike in every epoch, because its sampler is never told
-    the epoch (spec §6): a difference that is meant.
+    the epoch (docs/pre-training.md#the-method): a difference that is meant.
     """
     return _generator(seed, _ORDER, epoch).permutation(images)
 

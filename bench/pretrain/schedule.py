@@ -1,4 +1,4 @@
-"""Optimisers and learning rates (spec §6)."""
+"""Optimisers and learning rates (docs/pre-training.md#the-method)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_optimizer(module: MomentumContrast, recipe: Recipe) -> torch.optim.Opti
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """The learning rate of a step, counted from 0.
 
-    `poly` moves once per epoch (spec §6), `cosine` with every step, after a linear warm-up.
+    `poly` moves once per epoch (docs/pre-training.md#the-method), `cosine` with every step, after a linear warm-up.
     """
     if recipe.schedule == "poly":
         return recipe.lr * float(1 - step // steps_per_epoch / recipe.epochs) ** POLY_POWER

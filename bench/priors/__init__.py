@@ -1,4 +1,6 @@
-"""Priors: object mask proposals, the pixel-grouping prior that contrastive pre-training starts from (spec §6).
+"""Priors: object mask proposals, the pixel-grouping prior that contrastive pre-training starts from.
+
+See docs/pre-training.md#object-masks.
 
 For a trainer: `open_priors(folder, samples)` says which samples have a mask, `read_mask(path, size)` reads
 one.

@@ -16,7 +16,8 @@ from bench.data.samples import Sample, Samples
 from bench.priors.masks import Mask, mask_path, read_mask
 
 BETA_SQUARED = 0.3
-"""The weight of recall against precision that salient object detection has settled on (also spec §8)."""
+"""The weight of recall against precision that salient object detection has settled on (also
+docs/protocols.md#imagenet-s)."""
 ELLIPSE_AXES = 0.5
 """The axes of the centred ellipse, as a share of the image's sides: what knows nothing of the image reaches."""
 

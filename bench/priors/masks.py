@@ -1,4 +1,7 @@
-"""Object masks: the clean-up after a saliency estimate, and the PNG files that hold them (spec §6)."""
+"""Object masks: the clean-up after a saliency estimate, and the PNG files that hold them.
+
+See docs/pre-training.md#object-masks.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,22 @@ Mask = npt.NDArray[np.bool_]
 Saliency = npt.NDArray[np.float32]
 
 FOREGROUND = 255
-"""The only value of a mask file that counts as foreground (spec §6)."""
+"""The only value of a mask file that counts as foreground (docs/pre-training.md#object-masks)."""
 THRESHOLD = 0.5
 SMALLEST_PERCENT = 1
-"""Of the image's pixels: a smaller contour is no object, a smaller mask no proposal (spec §6)."""
+"""Of the image's pixels: a smaller contour is no object, a smaller mask no proposal.
+
+See docs/pre-training.md#object-masks.
+"""
 
 
 def from_saliency(saliency: Saliency) -> Mask:
-    """The mask of a saliency map (H×W float32, 0…1): above 0.5, then cleaned up (spec §6)."""
+    """The mask of a saliency map (H×W float32, 0…1): above 0.5, then cleaned up (docs/pre-training.md#object-masks)."""
     return clean_up(saliency > THRESHOLD)
 
 
 def clean_up(mask: Mask) -> Mask:
-    """A copy of a mask (H×W bool) without small contours (spec §6).
+    """A copy of a mask (H×W bool) without small contours (docs/pre-training.md#object-masks).
 
     Every contour of `findContours`, with the full tree so that holes count as well, whose filled area is
     under 1 % of the image is filled with background. A hole's contour runs on the object's pixels around it,
@@ -55,7 +61,10 @@ def _is_small(area: int, pixels: int) -> bool:
 
 
 def is_too_small(mask: Mask) -> bool:
-    """Whether a mask (H×W bool) covers less than 1 % of its image, so that the image is skipped (spec §6)."""
+    """Whether a mask (H×W bool) covers less than 1 % of its image, so that the image is skipped.
+
+    See docs/pre-training.md#object-masks.
+    """
     return _is_small(int(np.count_nonzero(mask)), mask.size)
 
 
@@ -77,7 +86,7 @@ def read_values(path: Path, size: tuple[int, int]) -> Image8:
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Mask:
-    """A mask file as H×W bool: true where its value is 255, and nowhere else (spec §6).
+    """A mask file as H×W bool: true where its value is 255, and nowhere else (docs/pre-training.md#object-masks).
 
     `size` is the image's (height, width) in pixels. Raises BadInput, naming the file, where it is missing,
     damaged, not 8-bit greyscale or palette, or of another size.

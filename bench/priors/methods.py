@@ -107,7 +107,7 @@ class Estimated:
         return (sample.image,)
 
     def propose(self, sample: Sample) -> Proposal:
-        """Threshold and clean-up of the saliency map (spec §6)."""
+        """Threshold and clean-up of the saliency map (docs/pre-training.md#object-masks)."""
         image, _ = read_image(sample.image)
         return _if_large_enough(Proposal(from_saliency(_estimator(self.id)(image))))
 
@@ -119,7 +119,10 @@ class Estimated:
 
 @dataclass(frozen=True)
 class Precomputed:
-    """Masks made elsewhere: a folder of `<id>.png` in which 255 is foreground (spec §2, §6)."""
+    """Masks made elsewhere: a folder of `<id>.png` in which 255 is foreground.
+
+    See docs/protocols.md#preprocessing, docs/pre-training.md#object-masks.
+    """
 
     folder: Path
     clean: bool = True
@@ -168,7 +171,7 @@ class Precomputed:
 
 
 def _if_large_enough(proposal: Proposal) -> Proposal:
-    """The proposal, or a skip where its mask covers under 1 % of the image (spec §6)."""
+    """The proposal, or a skip where its mask covers under 1 % of the image (docs/pre-training.md#object-masks)."""
     if proposal.mask is not None and is_too_small(proposal.mask):
         return Proposal(skipped=TOO_SMALL, note=proposal.note)
     return proposal
@@ -189,10 +192,9 @@ def _estimator(name: str) -> Estimator:
 def find_method(name: str, folder: Path | None, clean: bool, samples: Samples) -> Method:
     """The method of an id. `folder` and `clean` are for `precomputed`.
 
-    A `folder` that is not there as given is looked for beside the split's images, so that the authors'
-    bundle (spec §2) needs only `saliency_unsupervised_model`. Raises WrongName for an unknown id or an option
-    that does not fit.
-    """
+    A `folder` that is not there as given is looked for beside the split's images, so that the authors' bundle
+    (docs/protocols.md#preprocessing) needs only `saliency_unsupervised_model`. Raises WrongName for an unknown id or an
+    option that does not fit."""
     if name == PRECOMPUTED:
         if folder is None:
             raise WrongName("the method precomputed needs --from", "Give the folder that holds the masks.")

@@ -24,7 +24,7 @@ class Priors:
     entries: tuple[Sample, ...]
     """The samples that have a mask file, in the split's order. The files are not opened yet."""
     missing: tuple[str, ...]
-    """The ids of the samples that have none; they take no part in training (spec §6)."""
+    """The ids of the samples that have none; they take no part in training (docs/pre-training.md#object-masks)."""
     manifest: dict[str, Any] | None
     """How `bench priors` made the masks; None for a folder from elsewhere, such as the authors' bundle."""
 

@@ -1,4 +1,4 @@
-"""Boundaries: the bands along the outlines of id maps, as ImageNet-S measures them (spec §8)."""
+"""Boundaries: the bands along the outlines of id maps, as ImageNet-S measures them (docs/protocols.md#imagenet-s)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ImageNet-S's figures, all from per-image counts of (predicted id, class, on which boundaries) (spec §8)."""
+"""ImageNet-S's figures, all from per-image counts of (predicted id, class, on which boundaries).
+
+See docs/protocols.md#imagenet-s.
+"""
 
 from __future__ import annotations
 

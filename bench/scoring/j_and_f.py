@@ -1,4 +1,6 @@
-"""Measures of DAVIS: region similarity J, contour accuracy F, and their statistics over frames (spec §9).
+"""Measures of DAVIS: region similarity J, contour accuracy F, and their statistics over frames.
+
+See docs/protocols.md#davis.
 
 The rules are those that the official toolboxes of DAVIS 2016 and 2017 agree on. Values are shares, 0…1.
 """

@@ -1,4 +1,7 @@
-"""K-means solvers: faiss on CPU or GPU, and the authors' scikit-learn MiniBatchKMeans (spec §3, step 5)."""
+"""K-means solvers: faiss on CPU or GPU, and the authors' scikit-learn MiniBatchKMeans.
+
+See docs/protocols.md#clustering.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Matching: which class a cluster stands for (spec §3, step 7; §7; §8)."""
+"""Matching: which class a cluster stands for.
+
+See docs/protocols.md#clustering, docs/protocols.md#coco-stuff-81, docs/protocols.md#imagenet-s.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ BY_IMAGES = {
     "solver": f"scipy {scipy.__version__}, linear_sum_assignment",
     "ties": "as the solver leaves them, clusters as rows, classes as columns, in ascending order",
 }
-"""Optimal assignments tie, and ties move the figure by points (spec §8): so the record says who broke them."""
+"""Optimal assignments tie, and ties move the figure by points: so the record says who broke them.
+
+See docs/protocols.md#imagenet-s.
+"""
 
 
 def iou_table(table: Table) -> npt.NDArray[np.float64]:
@@ -33,9 +39,9 @@ def iou_table(table: Table) -> npt.NDArray[np.float64]:
 def match(table: Table, objective: str = "iou") -> Mapping:
     """Predicted id → class, from a P×C pixel table whose row 0 is the background prediction.
 
-    As many ids as classes or fewer: the one-to-one assignment with the largest summed IoU (`iou`) or the
-    most matched pixels (`pixels`, spec §7). More ids than classes: each goes to the class it overlaps best, by IoU.
-    """
+    As many ids as classes or fewer: the one-to-one assignment with the largest summed IoU (`iou`) or the most matched
+    pixels (`pixels`, docs/protocols.md#coco-stuff-81). More ids than classes: each goes to the class it overlaps best,
+    by IoU."""
     if len(table) > table.shape[1]:
         return best_class(table)
     mapping = np.full(len(table), UNMATCHED, np.int64)
@@ -54,7 +60,9 @@ def best_class(table: Table) -> Mapping:
 
 
 def match_images(shared: Table) -> Mapping:
-    """Predicted id → class from K×(C−1) numbers of images that hold both cluster and class (spec §8).
+    """Predicted id → class from K×(C−1) numbers of images that hold both cluster and class.
+
+    See docs/protocols.md#imagenet-s.
 
     The one-to-one assignment with the largest sum; background stays background. With more clusters than classes each
     goes to the class it shares most images with, the first at a tie.

@@ -101,7 +101,9 @@ def matched_classes(
 def matched_by_images(
     painted: Sequence[Painted], num_classes: int
 ) -> tuple[ConfusionRows, tuple[Mapping, ...], dict[str, Any]]:
-    """Confusion rows of cluster ids, each seed's matched on the images that hold both cluster and class (spec §8).
+    """Confusion rows of cluster ids, each seed's matched on the images that hold both cluster and class.
+
+    See docs/protocols.md#imagenet-s.
 
     Id 0 is background and stays it. Also returns the mappings, and what the record says of the matching.
     """

@@ -1,4 +1,4 @@
-"""DAVIS: from J and F of every object and frame to the figures of a record (spec §9)."""
+"""DAVIS: from J and F of every object and frame to the figures of a record (docs/protocols.md#davis)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PCA with whitening (spec §3, step 4)."""
+"""PCA with whitening (docs/protocols.md#clustering)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Submissions to ImageNet-S's server, which keeps the labels of `test` (spec §8): written, and checked.
+"""Submissions to ImageNet-S's server, which keeps the labels of `test`: written, and checked.
+
+See docs/data.md#submissions-to-imagenet-s.
 
 A zip of one folder a class (`n01440764/`) with a PNG for each of the split's images, 8-bit RGB of (id mod 256, id div
 256, 0) at the image's own size, of `method.txt`, and, where the ids are those of clusters, of `match.json`.

@@ -99,7 +99,10 @@ def export_run(
 
 
 def _track(plan: Plan, wanted: str | None) -> str:
-    """The benchmark's track: free where a saliency map has a part (spec §8), else as the user says."""
+    """The benchmark's track: free where a saliency map has a part, else as the user says.
+
+    See docs/data.md#submissions-to-imagenet-s.
+    """
     seen = plan.subject.training
     if plan.preset.needs_saliency or "saliency" in f"{seen.prior} {seen.supervision}":
         if wanted not in (None, "free"):

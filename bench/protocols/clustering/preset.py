@@ -10,7 +10,7 @@ from bench.cards.presets import Positive, Preset, SaliencyPreset
 
 
 class ClusteringPreset(SaliencyPreset):
-    """K-means on one prototype per image, matched to the classes (spec §3)."""
+    """K-means on one prototype per image, matched to the classes (docs/protocols.md#clustering)."""
 
     observed: ClassVar[tuple[str, ...]] = (*SaliencyPreset.observed, "figures")
     later: ClassVar[tuple[str, ...]] = (*SaliencyPreset.later, "fit", "matched_on", "figures")
@@ -41,7 +41,8 @@ class ClusteringPreset(SaliencyPreset):
     grid: Literal["label", "input"] = "label"
     """Where pixels are counted: at the label's own size, or at the input size."""
     figures: Literal["classes", "imagenet-s"] = "classes"
-    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size (spec §8)."""
+    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size
+    (docs/protocols.md#imagenet-s)."""
     seeds: Positive = 5
     """How many seeds are run, counting up from the first. Not part of the fingerprint."""
 

@@ -1,4 +1,4 @@
-"""Clustering: K-means on one prototype per image, clusters matched to classes (spec §3, steps 4-8)."""
+"""Clustering: K-means on one prototype per image, clusters matched to classes (docs/protocols.md#clustering)."""
 
 from __future__ import annotations
 
@@ -137,7 +137,10 @@ def count_labels(
 def shared_images(
     inside: scipy.sparse.csr_array, outside: scipy.sparse.csr_array, labels: Labels, clusters: int
 ) -> Table:
-    """K×(C−1) numbers of images that hold both: a cluster on valid pixels, a class other than 0 (spec §8)."""
+    """K×(C−1) numbers of images that hold both: a cluster on valid pixels, a class other than 0.
+
+    See docs/protocols.md#imagenet-s.
+    """
     holds = np.asarray(inside.sum(axis=1)).reshape(-1) > 0
     where = np.flatnonzero(holds)
     members = scipy.sparse.csr_array(

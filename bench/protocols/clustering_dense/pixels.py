@@ -1,4 +1,6 @@
-"""Dense: from a network's pixels to K-means centres that paint every pixel of every image (spec §7).
+"""Dense: from a network's pixels to K-means centres that paint every pixel of every image.
+
+See docs/protocols.md#clustering-dense.
 
 One pass draws a few pixels of each image, which are clustered; a second one, that of `bench.passes.classify`, assigns
 all of them. A centre's dot product with a pixel is a linear classifier's logit, so the seeds' centres are so many

@@ -10,7 +10,8 @@ from bench.cards.presets import ImagePreset, Positive, Presets
 
 
 class DensePreset(ImagePreset):
-    """K-means on pixels, without a saliency background: every pixel belongs to a cluster (spec §7)."""
+    """K-means on pixels, without a saliency background: every pixel belongs to a cluster
+    (docs/protocols.md#clustering-dense)."""
 
     pixels: Positive = 64
     """So many random pixels of an image, at the features' resolution, are clustered."""

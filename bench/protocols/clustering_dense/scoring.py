@@ -1,4 +1,4 @@
-"""Dense clustering: clusters painted on every pixel, matched to the classes (spec §7)."""
+"""Dense clustering: clusters painted on every pixel, matched to the classes (docs/protocols.md#clustering-dense)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Propagation: labels carried from the first frame to the others by the similarity of features (spec §9).
+"""Propagation: labels carried from the first frame to the others by the similarity of features.
+
+See docs/protocols.md#davis.
 
 Each feature cell takes a weighted mean of the labels of the most similar cells around it, in the first frame and in
 the last few. Nothing older is kept, so memory does not grow with a sequence's length.

@@ -1,4 +1,7 @@
-"""Tracker: one sequence on its way through the network, and its objects through its frames (spec §9)."""
+"""Tracker: one sequence on its way through the network, and its objects through its frames.
+
+See docs/protocols.md#davis.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Distance matching: a bank of labelled instances, and the votes of its entries on every pixel (spec §8).
+"""Distance matching: a bank of labelled instances, and the votes of its entries on every pixel.
+
+See docs/protocols.md#distance-matching.
 
 Two passes, each cached. The first keeps the mean embedding of every instance of the bank's split, the second what
 was painted on every evaluated image. Embeddings are never upsampled to an image's size: a mean over a region of

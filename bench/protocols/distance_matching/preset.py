@@ -10,7 +10,9 @@ from bench.cards.presets import ImagePreset, Rate
 
 
 class DistancePreset(ImagePreset):
-    """Every pixel takes the class that its nearest neighbours among labelled instances vote for (spec §8).
+    """Every pixel takes the class that its nearest neighbours among labelled instances vote for.
+
+    See docs/protocols.md#distance-matching.
 
     An instance is what one image has of one class. Its entry in the bank is the mean, over its pixels at the label's
     own size, of the embedding upsampled to that size, L2-normalised; a pixel that asks is L2-normalised too. A
@@ -32,7 +34,8 @@ class DistancePreset(ImagePreset):
     """Features are upsampled by this factor (bilinear) before their pixels ask; the classes found are resized to the
     image with nearest."""
     figures: Literal["classes", "imagenet-s"] = "classes"
-    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size (spec §8)."""
+    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size
+    (docs/protocols.md#distance-matching)."""
 
     @property
     def counts_boundaries(self) -> bool:

@@ -1,4 +1,4 @@
-"""Distance matching: classes voted for by labelled instances, counted (spec §8)."""
+"""Distance matching: classes voted for by labelled instances, counted (docs/protocols.md#distance-matching)."""
 
 from __future__ import annotations
 

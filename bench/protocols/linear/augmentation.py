@@ -1,4 +1,4 @@
-"""Augmentation of the linear classifier's training images (spec §4).
+"""Augmentation of the linear classifier's training images (docs/protocols.md#linear).
 
 Every draw is a function of (seed, epoch, index of the sample), so that a resumed training sees what an
 uninterrupted one sees, whatever the number of loader threads.

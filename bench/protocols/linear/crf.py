@@ -1,4 +1,4 @@
-"""Dense CRF on class probabilities, with the paper's parameters (spec §4); needs the extra `crf`.
+"""Dense CRF on class probabilities, with the paper's parameters (docs/protocols.md#linear); needs the extra `crf`.
 
 The work is done in processes of its own: importing this module loads neither torch nor the CRF library.
 """

@@ -1,4 +1,4 @@
-"""The learner: the linear classifier, its optimiser, and the frozen network below it (spec §4)."""
+"""The learner: the linear classifier, its optimiser, and the frozen network below it (docs/protocols.md#linear)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from bench.cards.presets import ImagePreset, Positive, Preset, Rate, Share
 
 
 class LinearPreset(ImagePreset):
-    """A 1×1 convolution on frozen features: trained here by this recipe, or released by its authors (spec §4)."""
+    """A 1×1 convolution on frozen features: trained here by this recipe, or released by its authors
+    (docs/protocols.md#linear)."""
 
     classifier: Literal["trained", "released"] = "trained"
     """Set by the model: a checkpoint with a classifier in it is evaluated as it is, without training."""

@@ -1,4 +1,4 @@
-"""Linear classifier: which epoch counts, and what is said beside its figure (spec §4)."""
+"""Linear classifier: which epoch counts, and what is said beside its figure (docs/protocols.md#linear)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linear classifier: a 1×1 convolution trained on frozen features by the published recipe (spec §4).
+"""Linear classifier: a 1×1 convolution trained on frozen features by the published recipe (docs/protocols.md#linear).
 
 The frozen part runs in inference mode, once per image and step; the classifier's own step is all that has a
 gradient. What the classifier was after each epoch is kept, so an interrupted training goes on from its last

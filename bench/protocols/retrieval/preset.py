@@ -8,7 +8,7 @@ from bench.cards.presets import SaliencyPreset
 
 
 class RetrievalPreset(SaliencyPreset):
-    """Each image takes the class of its nearest neighbour in a bank of prototypes (spec §5)."""
+    """Each image takes the class of its nearest neighbour in a bank of prototypes (docs/protocols.md#retrieval)."""
 
     bank: str = "train"
     """The split whose images fill the bank."""

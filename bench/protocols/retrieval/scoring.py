@@ -1,4 +1,7 @@
-"""Segment retrieval: each image takes the class of its nearest neighbour among labelled ones (spec §5)."""
+"""Segment retrieval: each image takes the class of its nearest neighbour among labelled ones.
+
+See docs/protocols.md#retrieval.
+"""
 
 from __future__ import annotations
 
