@@ -1,5 +1,6 @@
 """`bench doctor` on whole and on broken environments, and the version in every file that names it."""
 
+import configparser
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import pytest
 from bench import __version__
 from bench.cards import catalogue
 from bench.doctor import machine, packages
-from bench.doctor.examine import _gpu_notes
+from bench.doctor.examine import _extras, _gpu_notes
 from bench.doctor.probe import probe
 from tests.conftest import ROOT
 
@@ -68,7 +69,8 @@ def test_a_whole_environment_has_no_problem_and_everything_is_said(look):
     assert found["ok"] and not found["problems"]
     assert found["versions"]["bench"] == __version__
     assert {"torch", "scipy", "numpy"} <= {package["name"] for package in found["versions"]["packages"]}
-    assert all(package["imports"] and package["installed"] for package in found["versions"]["packages"])
+    needed = [package for package in found["versions"]["packages"] if not package["optional"]]
+    assert all(package["imports"] and package["installed"] for package in needed)
     assert found["devices"]["torch"]["threads"] >= 1 and found["devices"]["faiss"]["version"]
     assert found["devices"]["processor"]["usable_cores"] >= 1
     assert {extra["name"] for extra in found["extras"]} >= {"crf", "train"}
@@ -157,6 +159,46 @@ def test_what_is_required_is_read_off_setup_cfg_and_off_an_installed_package(tmp
     assert [(p.name, p.extra) for p in installed] == [("torch", None), ("no-such-package", "crf")]
     assert packages.python_problem(">=3.11") is None
     assert "99" in packages.python_problem(">=99").what
+
+
+def test_the_build_of_faiss_that_is_installed_is_the_one_shown_and_mended(monkeypatch):
+    there = {"faiss-cpu": "1.15.1"}
+    monkeypatch.setattr(packages, "installed", there.get)
+    lines = ["faiss-gpu>=1.14.3", "faiss-cpu>=1.9; platform_system == 'Amiga'"]
+    (shown,) = packages._packages(lines, ())
+    assert shown == packages.Package("faiss-cpu", ">=1.9", "1.15.1", True)
+    (found,) = packages.problems([shown], {"faiss": "ImportError: no codec"})
+    assert found.remedy == "pip install --force-reinstall 'faiss-cpu>=1.9'"
+    there["faiss-gpu"] = "1.15.1"
+    assert [one.name for one in packages._packages(lines, ())] == ["faiss-gpu"]
+    there.clear()
+    assert [one.requirement for one in packages._packages(lines, ())] == ["faiss-gpu>=1.14.3"]
+    there["faiss-gpu-cu12"] = "1.8"
+    assert [(one.requirement, one.fits) for one in packages._packages(lines, ())] == [("faiss-gpu-cu12", True)]
+
+
+@pytest.mark.parametrize("version", [None, "0.29"])
+def test_without_torchvision_nothing_is_wrong(version):
+    package, failures = needed("torchvision", version=version), {"torchvision": "RuntimeError: no operator"}
+    assert package.optional and packages.problems([package], failures) == packages.notes([package], {}) == []
+    (note,) = packages.notes([package, needed("torch", version=None)], failures)
+    assert note.what == f"torchvision {'does not import: RuntimeError: no operator' if version else 'is not installed'}"
+    assert note.remedy == "It is optional: no command imports it."
+
+
+def test_hints_for_extras_name_the_packages_where_torch_has_no_cuda():
+    known = packages.Needs(">=3.11", (needed("b", ">=2", None, extra="train"), needed("c", "", extra="train")))
+    hints = [_extras(known, torch)[0]["how"] for torch in (None, {"cuda": "13.0"}, {"cuda": None})]
+    assert hints == ["pip install 'maskcontrast-bench[train]'"] * 2 + ["pip install 'b>=2' c"]
+
+
+def test_the_requirements_of_a_cpu_install_are_setup_cfg_s_but_for_faiss_gpu_and_torchvision():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    expected = [line.partition(";")[0] for line in config["options"]["install_requires"].split("\n") if line]
+    expected = [line for line in expected if not line.startswith(("faiss-gpu", "torchvision"))]
+    lines = (ROOT / "requirements-cpu.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == expected
 
 
 def test_a_cache_that_cannot_be_written_is_a_problem_and_nothing_is_created(look, tmp_path):

@@ -206,7 +206,7 @@ def test_other_networks_and_linear_classifiers_are_told_apart(tmp_path):
 
 @pytest.mark.parametrize("prefix", ["", "module.encoder_q."])
 def test_a_bare_resnet_of_torchvision_or_moco_is_a_backbone(tmp_path, prefix):
-    from torchvision.models import resnet18
+    resnet18 = pytest.importorskip("torchvision.models").resnet18
 
     torch.manual_seed(0)
     state = {prefix + key: value for key, value in resnet18().state_dict().items()}
@@ -255,7 +255,7 @@ def test_folding_batch_norms_keeps_the_function():
 
 
 def test_the_resnet50_backbone_is_torchvisions():
-    from torchvision.models import resnet50
+    resnet50 = pytest.importorskip("torchvision.models").resnet50
 
     theirs = resnet50(replace_stride_with_dilation=[False, True, True]).eval()
     ours = MaskContrastNetwork(catalogue.model("random-resnet50").architecture).backbone.eval()

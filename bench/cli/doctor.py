@@ -145,7 +145,7 @@ def _versions(found: dict[str, Any]) -> list[tuple[str, ...]]:
         ("python", found["python"], found["platform"]),
     ]
     for package in found["packages"]:
-        state = "" if package["imports"] else "does not import"
+        state = "" if package["imports"] else "optional" if package["optional"] else "does not import"
         rows.append((package["name"], package["installed"] or "missing", f"{package['needs']}  {state}".strip()))
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -46,6 +47,7 @@ def examine(
     if known:
         problems += filter(None, [packages.python_problem(known.python)])
         problems += packages.problems(known.packages, probed.failures)
+        notes += packages.notes(known.packages, probed.failures)
     for folder, what, flag in ((cache, "cache", "--cache"), (results, "records", "--results")):
         problems += filter(None, [machine.writable(folder, what, flag)] if folder else [])
     holds = machine.cache(cache) if cache else None
@@ -61,7 +63,7 @@ def examine(
         "devices": {"processor": machine.processor()} | probed.devices,
         "cache": holds,
         "settings": settings + _variables(),
-        "extras": _extras(known),
+        "extras": _extras(known, probed.devices.get("torch")),
         **inventory,
     }
 
@@ -83,21 +85,32 @@ def _versions(known: packages.Needs | None, probed: Probed) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "packages": [
-            {"name": p.name, "needs": p.needs, "installed": p.installed, "imports": p.module not in probed.failures}
+            {
+                "name": p.name,
+                "needs": p.needs,
+                "installed": p.installed,
+                "imports": p.module not in probed.failures,
+                "optional": p.optional,
+            }
             for p in (known.packages if known else ())
             if p.extra is None
         ],
     }
 
 
-def _extras(known: packages.Needs | None) -> list[dict[str, Any]]:
-    """Which extras are whole, what they are for, and how to get them."""
+def _extras(known: packages.Needs | None, torch: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Which extras are whole, what they are for, and how to get them.
+
+    Where torch is a build without CUDA, an extra's packages are named instead: pip would bring CUDA along with `bench`.
+    """
     if known is None:
         return []
     found = []
     for name in known.extras():
-        missing = [p.name for p in known.packages if p.extra == name and (p.installed is None or not p.fits)]
-        command = f"pip install '{packages.NAME}[{name}]'"
+        own = [p for p in known.packages if p.extra == name]
+        missing = [p.name for p in own if p.installed is None or not p.fits]
+        wanted = [p.requirement for p in own] if torch and not torch["cuda"] else [f"{packages.NAME}[{name}]"]
+        command = shlex.join(["pip", "install", *wanted])
         found.append(
             {"name": name, "there": not missing, "missing": missing, "for": packages.USES.get(name, ""), "how": command}
         )
@@ -147,5 +160,6 @@ def _gpu_notes(devices: Mapping[str, Any], which: Callable[[str], str | None] = 
         reason = f"built for CUDA {torch['cuda']}" if torch["cuda"] else "built without CUDA"
         notes.append(Finding(f"there is an NVIDIA driver, but torch ({reason}) sees no GPU", "Runs use the CPU."))
     if torch and torch["gpus"] and faiss and not faiss["gpus"]:
-        notes.append(Finding("torch sees a GPU, faiss does not: K-means runs on the CPU", "Install faiss-gpu."))
+        remedy = "Install faiss-gpu" + (" in place of faiss-cpu." if packages.installed("faiss-cpu") else ".")
+        notes.append(Finding("torch sees a GPU, faiss does not: K-means runs on the CPU", remedy))
     return notes

@@ -29,6 +29,8 @@ _TWINS = {
     "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python"),
 }
 """Module → distributions that all bring it."""
+_OPTIONAL = ("torchvision",)
+"""Required, so that an ordinary install has them, but imported by no command."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class Package:
     def module(self) -> str:
         """What it is imported as."""
         return module_of(self.name)
+
+    @property
+    def optional(self) -> bool:
+        """Whether everything works without it."""
+        return self.name in _OPTIONAL
 
     @property
     def requirement(self) -> str:
@@ -103,14 +110,24 @@ def _packages(lines: Iterable[str], extras: Iterable[str]) -> Iterable[Package]:
     """The requirements that hold on this platform, with the extra, if any, that brings each in."""
     from packaging.requirements import Requirement
 
-    for line in filter(None, map(str.strip, lines)):
-        requirement = Requirement(line)
+    requirements = [Requirement(line) for line in filter(None, map(str.strip, lines))]
+    for requirement in requirements:
         if requirement.name == NAME:
             continue  # an extra that takes in others
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield _package(requirement, None)
+            yield _package(_as_installed(requirement, requirements), None)
             continue
         yield from (_package(requirement, e) for e in extras if requirement.marker.evaluate({"extra": e}))
+
+
+def _as_installed(requirement: Requirement, requirements: Iterable[Requirement]) -> Requirement:
+    """What stands in for a distribution that is not installed: a twin, under the conditions stated for it, if any."""
+    from packaging.requirements import Requirement as Parsed
+
+    twins = [name for name in _TWINS.get(module_of(requirement.name), ()) if installed(name)]
+    if requirement.name in twins or len(twins) != 1:
+        return requirement
+    return next((other for other in requirements if other.name == twins[0]), Parsed(twins[0]))
 
 
 def _package(requirement: Requirement, extra: str | None) -> Package:
@@ -130,23 +147,32 @@ def python_problem(needed: str) -> Finding | None:
 
 def problems(packages: Iterable[Package], failures: Mapping[str, str]) -> list[Finding]:
     """What is wrong with the packages that everything needs; `failures` are modules that do not import, and why."""
-    found = []
-    for package in packages:
-        if package.extra is not None:
-            continue
-        failure = failures.get(package.module)
-        twins = _installed_twins(package.module)
-        if len(twins) > 1:
-            found.append(_twin_finding(package, twins, failure))
-        elif failure and not twins and package.installed is None:
-            found.append(Finding(f"{package.name} is not installed", f"pip install '{package.requirement}'"))
-        elif failure:
-            what = f"{package.module} does not import: {failure}"
-            found.append(Finding(what, f"pip install --force-reinstall '{package.requirement}'"))
-        elif not package.fits:
-            what = f"{package.name} {package.installed} does not fit ({package.needs} is needed)"
-            found.append(Finding(what, f"pip install --upgrade '{package.requirement}'"))
-    return found
+    needed = [package for package in packages if package.extra is None and not package.optional]
+    return list(filter(None, (_finding(package, failures) for package in needed)))
+
+
+def notes(packages: Iterable[Package], failures: Mapping[str, str]) -> list[Finding]:
+    """The same of the packages that nothing needs."""
+    optional = [package for package in packages if package.extra is None and package.optional]
+    found = filter(None, (_finding(package, failures) for package in optional))
+    return [Finding(finding.what, "It is optional: no command imports it.") for finding in found]
+
+
+def _finding(package: Package, failures: Mapping[str, str]) -> Finding | None:
+    """What is wrong with a package, and what mends it."""
+    failure = failures.get(package.module)
+    twins = _installed_twins(package.module)
+    if len(twins) > 1:
+        return _twin_finding(package, twins, failure)
+    if failure and not twins and package.installed is None:
+        return Finding(f"{package.name} is not installed", f"pip install '{package.requirement}'")
+    if failure:
+        what = f"{package.module} does not import: {failure}"
+        return Finding(what, f"pip install --force-reinstall '{package.requirement}'")
+    if not package.fits:
+        what = f"{package.name} {package.installed} does not fit ({package.needs} is needed)"
+        return Finding(what, f"pip install --upgrade '{package.requirement}'")
+    return None
 
 
 def _installed_twins(module: str) -> list[str]:

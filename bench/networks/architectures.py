@@ -1,8 +1,7 @@
 """The network: a dilated ResNet, a DeepLabV3 head, and two 1×1 heads (spec §1).
 
-Module names follow torchvision's, which are the released checkpoints' keys. Blocks and ASPP are
-torchvision's own; only the assembly is ours, because torchvision refuses dilation for ResNet-18 and has no
-width below 64.
+Module names follow torchvision's, which are the released checkpoints' keys. The assembly is ours: torchvision refuses
+dilation for ResNet-18 and has no width below 64.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import BasicBlock, Bottleneck
-from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from bench.cards.models import Architecture
+from bench.networks.blocks import ASPP, BasicBlock, Bottleneck
 
 _STAGES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -64,17 +62,9 @@ def _stage(
     rest: int,
 ) -> nn.Sequential:
     """One ResNet stage; its first 3×3 convolution has dilation `first`, all others `rest`."""
-    out = planes * block.expansion
-    downsample = None
-    if stride != 1 or channels != out:
-        downsample = nn.Sequential(nn.Conv2d(channels, out, 1, stride=stride, bias=False), nn.BatchNorm2d(out))
-    blocks = [block(channels, planes, stride, downsample)] + [block(out, planes) for _ in range(1, depth)]
-    stage = nn.Sequential(*blocks)
-    convolutions = [m for m in stage.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
-    for number, convolution in enumerate(convolutions):
-        dilation = first if number == 0 else rest
-        convolution.dilation = convolution.padding = (dilation, dilation)
-    return stage
+    blocks = [block(channels, planes, stride, first, rest)]
+    blocks += [block(planes * block.expansion, planes, 1, rest, rest) for _ in range(1, depth)]
+    return nn.Sequential(*blocks)
 
 
 class WideConvolution(nn.Conv2d):
@@ -93,7 +83,9 @@ class WideConvolution(nn.Conv2d):
 def deeplab_decoder(channels: int, width: int, classes: int = 0) -> nn.Sequential:
     """DeepLabV3 head; index 4 is the identity in the contrastive model, its 1×1 classifier in a linear one."""
     aspp = ASPP(channels, ASPP_RATES, width)
+    # put in afterwards: drawn at once instead, all weights that follow would be others for the same seed
     for branch, rate in zip(list(aspp.convs)[1:], ASPP_RATES, strict=False):
+        assert isinstance(branch, nn.Sequential)
         branch[0] = WideConvolution(channels, width, 3, padding=rate, dilation=rate, bias=False)
     return nn.Sequential(
         aspp,
@@ -153,7 +145,7 @@ def assemble(architecture: Architecture) -> FeatureNetwork:
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """Fold every batch norm that directly follows a convolution into it, in place; for inference only.
 
-    Relies on the order in which modules are registered, which in torchvision's blocks is the order of use.
+    Relies on the order in which modules are registered, which in `blocks` is the order of use.
     """
     for module in network.modules():
         previous: tuple[str, nn.Conv2d] | None = None

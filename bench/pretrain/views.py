@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from torchvision.transforms import functional as colours
 
 from bench.cards.recipes import Recipe
 from bench.data.decoding import Image8
+from bench.pretrain.colours import CHANGES
 from bench.priors.masks import Mask
 
 Random = np.random.Generator
@@ -117,11 +117,10 @@ def _log_uniform(bounds: tuple[float, float], random: Random) -> float:
 def _jittered(pixels: Image8, recipe: Recipe, random: Random) -> Image8:
     """Brightness, contrast, saturation and hue changed, in random order."""
     picture = Image.fromarray(pixels)
-    changes = (colours.adjust_brightness, colours.adjust_contrast, colours.adjust_saturation, colours.adjust_hue)
-    for number in random.permutation(len(changes)):
+    for number in random.permutation(len(CHANGES)):
         amount = recipe.jitter[number]
         low, high = (-amount, amount) if number == 3 else (max(0.0, 1 - amount), 1 + amount)
-        picture = changes[number](picture, random.uniform(low, high))
+        picture = CHANGES[number](picture, random.uniform(low, high))
     return np.asarray(picture)
 
 
