@@ -74,6 +74,8 @@ class Entry:
     group: str = ""
     """A name that stands for this protocol and others of the same group, each with a record of its own."""
     variants: tuple[Variant, ...] = ()
+    submits: bool = False
+    """Whether `bench export` can paint a submission to a benchmark's server by it."""
 
     @property
     def preset_type(self) -> type[Preset]:
@@ -89,6 +91,7 @@ BUILT_IN = (
         "bench.protocols.clustering.preset:ClusteringPreset",
         "bench.protocols.clustering.room:Clustering",
         variants=(Variant("overclustering-{clusters}"),),
+        submits=True,
     ),
     Entry(
         "clustering-dense",
@@ -122,6 +125,7 @@ BUILT_IN = (
         "labelled instances vote on the class of every pixel",
         "bench.protocols.distance_matching.preset:DistancePreset",
         "bench.protocols.distance_matching.room:DistanceMatching",
+        submits=True,
     ),
     Entry(
         "davis",
