@@ -218,10 +218,9 @@ def _of_group(group: str) -> tuple[str, ...]:
 
 
 def order(name: str) -> tuple[int, str]:
-    """Sort key of a record's protocol id: as `protocols` has them, each with its variants of one name; others by name."""
+    """Sort key of a record's protocol id: as `protocols` has them, each with its variants; others by name."""
     known = [one for entry in protocols().values() for one in (entry.id, *(variant.form for variant in entry.variants))]
-    plain = name.removesuffix(UNLABELLED)
-    return (known.index(plain) if plain in known else len(known), name)
+    return (known.index(name) if name in known else len(known), name)
 
 
 def preset_type(protocol: str) -> type[Preset]:
