@@ -5,6 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism; libraries read this when they are loaded
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 
