@@ -23,9 +23,9 @@ from tests.terminal import said
         (("run", "--split", "vall"), ("unknown split", "val")),
         (("run", "--set", "restart=1"), ("unknown preset entry", "restarts")),
         (("run", "--set", "restarts=many"), ("restarts",)),
-        (("run", "--set", "restarts"), ("KEY=VALUE",)),
+        (("run", "--set", "restarts"), ("ENTRY=VALUE",)),
         (("run", "--clusters", "0"), ("--clusters",)),
-        (("run", "--weights", "x.pth"), ("--weights fits one model",)),
+        (("run", "--weights", "x.pth"), ("--weights is for one model",)),
         (("run", "--weights", "x.pth", "--model", "random-shapes"), ("random-shapes",)),
         (("run", "--seed", "2147483647"), ("seeds 2147483647 to", "out of range")),
         (("run", "--set", "std=[0,0,0]"), ("--set std", "must be positive")),
@@ -150,7 +150,7 @@ def bad_checkpoint(path, kind, small_file):
                 return (os.system, ("touch executed",))
 
         torch.save({"model": Bomb()}, path)
-        return "wants to run code"
+        return "would run code"
     assert kind == "NaN"
     state["head.weight"][0] = float("nan")
     torch.save(state, path)

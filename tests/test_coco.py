@@ -209,13 +209,13 @@ def test_only_images_with_an_annotation_take_part_in_order(tree):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "no JSON"),
-        ("{", "no JSON"),
-        ("[]", "its parts have other types"),
+        ("", "it is not JSON"),
+        ("{", "it is not JSON"),
+        ("[]", "its parts have wrong types"),
         ({"images": []}, "'annotations' is missing"),
         ({"annotations": [], "images": []}, "annotates no image"),
         ({"annotations": [{"id": 1, "category_id": 1}], "images": []}, "'image_id' is missing"),
-        ({"annotations": [{"image_id": [1], "category_id": 1}], "images": []}, "its parts have other types"),
+        ({"annotations": [{"image_id": [1], "category_id": 1}], "images": []}, "its parts have wrong types"),
         (
             {"annotations": [{"image_id": 1, "category_id": 1}], "images": [{"id": 2, "file_name": "2.jpg"}]},
             "image 1 is annotated",
@@ -236,7 +236,7 @@ def test_only_images_with_an_annotation_take_part_in_order(tree):
             },
             "gives two images the id 1",
         ),
-        ({"annotations": None, "images": []}, "its parts have other types"),
+        ({"annotations": None, "images": []}, "its parts have wrong types"),
     ],
 )
 def test_a_json_that_is_not_coco_s_is_named(tree, content, words):

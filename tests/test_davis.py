@@ -288,7 +288,7 @@ def test_a_mask_that_cannot_be_scored_is_named(tree, masks, tmp_path, picture, w
 
 def test_a_missing_mask_is_named_and_others_are_counted(tree, masks, tmp_path):
     Image.new("L", (4, 4)).save(masks / "other.png")
-    assert "holds 1 files that are no image" in rescore(tree, tmp_path)["warnings"][0]
+    assert "holds 1 files that belong to no image" in rescore(tree, tmp_path)["warnings"][0]
     (masks / "kite" / "00002.png").unlink()
     with pytest.raises(BadInput, match=r"kite/00002\.png is missing \(1 of 12 evaluated frames"):
         rescore(tree, tmp_path)

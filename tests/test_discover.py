@@ -282,7 +282,7 @@ def test_the_card_shows_and_runs_at_once(tmp_path, small_file, monkeypatch, caps
     [
         ((), 2, "Missing argument"),
         (("data", "--out", "card.txt"), 2, "must end in .toml"),
-        (("data", "--id", "No Id"), 2, "cannot be a card's id"),
+        (("data", "--id", "No Id"), 2, "is not allowed as a card's id"),
         (("data", "--id", "shapes"), 2, "built-in card's id"),
         (("nowhere",), 3, "no folder at"),
     ],
@@ -311,7 +311,7 @@ def test_a_folder_whose_name_is_no_text_is_to_be_renamed(tmp_path):
         pytest.skip("this file system takes no such name")
     with pytest.raises(BadInput, match=r"no card can hold the name of .*d\\udcff.*: it is no UTF-8") as caught:
         card_of(tmp_path / os.fsdecode(b"d\xff"), tmp_path)
-    assert caught.value.remedy == "Rename it." and not list(tmp_path.glob("card.*"))
+    assert caught.value.remedy == "Rename the folder." and not list(tmp_path.glob("card.*"))
 
 
 def test_a_card_below_which_the_data_lie_moves_with_them(tmp_path):

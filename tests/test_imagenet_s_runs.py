@@ -235,7 +235,7 @@ def test_a_flat_folder_is_no_tree(tree, tmp_path):
     (tmp_path / "test").mkdir()
     for path in (tree / "test").glob("*/*.JPEG"):
         shutil.copy(path, tmp_path / "test" / path.name)
-    with pytest.raises(BadInput, match="Images lie in a folder a class"):
+    with pytest.raises(BadInput, match="Put the images into one folder per class"):
         open_split(CARD, "test", tmp_path)
 
 

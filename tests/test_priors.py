@@ -316,7 +316,7 @@ def test_on_a_full_disk_what_was_written_stays(precomputed, shapes, truth, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(propose, "write_mask", full)
-        said(precomputed(shapes, truth), 4, "train_00003.png: No space left on device", "What was written stays")
+        said(precomputed(shapes, truth), 4, "train_00003.png: No space left on device", "finished masks are kept")
     assert read_manifest(tmp_path)["masks"] == 3 and not read_manifest(tmp_path)["complete"]
     assert "7 written, 3 kept" in precomputed(shapes, truth).stdout
 

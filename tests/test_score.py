@@ -148,7 +148,7 @@ def test_other_predictions_in_the_same_place_are_said_to_replace_the_first(golde
     change(copies, 0, np.zeros_like)
     second = rescore(golden, tmp_path, name="mine", warn=heard.append)
     (warning,) = heard
-    assert second.path == first.path and str(first.path) in warning and "other predictions" in warning
+    assert second.path == first.path and str(first.path) in warning and "a record of different predictions" in warning
 
 
 @pytest.mark.parametrize("protocol", [{"id": "../up"}, {"id": "x", "fingerprint": "y"}, "linear", ["linear"]])
@@ -263,7 +263,7 @@ def test_background_that_is_not_0_is_said_where_0_is_not_matched(golden, tmp_pat
     for index in range(40):
         change(copies, index, lambda label: np.where(label == 0, 21, label))
     (warning,) = rescore(golden, tmp_path, matching="images").record["warnings"]
-    assert "most of the background is predicted as 21" in warning and "paint it as 0" in warning
+    assert "most of the background is predicted as 21" in warning and "predict the background as 0" in warning
     assert not rescore(golden, tmp_path, matching="iou").record["warnings"]
 
 
@@ -291,7 +291,7 @@ def test_a_pixel_left_open_is_a_wrong_prediction(golden, tmp_path, copies):
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(1, "only 0 and 1: a foreground mask? 1 is 'aeroplane' here"), (255, "255 counts as open")]
+    ("value", "words"), [(1, "only 0 and 1: are they foreground masks? Here 1 is 'aeroplane'"), (255, "Here 255 counts as wrong")]
 )
 def test_a_foreground_mask_is_taken_for_none_in_silence(golden, tmp_path, copies, value, words):
     assert not rescore(golden, tmp_path).record["warnings"]
@@ -388,7 +388,7 @@ def test_the_command_prints_and_checks(golden, tmp_path, copies, capsys):
             main(["score", str(copies), *options, str(tmp_path / results), "--name", "mine", "--supervision", "all"])
         assert left.value.code == 0
     shown = capsys.readouterr().out
-    assert "mine on pascal-voc val (40 images of 1449), predictions" in shown and "labels seen: all" in shown
+    assert "mine on pascal-voc val (40 images of 1449), predictions" in shown and "supervision: all" in shown
     with pytest.raises(SystemExit) as left:
         main(["check", "--results", str(tmp_path / "a"), "--against", str(tmp_path / "b"), "--require", "mine"])
     assert left.value.code == 0

@@ -226,10 +226,10 @@ def test_the_command_writes_and_checks(s50_tree, small_file, tmp_path, capsys, r
         ((), "name the data set and --out ZIP"),
         ((S50, "--out", "x.zip"), "--model, or predictions with --from"),
         ((S50, "--out", "x.zip", "--model", "m", "--from", "f"), "one of the two"),
-        (("--verify", "a.zip", "--out", "x.zip"), "writes none"),
+        (("--verify", "a.zip", "--out", "x.zip"), "only checks an archive"),
         ((S50, "--dataset", "imagenet-s-300", "--verify", "a.zip"), "two data sets"),
-        ((S50, "--out", "x.zip", "--model", "m", "--name", "n"), "belong to --from"),
-        ((S50, "--out", "x.zip", "--from", "f", "--ids", "clusters"), "belong to --model"),
+        ((S50, "--out", "x.zip", "--model", "m", "--name", "n"), "are only for --from"),
+        ((S50, "--out", "x.zip", "--from", "f", "--ids", "clusters"), "are only for --model"),
         (("imagenet-s", "--split", "test"), "unknown data set 'imagenet-s'"),
     ],
 )
@@ -240,7 +240,7 @@ def test_flags_that_do_not_fit_are_explained(capsys, arguments, words):
 
 def test_the_help_says_whose_form_it_is(capsys):
     code, shown, _ = command(capsys, "export", "--help")
-    assert code == 0 and "The benchmark leaves its form open; it is ours" in shown
+    assert code == 0 and "The benchmark fixes no form; this is bench's" in shown
 
 
 def test_a_limited_tree_is_said(s50_tree, tmp_path, folder, official_counts):

@@ -169,7 +169,7 @@ def count_objects(first: Frame, video: Video) -> int:
     objects = int(first.ids.max())
     if not objects:
         hint = (
-            "Choose a split of 2016: its values are 0 and 255, as in masks of DAVIS 2016."
+            "Choose a 2016 split: its values are 0 and 255, as in masks of DAVIS 2016."
             if first.void.any()
             else "Remove the sequence from the list: it has no object to follow."
         )

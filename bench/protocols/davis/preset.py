@@ -10,10 +10,11 @@ from bench.cards.presets import Preset, Rate, Side
 
 
 class DavisPreset(Preset):
-    """The first frame's objects carried through a sequence by the similarity of features (docs/protocols.md#davis).
+    """The objects of the first frame are followed through a sequence by the similarity of features
+    (docs/protocols.md#davis).
 
-    The defaults are the field's customary values: those of DINO's evaluation (Caron et al., ICCV 2021), which
-    follows that of the space-time walk (Jabri et al., NeurIPS 2020).
+    The defaults are those of DINO's evaluation (Caron et al., ICCV 2021), which follows that of the space-time walk
+    (Jabri et al., NeurIPS 2020).
     """
 
     height: Side = 480
