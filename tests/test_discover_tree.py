@@ -195,7 +195,8 @@ def test_names_that_no_list_can_hold_and_folders_that_cannot_be_read_are_told(tm
     assert any("tab" in note for note in tree.notes)
     (tmp_path / "ok.jpg").unlink()
     with pytest.raises(
-        BadInput, match=r"1 files with a tab or another control character in their names.*tab\\there.*and no other image"
+        BadInput,
+        match=r"1 files with a tab or another control character in their names.*tab\\there.*and no other image",
     ):
         look_at(tmp_path)
 

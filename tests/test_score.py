@@ -291,7 +291,8 @@ def test_a_pixel_left_open_is_a_wrong_prediction(golden, tmp_path, copies):
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(1, "only 0 and 1: are they foreground masks? Here 1 is 'aeroplane'"), (255, "Here 255 counts as wrong")]
+    ("value", "words"),
+    [(1, "only 0 and 1: are they foreground masks? Here 1 is 'aeroplane'"), (255, "Here 255 counts as wrong")],
 )
 def test_a_foreground_mask_is_taken_for_none_in_silence(golden, tmp_path, copies, value, words):
     assert not rescore(golden, tmp_path).record["warnings"]

@@ -67,7 +67,7 @@ ONE = "n00000003/n00000003_0.png"
         (ONE, png(3)[:60], f"{ONE} is damaged: "),
         ("method.txt", None, "method.txt is missing"),
         ("method.txt", b" \n", "method.txt: it is empty"),
-        ("method.txt", b"\xff\xfe", "method.txt is no UTF-8 text"),
+        ("method.txt", b"\xff\xfe", "method.txt is not UTF-8 text"),
         ("match.json", b"{", "match.json: it is not JSON"),
         ("match.json", b"[0]", "match.json: it is not an object of cluster id: class id"),
         ("match.json", b'{"0": 0, "1": 2, "2": 2}', "match.json: not one-to-one"),
@@ -223,7 +223,7 @@ def test_the_data_set_is_that_of_method_txt_unless_named(s50_tree, submission):
     spoil(submission, lambda members: members.update({"method.txt": b"data set: pascal-voc\n"}))
     (line,) = check(submission, s50_tree, dataset=None).lines
     assert line.startswith("method.txt says that the data set is 'pascal-voc', which takes no submission")
-    for data, fault in ((b"\xff\xfe", "method.txt is no UTF-8 text"), (None, "method.txt is missing")):
+    for data, fault in ((b"\xff\xfe", "method.txt is not UTF-8 text"), (None, "method.txt is missing")):
         spoil(
             submission,
             lambda members, data=data: members.pop("method.txt") and data and members.update({"method.txt": data}),
