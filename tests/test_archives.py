@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.base.errors import BadEnvironment, BadInput
 from bench.base.archives import Limits, unpack
+from bench.base.errors import BadEnvironment, BadInput
 from tests.archives import tree, write_tar, write_zip
 
 FILES = {"a/one.txt": b"one", "a/b/two.bin": bytes(range(256)) * 40, "three": b""}

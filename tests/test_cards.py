@@ -269,7 +269,7 @@ def test_entries_that_came_later_leave_earlier_fingerprints_as_they_were(protoco
 def test_dense_clustering_needs_no_section_of_its_own():
     """It then sees and counts what clustering does, and finds the background as one more cluster."""
     coco = catalogue.dataset("coco-stuff-81").protocols
-    dense, clustering = coco.preset("clustering-dense"), coco.clustering
+    dense, clustering = coco.preset("clustering-dense"), coco.preset("clustering")
     assert dense.clusters == 81 == clustering.clusters + 1
     for entry in ("input", "interpolation", "resizing", "mean", "std", "absent", "grid", "matching", "seeds"):
         assert getattr(dense, entry) == getattr(clustering, entry)

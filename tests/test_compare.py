@@ -9,15 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.base.errors import BadInput, WrongName
-from bench.protocols.base import Scored
 from bench.report.compare import compare, find
-from bench.runs.describe import metrics_of, per_class
 from bench.scoring.bootstrap import resample_weights, resampled_metrics
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.frame_rows import FrameRows
 from bench.scoring.metrics import confusion_sums, from_sums
 from bench.scoring.paired import of_confusion, of_frames, p_value
-from bench.scoring.video_figures import Tracked
+from bench.scoring.video_figures import entries
 from tests.synthetic import keep, make_record, random_rows
 from tests.terminal import bench
 
@@ -32,8 +30,8 @@ def measured(rows, **changes):
     """A record that says what its rows give."""
     record = make_record(seeds=len(rows.seeds), **changes)
     record["dataset"]["images"] = len(rows.ids)
-    record["metrics"] = metrics_of(Scored(rows), "zero")
-    record["per_class"] = per_class(rows, CLASSES)
+    record["metrics"] = rows.metrics("zero")
+    record["per_class"] = rows.per_class(CLASSES)
     record["confusion"] = {"classes": CLASSES}
     return record
 
@@ -52,17 +50,23 @@ def miou(rows):
     return np.mean([from_sums(confusion_sums(rows.confusion(i)), "zero")["mIoU"] for i in range(len(rows.seeds))])
 
 
+def spans(found):
+    """Lower bound, difference and upper bound of every metric and every class."""
+    metrics = [(one.low, one.difference, one.high) for one in found.metrics.values()]
+    return [*metrics, *((part.ci95[0], part.difference, part.ci95[1]) for part in found.parts)]
+
+
 def test_the_difference_is_that_of_the_two_figures(rows):
-    metrics, classes = of_confusion(*rows, "zero", 200)
-    assert metrics["mIoU"].difference == pytest.approx(miou(rows[1]) - miou(rows[0]))
-    assert np.mean([one.second for one in classes]) == pytest.approx(miou(rows[1]))
-    for one in (*metrics.values(), *classes):
-        assert one.low <= one.difference <= one.high
+    found = of_confusion(*rows, "zero", CLASSES, 200)
+    assert found.metrics["mIoU"].difference == pytest.approx(miou(rows[1]) - miou(rows[0]))
+    assert np.mean([part.b for part in found.parts]) == pytest.approx(miou(rows[1]))
+    for low, difference, high in spans(found):
+        assert low <= difference <= high
 
 
 def test_both_are_scored_on_the_same_draws(rows):
     first, second = (resampled_metrics(own, "zero", 200)["mIoU"] for own in rows)
-    metrics, _ = of_confusion(*rows, "zero", 200)
+    metrics = of_confusion(*rows, "zero", CLASSES, 200).metrics
     low, high = np.percentile(second - first, [2.5, 97.5])
     assert (metrics["mIoU"].low, metrics["mIoU"].high) == pytest.approx((low, high))
 
@@ -78,21 +82,21 @@ def test_what_is_hard_for_both_cancels():
         seed = SeedRows(*columns, np.concatenate([right, 1000 - right]))
         return ConfusionRows(tuple(map(str, image)), 1, (seed,), np.empty((1, 0), np.int32))
 
-    metrics, _ = of_confusion(model(hit), model(np.minimum(hit + 10, 1000)), "zero", 500)
+    metrics = of_confusion(model(hit), model(np.minimum(hit + 10, 1000)), "zero", ["it"], 500).metrics
     single = np.ptp(np.percentile(resampled_metrics(model(hit), "zero", 500)["mIoU"], [2.5, 97.5]))
     assert metrics["mIoU"].low > 0
     assert metrics["mIoU"].high - metrics["mIoU"].low < single / 20
 
 
 def test_a_model_compared_with_itself_differs_by_nothing(rows):
-    metrics, classes = of_confusion(rows[0], rows[0], "zero", 100)
-    for one in (*metrics.values(), *classes):
-        assert (one.difference, one.low, one.high, one.p) == (0, 0, 0, 1)
+    found = of_confusion(rows[0], rows[0], "zero", CLASSES, 100)
+    assert {*spans(found)} == {(0, 0, 0)}
+    assert {one.p for one in found.metrics.values()} == {1}
 
 
 def test_turning_the_two_round_turns_the_sign(rows):
-    there, _ = of_confusion(*rows, "zero", 200)
-    back, _ = of_confusion(*rows[::-1], "zero", 200)
+    there = of_confusion(*rows, "zero", CLASSES, 200).metrics
+    back = of_confusion(*rows[::-1], "zero", CLASSES, 200).metrics
     for name, one in there.items():
         assert (back[name].difference, back[name].p) == pytest.approx((-one.difference, one.p))
         assert (back[name].low, back[name].high) == pytest.approx((-one.high, -one.low))
@@ -112,7 +116,7 @@ def test_images_are_joined_by_id_whatever_their_order(order):
     again = shuffled.in_order(second.ids)
     np.testing.assert_array_equal(again.labels, second.labels)
     np.testing.assert_array_equal(again.class_sums(1).toarray(), second.class_sums(1).toarray())
-    assert of_confusion(first, shuffled, "zero", 50) == of_confusion(first, second, "zero", 50)
+    assert of_confusion(first, shuffled, "zero", CLASSES, 50) == of_confusion(first, second, "zero", CLASSES, 50)
 
 
 def test_a_class_that_occurs_nowhere_has_no_difference():
@@ -120,9 +124,9 @@ def test_a_class_that_occurs_nowhere_has_no_difference():
         columns = (np.array([0, 1]), np.zeros(2, np.int32), np.zeros(2, np.int32))
         return ConfusionRows(("a", "b"), 2, (SeedRows(*columns, np.array([count, 5])),), np.empty((1, 0), np.int32))
 
-    _, classes = of_confusion(model(3), model(4), "skip", 100)
-    assert np.isnan([classes[1].difference, classes[1].low, classes[1].p]).all()
-    assert classes[0].difference == 0
+    there, nowhere = of_confusion(model(3), model(4), "skip", CLASSES[:2], 100).parts
+    assert (nowhere.a, nowhere.b, nowhere.difference, nowhere.ci95) == (None, None, None, None)
+    assert there.difference == 0
 
 
 def test_p_counts_the_rarer_side_twice_and_never_is_zero():
@@ -264,7 +268,7 @@ def video_record(rows, model):
     record = make_record(model=model, dataset={"id": "davis", "images": len(rows.ids)}, protocol={"id": "davis"})
     for key in ("per_class", "cluster_to_class"):
         del record[key]
-    return record | {"seeds": []} | Tracked(rows).figures()
+    return record | {"seeds": []} | entries(rows)
 
 
 def test_videos_are_compared_by_whole_sequences(tmp_path):
@@ -283,7 +287,7 @@ def test_videos_are_compared_by_whole_sequences(tmp_path):
 def test_the_same_sequences_are_drawn_for_both_videos():
     rows = frames(1)
     better = replace(rows, similarity=rows.similarity + 0.1)
-    metrics, _ = of_frames(rows, better, 200)
+    metrics = of_frames(rows, better, 200).metrics
     assert (metrics["J_mean"].low, metrics["J_mean"].high) == pytest.approx((10, 10))
     assert metrics["F_mean"].p == 1
 

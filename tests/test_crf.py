@@ -34,7 +34,7 @@ def test_golden_weights_give_the_references_figure(golden, resnet18_file, tmp_pa
     network = network.to(memory_format=torch.channels_last)
     classifier = Classifiers(arrays["w_after_1"][None, :, :, 0, 0], arrays["b_after_1"][None])
     samples = open_split(catalogue.dataset("pascal-voc"), "val", golden / "VOCSegmentation")
-    engine = Engine(torch.device("cpu"), batch_size=4, workers=2)
+    engine = Engine("cpu", batch_size=4, workers=2)
     with crf.processes(2) as pool:
         (painted,) = classify(
             lambda: network.features, classifier, samples, LinearPreset(), store(tmp_path, {}), engine, refiner=pool

@@ -12,12 +12,12 @@ import bench
 from bench.base.errors import BadInput, WrongName
 from bench.cli import main
 from bench.protocols.base import Settings
-from bench.protocols.davis import tracking as track
+from bench.protocols.davis import tracker
 from bench.records import record
 from bench.runs.score_folder import score_folder
 from bench.scoring.frame_rows import FrameRows
 from bench.scoring.j_and_f import score_ids
-from bench.scoring.video_figures import METRICS, Tracked
+from bench.scoring.video_figures import METRICS, entries
 from tests.video import HEIGHT, WIDTH, Colours, frame, write_list, write_sequence
 
 # --- runs ---
@@ -69,7 +69,7 @@ def test_the_record_the_rows_and_the_saved_masks_say_the_same(tree, small_file, 
         annotation = np.asarray(Image.open(tree / "Annotations" / "480p" / f"{rows.ids[index]}.png"))
         j, f = score_ids(annotation, masks[rows.ids[index]], 2)
         assert (similarity, accuracy) == (j[number - 1], f[number - 1])
-    figures = Tracked(rows).figures()
+    figures = entries(rows)
     assert figures["metrics"] == made["metrics"] and figures["per_sequence"] == made["per_sequence"]
     assert all(name.rpartition("/")[2] not in ("00000",) for name in (rows.ids[i] for i in rows.frame))
     assert len(rows.frame) == 2 * 4 + 1 * 3 + 2 * 5
@@ -118,7 +118,7 @@ def test_renaming_the_objects_renames_their_rows_only(tree, tmp_path):
 def test_a_killed_run_goes_on_with_the_next_sequence(tree, small_file, tmp_path, monkeypatch):
     whole = run(str(small_file), tree, tmp_path, cache=tmp_path / "other")
     opened = []
-    original = track.read_frame
+    original = tracker.read_frame
 
     def killed(video, number, objects):
         if video.id == "duck":
@@ -129,10 +129,10 @@ def test_a_killed_run_goes_on_with_the_next_sequence(tree, small_file, tmp_path,
         opened.append(video.id)
         return original(video, number, objects)
 
-    monkeypatch.setattr(track, "read_frame", killed)
+    monkeypatch.setattr(tracker, "read_frame", killed)
     with pytest.raises(KeyboardInterrupt):
         run(str(small_file), tree, tmp_path)
-    monkeypatch.setattr(track, "read_frame", counting)
+    monkeypatch.setattr(tracker, "read_frame", counting)
     resumed = run(str(small_file), tree, tmp_path, save_predictions=tmp_path / "p")
     assert set(opened) == {"duck"} and resumed["observed"]["from_cache"] == 2
     assert resumed["metrics"] == whole["metrics"] and resumed["dataset"]["manifest"] == whole["dataset"]["manifest"]
@@ -141,14 +141,14 @@ def test_a_killed_run_goes_on_with_the_next_sequence(tree, small_file, tmp_path,
 
 def test_each_sequence_is_in_the_cache_before_the_next_begins(tree, small_file, tmp_path, monkeypatch):
     """A killed process runs no clean-up: what is done must lie on disk by then."""
-    original, on_disk = track.read_frame, []
+    original, on_disk = tracker.read_frame, []
 
     def looking(video, number, objects):
         if number == 0:
             on_disk.append(len(list((tmp_path / "cache").rglob("00000.npz"))))
         return original(video, number, objects)
 
-    monkeypatch.setattr(track, "read_frame", looking)
+    monkeypatch.setattr(tracker, "read_frame", looking)
     run(str(small_file), tree, tmp_path)
     assert on_disk == [0, 1, 1]
 
@@ -176,7 +176,7 @@ def test_what_is_compared_is_said_and_can_be_chosen(tree, small_file, linear_fil
 def test_undefined_decay_is_said(tmp_path, monkeypatch):
     write_sequence(tmp_path, "long", frames=7, objects=1)
     write_list(tmp_path, ["long"])
-    monkeypatch.setattr("bench.scoring.j_and_f.LONGEST", 4)
+    monkeypatch.setattr("bench.scoring.video_figures.LONGEST", 4)
     made = run(Colours(), tmp_path, tmp_path)
     assert "J_decay" not in made["metrics"] and "J_mean" in made["metrics"]
     assert any("J_decay and F_decay left out" in line for line in made["warnings"])
@@ -377,7 +377,7 @@ def test_check_names_the_sequences_that_moved(tree, command, tmp_path):
     rows = FrameRows.read(record.rows_path(record.Stored(path, made)))
     own = np.array([rows.ids[frame].startswith("duck/") for frame in rows.frame])
     worse = replace(rows, similarity=np.where(own, 0.5 * rows.similarity, rows.similarity))
-    record.write(made | Tracked(worse).figures(), worse, tmp_path / "r")
+    record.write(made | entries(worse), worse, tmp_path / "r")
     code, out, _ = command("check", "--against", tmp_path / "old")
     assert code == 1 and "below" in out and "duck" in out
 

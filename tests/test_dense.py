@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from bench.runs.measure_pixels import _classify
 from torch import nn
 
 import bench
@@ -13,19 +12,19 @@ from bench.cards import catalogue
 from bench.data.decoding import read_label
 from bench.data.preprocessing import resize_nearest
 from bench.data.samples import open_split
-from bench.passes import image_pass as passes
 from bench.passes.classify import _arg_max, decode_map
 from bench.passes.engine import Engine
 from bench.passes.features import upsample
+from bench.passes.image_pass import load_sample, to_device
 from bench.protocols.base import Settings
-from bench.protocols.clustering_dense import pixels as dense
+from bench.protocols.clustering_dense.pixels import as_classifiers, draw_pixels, positions, store, unit_features
 from bench.protocols.clustering_dense.preset import DensePreset
-from bench.runs.plan import make_plan
+from bench.protocols.painted_pixels import paint_all
+from bench.runs.plan import make_plan, run_of
 from bench.runs.score_folder import score_folder
 from bench.scoring import kmeans
 from tests.networks import Colours
 
-CPU = torch.device("cpu")
 CARD = catalogue.dataset("pascal-voc")
 SMALL = {"input": [32, 40], "clusters": 5, "pixels": 10, "restarts": 2, "iterations": 20}
 SHARED = ("mIoU", "pixel_accuracy", "mean_class_accuracy")
@@ -46,11 +45,9 @@ def run(model, golden, tmp_path, **more):
 
 def stored_pixels(model, golden, tmp_path, preset, images=6):
     samples = open_split(CARD, "val", golden / "VOCSegmentation").first(images)
-    kept = dense.store(tmp_path, {"test": 1}, preset)
-    drawn = dense.draw_pixels(
-        lambda: dense.unit_features(model.features), samples, preset, kept, Engine(CPU, batch_size=4)
-    )
-    return samples, kept, drawn
+    kept = store(tmp_path, {"test": 1}, preset)
+    engine = Engine("cpu", batch_size=4)
+    return samples, kept, draw_pixels(lambda: unit_features(model.features), samples, preset, kept, engine)
 
 
 def test_the_drawn_pixels_are_unit_vectors_of_the_image_itself(golden, tmp_path):
@@ -58,9 +55,9 @@ def test_the_drawn_pixels_are_unit_vectors_of_the_image_itself(golden, tmp_path)
     samples, kept, drawn = stored_pixels(model, golden, tmp_path, preset)
     assert drawn == 6 * 7
     for sample, pixels in zip(samples, kept.iterate_apart(samples.keys), strict=True):
-        loaded = passes.load_sample(sample, samples, preset)
-        whole = F.normalize(model.features(passes.to_device([loaded], preset, Engine(CPU))), dim=1)[0].flatten(1).T
-        chosen = dense.positions(sample.id, len(whole), preset)
+        loaded = load_sample(sample, samples, preset)
+        whole = F.normalize(model.features(to_device([loaded], preset, Engine("cpu"))), dim=1)[0].flatten(1).T
+        chosen = positions(sample.id, len(whole), preset)
         assert len(set(chosen.tolist())) == 7
         np.testing.assert_allclose(pixels, whole[chosen].numpy(), atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(pixels, axis=1), 1, atol=1e-5)
@@ -68,34 +65,27 @@ def test_the_drawn_pixels_are_unit_vectors_of_the_image_itself(golden, tmp_path)
 
 def test_the_draw_hangs_on_the_image_and_the_preset_alone():
     preset = DensePreset()
-    first = dense.positions("a", 1000, preset)
-    np.testing.assert_array_equal(first, dense.positions("a", 1000, preset))
-    assert (first != dense.positions("b", 1000, preset)).any()
-    assert (first != dense.positions("a", 1000, DensePreset(pixel_seed=1))).any()
-    assert sorted(dense.positions("a", 5, preset).tolist()) == list(range(5))
+    first = positions("a", 1000, preset)
+    np.testing.assert_array_equal(first, positions("a", 1000, preset))
+    assert (first != positions("b", 1000, preset)).any()
+    assert (first != positions("a", 1000, DensePreset(pixel_seed=1))).any()
+    assert sorted(positions("a", 5, preset).tolist()) == list(range(5))
 
 
 def test_every_pixel_goes_to_the_most_similar_centre_after_upsampling(golden, tmp_path):
-    plan = make_plan(
-        Colours(),
-        "pascal-voc",
-        "clustering-dense",
-        Settings(data_root=golden / "VOCSegmentation", cache=tmp_path, entries=SMALL, limit=4),
-        print,
-    )
+    root = golden / "VOCSegmentation"
+    settings = Settings(data_root=root, cache=tmp_path, entries=SMALL, limit=4, device="cpu", batch_size=3)
+    plan = make_plan(Colours(), "pascal-voc", "clustering-dense", settings, print)
     preset, model = plan.preset, Colours()
     centres = [
         F.normalize(torch.randn(5, 3, generator=torch.Generator().manual_seed(s)), dim=1).numpy() for s in (0, 1)
     ]
-    settings = Settings(cache=tmp_path)
-    features = dense.unit_features(model.features)
-    found, _ = _classify(
-        plan, preset, lambda: features, dense.as_classifiers(centres), Engine(CPU, batch_size=3), settings
-    )
+    features = unit_features(model.features)
+    found, _ = paint_all(run_of(plan, settings, print), lambda: features, as_classifiers(centres), {})
     for seed, own in enumerate(centres):
         for number, sample in enumerate(plan.samples):
-            loaded = passes.load_sample(sample, plan.samples, preset)
-            pixels = F.normalize(model.features(passes.to_device([loaded], preset, Engine(CPU))), dim=1)
+            loaded = load_sample(sample, plan.samples, preset)
+            pixels = F.normalize(model.features(to_device([loaded], preset, Engine("cpu"))), dim=1)
             similarity = torch.einsum("kd,bdhw->bkhw", torch.from_numpy(own), pixels)
             best = F.interpolate(similarity, size=(32, 40), mode="bilinear", align_corners=False)[0].argmax(0).numpy()
             label, _ = read_label(sample.label, CARD)
@@ -194,7 +184,7 @@ def test_ctrl_c_in_the_second_batch_keeps_the_first(golden, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         stored_pixels(Interrupted(), golden, tmp_path, preset)
     samples = open_split(CARD, "val", golden / "VOCSegmentation").first(6)
-    assert len(dense.store(tmp_path, {"test": 1}, preset).known(samples.keys)) == 4
+    assert len(store(tmp_path, {"test": 1}, preset).known(samples.keys)) == 4
 
 
 def test_saved_predictions_score_to_the_last_digit(golden, small_file, tmp_path):

@@ -23,6 +23,7 @@ from bench.data.samples import open_split
 from bench.discover.card import card_id, discover, quoted, write
 from bench.discover.classes import id_ranges
 from bench.discover.names import names_for, parse
+from bench.protocols import registry
 from tests.folders import NAMES, card_of, put_image, put_mask, put_pairs, samples_of
 
 # --- folders of which nothing can be made ---
@@ -365,8 +366,8 @@ def test_the_template_is_a_card_names_every_key_and_is_no_data_set(capsys):
         for name, field in entry.model_fields.items():
             spelt = (field.alias or name).rstrip("_")
             assert name in ("path", "generator") or f"{spelt} =" in text or f"[{spelt}" in text, spelt
-    for protocol in type(card.protocols).model_fields:
-        assert f"[protocols.{protocol.replace('_', '-')}]" in text
+    for protocol in registry.BUILT_IN:
+        assert f"[protocols.{protocol.id}]" in text
     with pytest.raises(SystemExit):
         main(["init-dataset", "--template"])
     assert capsys.readouterr().out == text

@@ -14,17 +14,24 @@ from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
 from bench.data.decoding import read_ids, read_image, read_label
 from bench.data.samples import open_split
-from bench.passes import image_pass as passes
 from bench.passes.classify import decode_map
 from bench.passes.engine import Engine
+from bench.passes.image_pass import Loaded, load_sample, to_device
 from bench.protocols.base import Settings
-from bench.protocols.distance_matching import bank as distance
+from bench.protocols.distance_matching.bank import (
+    _instances,
+    bank_store,
+    fill_bank,
+    paint,
+    painted_store,
+    upsampled_rows,
+    vote,
+)
 from bench.protocols.distance_matching.preset import DistancePreset
 from bench.runs.score_folder import score_folder
 from tests.imagenet import IGNORE, encode, put
 from tests.networks import Colours
 
-CPU = torch.device("cpu")
 CARD = catalogue.dataset("imagenet-s-50")
 SMALL = {"input": [32, 32], "upsample": 2}
 
@@ -37,9 +44,9 @@ def run(model, tree, **more):
 def bank_of(tree, folder, model=None, **entries):
     preset = DistancePreset(**(SMALL | {"figures": "imagenet-s"} | entries))
     samples = open_split(CARD, "train-semi", tree)
-    kept = distance.bank_store(folder, {"test": 1}, preset)
+    kept = bank_store(folder, {"test": 1}, preset)
     model = model or Colours()
-    return distance.fill_bank(lambda: model.features, samples, preset, kept, Engine(CPU, batch_size=7)), samples, preset
+    return fill_bank(lambda: model.features, samples, preset, kept, Engine("cpu", batch_size=7)), samples, preset
 
 
 # --- the bank ---
@@ -52,8 +59,8 @@ def test_an_entry_is_the_mean_of_the_features_upsampled_to_the_label(imagenet_tr
     for sample in samples:
         image, _ = read_image(sample.image)
         label, _ = read_label(sample.label, CARD)
-        batch = [passes.load_sample(sample, samples, preset)]
-        feature = Colours().features(passes.to_device(batch, preset, Engine(CPU)))
+        batch = [load_sample(sample, samples, preset)]
+        feature = Colours().features(to_device(batch, preset, Engine("cpu")))
         wide = F.interpolate(feature, size=image.shape[:2], mode="bilinear", align_corners=False)[0]
         for value in np.unique(label):
             if value != IGNORE and (value or background):
@@ -68,10 +75,10 @@ def test_the_bank_is_kept_and_goes_on_where_it_stopped(imagenet_tree, tmp_path):
     model = Colours()
     samples = open_split(CARD, "train-semi", imagenet_tree)
     preset = DistancePreset(**SMALL)
-    kept = distance.bank_store(tmp_path, {"test": 2}, preset)
-    distance.fill_bank(lambda: model.features, samples.first(30), preset, kept, Engine(CPU, batch_size=4))
-    distance.fill_bank(lambda: model.features, samples, preset, kept, Engine(CPU, batch_size=4))
-    whole = distance.fill_bank(lambda: model.features, samples, preset, kept, Engine(CPU, batch_size=4))
+    kept = bank_store(tmp_path, {"test": 2}, preset)
+    fill_bank(lambda: model.features, samples.first(30), preset, kept, Engine("cpu", batch_size=4))
+    fill_bank(lambda: model.features, samples, preset, kept, Engine("cpu", batch_size=4))
+    whole = fill_bank(lambda: model.features, samples, preset, kept, Engine("cpu", batch_size=4))
     assert model.calls == 50 and len(whole.classes) == 50
 
 
@@ -80,8 +87,8 @@ def test_a_region_of_one_pixel_is_an_instance_too(imagenet_tree, tmp_path):
     label, _ = read_label(samples.entries[0].label, CARD)
     label[:] = 0
     label[39, 47] = 33
-    found = distance._instances(
-        passes.Loaded(samples.entries[0], np.empty(0), label, label.shape, bytes(16)),
+    found = _instances(
+        Loaded(samples.entries[0], np.empty(0), label, label.shape, bytes(16)),
         torch.arange(3 * 8 * 8, dtype=torch.float32).reshape(3, 8, 8),
         DistancePreset(),
         IGNORE,
@@ -100,7 +107,7 @@ def test_a_vote_is_the_largest_sum_of_weights(seed, neighbours, temperature):
     generator = np.random.default_rng(seed)
     similar = -np.sort(-generator.uniform(-1, 1, (20, neighbours)).astype(np.float32), axis=1)
     classes = generator.choice(np.array([1, 2, 5, 900], np.uint16), similar.shape)
-    won = distance.vote(similar, classes, temperature)
+    won = vote(similar, classes, temperature)
     for row, own, winner in zip(similar.astype(np.float64), classes, won, strict=True):
         sums = {c: np.exp((row[own == c] - row.max()) / temperature).sum() for c in set(own.tolist())}
         assert sums[int(winner)] == pytest.approx(max(sums.values()), rel=1e-12)
@@ -108,15 +115,15 @@ def test_a_vote_is_the_largest_sum_of_weights(seed, neighbours, temperature):
 
 def test_a_tied_vote_goes_to_the_smaller_class():
     similar = np.full((1, 4), 0.5, np.float32)
-    assert distance.vote(similar, np.array([[7, 3, 3, 7]], np.uint16), 0.07).tolist() == [3]
-    assert distance.vote(similar, np.array([[7, 3, 7, 7]], np.uint16), 0.07).tolist() == [7]
+    assert vote(similar, np.array([[7, 3, 3, 7]], np.uint16), 0.07).tolist() == [3]
+    assert vote(similar, np.array([[7, 3, 7, 7]], np.uint16), 0.07).tolist() == [7]
 
 
 @pytest.mark.parametrize("part", [1, 1 << 24])
 def test_features_are_upsampled_and_normalised_whatever_the_parts(monkeypatch, part):
-    monkeypatch.setattr(distance, "PART", part)
+    monkeypatch.setattr("bench.protocols.distance_matching.bank.PART", part)
     feature = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 6, 7)).astype(np.float32))
-    found = np.concatenate(list(distance.upsampled_rows(feature, 4)))
+    found = np.concatenate(list(upsampled_rows(feature, 4)))
     wide = F.interpolate(feature[None], scale_factor=4, mode="bilinear", align_corners=False)[0]
     np.testing.assert_allclose(found, F.normalize(wide, dim=0).flatten(1).T.numpy(), atol=2e-6)
 
@@ -124,12 +131,12 @@ def test_features_are_upsampled_and_normalised_whatever_the_parts(monkeypatch, p
 def test_what_is_painted_is_what_all_pairs_give(imagenet_tree, tmp_path):
     bank, _, preset = bank_of(imagenet_tree, tmp_path)
     samples = open_split(CARD, "val", imagenet_tree).first(5)
-    kept = distance.painted_store(tmp_path, {"test": 1}, preset, bank)
-    painted = distance.paint(lambda: Colours().features, bank, samples, preset, kept, Engine(CPU, batch_size=2))
+    kept = painted_store(tmp_path, {"test": 1}, preset, bank)
+    painted = paint(lambda: Colours().features, bank, samples, preset, kept, Engine("cpu", batch_size=2))
     different = total = 0
     for sample, counts, data in zip(samples, painted.counts, kept.iterate_apart(samples.keys), strict=True):
-        batch = [passes.load_sample(sample, samples, preset)]
-        feature = Colours().features(passes.to_device(batch, preset, Engine(CPU)))
+        batch = [load_sample(sample, samples, preset)]
+        feature = Colours().features(to_device(batch, preset, Engine("cpu")))
         wide = F.interpolate(feature, scale_factor=2, mode="bilinear", align_corners=False)
         pixels = F.normalize(wide, dim=1)[0].flatten(1).T.numpy()
         near = np.argsort(-(pixels @ bank.entries.T), axis=1, kind="stable")[:, :10]

@@ -16,8 +16,7 @@ from bench.base.errors import BadInput, WrongName
 from bench.base.files import atomic_folder
 from bench.cards import catalogue
 from bench.cli import main
-from bench.data import contact_sheet as sheet
-from bench.data.contact_sheet import contact_sheet
+from bench.data.contact_sheet import FONTS, _fonts, contact_sheet
 from bench.data.decoding import read_label
 from bench.data.listings import evenly
 from bench.data.palette import palette_of
@@ -125,7 +124,7 @@ def test_the_first_best_image_is_the_best_by_its_own_pixels(golden, small_file, 
 
 def test_the_network_is_not_asked_again_where_masks_are_kept(golden, small_file, tmp_path, monkeypatch):
     run(small_file, golden, tmp_path)
-    monkeypatch.setattr("bench.passes.observe._run_batch", None)
+    monkeypatch.setattr("bench.passes.prototypes.run_batch", None)
     run(small_file, golden, tmp_path, save_examples=1)
     assert index_of(tmp_path)[0]["images"]
 
@@ -343,10 +342,10 @@ def test_a_contact_sheet_of_images_alone_and_one_of_video(golden, tmp_path):
     assert {(128, 0, 0), (0, 128, 0)} <= colours  # objects 1 and 2
 
 
-@pytest.mark.parametrize("fonts", [sheet.FONTS, ()], ids=["this machine's fonts", "Pillow's own alone"])
+@pytest.mark.parametrize("fonts", [FONTS, ()], ids=["this machine's fonts", "Pillow's own alone"])
 def test_letters_beyond_ascii_can_be_read_on_a_contact_sheet(golden, monkeypatch, fonts):
-    monkeypatch.setattr(sheet, "FONTS", fonts)
-    sheet._fonts.cache_clear()
+    monkeypatch.setattr("bench.data.contact_sheet.FONTS", fonts)
+    _fonts.cache_clear()
 
     def drawn(title):
         card = VOC.model_copy(update={"title": title})
@@ -358,7 +357,7 @@ def test_letters_beyond_ascii_can_be_read_on_a_contact_sheet(golden, monkeypatch
         if not fonts:
             assert drawn("Kühe, 日") == drawn(r"Kuhe, \u65e5")
     finally:
-        sheet._fonts.cache_clear()
+        _fonts.cache_clear()
 
 
 def _without_labels(layout):

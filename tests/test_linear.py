@@ -18,16 +18,15 @@ from bench.networks.architectures import fold_batch_norm
 from bench.networks.checkpoints import build, read_checkpoint, recognise
 from bench.passes.classify import Classifiers, classify, store
 from bench.passes.engine import Engine
-from bench.protocols.linear import training as linear
+from bench.protocols.linear.learner import Learner, accumulate_gradient
 from bench.protocols.linear.preset import LinearPreset
 from bench.protocols.linear.scoring import choose, score
-from bench.protocols.linear.training import Training, learning_rate, train
+from bench.protocols.linear.training import Training, augmented_batches, learning_rate, train
 from bench.records import published
 from bench.scoring.metrics import seed_metrics
 from bench.scoring.painted import given_classes
 from tests.checkpoints import write_linear_checkpoint
 
-CPU = torch.device("cpu")
 SMALL = LinearPreset(input=(48, 48), train="train", batch=8, epochs=3)
 
 
@@ -59,7 +58,7 @@ def golden_training(parity, reference, resnet18_file):
     """Our steps on the reference's batches from the reference's initial weights."""
     _, arrays = reference
     preset = LinearPreset(batch=4, epochs=2)
-    learner = linear._Learner(network_of(resnet18_file).features, preset, 0, 21, 255, Engine(CPU, batch_size=4))
+    learner = Learner(network_of(resnet18_file).features, preset, 0, 21, 255, Engine("cpu", batch_size=4))
     learner.start(arrays["init_w"][:, :, 0, 0], arrays["init_b"])
     training = None
     with np.load(parity / "golden" / "b_batches_u8.npz") as batches:
@@ -97,7 +96,7 @@ def golden_pass(reference, resnet18_file, tmp_path_factory):
     kept = store(tmp_path_factory.mktemp("pass"), {})
     network = network_of(resnet18_file)
     return classifiers, classify(
-        lambda: network.features, classifiers, samples, LinearPreset(), kept, Engine(CPU, batch_size=4)
+        lambda: network.features, classifiers, samples, LinearPreset(), kept, Engine("cpu", batch_size=4)
     )
 
 
@@ -121,10 +120,11 @@ def test_the_best_epoch_on_val_is_chosen_and_the_last_stands_beside_it(golden_pa
     training = Training(
         classifiers.weights, classifiers.biases, ones, ones[:, 0], (ones, ones), np.full((2, 2), [10.0, 1.0])
     )
-    scored = score([choose(classifiers, epochs[::-1], training, LinearPreset(), 21)], None, LinearPreset(), 21, "train")
-    figure = seed_metrics(scored.rows, "zero")[0]["mIoU"]
-    assert figure > scored.extra["mIoU_last_epoch"][0]
-    history = scored.detail["training"][0]
+    chosen = choose(classifiers, epochs[::-1], training, LinearPreset(), 21)
+    rows, extra, detail = score([chosen], None, LinearPreset(), 21, "train")
+    figure = seed_metrics(rows, "zero")[0]["mIoU"]
+    assert figure > extra["mIoU_last_epoch"][0]
+    history = detail["training"][0]
     assert history["selection"] == "best on train" and (history["epoch"], history["epochs"]) == (1, 2)
     assert history["waiting_share"] == pytest.approx(0.1)
 
@@ -135,9 +135,9 @@ def test_the_best_epoch_on_val_is_chosen_and_the_last_stands_beside_it(golden_pa
 def test_a_step_equals_autograd_through_the_whole_graph(golden, small_file):
     """Features without autograd and images one by one are the same step as the plain way."""
     network = network_of(small_file)
-    loader = linear.augmented_batches(split(golden), SMALL, 7, 0, Engine(CPU, workers=1))
+    loader = augmented_batches(split(golden), SMALL, 7, 0, Engine("cpu", workers=1))
     batches = [next(loader) for _ in range(2)]
-    learner = linear._Learner(network.features, SMALL, 7, 21, 255, Engine(CPU, batch_size=3))
+    learner = Learner(network.features, SMALL, 7, 21, 255, Engine("cpu", batch_size=3))
     losses = [learner.step(*batch, 0.1) for batch in batches]
     plain = nn.Conv2d(64, 21, 1)
     noise = np.random.default_rng([7]).standard_normal((21, 64))
@@ -164,7 +164,7 @@ def test_features_are_computed_once_per_image_without_autograd(golden, small_fil
         return network.features(images)
 
     network = network_of(small_file)
-    train(lambda: features, split(golden), SMALL, 0, tmp_path / "a.npz", Engine(CPU, batch_size=4))
+    train(lambda: features, split(golden), SMALL, 0, tmp_path / "a.npz", Engine("cpu", batch_size=4))
     assert sum(seen) == 3 * 24
 
 
@@ -176,7 +176,7 @@ def test_the_learning_rate_drops_after_epoch_25_strictly():
 def test_a_batch_without_a_valid_pixel_moves_nothing_but_the_decay():
     classifier = nn.Conv2d(4, 3, 1)
     labels = np.full((2, 8, 8), 255, np.uint8)
-    assert linear.accumulate_gradient(classifier, torch.ones(2, 4, 2, 2), labels, 255) == 0.0
+    assert accumulate_gradient(classifier, torch.ones(2, 4, 2, 2), labels, 255) == 0.0
     assert not classifier.weight.grad.any()
 
 
@@ -185,7 +185,7 @@ def test_a_batch_without_a_valid_pixel_moves_nothing_but_the_decay():
 
 def test_a_killed_training_resumes_to_the_same_weights(golden, small_file, tmp_path):
     network, samples = network_of(small_file), split(golden)
-    whole = train(lambda: network.features, samples, SMALL, 5, tmp_path / "whole.npz", Engine(CPU))
+    whole = train(lambda: network.features, samples, SMALL, 5, tmp_path / "whole.npz", Engine("cpu"))
     calls = []
 
     def killed(images):
@@ -195,19 +195,19 @@ def test_a_killed_training_resumes_to_the_same_weights(golden, small_file, tmp_p
         return network.features(images)
 
     with pytest.raises(KeyboardInterrupt):
-        train(lambda: killed, samples, SMALL, 5, tmp_path / "cut.npz", Engine(CPU, batch_size=4))
+        train(lambda: killed, samples, SMALL, 5, tmp_path / "cut.npz", Engine("cpu", batch_size=4))
     assert len(Training.read(tmp_path / "cut.npz")) == 1
-    resumed = train(lambda: network.features, samples, SMALL, 5, tmp_path / "cut.npz", Engine(CPU, workers=1))
+    resumed = train(lambda: network.features, samples, SMALL, 5, tmp_path / "cut.npz", Engine("cpu", workers=1))
     assert np.abs(resumed.losses - whole.losses).max() < 1e-6
     assert np.abs(resumed.weights - whole.weights).max() < 1e-6
 
 
 def test_a_resumed_training_is_bit_identical_in_equal_chunks(golden, small_file, tmp_path):
     network, samples = network_of(small_file), split(golden)
-    whole = train(lambda: network.features, samples, SMALL, 5, tmp_path / "a.npz", Engine(CPU))
+    whole = train(lambda: network.features, samples, SMALL, 5, tmp_path / "a.npz", Engine("cpu"))
     short = SMALL.model_copy(update={"epochs": 1})
-    train(lambda: network.features, samples, short, 5, tmp_path / "b.npz", Engine(CPU))
-    longer = train(lambda: network.features, samples, SMALL, 5, tmp_path / "b.npz", Engine(CPU))
+    train(lambda: network.features, samples, short, 5, tmp_path / "b.npz", Engine("cpu"))
+    longer = train(lambda: network.features, samples, SMALL, 5, tmp_path / "b.npz", Engine("cpu"))
     for name in ("weights", "biases", "losses"):
         assert np.array_equal(getattr(whole, name), getattr(longer, name)), name
     assert np.array_equal(whole.velocity[0], longer.velocity[0])
@@ -215,22 +215,22 @@ def test_a_resumed_training_is_bit_identical_in_equal_chunks(golden, small_file,
 
 def test_a_finished_or_longer_training_needs_no_network(golden, small_file, tmp_path):
     network, samples = network_of(small_file), split(golden)
-    whole = train(lambda: network.features, samples, SMALL, 5, tmp_path / "a.npz", Engine(CPU))
+    whole = train(lambda: network.features, samples, SMALL, 5, tmp_path / "a.npz", Engine("cpu"))
     short = SMALL.model_copy(update={"epochs": 2})
 
     def never():
         raise AssertionError("nothing should be trained")
 
-    again = train(never, samples, short, 5, tmp_path / "a.npz", Engine(CPU))
+    again = train(never, samples, short, 5, tmp_path / "a.npz", Engine("cpu"))
     assert np.array_equal(again.weights, whole.weights[:2])
 
 
 def test_a_damaged_state_is_trained_anew(golden, small_file, tmp_path):
     network, samples = network_of(small_file), split(golden)
     path = tmp_path / "a.npz"
-    whole = train(lambda: network.features, samples, SMALL, 5, path, Engine(CPU))
+    whole = train(lambda: network.features, samples, SMALL, 5, path, Engine("cpu"))
     path.write_bytes(path.read_bytes()[:500])
-    again = train(lambda: network.features, samples, SMALL, 5, path, Engine(CPU))
+    again = train(lambda: network.features, samples, SMALL, 5, path, Engine("cpu"))
     assert np.array_equal(again.weights, whole.weights)
 
 
@@ -364,10 +364,10 @@ class Explodes(nn.Module):
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_epoch(golden, tmp_path):
     samples, network = split(golden), Explodes(30)
     with pytest.raises(BadInput, match=r"no longer finite in epoch 2, step 1.*--epochs 1 evaluates it"):
-        train(lambda: network.features, samples, SMALL, 0, tmp_path / "a.npz", Engine(CPU, batch_size=8))
+        train(lambda: network.features, samples, SMALL, 0, tmp_path / "a.npz", Engine("cpu", batch_size=8))
     assert len(Training.read(tmp_path / "a.npz")) == 1
     short = SMALL.model_copy(update={"epochs": 1})
-    assert len(train(lambda: network.features, samples, short, 0, tmp_path / "a.npz", Engine(CPU))) == 1
+    assert len(train(lambda: network.features, samples, short, 0, tmp_path / "a.npz", Engine("cpu"))) == 1
 
 
 def test_real_images_train_and_evaluate(realdata, small_file, tmp_path):

@@ -25,7 +25,6 @@ from bench.passes.shards import ShardStore
 from bench.protocols.clustering.preset import ClusteringPreset
 from tests.checkpoints import write_checkpoint
 
-CPU = torch.device("cpu")
 SMALL = ClusteringPreset(input=(64, 48))
 
 
@@ -38,7 +37,7 @@ def run(path, samples, preset, folder, **options):
     fresh = options.pop("fresh", False)
     recipe = observation_recipe("weights", samples, preset, "float32")
     store = observation_store(folder, recipe)
-    return observe(lambda: network_of(path), samples, preset, store, Engine(CPU, **options), fresh=fresh), store
+    return observe(lambda: network_of(path), samples, preset, store, Engine("cpu", **options), fresh=fresh), store
 
 
 def val(golden, limit=None):
@@ -139,7 +138,7 @@ def test_an_interrupted_pass_is_resumed_where_it_stopped(golden, tmp_path, small
     samples = val(golden)
     store = ShardStore(tmp_path / "store", MASK)
     with pytest.raises(KeyboardInterrupt):
-        observe(lambda: Dies(network_of(small_file), 20), samples, SMALL, store, Engine(CPU, batch_size=4))
+        observe(lambda: Dies(network_of(small_file), 20), samples, SMALL, store, Engine("cpu", batch_size=4))
     kept = len(store.known(samples.keys))
     assert kept == 20  # all that the network had finished
     counted = []
@@ -148,7 +147,7 @@ def test_an_interrupted_pass_is_resumed_where_it_stopped(golden, tmp_path, small
         samples,
         SMALL,
         store,
-        Engine(CPU, batch_size=4, progress=lambda done, total: counted.append(done)),
+        Engine("cpu", batch_size=4, progress=lambda done, total: counted.append(done)),
     )
     assert counted == list(range(kept + 1, len(samples) + 1))
     whole, _ = run(small_file, samples, SMALL, tmp_path / "whole", batch_size=4)
@@ -163,7 +162,7 @@ def never():
 def test_a_second_pass_computes_nothing_and_fresh_computes_all(golden, tmp_path, small_file):
     samples = val(golden, 10)
     first, store = run(small_file, samples, SMALL, tmp_path)
-    again = observe(never, samples, SMALL, store, Engine(CPU))
+    again = observe(never, samples, SMALL, store, Engine("cpu"))
     assert np.array_equal(first.prototypes, again.prototypes) and first.manifest == again.manifest
     assert again.meta["fresh"] == 0
     fresh, _ = run(small_file, samples, SMALL, tmp_path, fresh=True)
@@ -174,7 +173,7 @@ def test_a_limited_run_and_a_full_one_share_their_images(golden, tmp_path, small
     _, store = run(small_file, val(golden, 10), SMALL, tmp_path)
     full, _ = run(small_file, val(golden), SMALL, tmp_path)
     assert full.meta["fresh"] == 30
-    observe(never, val(golden, 10), SMALL, store, Engine(CPU))
+    observe(never, val(golden, 10), SMALL, store, Engine("cpu"))
 
 
 def test_a_changed_image_is_observed_again_and_changes_the_manifest(golden, tmp_path, small_file):
@@ -229,7 +228,7 @@ def test_images_without_a_salient_pixel_stay_in_and_are_warned_of(golden, tmp_pa
         normalise(torch.from_numpy(resize_image(read_image(s.image)[0], (64, 48)))[None], SMALL).mean() for s in samples
     ]
     bar = float(np.median(levels))
-    seen = observe(lambda: Constant(bar), samples, SMALL, ShardStore(tmp_path, MASK), Engine(CPU, warn=said.append))
+    seen = observe(lambda: Constant(bar), samples, SMALL, ShardStore(tmp_path, MASK), Engine("cpu", warn=said.append))
     assert len(seen) == 12 and (seen.areas == 0).sum() == 6
     assert not seen.prototypes[seen.areas == 0].any()
     assert said == ["6 of 12 images have no salient pixel; they count, with a zero prototype"]
@@ -237,12 +236,12 @@ def test_images_without_a_salient_pixel_stay_in_and_are_warned_of(golden, tmp_pa
 
 def test_nothing_salient_anywhere_is_an_error(golden, tmp_path):
     with pytest.raises(BadInput, match="nothing is salient in any of the 4 images"):
-        observe(lambda: Constant(1e9), val(golden, 4), SMALL, ShardStore(tmp_path, MASK), Engine(CPU))
+        observe(lambda: Constant(1e9), val(golden, 4), SMALL, ShardStore(tmp_path, MASK), Engine("cpu"))
 
 
 def test_a_network_that_gives_nan_is_an_error_that_names_the_image(golden, tmp_path):
     with pytest.raises(BadInput, match=r"NaN or infinity on .*2007_000324\.jpg"):
-        observe(lambda: Constant(-1e9, float("nan")), val(golden, 4), SMALL, ShardStore(tmp_path, MASK), Engine(CPU))
+        observe(lambda: Constant(-1e9, float("nan")), val(golden, 4), SMALL, ShardStore(tmp_path, MASK), Engine("cpu"))
 
 
 class Wrong(nn.Module):
@@ -257,7 +256,7 @@ class Wrong(nn.Module):
 @pytest.mark.parametrize("output", [torch.zeros(2, 3), (torch.zeros(1, 3, 4, 4),), "text"])
 def test_a_network_of_another_kind_is_told_what_is_expected(golden, tmp_path, output):
     with pytest.raises(BadInput, match="the network returned"):
-        observe(lambda: Wrong(output), val(golden, 2), SMALL, ShardStore(tmp_path, MASK), Engine(CPU))
+        observe(lambda: Wrong(output), val(golden, 2), SMALL, ShardStore(tmp_path, MASK), Engine("cpu"))
 
 
 def test_a_network_that_raises_is_bad_input_not_a_bug(golden, tmp_path):
@@ -265,7 +264,7 @@ def test_a_network_that_raises_is_bad_input_not_a_bug(golden, tmp_path):
         raise RuntimeError("size mismatch")
 
     with pytest.raises(BadInput, match="size mismatch"):
-        observe(lambda: Wrong(fail), val(golden, 2), SMALL, ShardStore(tmp_path, MASK), Engine(CPU))
+        observe(lambda: Wrong(fail), val(golden, 2), SMALL, ShardStore(tmp_path, MASK), Engine("cpu"))
 
 
 def test_a_batch_that_does_not_fit_is_halved(golden, tmp_path, small_file):
@@ -281,7 +280,7 @@ def test_a_batch_that_does_not_fit_is_halved(golden, tmp_path, small_file):
         val(golden, 12),
         SMALL,
         ShardStore(tmp_path, MASK),
-        Engine(CPU, batch_size=8, warn=said.append),
+        Engine("cpu", batch_size=8, warn=said.append),
     )
     whole, _ = run(small_file, val(golden, 12), SMALL, tmp_path / "b")
     assert_alike(seen, whole)

@@ -10,7 +10,7 @@ from torch import nn
 import bench
 from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
-from bench.cards.datasets import Split
+from bench.cards.datasets import Protocols, Split
 from bench.cli import main
 from bench.protocols.base import Settings
 from tests.checkpoints import write_checkpoint
@@ -178,10 +178,9 @@ def test_a_whole_run_of_a_card_is_held_against_its_published_figure(golden, tmp_
     """The way from card to verdict, on the generated images standing in for the official split."""
     card = catalogue.dataset("pascal-voc")
     small = card.protocols.preset("clustering").model_copy(update={"input": (96, 96)})
-    stand_in = card.model_copy(update={
-        "splits": card.splits | {"val": Split(images=40)},
-        "protocols": card.protocols.model_copy(update={"clustering": small}),
-    })  # fmt: skip
+    presets = {name: card.protocols.preset(name) for name in card.protocols.given} | {"clustering": small}
+    splits = card.splits | {"val": Split(images=40)}
+    stand_in = card.model_copy(update={"splits": splits, "protocols": Protocols(presets)})
     monkeypatch.setitem(catalogue.datasets(), "pascal-voc", stand_in)
     weights = write_checkpoint(tmp_path / "file.pth.tar", "resnet50")
     options = {"data_root": golden / "VOCSegmentation", "weights": weights, "cache": tmp_path / "c"}

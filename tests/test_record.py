@@ -11,8 +11,8 @@ from bench.cards import catalogue
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import score
 from bench.records.record import check_rows, confusion_table, dumps, file_name, read, read_all, write
-from bench.runs.describe import _confusion, metrics_of, per_class
 from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.rows import Context
 from tests.synthetic import keep, make_record, observe_counts, random_rows
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -263,11 +263,13 @@ def test_metrics_have_mean_deviation_values_and_interval():
     inside, outside = generator.integers(0, 50, (2, 12, 4))
     observations = observe_counts(inside, outside, generator.normal(size=(12, 3)))
     recipe = ClusteringPreset(clusters=3, whiten=0, restarts=1)
-    several = metrics_of(score(observations, recipe.resolved(), (1, 2, 3), 4), "zero")["mIoU"]
+    scored = score(observations, recipe.resolved(), (1, 2, 3), 4)
+    several = scored.rows.metrics("zero", scored.extra)["mIoU"]
     assert several["value"] == pytest.approx(np.mean(several["per_seed"]))
     assert several["std"] == pytest.approx(np.std(several["per_seed"], ddof=1))
     assert several["ci95"][0] <= several["ci95"][1]
-    single = metrics_of(score(observations, recipe.resolved(), (1,), 4), "zero")
+    scored = score(observations, recipe.resolved(), (1,), 4)
+    single = scored.rows.metrics("zero", scored.extra)
     assert single["mIoU"]["std"] is None
     assert len(single["nmi"]["per_seed"]) == len(single["ari"]["per_seed"]) == 1
 
@@ -275,11 +277,11 @@ def test_metrics_have_mean_deviation_values_and_interval():
 def test_per_class_iou_averages_seeds_and_has_none_for_an_absent_class():
     observations = observe_counts(np.array([[0, 9, 0], [0, 9, 0]]), np.array([[9, 0, 0]] * 2), np.eye(2))
     recipe = ClusteringPreset(clusters=2, whiten=0, restarts=1).resolved()
-    values = per_class(score(observations, recipe, (1, 2), 3).rows, ["background", "cat", "nowhere"])
+    values = score(observations, recipe, (1, 2), 3).rows.per_class(["background", "cat", "nowhere"])
     assert values["background"] == 100
     assert values["cat"] == 50
     assert values["nowhere"] == 0  # a cluster was matched to it, so it occurs as a prediction
-    with_absent = per_class(random_rows(0, 3, classes=2), ["a", "b"])
+    with_absent = random_rows(0, 3, classes=2).per_class(["a", "b"])
     assert all(0 < value < 100 for value in with_absent.values())
 
 
@@ -287,7 +289,7 @@ def test_per_class_iou_averages_seeds_and_has_none_for_an_absent_class():
 def test_a_large_confusion_matrix_is_left_to_the_rows_file(tmp_path, classes):
     card = catalogue.dataset("pascal-voc").model_copy(update={"classes": tuple(f"c{i}" for i in range(classes))})
     rows = random_rows(0, 2, classes)
-    entry = _confusion(rows, card)
+    entry = rows.entries(Context(classes=card.classes))["confusion"]
     assert entry["classes"] == list(card.classes)
     assert (entry["mean"] is None) == (classes > 100)
     stored = keep(tmp_path, make_record() | {"confusion": entry}, rows)

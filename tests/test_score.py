@@ -15,7 +15,7 @@ from bench.cards.card import ID_PATTERN
 from bench.cli import main
 from bench.data.decoding import read_label
 from bench.data.samples import open_split
-from bench.passes import image_pass as passes
+from bench.passes import image_pass
 from bench.protocols.base import Settings
 from bench.records import record
 from bench.runs.score_folder import model_entry, score_folder
@@ -80,8 +80,13 @@ def test_a_released_classifier_and_its_crf_go_there_and_back(golden, linear_file
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_released_classifier_sees_each_image_once(golden, linear_file, tmp_path, monkeypatch, fresh):
     seen = []
-    load = passes.load_sample
-    monkeypatch.setattr(passes, "load_sample", lambda sample, **more: seen.append(sample.id) or load(sample, **more))
+    load = image_pass.load_sample
+
+    def counting(sample, **more):
+        seen.append(sample.id)
+        return load(sample, **more)
+
+    monkeypatch.setattr(image_pass, "load_sample", counting)
     made = save(linear_file, "linear", golden, tmp_path, limit=6, fresh=fresh)
     assert len(seen) == len(set(seen)) == 6
     for metric in SHARED:

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.base.errors import BadInput
-from bench.protocols.davis import propagation as propagate
-from bench.protocols.davis import tracking as track
+from bench.protocols.davis import propagation
 from bench.protocols.davis.preset import DavisPreset
 from bench.protocols.davis.propagation import Propagation, paint, shares
+from bench.protocols.davis.tracker import input_size
 from bench.scoring.frame_rows import FrameRows
-from bench.scoring.video_figures import METRICS, Tracked, intervals, object_table, statistics
+from bench.scoring.video_figures import METRICS, entries, intervals, object_table, statistics
 
 # --- propagation ---
 
@@ -56,7 +56,7 @@ def test_propagation_is_what_the_plain_way_gives(seed, shape, top_k, reach, cont
     first = torch.rand(3, *shape, generator=generator).softmax(dim=0)
     fast, remembered = Propagation(frames[0], first, preset), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(propagate, "_CELLS", cells)
+        patch.setattr(propagation, "_CELLS", cells)
         for features in frames[1:]:
             expected = plain_step([(frames[0], first), *remembered], features, preset)
             labels = fast.step(features)
@@ -109,7 +109,7 @@ def test_an_object_thinned_out_by_averaging_is_kept_only_if_its_share_is_stretch
     "size, expected", [((480, 854), (480, 856)), ((480, 910), (480, 912)), ((854, 480), (480, 272))]
 )
 def test_inputs_keep_the_frames_proportions_in_multiples_of_eight(size, expected):
-    assert track.input_size(size, 480) == expected
+    assert input_size(size, 480) == expected
 
 
 # --- figures ---
@@ -129,7 +129,7 @@ def rows_of(*lengths, objects=(1, 2), seed=0):
 
 def test_figures_are_means_over_objects_of_their_statistics():
     rows = rows_of(9, 14, 5)
-    figures = Tracked(rows).figures()
+    figures = entries(rows)
     objects = [(statistics(j), statistics(f)) for _, _, j, f in rows.objects()]
     assert len(objects) == 4
     for name, part in (("mean", "J_mean"), ("recall", "J_recall"), ("decay", "J_decay")):
@@ -144,15 +144,15 @@ def test_figures_are_means_over_objects_of_their_statistics():
 
 
 def test_two_halves_weighed_by_their_objects_are_the_whole():
-    whole = Tracked(rows_of(9, 14, 5, 8)).figures()
-    entries = whole["per_sequence"].values()
+    whole = entries(rows_of(9, 14, 5, 8))
+    sequences = whole["per_sequence"].values()
     for name in METRICS:
-        mean = np.average([e[name] for e in entries], weights=[e["objects"] for e in entries])
+        mean = np.average([e[name] for e in sequences], weights=[e["objects"] for e in sequences])
         assert whole["metrics"][name]["value"] == pytest.approx(mean)
 
 
 def test_decay_of_a_sequence_too_long_for_it_is_left_out_not_half_averaged():
-    figures = Tracked(rows_of(9, 257)).figures()
+    figures = entries(rows_of(9, 257))
     assert not {"J_decay", "F_decay"} & set(figures["metrics"])
     assert set(METRICS) - set(figures["metrics"]) == {"J_decay", "F_decay"}
     assert "J_decay" in figures["per_sequence"]["s0"] and "J_decay" not in figures["per_sequence"]["s1"]
@@ -161,7 +161,7 @@ def test_decay_of_a_sequence_too_long_for_it_is_left_out_not_half_averaged():
 
 
 def test_one_sequence_has_no_interval():
-    assert "ci95" not in Tracked(rows_of(9)).figures()["metrics"]["J_mean"]
+    assert "ci95" not in entries(rows_of(9))["metrics"]["J_mean"]
 
 
 def test_intervals_draw_whole_sequences():

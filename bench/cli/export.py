@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.completion import ids, splits
+from bench.cli.completion import ids, protocols, splits
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
@@ -70,7 +70,7 @@ Examples:
 @data_root_option
 @click.option(
     "--protocol",
-    type=click.Choice(["clustering", "distance-matching"]),
+    shell_complete=protocols,
     default="clustering",
     show_default=True,
     help="clustering takes its centres from the split `fit` of the preset, and its classes from `matched_on`.",

@@ -24,7 +24,7 @@ from bench.passes.engine import Engine, Precision
 from bench.passes.image_pass import observation_recipe
 from bench.passes.shards import ShardStore
 from bench.protocols.painting import Map
-from bench.protocols.registry import Entry
+from bench.protocols.registry import Entry, protocols
 from bench.scoring.clusters import Clusters
 from bench.scoring.matching import Mapping as ClusterClasses
 from bench.scoring.rows import Rows
@@ -262,7 +262,8 @@ class Protocol(Generic[P]):
 
         `ids` says whether it is to hold `classes` or `clusters`.
         """
-        raise WrongName(f"{plan.protocol} makes no submission", "Use --protocol clustering or distance-matching.")
+        submitting = " or ".join(entry.id for entry in protocols().values() if entry.submits)
+        raise WrongName(f"{plan.protocol} makes no submission", f"Use --protocol {submitting}.")
 
 
 def collect_warnings(settings: Settings) -> tuple[Warn, list[str]]:

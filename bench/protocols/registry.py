@@ -74,6 +74,8 @@ class Entry:
     group: str = ""
     """A name that stands for this protocol and others of the same group, each with a record of its own."""
     variants: tuple[Variant, ...] = ()
+    submits: bool = False
+    """Whether `bench export` can paint a submission to a benchmark's server by it."""
 
     @property
     def preset_type(self) -> type[Preset]:
@@ -89,6 +91,7 @@ BUILT_IN = (
         "bench.protocols.clustering.preset:ClusteringPreset",
         "bench.protocols.clustering.room:Clustering",
         variants=(Variant("overclustering-{clusters}"),),
+        submits=True,
     ),
     Entry(
         "clustering-dense",
@@ -122,6 +125,7 @@ BUILT_IN = (
         "each pixel takes the class that its nearest labelled instances vote for",
         "bench.protocols.distance_matching.preset:DistancePreset",
         "bench.protocols.distance_matching.room:DistanceMatching",
+        submits=True,
     ),
     Entry(
         "davis",
@@ -214,10 +218,9 @@ def _of_group(group: str) -> tuple[str, ...]:
 
 
 def order(name: str) -> tuple[int, str]:
-    """Sort key of a record's protocol id: as `protocols` has them, variants behind their protocol, others by name."""
-    found = parsed(name.removesuffix(UNLABELLED))
-    places = list(protocols())
-    return (places.index(found[0]) if found else len(places), name)
+    """Sort key of a record's protocol id: as `protocols` has them, each with its variants; others by name."""
+    known = [one for entry in protocols().values() for one in (entry.id, *(variant.form for variant in entry.variants))]
+    return (known.index(name) if name in known else len(known), name)
 
 
 def preset_type(protocol: str) -> type[Preset]:

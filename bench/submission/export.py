@@ -79,7 +79,8 @@ def export_run(
     require_server(catalogue.dataset(dataset))
     require_writable(out.parent, "submission", "--out")
     warn = settings.warn or (lambda message: None)
-    one_seed = replace(settings, num_seeds=1) if protocol == "clustering" else settings
+    draws = "seeds" in registry.preset_type(registry.parse(protocol)[0]).model_fields
+    one_seed = replace(settings, num_seeds=1) if draws else settings
     plan = make_plan(model, dataset, protocol, one_seed, warn, for_submission=True)
     registry.room(plan.base).require_submission(plan, ids)
     track = _track(plan, track)

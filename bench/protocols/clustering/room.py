@@ -110,7 +110,7 @@ def _ways_to_try(samples: Samples, there_are: int, preset: ClusteringPreset) -> 
     ways = [f"--limit {preset.clusters}"] if there_are >= preset.clusters else []
     ways += [f"--clusters {len(samples)}"] if len(samples) > 1 else []
     ways += ["--protocol clustering-dense"] if samples.card.protocols.preset("clustering-dense") else []
-    return f"For a trial: {', '.join(ways)}." if ways else ""
+    return f"For a trial: {', or '.join(ways)}." if ways else ""
 
 
 def score(run: Run[ClusteringPreset], observations: Observations) -> Scored:
