@@ -236,7 +236,7 @@ def test_show_fails_on_damaged_data_and_only_asks_for_a_root_that_is_unknown(ben
 
 @pytest.mark.parametrize("command", [("report",), ("check",), ("list", "results")])
 def test_a_named_folder_of_records_that_is_not_there_is_said(bench, command):
-    assert "there is no folder nowhere, so no records" in bench(*command, "--results", "nowhere").stderr
+    assert "there is no folder nowhere, so there are no records" in bench(*command, "--results", "nowhere").stderr
     assert not bench(*command).stderr  # that nothing was run yet is no mistake
 
 
@@ -244,4 +244,4 @@ def test_a_requirement_that_nothing_answers_to_is_said(bench):
     said(bench("check", "--require", "maskcontrast-sup/linaer", "--results", "none"), 2, "Did you mean linear")
     done = bench("check", "--require", "maskcontrast-sup/davis", "--results", "none")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[0].endswith("no published figure answers to it  [fails]")
+    assert done.stdout.splitlines()[0].endswith("required, but it has no published figure  [fails]")

@@ -140,7 +140,9 @@ def test_the_card_s_map_and_names_are_the_given_facts(tmp_path):
 @pytest.mark.parametrize("unused", FACTS["unused_ids"])
 def test_an_unused_id_is_named(tmp_path, unused):
     path = put(tmp_path / "raw.png", np.array([[0, unused]], np.uint8))
-    with pytest.raises(BadInput, match=rf"raw\.png holds the id {unused}, which the label map of coco-stuff-81"):
+    with pytest.raises(
+        BadInput, match=rf"raw\.png holds the id {unused}, which is not in the label map of coco-stuff-81"
+    ):
         read_label(path, CARD)
 
 

@@ -189,7 +189,7 @@ def test_a_size_that_changes_within_a_sequence_is_named(tree, tmp_path):
     other = shutil.copytree(tree, tmp_path / "tree")
     for folder, suffix, mode in (("JPEGImages", "jpg", "RGB"), ("Annotations", "png", "L")):
         Image.new(mode, (80, 64)).save(other / folder / "480p" / "kite" / f"00003.{suffix}")
-    with pytest.raises(BadInput, match=r"kite/00003\.jpg is 80×64 pixels, its sequence began with 96×64"):
+    with pytest.raises(BadInput, match=r"kite/00003\.jpg is 80×64 pixels, the first frame of its sequence 96×64"):
         run(Colours(), other, tmp_path)
 
 

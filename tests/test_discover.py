@@ -69,7 +69,8 @@ def test_masks_of_images_in_folders_that_do_not_say_so_are_told_the_reason(tmp_p
     put_pairs(tmp_path, NAMES, "one/{}.jpg", "gt/{}.png")
     put_image(tmp_path / "two/z.jpg")
     with pytest.raises(
-        BadInput, match=r"the folders do not say whose they are: gt/a\.png and one/a\.jpg, for one, have"
+        BadInput,
+        match=r"the folders do not tell which image each belongs to: gt/a\.png and one/a\.jpg, for example, have",
     ) as e:
         discover(tmp_path)
     assert "images/" in e.value.remedy and "--without-labels" in e.value.remedy
@@ -332,7 +333,7 @@ def test_a_card_below_which_the_data_lie_moves_with_them(tmp_path):
         ("image\tlabel\na.jpg\ta.png\n", "no column 'id'"),
         ("id\timage\tlabel\n", "lists no sample"),
         ("id\timage\tlabel\na\ta.jpg\n", ":2: 2 columns instead of 3"),
-        ("id\timage\tlabel\na\tx\ty\n\na\tx\ty\n", ":4: the id 'a' is empty or there twice"),
+        ("id\timage\tlabel\na\tx\ty\n\na\tx\ty\n", ":4: the id 'a' is empty or occurs twice"),
         ("id\timage\tlabel\na\t../x\ty\n", "leads out of the data root"),
         ("id\timage\tlabel\na\t/etc/passwd\ty\n", "leads out of the data root"),
         ("id\timage\nb\tx.jpg\n", "no column 'label'"),

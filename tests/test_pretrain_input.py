@@ -42,7 +42,7 @@ def test_images_without_a_mask_are_counted_named_and_skipped(own, tmp_path):
     outcome = train(own, tmp_path / "out", entries={"epochs": 1}, warn=warnings.append)
     assert outcome.images == IMAGES - 3
     assert any(w.startswith("2 images (train_00003, train_00007) of 24 without a mask") for w in warnings)
-    assert any(w.startswith("1 image (train_00005) without any foreground") for w in warnings)
+    assert any(w.startswith("1 image (train_00005) without foreground") for w in warnings)
 
 
 def test_two_trainings_do_not_share_a_folder(own, tmp_path):
@@ -224,7 +224,7 @@ def test_a_damaged_log_is_set_aside_and_nothing_lost(tmp_path, monkeypatch, cont
     log.add({"epoch": 2, "step": 12})
     assert (tmp_path / "log.damaged-1.csv").read_bytes() == b"an earlier one"
     assert (tmp_path / "log.damaged-2.csv").read_bytes() == content
-    assert "log.csv is no log of this program: kept as log.damaged-2.csv" in warnings[0]
+    assert "log.csv is not a log of this program: it is kept as log.damaged-2.csv" in warnings[0]
     assert (tmp_path / "log.csv").read_text().splitlines() == [HEADER, "2,12,,,,,,,,"]
 
 

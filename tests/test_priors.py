@@ -220,7 +220,9 @@ def test_a_limited_run_is_marked_and_the_full_one_goes_on(precomputed, shapes, t
 
 def test_masks_of_two_recipes_never_mix(priors, precomputed, shapes, truth, tmp_path):
     said(precomputed(shapes, truth), 0)
-    said(precomputed(shapes, truth, "--no-clean-up"), 2, "masks of another recipe: parameters is", "--fresh")
+    said(
+        precomputed(shapes, truth, "--no-clean-up"), 2, "masks that were made in another way: parameters is", "--fresh"
+    )
     said(priors(shapes, "--method", "boundary"), 2, "another recipe: method is precomputed, not boundary")
     said(precomputed(shapes, truth, "--no-clean-up", "--fresh", "--limit", 2), 0)
     assert len(list((tmp_path / "masks").glob("*.png"))) == 2

@@ -351,7 +351,7 @@ def test_a_missing_folder_a_bad_name_and_files_of_no_image(golden, tmp_path, cop
     shutil.copy(sorted(copies.glob("*.png"))[0], copies / "extra.png")
     record = rescore(golden, tmp_path, name="mine").record
     assert record["model"]["id"] == "mine"
-    assert any("holds 1 files that are no image of val, extra.png first" in w for w in record["warnings"])
+    assert any("holds 1 files that belong to no image of val, extra.png first" in w for w in record["warnings"])
 
 
 def test_a_false_word_beside_predictions_is_not_believed(golden, tmp_path, copies):

@@ -78,10 +78,10 @@ ONE = "n00000003/n00000003_0.png"
         ("match.json", b'{"0": 0, "1": 1, "1": 2}', "match.json: it has '1' twice"),
         ("n00000003/other.png", png(3), "n00000003/other.png is not an image"),
         ("n00000004/n00000003_0.png", png(3), "n00000004/n00000003_0.png is in the wrong folder"),
-        ("n00000051/n00000051_0.png", png(3), "n00000051/n00000051_0.png has no place in a submission"),
-        ("readme.md", b"x", "readme.md has no place in a submission"),
-        ("n00000003/deep/n00000003_0.png", png(3), "n00000003/deep/n00000003_0.png has no place in a submission"),
-        ("__MACOSX/n00000003/n00000003_0.png", b"", "__MACOSX/n00000003/n00000003_0.png has no place"),
+        ("n00000051/n00000051_0.png", png(3), "n00000051/n00000051_0.png does not belong in a submission"),
+        ("readme.md", b"x", "readme.md does not belong in a submission"),
+        ("n00000003/deep/n00000003_0.png", png(3), "n00000003/deep/n00000003_0.png does not belong in a submission"),
+        ("__MACOSX/n00000003/n00000003_0.png", b"", "__MACOSX/n00000003/n00000003_0.png does not belong"),
     ],
 )
 def test_each_fault_is_one_line(s50_tree, submission, name, data, line):
@@ -124,7 +124,7 @@ def test_without_a_data_root_number_folders_and_names_are_checked(s50_tree, subm
         members["results/n00000001/n00000001_0.png"] = png(1)
 
     assert check(spoil(submission, change)).lines == [
-        "results/n00000001/n00000001_0.png has no place in a submission",
+        "results/n00000001/n00000001_0.png does not belong in a submission",
         "there are 50 predictions; imagenet-s-50 test has 1682 images",
         "there are 49 class folders; imagenet-s-50 has 50",
         "n00000001_0.png is in 2 folders",
@@ -217,7 +217,7 @@ def test_the_data_set_is_that_of_method_txt_unless_named(s50_tree, submission):
     with pytest.raises(WrongName, match="takes no submission"):
         check(submission, dataset="pascal-voc")
     spoil(submission, lambda members: members.update({"method.txt": b"A method. It is good.\n"}))
-    nothing = "nothing names the data set: no 'data set' in method.txt; with --dataset the rest is checked too"
+    nothing = "nothing names the data set: no 'data set' in method.txt; give --dataset to check the rest too"
     assert check(submission, s50_tree, dataset=None).lines == [nothing]
     assert check(submission, s50_tree).lines == []
     spoil(submission, lambda members: members.update({"method.txt": b"data set: pascal-voc\n"}))
@@ -252,13 +252,13 @@ def test_ids_that_method_txt_and_match_json_say_otherwise_are_a_fault(s50_tree, 
     match = json.dumps({str(i): i for i in range(51)}).encode()
     spoil(submission, lambda members: members.update({"match.json": match}))
     assert check(submission, s50_tree).lines == [
-        "method.txt says that the ids are classes, and match.json takes them for clusters"
+        "method.txt says that the ids are classes, but there is a match.json, as for clusters"
     ]
     spoil(submission, lambda members: members.update({"method.txt": b"ids: clusters\n"}))
     assert check(submission, s50_tree).lines == []
     spoil(submission, lambda members: members.pop("match.json"))
     assert check(submission, s50_tree).lines == [
-        "method.txt says that the ids are clusters, and there is no match.json to give them classes"
+        "method.txt says that the ids are clusters, but there is no match.json with their classes"
     ]
 
 

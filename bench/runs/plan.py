@@ -125,8 +125,8 @@ def _published_form(asked: str, base: str, preset: Preset, default: Preset, card
     name = next((one.name(entries) for one in variants if entries and set(one.keys) == set(entries)), base)
     if name != asked and any(one.parse(asked) is not None and "{" in one.form for one in variants):
         raise WrongName(
-            f"the preset does not fit {asked}: these entries are {name}",
-            "Give more clusters than there are classes for overclustering.",
+            f"{asked} was asked for, but the entries are those of {name}",
+            f"Use --protocol {name}, or other entries. Overclustering needs more clusters than classes.",
         )
     return name, default.model_copy(update=entries)
 
