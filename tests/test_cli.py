@@ -254,8 +254,8 @@ def test_show_says_what_a_checkpoint_is_recognised_as(bench, small_file, linear_
     backbone = {key: value for key, value in small_state().items() if key.startswith("backbone.")}
     torch.save(backbone, tmp_path / "bare.weights")
     shown = bench("show", "bare.weights").stdout
-    assert "bench run --model bare.weights --protocol clustering-dense measures it" in shown
-    assert "--protocol linear measures it" in bench("show", linear_file).stdout
+    assert "bench run --model bare.weights --protocol clustering-dense evaluates it" in shown
+    assert "--protocol linear evaluates it" in bench("show", linear_file).stdout
     assert "a bare backbone" in shown and "clustering-dense, davis, distance-matching, linear\n" in shown
     said(bench("show", "./nofile.pth"), 3, "no checkpoint at nofile.pth")
     (tmp_path / "half.pth").write_bytes(small_file.read_bytes()[:9000])

@@ -269,7 +269,7 @@ def test_the_card_shows_and_runs_at_once(tmp_path, small_file, monkeypatch, caps
     code, out, _ = call("init-dataset", "data", "--id", "mine")
     assert code == 0 and "12 pairs of image and mask" in out and "bench run --dataset ./mine.toml" in out
     code, _, err = call("init-dataset", "data", "--id", "mine")
-    assert code == 3 and "mine.toml is there already" in err
+    assert code == 3 and "mine.toml exists already" in err
     assert call("init-dataset", "data", "--id", "mine", "--force")[0] == 0
     code, out, _ = call("show", "./mine.toml", "--pictures", "sheet.png", "--split", "train")
     assert code == 0 and "t 0" in out and (tmp_path / "sheet.png").is_file()

@@ -223,7 +223,7 @@ def test_masks_of_two_recipes_never_mix(priors, precomputed, shapes, truth, tmp_
     said(
         precomputed(shapes, truth, "--no-clean-up"), 2, "masks that were made in another way: parameters is", "--fresh"
     )
-    said(priors(shapes, "--method", "boundary"), 2, "another recipe: method is precomputed, not boundary")
+    said(priors(shapes, "--method", "boundary"), 2, "made in another way: method is precomputed, not boundary")
     said(precomputed(shapes, truth, "--no-clean-up", "--fresh", "--limit", 2), 0)
     assert len(list((tmp_path / "masks").glob("*.png"))) == 2
     assert read_manifest(tmp_path)["parameters"]["clean_up"] is False

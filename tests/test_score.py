@@ -346,7 +346,7 @@ def test_bad_predictions_are_named(golden, tmp_path, copies):
 def test_a_missing_folder_a_bad_name_and_files_of_no_image(golden, tmp_path, copies):
     with pytest.raises(BadInput, match="no folder at"):
         rescore(golden, tmp_path, folder="nowhere")
-    with pytest.raises(WrongName, match="cannot be a model's id"):
+    with pytest.raises(WrongName, match="is not allowed as a model's id"):
         rescore(golden, tmp_path, name="../x")
     shutil.copy(sorted(copies.glob("*.png"))[0], copies / "extra.png")
     record = rescore(golden, tmp_path, name="mine").record

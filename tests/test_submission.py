@@ -165,17 +165,17 @@ def test_a_match_json_beside_the_predictions_is_taken_along(s50_tree, folder, tm
     assert check(tmp_path / "m.zip", s50_tree).lines == []
     del table["3"]
     (folder / "match.json").write_text(json.dumps(table))
-    with pytest.raises(BadInput, match=r"n00000003_0\.png holds the id 3, which match\.json has not"):
+    with pytest.raises(BadInput, match=r"n00000003_0\.png holds the id 3, which match\.json does not have"):
         export_folder(folder, S50, tmp_path / "n.zip", settings)
     (folder / "match.json").write_text("{")
-    with pytest.raises(BadInput, match=r"match\.json: no JSON"):
+    with pytest.raises(BadInput, match=r"match\.json: it is not JSON"):
         export_folder(folder, S50, tmp_path / "n.zip", settings)
 
 
 @pytest.mark.parametrize("strange", [51, 1000, 65535])
 def test_a_folder_with_ids_of_no_class_is_refused(s50_tree, folder, tmp_path, strange):
     put(folder / "n00000003/n00000003_0.png", encode(np.full((40, 48), strange, np.uint16)))
-    with pytest.raises(BadInput, match=rf"n00000003_0\.png holds the id {strange}, which imagenet-s-50 has not"):
+    with pytest.raises(BadInput, match=rf"n00000003_0\.png holds the id {strange}, which imagenet-s-50 does not have"):
         export_folder(folder, S50, tmp_path / "m.zip", Settings(data_root=s50_tree, split="test"))
 
 
@@ -207,7 +207,7 @@ def test_the_command_writes_and_checks(s50_tree, small_file, tmp_path, capsys, r
     code, shown, _ = command(capsys, "export", S50, "--model", small_file, "--data-root", s50_tree, "--out", out, *sets)
     assert code == 0 and "50 predictions of imagenet-s-50 test; track: free" in shown
     code, shown, _ = command(capsys, "export", "--verify", out, "--data-root", s50_tree)
-    assert code == 0 and "50 predictions of imagenet-s-50 test, sound (against the images)" in shown
+    assert code == 0 and "50 predictions of imagenet-s-50 test, valid (checked against the images)" in shown
     request.getfixturevalue("official_counts")
     code, shown, _ = command(capsys, "export", "--verify", out)
     assert code == 3 and shown == "there are 50 predictions; imagenet-s-50 test has 1682 images\n"
