@@ -331,7 +331,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(precomputed, 
 
     with monkeypatch.context() as patch:
         patch.setattr(propose, "write_mask", interrupted)
-        said(precomputed(shapes, truth), 130, "interrupted", "goes on")
+        said(precomputed(shapes, truth), 130, "interrupted", "continues")
     assert not read_manifest(tmp_path)["complete"] and not list(tmp_path.rglob("*.tmp"))
     assert "6 written, 4 kept" in precomputed(shapes, truth).stdout
 
