@@ -1,7 +1,7 @@
-"""bench: measures models of unsupervised semantic segmentation, each figure with its recipe.
+"""bench: evaluates models of unsupervised semantic segmentation. Each figure says how it was made.
 
-`bench.evaluate` is the call under `bench run`, `bench.record` reads what it wrote. Importing this package imports
-neither torch nor pandas.
+`bench.evaluate` does what `bench run` does, and `bench.record` reads the records that it writes. Importing this package
+imports neither torch nor pandas.
 """
 
 from __future__ import annotations

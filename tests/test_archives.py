@@ -201,7 +201,7 @@ def test_control_characters_are_refused(tmp_path):
 def test_what_is_no_archive_is_damaged(tmp_path, name):
     for content in (b"", b"no archive at all" * 100):
         (tmp_path / name).write_bytes(content)
-        refused(tmp_path / name, "damaged or no archive|empty")
+        refused(tmp_path / name, "damaged or not an archive|empty")
 
 
 def test_an_empty_archive_is_refused(tmp_path):

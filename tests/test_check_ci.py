@@ -229,7 +229,7 @@ def test_records_are_not_held_against_themselves(tmp_path):
     keep(tmp_path / "results", make_record())
     done = bench("check", "--results", tmp_path / "results", "--against", tmp_path / "results")
     assert done.returncode == 2
-    assert "the very records" in done.stderr
+    assert "is the folder to check" in done.stderr
 
 
 def test_a_copy_of_the_earlier_record_is_no_new_run(tmp_path):

@@ -74,7 +74,7 @@ def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):
     )
     said(done, 2, "unknown model 'nope'")
     assert [r["model"]["id"] for r in json.loads(done.stdout)] == ["random-shapes", "random-resnet18"]
-    assert "of several runs an array" in " ".join(bench("run", "--help").stdout.split())
+    assert "several runs give an array" in " ".join(bench("run", "--help").stdout.split())
 
 
 def test_all_runs_every_protocol_that_the_data_set_has(run_voc, bench):
@@ -254,8 +254,8 @@ def test_show_says_what_a_checkpoint_is_recognised_as(bench, small_file, linear_
     backbone = {key: value for key, value in small_state().items() if key.startswith("backbone.")}
     torch.save(backbone, tmp_path / "bare.weights")
     shown = bench("show", "bare.weights").stdout
-    assert "bench run --model bare.weights --protocol clustering-dense measures it" in shown
-    assert "--protocol linear measures it" in bench("show", linear_file).stdout
+    assert "bench run --model bare.weights --protocol clustering-dense evaluates it" in shown
+    assert "--protocol linear evaluates it" in bench("show", linear_file).stdout
     assert "a bare backbone" in shown and "clustering-dense, davis, distance-matching, linear\n" in shown
     said(bench("show", "./nofile.pth"), 3, "no checkpoint at nofile.pth")
     (tmp_path / "half.pth").write_bytes(small_file.read_bytes()[:9000])
@@ -270,24 +270,24 @@ def test_a_checkpoint_is_called_what_its_owner_says(run_voc, bench, small_file, 
         "id": "mine-v2", "title": "mine-v2", "supervision": "none"
     }  # fmt: skip
     assert (tmp_path / "results/mine-v2/pascal-voc-val").is_dir()
-    said(run_voc("--name", "My Model v1.0!"), 2, "cannot be a model's id", "such as 'my-model-v1.0'")
-    said(run_voc("--name", "../x"), 2, "cannot be a model's id")
+    said(run_voc("--name", "My Model v1.0!"), 2, "is not allowed as a model's id", "such as 'my-model-v1.0'")
+    said(run_voc("--name", "../x"), 2, "is not allowed as a model's id")
     said(run_voc("--name", "random-shapes"), 2, "is a built-in card's id")
-    said(run_voc("--model", "random-shapes", *said_so[:2]), 2, "--name and --supervision are of one model")
-    said(bench("run", *said_so[2:]), 2, "--name and --supervision are of one model")
+    said(run_voc("--model", "random-shapes", *said_so[:2]), 2, "--name and --supervision are for one model")
+    said(bench("run", *said_so[2:]), 2, "--name and --supervision are for one model")
     said(bench("run", "--model", "random-shapes", *said_so[2:]), 2, "random-shapes is a card's model")
 
 
 def test_a_record_of_other_weights_is_not_replaced_without_a_word(run_voc, bench, voc, tmp_path):
     again = ("--set", "input=[64,64]", "--results", tmp_path / "results", "--name", "mine")
     assert run_voc("--name", "mine").returncode == 0
-    assert "other weights" not in run_voc("--name", "mine").stderr
+    assert "different weights" not in run_voc("--name", "mine").stderr
     state = small_state()
     state["head.bias"] += 1
     torch.save(state, tmp_path / "other.pth")
     done = bench("run", "--dataset", "pascal-voc", "--data-root", voc, "--model", "./other.pth", *again, "--json")
-    assert done.returncode == 0 and "was of other weights" in done.stderr
-    assert any("was of other weights" in warning for warning in json.loads(done.stdout)["warnings"])
+    assert done.returncode == 0 and "a record made with different weights" in done.stderr
+    assert any("a record made with different weights" in warning for warning in json.loads(done.stdout)["warnings"])
 
 
 def test_a_model_and_a_data_set_of_ones_own_by_path(bench, tmp_path, golden, small_file):

@@ -23,9 +23,9 @@ from tests.terminal import said
         (("run", "--split", "vall"), ("unknown split", "val")),
         (("run", "--set", "restart=1"), ("unknown preset entry", "restarts")),
         (("run", "--set", "restarts=many"), ("restarts",)),
-        (("run", "--set", "restarts"), ("KEY=VALUE",)),
+        (("run", "--set", "restarts"), ("ENTRY=VALUE",)),
         (("run", "--clusters", "0"), ("--clusters",)),
-        (("run", "--weights", "x.pth"), ("--weights fits one model",)),
+        (("run", "--weights", "x.pth"), ("--weights is for one model",)),
         (("run", "--weights", "x.pth", "--model", "random-shapes"), ("random-shapes",)),
         (("run", "--seed", "2147483647"), ("seeds 2147483647 to", "out of range")),
         (("run", "--set", "std=[0,0,0]"), ("--set std", "must be positive")),
@@ -150,7 +150,7 @@ def bad_checkpoint(path, kind, small_file):
                 return (os.system, ("touch executed",))
 
         torch.save({"model": Bomb()}, path)
-        return "wants to run code"
+        return "would run code"
     assert kind == "NaN"
     state["head.weight"][0] = float("nan")
     torch.save(state, path)
@@ -236,7 +236,7 @@ def test_show_fails_on_damaged_data_and_only_asks_for_a_root_that_is_unknown(ben
 
 @pytest.mark.parametrize("command", [("report",), ("check",), ("list", "results")])
 def test_a_named_folder_of_records_that_is_not_there_is_said(bench, command):
-    assert "there is no folder nowhere, so no records" in bench(*command, "--results", "nowhere").stderr
+    assert "there is no folder nowhere, so there are no records" in bench(*command, "--results", "nowhere").stderr
     assert not bench(*command).stderr  # that nothing was run yet is no mistake
 
 
@@ -244,4 +244,4 @@ def test_a_requirement_that_nothing_answers_to_is_said(bench):
     said(bench("check", "--require", "maskcontrast-sup/linaer", "--results", "none"), 2, "Did you mean linear")
     done = bench("check", "--require", "maskcontrast-sup/davis", "--results", "none")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[0].endswith("no published figure answers to it  [fails]")
+    assert done.stdout.splitlines()[0].endswith("required, but it has no published figure  [fails]")

@@ -140,7 +140,9 @@ def test_the_card_s_map_and_names_are_the_given_facts(tmp_path):
 @pytest.mark.parametrize("unused", FACTS["unused_ids"])
 def test_an_unused_id_is_named(tmp_path, unused):
     path = put(tmp_path / "raw.png", np.array([[0, unused]], np.uint8))
-    with pytest.raises(BadInput, match=rf"raw\.png holds the id {unused}, which the label map of coco-stuff-81"):
+    with pytest.raises(
+        BadInput, match=rf"raw\.png holds the id {unused}, which is not in the label map of coco-stuff-81"
+    ):
         read_label(path, CARD)
 
 
@@ -209,13 +211,13 @@ def test_only_images_with_an_annotation_take_part_in_order(tree):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "no JSON"),
-        ("{", "no JSON"),
-        ("[]", "its parts have other types"),
+        ("", "it is not JSON"),
+        ("{", "it is not JSON"),
+        ("[]", "its parts have wrong types"),
         ({"images": []}, "'annotations' is missing"),
         ({"annotations": [], "images": []}, "annotates no image"),
         ({"annotations": [{"id": 1, "category_id": 1}], "images": []}, "'image_id' is missing"),
-        ({"annotations": [{"image_id": [1], "category_id": 1}], "images": []}, "its parts have other types"),
+        ({"annotations": [{"image_id": [1], "category_id": 1}], "images": []}, "its parts have wrong types"),
         (
             {"annotations": [{"image_id": 1, "category_id": 1}], "images": [{"id": 2, "file_name": "2.jpg"}]},
             "image 1 is annotated",
@@ -236,7 +238,7 @@ def test_only_images_with_an_annotation_take_part_in_order(tree):
             },
             "gives two images the id 1",
         ),
-        ({"annotations": None, "images": []}, "its parts have other types"),
+        ({"annotations": None, "images": []}, "its parts have wrong types"),
     ],
 )
 def test_a_json_that_is_not_coco_s_is_named(tree, content, words):

@@ -175,13 +175,13 @@ def changed(tmp_path, rows, change):
             "clusters is 20 in A and 30 in B",
         ),
         (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints ffffffff and eeeeeeee"),
-        (lambda r: r["dataset"].update(id="shapes"), "A is on pascal-voc val, B on shapes val: two data sets"),
+        (lambda r: r["dataset"].update(id="shapes"), "A is on pascal-voc val, B on shapes val: these are two data sets"),
         (
             lambda r: (r["dataset"].update(id="shapes"), r["protocol"].update(fingerprint="e" * 64)),
-            "A is on pascal-voc val, B on shapes val: two data sets",
+            "A is on pascal-voc val, B on shapes val: these are two data sets",
         ),
-        (lambda r: r["dataset"].update(split="train"), "B on pascal-voc train: two splits"),
-        (lambda r: r["dataset"].update(images=30), "A saw 40 images of pascal-voc val, B 30"),
+        (lambda r: r["dataset"].update(split="train"), "B on pascal-voc train: these are two splits"),
+        (lambda r: r["dataset"].update(images=30), "A has 40 images of pascal-voc val, B has 30"),
         (lambda r: r["dataset"].update(manifest="b" * 64), "different images or labels"),
         (lambda r: r.update(bank={"manifest": "b" * 64}), "different bank"),
         (lambda r: r.update(fitted_on={"manifest": "b" * 64}), "different images to cluster"),
@@ -226,7 +226,7 @@ def test_rows_that_are_lost_are_refused(pair, spoil, says):
 
 def test_rows_of_another_record_with_a_forged_hash_are_refused(tmp_path, pair):
     forged = keep(tmp_path / "forged", pair[1].record | {"model": pair[1].record["model"] | {"id": "forged"}})
-    with pytest.raises(BadInput, match="not to be trusted: it says"):
+    with pytest.raises(BadInput, match="cannot be trusted: it says"):
         compare(pair[0], forged)
 
 
@@ -234,7 +234,7 @@ def test_a_metric_that_rows_do_not_give_is_a_wrong_name(pair):
     with pytest.raises(WrongName, match="'nmi' cannot be compared\n") as caught:
         compare(*pair, "nmi", 100)
     pair[0].record["metrics"]["nmi"] = pair[0].record["metrics"]["mIoU"]
-    with pytest.raises(WrongName, match="'nmi' cannot be compared: its value of every image is not kept") as caught:
+    with pytest.raises(WrongName, match="'nmi' cannot be compared: its value for each image is not kept") as caught:
         compare(*pair, "nmi", 100)
     assert all(name in caught.value.remedy for name in compare(*pair, resamples=100).metrics)
 
@@ -297,7 +297,7 @@ def test_videos_of_other_objects_are_refused(tmp_path):
     with pytest.raises(ValueError, match="objects"):
         of_frames(*own, 100)
     stored = [keep(tmp_path, video_record(rows, name), rows) for rows, name in zip(own, ("one", "two"), strict=True)]
-    with pytest.raises(BadInput, match="A saw 54 images"):
+    with pytest.raises(BadInput, match="A has 54 images"):
         compare(*stored)
     renamed = replace(own[0], ids=tuple(name.replace("seq0", "other") for name in own[0].ids))
     with pytest.raises(BadInput, match="other objects or frames"):

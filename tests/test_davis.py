@@ -189,7 +189,7 @@ def test_a_size_that_changes_within_a_sequence_is_named(tree, tmp_path):
     other = shutil.copytree(tree, tmp_path / "tree")
     for folder, suffix, mode in (("JPEGImages", "jpg", "RGB"), ("Annotations", "png", "L")):
         Image.new(mode, (80, 64)).save(other / folder / "480p" / "kite" / f"00003.{suffix}")
-    with pytest.raises(BadInput, match=r"kite/00003\.jpg is 80×64 pixels, its sequence began with 96×64"):
+    with pytest.raises(BadInput, match=r"kite/00003\.jpg is 80×64 pixels, the first frame of its sequence 96×64"):
         run(Colours(), other, tmp_path)
 
 
@@ -288,7 +288,7 @@ def test_a_mask_that_cannot_be_scored_is_named(tree, masks, tmp_path, picture, w
 
 def test_a_missing_mask_is_named_and_others_are_counted(tree, masks, tmp_path):
     Image.new("L", (4, 4)).save(masks / "other.png")
-    assert "holds 1 files that are no image" in rescore(tree, tmp_path)["warnings"][0]
+    assert "holds 1 files that belong to no image" in rescore(tree, tmp_path)["warnings"][0]
     (masks / "kite" / "00002.png").unlink()
     with pytest.raises(BadInput, match=r"kite/00002\.png is missing \(1 of 12 evaluated frames"):
         rescore(tree, tmp_path)

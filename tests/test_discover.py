@@ -69,7 +69,8 @@ def test_masks_of_images_in_folders_that_do_not_say_so_are_told_the_reason(tmp_p
     put_pairs(tmp_path, NAMES, "one/{}.jpg", "gt/{}.png")
     put_image(tmp_path / "two/z.jpg")
     with pytest.raises(
-        BadInput, match=r"the folders do not say whose they are: gt/a\.png and one/a\.jpg, for one, have"
+        BadInput,
+        match=r"the folders do not tell which image each belongs to: gt/a\.png and one/a\.jpg, for example, have",
     ) as e:
         discover(tmp_path)
     assert "images/" in e.value.remedy and "--without-labels" in e.value.remedy
@@ -268,7 +269,7 @@ def test_the_card_shows_and_runs_at_once(tmp_path, small_file, monkeypatch, caps
     code, out, _ = call("init-dataset", "data", "--id", "mine")
     assert code == 0 and "12 pairs of image and mask" in out and "bench run --dataset ./mine.toml" in out
     code, _, err = call("init-dataset", "data", "--id", "mine")
-    assert code == 3 and "mine.toml is there already" in err
+    assert code == 3 and "mine.toml exists already" in err
     assert call("init-dataset", "data", "--id", "mine", "--force")[0] == 0
     code, out, _ = call("show", "./mine.toml", "--pictures", "sheet.png", "--split", "train")
     assert code == 0 and "t 0" in out and (tmp_path / "sheet.png").is_file()
@@ -283,7 +284,7 @@ def test_the_card_shows_and_runs_at_once(tmp_path, small_file, monkeypatch, caps
     [
         ((), 2, "Missing argument"),
         (("data", "--out", "card.txt"), 2, "must end in .toml"),
-        (("data", "--id", "No Id"), 2, "cannot be a card's id"),
+        (("data", "--id", "No Id"), 2, "is not allowed as a card's id"),
         (("data", "--id", "shapes"), 2, "built-in card's id"),
         (("nowhere",), 3, "no folder at"),
     ],
@@ -312,7 +313,7 @@ def test_a_folder_whose_name_is_no_text_is_to_be_renamed(tmp_path):
         pytest.skip("this file system takes no such name")
     with pytest.raises(BadInput, match=r"no card can hold the name of .*d\\udcff.*: it is no UTF-8") as caught:
         card_of(tmp_path / os.fsdecode(b"d\xff"), tmp_path)
-    assert caught.value.remedy == "Rename it." and not list(tmp_path.glob("card.*"))
+    assert caught.value.remedy == "Rename the folder." and not list(tmp_path.glob("card.*"))
 
 
 def test_a_card_below_which_the_data_lie_moves_with_them(tmp_path):
@@ -332,7 +333,7 @@ def test_a_card_below_which_the_data_lie_moves_with_them(tmp_path):
         ("image\tlabel\na.jpg\ta.png\n", "no column 'id'"),
         ("id\timage\tlabel\n", "lists no sample"),
         ("id\timage\tlabel\na\ta.jpg\n", ":2: 2 columns instead of 3"),
-        ("id\timage\tlabel\na\tx\ty\n\na\tx\ty\n", ":4: the id 'a' is empty or there twice"),
+        ("id\timage\tlabel\na\tx\ty\n\na\tx\ty\n", ":4: the id 'a' is empty or occurs twice"),
         ("id\timage\tlabel\na\t../x\ty\n", "leads out of the data root"),
         ("id\timage\tlabel\na\t/etc/passwd\ty\n", "leads out of the data root"),
         ("id\timage\nb\tx.jpg\n", "no column 'label'"),

@@ -152,7 +152,7 @@ def test_a_folder_of_one_channel_with_the_names_of_images_is_to_be_checked(tmp_p
     found = discover(tmp_path)
     assert len(found.splits["val"]) == 6
     (note,) = found.tree.notes
-    assert note.startswith("frames_x holds 3 PNGs of one channel, all with the names of images in frames: masks?")
+    assert note.startswith("frames_x holds 3 PNGs of one channel, all with the names of images in frames: are they masks?")
     put_mask(tmp_path / "frames_x/other.png")
     assert discover(tmp_path).tree.notes == []
 
@@ -195,7 +195,8 @@ def test_names_that_no_list_can_hold_and_folders_that_cannot_be_read_are_told(tm
     assert any("tab" in note for note in tree.notes)
     (tmp_path / "ok.jpg").unlink()
     with pytest.raises(
-        BadInput, match=r"1 files with a tab or the like in their names.*tab\\there.*and no other image"
+        BadInput,
+        match=r"1 files with a tab or another control character in their names.*tab\\there.*and no other image",
     ):
         look_at(tmp_path)
 

@@ -212,7 +212,9 @@ def test_every_entry_makes_another_recipe(imagenet_tree, small_file):
 
 
 def test_a_bank_without_labels_or_of_no_split_is_an_error(imagenet_tree, small_file):
-    with pytest.raises(BadInput, match="imagenet-s-50 has no labels for train, and what learns from them needs them"):
+    with pytest.raises(
+        BadInput, match="imagenet-s-50 has no labels for train, and this part of the protocol needs them"
+    ):
         run(small_file, imagenet_tree, entries={"bank": "train"})
     with pytest.raises(WrongName, match="unknown split"):
         run(small_file, imagenet_tree, entries={"bank": "nowhere"})

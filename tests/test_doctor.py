@@ -89,7 +89,7 @@ def test_the_page_for_people_begins_with_the_verdict_and_names_the_commands(look
     ("fake", "reason"),
     [
         ("raises", "ImportError: libcublas.so.12: cannot open shared object file"),
-        ("dies", "Python is ended by SIGKILL"),
+        ("dies", "the import ends Python with SIGKILL"),
         ("leaves", "SystemExit: 3"),
         ("chatters", ""),
     ],
@@ -107,7 +107,7 @@ def test_faiss_that_does_not_import_is_a_problem_with_its_remedy_and_exit_4(brok
     broken("faiss", FAKES["raises"])
     out = look(expected=4, probes=True)
     torch, faiss = out.splitlines()[0], next(line for line in out.splitlines() if "faiss does not" in line)
-    assert torch == "problem: torch does not import: Python is ended by SIGKILL"
+    assert torch == "problem: torch does not import: the import ends Python with SIGKILL"
     assert faiss.endswith("libcublas.so.12: cannot open shared object file")
     assert re.search(r"pip install --force-reinstall 'faiss-(gpu|cpu)>=", out)
     assert "`bench run` does not work here" in out and "versions\n" in out and "cache " in out
@@ -134,7 +134,7 @@ def test_old_missing_and_doubled_packages_are_told_apart(monkeypatch):
         ("scikit-learn is not installed", "pip install 'scikit-learn>=2'"),
         ("PIL does not import: ImportError: no codec", "pip install --force-reinstall 'pillow>=2'"),
     ]
-    assert found[3].what == "faiss-gpu and faiss-cpu are both installed, and overwrite each other's files"
+    assert found[3].what == "faiss-gpu and faiss-cpu are both installed, and each overwrites files of the other"
     assert found[3].remedy == "pip uninstall --yes faiss-gpu faiss-cpu && pip install 'faiss-gpu>=1.14'"
     assert len(found) == 4
 
@@ -244,7 +244,7 @@ def test_each_setting_says_where_it_comes_from(look, tmp_path, monkeypatch):
     assert sources["run --device"] == ("cpu", "bench.toml")
     assert sources["https_proxy"] == ("set", "environment")
     noted = [note["what"] for note in found["notes"]]
-    assert "$BENCH_DATAROOT is set, but is no setting of bench" in noted
+    assert "$BENCH_DATAROOT is set, but is not a setting of bench" in noted
     assert "there is no folder /no/davis (bench.toml), the data root of davis" in noted
     assert json.loads(look("--json", "--cache", "x"))["settings"][1] == {
         "name": "cache",
@@ -297,7 +297,7 @@ def test_cards_that_cannot_be_read_and_a_missing_default_model_are_problems(look
 
     monkeypatch.setattr(inventory, "local_weights", lambda card, cache: None)
     out = look(expected=4)
-    assert out.startswith("problem: the weights of maskcontrast-shapes, which `bench run` measures, are missing")
+    assert out.startswith("problem: the weights of maskcontrast-shapes, which `bench run` evaluates, are missing")
 
     def refuse():
         raise BadInput("models/x.toml: id: unknown key", "Correct the card.")

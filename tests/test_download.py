@@ -54,11 +54,11 @@ def test_weights_go_where_a_run_looks_for_them(bench, model, cache, small_file, 
     path = weights_file(cache, ID, "mine.pth.tar")
     assert path.read_bytes() == small_file.read_bytes()
     assert "CC BY 4.0" in done.stderr and "fetched" in done.stdout and str(path) in done.stdout
-    assert "pinned now and checked from now on" in done.stdout
+    assert "this hash is now pinned, and later files must have it" in done.stdout
     warned = []
     subject = find_model(str(model()), None, cache, warned.append)
     assert subject.weights_sha256 == hashlib.sha256(small_file.read_bytes()).hexdigest()
-    assert "as first seen on" in warned[0]
+    assert "has the hash pinned on" in warned[0]
 
 
 def test_size_and_licence_are_said_before_the_file_is_asked_for(bench, model, web, small_file):
@@ -90,11 +90,11 @@ def test_what_is_there_is_verified_and_not_fetched_again(bench, model, cache, we
     web.requests.clear()
     done = bench("download", model())
     assert done.returncode == 0 and not web.requests
-    assert "found" in done.stdout and "as first seen on" in done.stdout
+    assert "found" in done.stdout and "as pinned on" in done.stdout
     weights_file(cache, ID, "mine.pth.tar").write_bytes(b"damaged")
     done = bench("download", model())
     assert done.returncode == 3 and "SHA-256" in done.stderr
-    assert "Remove it and run the same command again" in done.stderr
+    assert "Remove the file, and run the same command again" in done.stderr
     assert bench("download", model(), "--fresh").returncode == 0
 
 
@@ -105,7 +105,7 @@ def test_a_file_that_changes_after_it_was_pinned_is_an_error_with_the_remedy(ben
     web.table["/m"] = File(small_file.read_bytes() + b"more", etag='"two"')
     done = bench("download", model())
     assert done.returncode == 3 and not path.exists()
-    assert "seen first" in done.stderr and web.url("/m") in done.stderr
+    assert "pinned hash (of" in done.stderr and web.url("/m") in done.stderr
     assert f"bench download {model()} --repin" in done.stderr
     assert bench("download", model(), "--repin").returncode == 0
     path.unlink()
@@ -115,11 +115,11 @@ def test_a_file_that_changes_after_it_was_pinned_is_an_error_with_the_remedy(ben
 def test_a_run_refuses_downloaded_weights_that_are_not_the_pinned_ones(bench, model, cache, small_file, web):
     bench("download", model())
     Pins(cache).keep(f"weights/{ID}/mine.pth.tar", "0" * 64, 1, "elsewhere")
-    with pytest.raises(BadInput, match="seen first on"):
+    with pytest.raises(BadInput, match=", pinned on"):
         find_model(str(model()), None, cache, lambda message: None)
     warned = []
     find_model(str(model()), small_file, cache, warned.append)
-    assert "the record keeps that of the file used" in warned[0]
+    assert "the record has the hash of the file used" in warned[0]
 
 
 def test_pins_say_when_and_from_where(bench, model, cache, web, small_file):

@@ -170,7 +170,7 @@ def test_an_archive_that_cannot_be_used_is_discarded_so_that_a_mended_one_comes(
     sound = web.table["/v.tgz"]
     web.table["/v.tgz"] = File(body or gzip.compress(write_tar(tmp_path / "h.tar", {"../out": b"2"}).read_bytes()))
     done = bench("download", data(bundle))
-    assert done.returncode == 3 and words in done.stderr and "It was discarded" in done.stderr
+    assert done.returncode == 3 and words in done.stderr and "It was removed" in done.stderr
     assert not (cache / "downloads/my-voc/v.tgz").exists()
     web.table["/v.tgz"] = sound
     done = bench("download", data(bundle))

@@ -45,7 +45,7 @@ def test_what_came_is_kept_for_the_next_command(client, web):
     with pytest.raises(BadEnvironment, match=r"broke.*\(4 times\)") as caught:
         client("/f")
     assert caught.value.exit_code == 4
-    assert client.kept() == 100_000 and "The 100,000 bytes that came are kept" in caught.value.remedy
+    assert client.kept() == 100_000 and "The 100,000 bytes that arrived are kept" in caught.value.remedy
     web.table["/f"] = File(DATA)
     web.requests.clear()
     client("/f")
@@ -56,7 +56,7 @@ def test_a_server_that_ignores_ranges_begins_anew(client, web):
     web.table["/f"] = File(DATA, breaks=[100_000], ranges=False)
     client("/f")
     assert client.whole()
-    assert any("begins anew" in warning for warning in client.warned)
+    assert any("the download starts again" in warning for warning in client.warned)
 
 
 def test_without_a_validator_nothing_is_stitched_together(client, web):
@@ -173,7 +173,7 @@ def test_mirrors_are_tried_in_order_and_every_reason_is_said(client, web):
     with pytest.raises(BadEnvironment) as caught:
         client("/none", "/wrong", "/gone", "/shut", expected=SHA)
     reasons = caught.value.problem.split("; ")
-    expected = ("not there (404)", "its SHA-256 is", "gone for good (410)", "refused (403)")
+    expected = ("not there (404)", "its SHA-256 is", "the file was removed (410)", "it refuses access (403)")
     assert len(reasons) == 4 and all(word in reason for word, reason in zip(expected, reasons, strict=True))
     assert "https://example.org/page" in caught.value.remedy and str(client.path) in caught.value.remedy
     web.table["/good"] = File(DATA)
@@ -204,7 +204,7 @@ def test_503_is_given_up_after_some_requests(client, web):
 
 def test_503_that_wants_an_hour_is_not_waited_for(client, web):
     web.table["/f"] = answer(503, Retry_After="3600")
-    with pytest.raises(BadEnvironment, match="wants to be asked again in 3600 seconds"):
+    with pytest.raises(BadEnvironment, match="asks for a pause of 3600 seconds"):
         client("/f")
     assert not client.slept
 
@@ -224,7 +224,7 @@ def test_a_server_error_is_tried_again(client, web):
 def test_a_server_that_falls_silent(client, web):
     web.table["/f"] = File(DATA, hang=True)
     client.network = replace(client.network, timeout=0.1, attempts=2)
-    with pytest.raises(BadEnvironment, match=r"nothing came for 0.1 seconds \(2 times\)"):
+    with pytest.raises(BadEnvironment, match=r"nothing arrived for 0.1 seconds \(2 times\)"):
         client("/f")
     assert client.kept() > 0
 

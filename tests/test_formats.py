@@ -176,7 +176,7 @@ def test_a_badge_of_no_record_is_a_wrong_name(stored, tmp_path):
 
 def test_figure_goes_with_a_badge_alone(tmp_path):
     done = bench("report", "--figure", "x", "--results", tmp_path)
-    assert (done.returncode, "--figure goes with --format badge" in done.stderr) == (2, True)
+    assert (done.returncode, "--figure is only for --format badge" in done.stderr) == (2, True)
 
 
 # --- names that try to break out ---

@@ -235,12 +235,12 @@ def test_a_flat_folder_is_no_tree(tree, tmp_path):
     (tmp_path / "test").mkdir()
     for path in (tree / "test").glob("*/*.JPEG"):
         shutil.copy(path, tmp_path / "test" / path.name)
-    with pytest.raises(BadInput, match="Images lie in a folder a class"):
+    with pytest.raises(BadInput, match="Put the images into one folder per class"):
         open_split(CARD, "test", tmp_path)
 
 
 def test_test_has_no_labels_to_score_against(tree, small_file):
-    with pytest.raises(BadInput, match="imagenet-s-50 test has no labels to score against"):
+    with pytest.raises(BadInput, match="imagenet-s-50 test has no labels to count figures against"):
         run(small_file, tree, num_seeds=1, split="test")
     record = run(small_file, tree, num_seeds=1, split="test", entries={"matched_on": None})
     assert record["protocol"]["id"] == "clustering-unlabelled" and "mIoU" not in record["metrics"]

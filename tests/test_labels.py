@@ -79,7 +79,7 @@ def test_a_map_has_gaps_counts_up_or_gathers(tmp_path):
 @pytest.mark.parametrize("unknown", [3, 5, 8, 31, 254])
 def test_an_id_in_a_gap_of_the_map_is_named(tmp_path, unknown):
     path = put(tmp_path / "label.png", np.array([[0, unknown]], np.uint8))
-    with pytest.raises(BadInput, match=rf"label\.png holds the id {unknown}, which the label map"):
+    with pytest.raises(BadInput, match=rf"label\.png holds the id {unknown}, which is not in the label map"):
         read_label(path, MAPPED)
 
 

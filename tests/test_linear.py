@@ -318,7 +318,7 @@ def test_a_shorter_training_can_never_be_compared(golden, small_file, tmp_path):
     record = bench.evaluate(small_file, "pascal-voc", "linear", data_root=root, entries=entries, cache=tmp_path)
     figures = [f for f in published.figures() if f.protocol == "linear" and "maskcontrast-sup" in f.card]
     record["dataset"]["limited"] = False
-    assert published.compare(record, figures[0])["reason"] == "the recipe was modified"
+    assert published.compare(record, figures[0])["reason"] == "the preset was modified"
     record["protocol"]["published_recipe"] = True
     assert published.compare(record, figures[0])["reason"] == "run with 1 seed; a spread needs --num-seeds 5"
 

@@ -231,7 +231,7 @@ def test_images_without_a_salient_pixel_stay_in_and_are_warned_of(golden, tmp_pa
     seen = observe(lambda: Constant(bar), samples, SMALL, ShardStore(tmp_path, MASK), Engine("cpu", warn=said.append))
     assert len(seen) == 12 and (seen.areas == 0).sum() == 6
     assert not seen.prototypes[seen.areas == 0].any()
-    assert said == ["6 of 12 images have no salient pixel; they stay in, with a zero prototype"]
+    assert said == ["6 of 12 images have no salient pixel; they count, with a zero prototype"]
 
 
 def test_nothing_salient_anywhere_is_an_error(golden, tmp_path):

@@ -42,7 +42,7 @@ def test_images_without_a_mask_are_counted_named_and_skipped(own, tmp_path):
     outcome = train(own, tmp_path / "out", entries={"epochs": 1}, warn=warnings.append)
     assert outcome.images == IMAGES - 3
     assert any(w.startswith("2 images (train_00003, train_00007) of 24 without a mask") for w in warnings)
-    assert any(w.startswith("1 image (train_00005) without any foreground") for w in warnings)
+    assert any(w.startswith("1 image (train_00005) without foreground") for w in warnings)
 
 
 def test_two_trainings_do_not_share_a_folder(own, tmp_path):
@@ -116,11 +116,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tiny, tmp_path, monkeypat
         patch.setattr(run, "write_run", lambda *arguments: None)
         with pytest.raises(BadEnvironment, match="No space left on device") as error:
             train(tiny, tmp_path)
-        assert f"goes on from {tmp_path / 'checkpoint.pth.tar'}" in error.value.remedy
+        assert f"continues from {tmp_path / 'checkpoint.pth.tar'}" in error.value.remedy
         for fresh in (True, False):  # a run that was started over has no checkpoint either
             with pytest.raises(BadEnvironment, match="No space left on device") as error:
                 train(tiny, tmp_path / "other", fresh=fresh)
-            assert "starts over: there is no checkpoint yet" in error.value.remedy
+            assert "starts again: there is no checkpoint yet" in error.value.remedy
     assert (tmp_path / "checkpoint.pth.tar").read_bytes() == good
     assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
     train(tiny, tmp_path)
@@ -166,8 +166,8 @@ def test_memory_that_does_not_suffice_is_no_bug(tiny, tmp_path, monkeypatch):
 def test_a_checkpoint_from_elsewhere_is_not_overwritten(tiny, small_file, tmp_path):
     path = tmp_path / "checkpoint.pth.tar"
     contents = [
-        (small_file.read_bytes(), "was not written by bench train"),
-        (saved({"model": {}, "optimizer": {}, "identity": {"a": 1}}), "was not written by bench train"),
+        (small_file.read_bytes(), "was not written by `bench train`"),
+        (saved({"model": {}, "optimizer": {}, "identity": {"a": 1}}), "was not written by `bench train`"),
         (saved([1]), "is not a training checkpoint"),
         (b"half", "truncated"),
         (b"", "is empty"),
@@ -176,7 +176,7 @@ def test_a_checkpoint_from_elsewhere_is_not_overwritten(tiny, small_file, tmp_pa
         path.write_bytes(content)
         with pytest.raises(BadInput, match=words) as error:
             train(tiny, tmp_path)
-        assert "--fresh to start over" in error.value.remedy and path.read_bytes() == content
+        assert "--fresh to start again" in error.value.remedy and path.read_bytes() == content
 
 
 def saved(content):
@@ -224,7 +224,7 @@ def test_a_damaged_log_is_set_aside_and_nothing_lost(tmp_path, monkeypatch, cont
     log.add({"epoch": 2, "step": 12})
     assert (tmp_path / "log.damaged-1.csv").read_bytes() == b"an earlier one"
     assert (tmp_path / "log.damaged-2.csv").read_bytes() == content
-    assert "log.csv is no log of this program: kept as log.damaged-2.csv" in warnings[0]
+    assert "log.csv is not a log of this program: it is kept as log.damaged-2.csv" in warnings[0]
     assert (tmp_path / "log.csv").read_text().splitlines() == [HEADER, "2,12,,,,,,,,"]
 
 

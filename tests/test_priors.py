@@ -220,8 +220,10 @@ def test_a_limited_run_is_marked_and_the_full_one_goes_on(precomputed, shapes, t
 
 def test_masks_of_two_recipes_never_mix(priors, precomputed, shapes, truth, tmp_path):
     said(precomputed(shapes, truth), 0)
-    said(precomputed(shapes, truth, "--no-clean-up"), 2, "masks of another recipe: parameters is", "--fresh")
-    said(priors(shapes, "--method", "boundary"), 2, "another recipe: method is precomputed, not boundary")
+    said(
+        precomputed(shapes, truth, "--no-clean-up"), 2, "masks that were made in another way: parameters is", "--fresh"
+    )
+    said(priors(shapes, "--method", "boundary"), 2, "made in another way: method is precomputed, not boundary")
     said(precomputed(shapes, truth, "--no-clean-up", "--fresh", "--limit", 2), 0)
     assert len(list((tmp_path / "masks").glob("*.png"))) == 2
     assert read_manifest(tmp_path)["parameters"]["clean_up"] is False
@@ -316,7 +318,7 @@ def test_on_a_full_disk_what_was_written_stays(precomputed, shapes, truth, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(propose, "write_mask", full)
-        said(precomputed(shapes, truth), 4, "train_00003.png: No space left on device", "What was written stays")
+        said(precomputed(shapes, truth), 4, "train_00003.png: No space left on device", "finished masks are kept")
     assert read_manifest(tmp_path)["masks"] == 3 and not read_manifest(tmp_path)["complete"]
     assert "7 written, 3 kept" in precomputed(shapes, truth).stdout
 
@@ -329,7 +331,7 @@ def test_ctrl_c_leaves_a_state_from_which_the_same_command_goes_on(precomputed, 
 
     with monkeypatch.context() as patch:
         patch.setattr(propose, "write_mask", interrupted)
-        said(precomputed(shapes, truth), 130, "interrupted", "goes on")
+        said(precomputed(shapes, truth), 130, "interrupted", "continues")
     assert not read_manifest(tmp_path)["complete"] and not list(tmp_path.rglob("*.tmp"))
     assert "6 written, 4 kept" in precomputed(shapes, truth).stdout
 

@@ -107,7 +107,7 @@ def test_a_single_seed_has_no_spread_and_breaks_nothing(tmp_path):
 
 def test_a_row_says_which_labels_its_model_has_seen(stored, tmp_path):
     published, measured = tables(as_markdown(figures(), stored, tmp_path))
-    assert published[0][6] == measured[0][5] == "labels seen"
+    assert published[0][6] == measured[0][5] == "supervision"
     assert measured[1][5] == "labels, of a kind"
     assert all(row[6] for row in published)
 

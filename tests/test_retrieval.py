@@ -59,7 +59,7 @@ def test_a_bank_without_objects_and_an_unknown_void_class_are_bad_input():
     entries = {"void_classes": [], "averaged": "all", "bank": "train"}
     with pytest.raises(BadInput, match="none of the 1 images of the bank"):
         score(bank, bank, entries, ["background", "a", "b", "c"])
-    with pytest.raises(BadInput, match="'dog' is none of the classes"):
+    with pytest.raises(BadInput, match="'dog' is not one of the classes"):
         score(bank, bank, entries | {"void_classes": ["dog"]}, ["background", "a", "b", "c"])
 
 

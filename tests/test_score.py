@@ -153,7 +153,7 @@ def test_other_predictions_in_the_same_place_are_said_to_replace_the_first(golde
     change(copies, 0, np.zeros_like)
     second = rescore(golden, tmp_path, name="mine", warn=heard.append)
     (warning,) = heard
-    assert second.path == first.path and str(first.path) in warning and "other predictions" in warning
+    assert second.path == first.path and str(first.path) in warning and "a record of different predictions" in warning
 
 
 @pytest.mark.parametrize("protocol", [{"id": "../up"}, {"id": "x", "fingerprint": "y"}, "linear", ["linear"]])
@@ -268,7 +268,7 @@ def test_background_that_is_not_0_is_said_where_0_is_not_matched(golden, tmp_pat
     for index in range(40):
         change(copies, index, lambda label: np.where(label == 0, 21, label))
     (warning,) = rescore(golden, tmp_path, matching="images").record["warnings"]
-    assert "most of the background is predicted as 21" in warning and "paint it as 0" in warning
+    assert "most of the background is predicted as 21" in warning and "predict the background as 0" in warning
     assert not rescore(golden, tmp_path, matching="iou").record["warnings"]
 
 
@@ -296,7 +296,8 @@ def test_a_pixel_left_open_is_a_wrong_prediction(golden, tmp_path, copies):
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(1, "only 0 and 1: a foreground mask? 1 is 'aeroplane' here"), (255, "255 counts as open")]
+    ("value", "words"),
+    [(1, "only 0 and 1: are they foreground masks? Here 1 is 'aeroplane'"), (255, "Here 255 counts as wrong")],
 )
 def test_a_foreground_mask_is_taken_for_none_in_silence(golden, tmp_path, copies, value, words):
     assert not rescore(golden, tmp_path).record["warnings"]
@@ -345,12 +346,12 @@ def test_bad_predictions_are_named(golden, tmp_path, copies):
 def test_a_missing_folder_a_bad_name_and_files_of_no_image(golden, tmp_path, copies):
     with pytest.raises(BadInput, match="no folder at"):
         rescore(golden, tmp_path, folder="nowhere")
-    with pytest.raises(WrongName, match="cannot be a model's id"):
+    with pytest.raises(WrongName, match="is not allowed as a model's id"):
         rescore(golden, tmp_path, name="../x")
     shutil.copy(sorted(copies.glob("*.png"))[0], copies / "extra.png")
     record = rescore(golden, tmp_path, name="mine").record
     assert record["model"]["id"] == "mine"
-    assert any("holds 1 files that are no image of val, extra.png first" in w for w in record["warnings"])
+    assert any("holds 1 files that belong to no image of val, extra.png first" in w for w in record["warnings"])
 
 
 def test_a_false_word_beside_predictions_is_not_believed(golden, tmp_path, copies):
@@ -393,7 +394,7 @@ def test_the_command_prints_and_checks(golden, tmp_path, copies, capsys):
             main(["score", str(copies), *options, str(tmp_path / results), "--name", "mine", "--supervision", "all"])
         assert left.value.code == 0
     shown = capsys.readouterr().out
-    assert "mine on pascal-voc val (40 images of 1449), predictions" in shown and "labels seen: all" in shown
+    assert "mine on pascal-voc val (40 images of 1449), predictions" in shown and "supervision: all" in shown
     with pytest.raises(SystemExit) as left:
         main(["check", "--results", str(tmp_path / "a"), "--against", str(tmp_path / "b"), "--require", "mine"])
     assert left.value.code == 0

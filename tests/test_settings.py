@@ -56,18 +56,18 @@ def test_a_mistake_in_the_settings_names_the_file_that_has_it(tmp_path, monkeypa
 @pytest.mark.parametrize(
     "words, says",
     [
-        (("--clusters", "5", "--set", "clusters=7"), "--set clusters=… and the flag for it are one entry"),
-        (("--solver", "faiss", "--set", "solver=minibatch"), "--set solver=… and the flag for it are one entry"),
-        (("--num-seeds", "1", "--set", "seeds=7"), "--set seeds=… and the flag for it are one entry"),
+        (("--clusters", "5", "--set", "clusters=7"), "--set clusters=… and the option for it set the same entry"),
+        (("--solver", "faiss", "--set", "solver=minibatch"), "--set solver=… and the option for it set the same entry"),
+        (("--num-seeds", "1", "--set", "seeds=7"), "--set seeds=… and the option for it set the same entry"),
         (("--set", "clusters=5", "--set", "clusters=7"), "'clusters' is given twice"),
         (("--set", "batch=10"), "the entry 'batch' has no effect here: the solver is faiss"),
         (("--protocol", "retrieval-21", "--num-seeds", "3"), "--num-seeds belongs to --protocol clustering or"),
         (("--protocol", "retrieval-21", "--seed", "9"), "--seed belongs to --protocol clustering or"),
         (("--protocol", "clusterin"), "unknown protocol 'clusterin'"),
-        (("--protocol", "overclustering-9"), "what was asked for as overclustering-9 is clustering"),
+        (("--protocol", "overclustering-9"), "overclustering-9 was asked for, but the entries are those of clustering"),
         (
             ("--protocol", "overclustering-30", "--clusters", "40"),
-            "overclustering-30 is overclustering-40",
+            "overclustering-30 was asked for, but the entries are those of overclustering-40",
         ),
         (("--device", "cuda:99"), "device 'cuda:99' cannot be used"),
     ],

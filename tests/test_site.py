@@ -179,8 +179,8 @@ def test_the_first_page_says_why_there_is_no_best_measured_figure(tmp_path):
     table, *_ = page(build(tmp_path, records), "index.html").all("table")
     said = {row[0].removesuffix(" val"): row[3:] for row in cells(table) if len(row) == 5}
     assert said["parts"] == ["limited runs only", "none"]
-    assert said["recipes"] == ["other recipes only", "none"]
-    assert said["both"] == ["limited runs and other recipes only", "none"]
+    assert said["recipes"] == ["modified runs only", "none"]
+    assert said["both"] == ["limited runs and modified runs only", "none"]
     assert said["whole"] == ["31.00 f", "none"]
 
 
@@ -225,7 +225,7 @@ def test_names_in_folded_rows_are_those_of_the_columns(site):
                 for cell, name in zip(columns[::-1], names[::-1], strict=False):
                     assert cell.attributes.get("data-name", name) == name, path
                     found.add(cell.attributes.get("data-name"))
-    assert {"95 % interval", "Labels seen", "Reproduced", "Best measured", "Source", "J mean"} <= found
+    assert {"95 % interval", "Supervision", "Reproduced", "Best measured", "Source", "J mean"} <= found
 
 
 def test_each_paper_has_a_page_with_all_its_figures(site):
@@ -270,7 +270,7 @@ def test_a_run_tells_what_else_its_record_knows(tmp_path):
     assert facts["Training"]["epoch"] == "3" and facts["Fitted on"] == {"a": "1.5"}
     assert facts["Training"]["loss"].startswith("0.125, 0.125") and len(facts["Training"]["loss"]) < 700
     assert facts["Protocol"] == {"fingerprint": "f" * 64, "solver gap": "0", "library": "faiss"}
-    assert facts["Recipe"]["clusters"] == "20" and facts["Data"]["manifest"] == "a" * 64
+    assert facts["Preset"]["clusters"] == "20" and facts["Data"]["manifest"] == "a" * 64
 
 
 def test_a_run_on_video_shows_its_sequences(site):
@@ -282,7 +282,7 @@ def test_a_run_on_video_shows_its_sequences(site):
 def test_the_key_of_a_chart_has_the_signs_that_occur(site, tmp_path):
     part = build(tmp_path, [make_record(model="mine", dataset={"id": "mine", "limited": True, "images": 40})])
     signs = ["published", "measured here, with its 95 % interval", "for context", "measured, for context"]
-    signs += ["running best of the comparable"]
+    signs += ["best comparable figure up to each date"]
     shown = [page(part, "benchmarks/mine--val.html"), page(site, "benchmarks/pascal-voc--val.html")]
     keys = [[sign.text for sign in tree.one("ul", class_="key").all("li")] for tree in shown]
     assert keys == [["measured, for context"], signs]

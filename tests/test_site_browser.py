@@ -240,7 +240,7 @@ def test_the_mouse_brings_up_a_point_s_tooltip_and_takes_it_away(browser):
     browser.point_at(point_of(browser, "MaskContrast with BigBiGAN masks").find_element(By.CSS_SELECTOR, "circle"))
     browser.until(tip.is_displayed)
     assert tip.text.startswith("MaskContrast with BigBiGAN masks\n36.5 published, 2021-05")
-    assert "labels seen: none" in tip.text
+    assert "supervision: none" in tip.text
     assert "Finding an Unsupervised Image Segmenter" in tip.text
     box, width = tip.rect, browser.run("return innerWidth")
     assert box["x"] >= 0 and box["x"] + box["width"] <= width

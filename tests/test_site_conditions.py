@@ -112,7 +112,7 @@ def test_on_a_phone_a_row_is_a_block_whose_values_have_names(any_size):
         assert all(cell.rect["x"] + cell.rect["width"] <= PHONE for cell in cells)
         assert len({round(cell.rect["y"]) for cell in cells}) >= 4
         named = [any_size.run(_NAME, cell) for cell in cells if cell.get_dom_attribute("data-name")]
-        assert named == ['"95 % interval"', '"Labels seen"', '"Reproduced"']
+        assert named == ['"95 % interval"', '"Supervision"', '"Reproduced"']
         # without scripts nothing sorts, and so nothing offers to
         strip = any_size.one("table.ranking thead").rect
         assert (strip["height"] > 20) == scripts

@@ -80,7 +80,9 @@ def test_what_is_not_comparable_is_context_without_a_rank(tmp_path):
         ("a", "1"), ("own protocol", ""), ("limited", ""), ("modified", ""),
     ]  # fmt: skip
     assert [row.entry.context for row in rows[1:]] == [
-        "its own protocol", "run on 40 images: not the whole split", "the recipe was modified",
+        "its own protocol",
+        "run on 40 images: not the whole split",
+        "modified: another preset, other seeds or another precision",
     ]  # fmt: skip
     assert [row.number for row in rows] == [0, 1, 2, 3]
 

@@ -165,17 +165,17 @@ def test_a_match_json_beside_the_predictions_is_taken_along(s50_tree, folder, tm
     assert check(tmp_path / "m.zip", s50_tree).lines == []
     del table["3"]
     (folder / "match.json").write_text(json.dumps(table))
-    with pytest.raises(BadInput, match=r"n00000003_0\.png holds the id 3, which match\.json has not"):
+    with pytest.raises(BadInput, match=r"n00000003_0\.png holds the id 3, which match\.json does not have"):
         export_folder(folder, S50, tmp_path / "n.zip", settings)
     (folder / "match.json").write_text("{")
-    with pytest.raises(BadInput, match=r"match\.json: no JSON"):
+    with pytest.raises(BadInput, match=r"match\.json: it is not JSON"):
         export_folder(folder, S50, tmp_path / "n.zip", settings)
 
 
 @pytest.mark.parametrize("strange", [51, 1000, 65535])
 def test_a_folder_with_ids_of_no_class_is_refused(s50_tree, folder, tmp_path, strange):
     put(folder / "n00000003/n00000003_0.png", encode(np.full((40, 48), strange, np.uint16)))
-    with pytest.raises(BadInput, match=rf"n00000003_0\.png holds the id {strange}, which imagenet-s-50 has not"):
+    with pytest.raises(BadInput, match=rf"n00000003_0\.png holds the id {strange}, which imagenet-s-50 does not have"):
         export_folder(folder, S50, tmp_path / "m.zip", Settings(data_root=s50_tree, split="test"))
 
 
@@ -207,7 +207,7 @@ def test_the_command_writes_and_checks(s50_tree, small_file, tmp_path, capsys, r
     code, shown, _ = command(capsys, "export", S50, "--model", small_file, "--data-root", s50_tree, "--out", out, *sets)
     assert code == 0 and "50 predictions of imagenet-s-50 test; track: free" in shown
     code, shown, _ = command(capsys, "export", "--verify", out, "--data-root", s50_tree)
-    assert code == 0 and "50 predictions of imagenet-s-50 test, sound (against the images)" in shown
+    assert code == 0 and "50 predictions of imagenet-s-50 test, valid (checked against the images)" in shown
     request.getfixturevalue("official_counts")
     code, shown, _ = command(capsys, "export", "--verify", out)
     assert code == 3 and shown == "there are 50 predictions; imagenet-s-50 test has 1682 images\n"
@@ -226,10 +226,10 @@ def test_the_command_writes_and_checks(s50_tree, small_file, tmp_path, capsys, r
         ((), "name the data set and --out ZIP"),
         ((S50, "--out", "x.zip"), "--model, or predictions with --from"),
         ((S50, "--out", "x.zip", "--model", "m", "--from", "f"), "one of the two"),
-        (("--verify", "a.zip", "--out", "x.zip"), "writes none"),
+        (("--verify", "a.zip", "--out", "x.zip"), "only checks an archive"),
         ((S50, "--dataset", "imagenet-s-300", "--verify", "a.zip"), "two data sets"),
-        ((S50, "--out", "x.zip", "--model", "m", "--name", "n"), "belong to --from"),
-        ((S50, "--out", "x.zip", "--from", "f", "--ids", "clusters"), "belong to --model"),
+        ((S50, "--out", "x.zip", "--model", "m", "--name", "n"), "are only for --from"),
+        ((S50, "--out", "x.zip", "--from", "f", "--ids", "clusters"), "are only for --model"),
         (("imagenet-s", "--split", "test"), "unknown data set 'imagenet-s'"),
     ],
 )
@@ -240,7 +240,7 @@ def test_flags_that_do_not_fit_are_explained(capsys, arguments, words):
 
 def test_the_help_says_whose_form_it_is(capsys):
     code, shown, _ = command(capsys, "export", "--help")
-    assert code == 0 and "The benchmark leaves its form open; it is ours" in shown
+    assert code == 0 and "The benchmark fixes no form; this is bench's" in shown
 
 
 def test_a_limited_tree_is_said(s50_tree, tmp_path, folder, official_counts):

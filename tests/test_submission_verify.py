@@ -56,32 +56,32 @@ ONE = "n00000003/n00000003_0.png"
         (ONE, None, f"{ONE} is missing"),
         (ONE, png(51), f"{ONE} holds the id 51; imagenet-s-50 has 0..50"),
         (ONE, png(1000), f"{ONE} holds the id 1000; imagenet-s-50 has 0..50"),
-        (ONE, png(3, blue=1), f"{ONE} has blue values; the third channel is 0"),
-        (ONE, png(mode="L"), f"{ONE} has 8-bit grey pixels; 8-bit RGB is due"),
-        (ONE, png(mode="P"), f"{ONE} has 1-bit palette pixels; 8-bit RGB is due"),
-        (ONE, png(mode="RGBA"), f"{ONE} has 8-bit RGBA pixels; 8-bit RGB is due"),
-        (ONE, png(mode="I;16"), f"{ONE} has 16-bit grey pixels; 8-bit RGB is due"),
-        (ONE, deep_png(), f"{ONE} has 16-bit RGB pixels; 8-bit RGB is due"),
+        (ONE, png(3, blue=1), f"{ONE} has blue values; the third channel must be 0"),
+        (ONE, png(mode="L"), f"{ONE} has 8-bit grey pixels; 8-bit RGB is expected"),
+        (ONE, png(mode="P"), f"{ONE} has 1-bit palette pixels; 8-bit RGB is expected"),
+        (ONE, png(mode="RGBA"), f"{ONE} has 8-bit RGBA pixels; 8-bit RGB is expected"),
+        (ONE, png(mode="I;16"), f"{ONE} has 16-bit grey pixels; 8-bit RGB is expected"),
+        (ONE, deep_png(), f"{ONE} has 16-bit RGB pixels; 8-bit RGB is expected"),
         (ONE, png(3, size=(48, 41)), f"{ONE} is 48×41 pixels, its image 48×40"),
-        (ONE, b"GIF89a", f"{ONE} is no PNG"),
+        (ONE, b"GIF89a", f"{ONE} is not a PNG"),
         (ONE, png(3)[:60], f"{ONE} is damaged: "),
         ("method.txt", None, "method.txt is missing"),
         ("method.txt", b" \n", "method.txt: it is empty"),
-        ("method.txt", b"\xff\xfe", "method.txt is no UTF-8 text"),
-        ("match.json", b"{", "match.json: no JSON"),
-        ("match.json", b"[0]", "match.json: no object of cluster id: class id"),
+        ("method.txt", b"\xff\xfe", "method.txt is not UTF-8 text"),
+        ("match.json", b"{", "match.json: it is not JSON"),
+        ("match.json", b"[0]", "match.json: it is not an object of cluster id: class id"),
         ("match.json", b'{"0": 0, "1": 2, "2": 2}', "match.json: not one-to-one"),
-        ("match.json", b'{"0": 0, "1": 51}', "match.json: cluster 1 goes to 51, which is none of the classes 0..50"),
+        ("match.json", b'{"0": 0, "1": 51}', "match.json: cluster 1 goes to 51, which is not one of the classes 0..50"),
         ("match.json", b'{"0": 0, "1": true}', "match.json: cluster 1 goes to true"),
-        ("match.json", b'{"0": 0, "x": 1}', "match.json: 'x' is no cluster id"),
+        ("match.json", b'{"0": 0, "x": 1}', "match.json: 'x' is not a cluster id"),
         ("match.json", b'{"0": 1, "1": 0}', "match.json: 0, the background, does not go to 0"),
         ("match.json", b'{"0": 0, "1": 1, "1": 2}', "match.json: it has '1' twice"),
-        ("n00000003/other.png", png(3), "n00000003/other.png is no image"),
+        ("n00000003/other.png", png(3), "n00000003/other.png is not an image"),
         ("n00000004/n00000003_0.png", png(3), "n00000004/n00000003_0.png is in the wrong folder"),
-        ("n00000051/n00000051_0.png", png(3), "n00000051/n00000051_0.png has no place in a submission"),
-        ("readme.md", b"x", "readme.md has no place in a submission"),
-        ("n00000003/deep/n00000003_0.png", png(3), "n00000003/deep/n00000003_0.png has no place in a submission"),
-        ("__MACOSX/n00000003/n00000003_0.png", b"", "__MACOSX/n00000003/n00000003_0.png has no place"),
+        ("n00000051/n00000051_0.png", png(3), "n00000051/n00000051_0.png does not belong in a submission"),
+        ("readme.md", b"x", "readme.md does not belong in a submission"),
+        ("n00000003/deep/n00000003_0.png", png(3), "n00000003/deep/n00000003_0.png does not belong in a submission"),
+        ("__MACOSX/n00000003/n00000003_0.png", b"", "__MACOSX/n00000003/n00000003_0.png does not belong"),
     ],
 )
 def test_each_fault_is_one_line(s50_tree, submission, name, data, line):
@@ -124,7 +124,7 @@ def test_without_a_data_root_number_folders_and_names_are_checked(s50_tree, subm
         members["results/n00000001/n00000001_0.png"] = png(1)
 
     assert check(spoil(submission, change)).lines == [
-        "results/n00000001/n00000001_0.png has no place in a submission",
+        "results/n00000001/n00000001_0.png does not belong in a submission",
         "there are 50 predictions; imagenet-s-50 test has 1682 images",
         "there are 49 class folders; imagenet-s-50 has 50",
         "n00000001_0.png is in 2 folders",
@@ -206,7 +206,7 @@ def test_what_is_no_archive_is_said(tmp_path):
     with pytest.raises(BadInput, match=r"nowhere\.zip cannot be read: No such file"):
         check(tmp_path / "nowhere.zip")
     (tmp_path / "text.zip").write_text("no zip")
-    with pytest.raises(BadInput, match=r"text\.zip is damaged or no zip"):
+    with pytest.raises(BadInput, match=r"text\.zip is damaged or not a zip"):
         check(tmp_path / "text.zip")
     with pytest.raises(BadInput, match="cannot be read"):
         check(tmp_path)
@@ -217,13 +217,13 @@ def test_the_data_set_is_that_of_method_txt_unless_named(s50_tree, submission):
     with pytest.raises(WrongName, match="takes no submission"):
         check(submission, dataset="pascal-voc")
     spoil(submission, lambda members: members.update({"method.txt": b"A method. It is good.\n"}))
-    nothing = "nothing names the data set: no 'data set' in method.txt; with --dataset the rest is checked too"
+    nothing = "nothing names the data set: no 'data set' in method.txt; give --dataset to check the rest too"
     assert check(submission, s50_tree, dataset=None).lines == [nothing]
     assert check(submission, s50_tree).lines == []
     spoil(submission, lambda members: members.update({"method.txt": b"data set: pascal-voc\n"}))
     (line,) = check(submission, s50_tree, dataset=None).lines
     assert line.startswith("method.txt says that the data set is 'pascal-voc', which takes no submission")
-    for data, fault in ((b"\xff\xfe", "method.txt is no UTF-8 text"), (None, "method.txt is missing")):
+    for data, fault in ((b"\xff\xfe", "method.txt is not UTF-8 text"), (None, "method.txt is missing")):
         spoil(
             submission,
             lambda members, data=data: members.pop("method.txt") and data and members.update({"method.txt": data}),
@@ -252,13 +252,13 @@ def test_ids_that_method_txt_and_match_json_say_otherwise_are_a_fault(s50_tree, 
     match = json.dumps({str(i): i for i in range(51)}).encode()
     spoil(submission, lambda members: members.update({"match.json": match}))
     assert check(submission, s50_tree).lines == [
-        "method.txt says that the ids are classes, and match.json takes them for clusters"
+        "method.txt says that the ids are classes, but there is a match.json, as for clusters"
     ]
     spoil(submission, lambda members: members.update({"method.txt": b"ids: clusters\n"}))
     assert check(submission, s50_tree).lines == []
     spoil(submission, lambda members: members.pop("match.json"))
     assert check(submission, s50_tree).lines == [
-        "method.txt says that the ids are clusters, and there is no match.json to give them classes"
+        "method.txt says that the ids are clusters, but there is no match.json with their classes"
     ]
 
 
@@ -268,14 +268,14 @@ def test_a_data_root_that_lacks_images_makes_no_archive_sound(s50_tree, submissi
         "there are 50 predictions; imagenet-s-50 test has 1682 images"
     ]
     (warning,) = said
-    assert "holds 50 of the 1682 test images: those of the others count as faults" in warning
+    assert "holds 50 of the 1682 test images: predictions of the other images count as problems" in warning
 
 
 @pytest.mark.parametrize(("method", "number"), [(zipfile.ZIP_BZIP2, 12), (zipfile.ZIP_LZMA, 14)])
 def test_members_are_stored_or_deflated(s50_tree, submission, method, number):
     hostile(spoil(submission, lambda members: members.pop(ONE)), ONE, png(3), method=method)
     assert check(submission, s50_tree).lines == [
-        f"{ONE} is compressed by method {number}; stored or deflated (8) is due"
+        f"{ONE} is compressed by method {number}; it must be stored or deflated (8)"
     ]
     hostile(spoil(submission, lambda members: members.pop(ONE)), ONE, png(3), method=zipfile.ZIP_DEFLATED)
     assert check(submission, s50_tree).lines == []

@@ -1,1 +1,1 @@
-"""Base: files, threads, packed arrays, text escaping, errors. All other folders stand on it; it knows none."""
+"""Base: files, threads, packed arrays, text escaping, errors. All other folders import it; it imports none of them."""

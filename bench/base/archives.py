@@ -1,7 +1,7 @@
-"""Archives of strangers, unpacked safely: .tar, .tar.gz, .tgz, .zip.
+"""Archives from unknown sources, unpacked safely: .tar, .tar.gz, .tgz, .zip.
 
-Only files and folders below the target are taken. A path that leads out, a link of any kind, a device, a sparse
-or encrypted member, a name that comes twice, or too much of anything refuses the whole archive and leaves nothing.
+Only files and folders below the target are unpacked. The whole archive is refused, and nothing is kept, if it has a
+path out of the target, a link, a device, a sparse or encrypted member, a name that occurs twice, or too much data.
 This is stricter than `tarfile`'s data filter, which lets links in and bounds no sizes, and it is one rule for
 both formats.
 """
@@ -93,7 +93,7 @@ def unpack(
         if isinstance(error, Hostile):
             raise BadInput(f"{archive} is refused: {error}", remedy) from error
         if isinstance(error, DAMAGE):
-            raise BadInput(f"{archive} is damaged or no archive: {error}", remedy) from error
+            raise BadInput(f"{archive} is damaged or not an archive: {error}", remedy) from error
         if isinstance(error, OSError):
             raise BadEnvironment(
                 f"cannot unpack {archive}: {error.strerror or error}", "Check disk space and permissions."

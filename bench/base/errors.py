@@ -1,7 +1,7 @@
-"""What can go wrong, as the user is told it: one line that names the thing, one that names the remedy.
+"""The errors that a user sees: one line names the problem, one line names the remedy.
 
-Every foreseen failure is a `BenchError`; its `exit_code` is what `bench` returns to the shell:
-2 a wrong name or flag, 3 bad input, 4 the environment, 70 a bug of ours.
+Every expected failure is a `BenchError`; its `exit_code` is what `bench` returns to the shell:
+2 a wrong name or option, 3 bad input, 4 the environment, 70 a bug in bench.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import difflib
 from collections.abc import Callable, Iterable
 
 Warn = Callable[[str], None]
-"""Takes what a user should know although nothing failed; it also goes into the record."""
+"""Takes the text of a warning; the record keeps it too."""
 
 
 class BenchError(Exception):
-    """A failure with a remedy. `str()` gives both, on separate lines."""
+    """A failure with a remedy. `str()` gives both, on two lines."""
 
     exit_code = 70
 
@@ -28,7 +28,7 @@ class BenchError(Exception):
 
 
 class WrongName(BenchError):
-    """An unknown model, data set, protocol or preset entry, or a flag that does not fit."""
+    """An unknown model, data set, protocol or preset entry, or an option that does not fit."""
 
     exit_code = 2
 
@@ -46,9 +46,9 @@ class BadEnvironment(BenchError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str, also: Iterable[str] = ()) -> WrongName:
-    """The error for an unknown `name`, with the nearest known ones and the command that lists all.
+    """The error for an unknown `name`, with the nearest known names and the command that lists all.
 
-    What was meant may be one of `also` as well, which the command does not list.
+    Names in `also` may be suggested too; the command does not list them.
     """
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), [*names, *also], n=3, cutoff=0.4)

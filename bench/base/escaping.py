@@ -1,6 +1,6 @@
-"""Cells: text from cards and records, made safe for what it is printed into.
+"""Cells: text from cards and records, made safe for the place where it is printed.
 
-A name may hold anything: markup, line ends, terminal escapes, letters that turn the writing direction.
+A name may contain anything: markup, line ends, terminal escapes, letters that change the writing direction.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files: hashes, atomic writes, and where the cache lies."""
+"""Files: hashes, atomic writes, and the place of the cache."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def locked(path: Path, patience: float, problem: str, remedy: str) -> Iterator[N
 
 
 def require_writable(folder: Path, what: str, flag: str) -> None:
-    """Fail now, not after an hour of work, when `folder` cannot take a file."""
+    """Raises BadEnvironment at once if no file can be written to `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe."):
@@ -160,7 +160,7 @@ def require_writable(folder: Path, what: str, flag: str) -> None:
     except OSError as error:
         raise BadEnvironment(
             f"cannot write the {what} to {folder}: {error.strerror or error}",
-            f"Give another folder with {flag}, or mend its permissions.",
+            f"Give another folder with {flag}, or correct its permissions.",
         ) from error
 
 
@@ -176,7 +176,7 @@ def cache_folder(explicit: Path | None = None) -> Path:
 
 
 def display(path: Path) -> str:
-    """A path as a reader wants it: relative where it lies below the current folder."""
+    """A path for people: relative if it is below the current folder."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except ValueError:

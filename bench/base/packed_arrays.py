@@ -1,7 +1,7 @@
-"""Packed: sequences kept in one or two arrays, where a list would hold a Python object per image.
+"""Packed: sequences that are kept in one or two arrays. A list would need a Python object per image.
 
-A million ids as a list of strings take some 100 MB, their paths several times that; packed, they take as many bytes as
-they have letters, and an element is made when somebody asks for it.
+A list of a million ids takes about 100 MB, and their paths several times that. Packed, they take one byte per letter,
+and an element is made when it is asked for.
 """
 
 from __future__ import annotations

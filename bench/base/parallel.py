@@ -1,4 +1,4 @@
-"""Parallel: work in threads that comes out in order, a bounded stretch ahead of its user."""
+"""Parallel: work in threads. Results come in order, a bounded number ahead of their use."""
 
 from __future__ import annotations
 

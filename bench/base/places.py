@@ -1,4 +1,4 @@
-"""Places: where cards, published figures and records lie. Imports nothing but the standard library."""
+"""Places: the folders of cards, published figures and records. Imports only the standard library."""
 
 from __future__ import annotations
 

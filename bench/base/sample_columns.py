@@ -1,4 +1,4 @@
-"""Columns: what passes over images keep of them, an array per name for all images together."""
+"""Columns: what passes over images keep, as one array per name for all images together."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Cards: what models, data sets, recipes and presets are, as text files that are validated on load."""
+"""Cards: TOML files that describe models, data sets and recipes. They are validated on load."""

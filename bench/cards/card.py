@@ -1,7 +1,7 @@
-"""Cards: what a model or a data set is, as data that is validated on load.
+"""Cards: the description of a model, a data set or a recipe, validated on load.
 
-A card is one TOML file. Unknown keys, wrong types and missing entries are errors that name the file and
-the key. `bench.cards.catalogue` finds cards; this module says what may stand in one.
+A card is one TOML file. Unknown keys, wrong types and missing keys are errors that name the file and
+the key. `bench.cards.catalogue` finds cards; this module reads one.
 """
 
 from __future__ import annotations
@@ -35,11 +35,13 @@ def require_model_id(name: str) -> None:
     """Raises WrongName for what cannot be a model's id."""
     if not re.fullmatch(ID_PATTERN, name):
         near = f", such as '{as_id(name)}'" if as_id(name) else ""
-        raise WrongName(f"'{name}' cannot be a model's id", f"Use lower case letters, digits and . _ + - only{near}.")
+        raise WrongName(
+            f"'{name}' is not allowed as a model's id", f"Use lower case letters, digits and . _ + - only{near}."
+        )
 
 
 class Card(Entry):
-    """What every kind of card begins with."""
+    """The keys that every kind of card has."""
 
     schema_: Literal[1] = Field(alias="schema")
     id: Id
@@ -50,6 +52,11 @@ class Card(Entry):
 
 
 CardType = TypeVar("CardType", bound=Card)
+
+
+_SHOWN = (
+    "docs/models.md and docs/data.md describe every key; `bench init-dataset --template` prints a whole data-set card."
+)
 
 
 def load_card(path: Path, kind: type[CardType]) -> CardType:
@@ -63,13 +70,13 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
             f"{path} cannot be read: {error.strerror}", "Give the path of a .toml card, or a card's id."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not a TOML file: {error}", "Correct it; README.md shows a whole card.") from error
+        raise BadInput(f"{path} is not a TOML file: {error}", f"Correct it. {_SHOWN}") from error
     if "path" in entries:
         raise BadInput(f"{path}: path: unknown key", "Remove it.")
     try:
         return kind.model_validate(entries | {"path": path})
     except ValidationError as error:
-        raise BadInput(f"{path}: {first_problem(error)}", "Correct the card; README.md shows a whole one.") from error
+        raise BadInput(f"{path}: {first_problem(error)}", f"Correct the card. {_SHOWN}") from error
 
 
 def is_model_card(path: Path) -> bool:

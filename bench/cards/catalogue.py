@@ -1,4 +1,4 @@
-"""The catalogue: the cards that there are, and how a name becomes one."""
+"""The catalogue: all built-in cards, and how a name or a path becomes a card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.cards.recipes import Recipe
 
 TEMPLATE = "TEMPLATE.toml.txt"
-"""In the folder of data sets: a card that explains every key, for people to copy. It is no data set itself."""
+"""In the folder of data sets: a card that explains every key, for people to copy. It is not a data set."""
 
 
 def load_all(where: Path, kind: type[CardType]) -> dict[str, CardType]:
@@ -25,7 +25,10 @@ def load_all(where: Path, kind: type[CardType]) -> dict[str, CardType]:
     for path in sorted(where.glob("*.toml")):
         card = load_card(path, kind)
         if card.id in found:
-            raise BadInput(f"{path}: id: '{card.id}' is already taken by {found[card.id].path}", "Rename one.")
+            raise BadInput(
+                f"{path}: id: '{card.id}' is already taken by {found[card.id].path}",
+                "Give one of the two cards another id.",
+            )
         found[card.id] = card
     return dict(sorted(found.items()))
 
@@ -90,11 +93,11 @@ def _resolve(name: str, known: dict[str, CardType], kind: type[CardType], word: 
         return known[name]
     if not looks_like_path(name):
         if Path(f"{name}.toml").is_file():
-            raise WrongName(f"unknown {word} '{name}'", f"For the card that lies here write ./{name}.toml.")
+            raise WrongName(f"unknown {word} '{name}'", f"To use the card in the current folder, write ./{name}.toml.")
         raise unknown_name(word, name, known, listing)
     path = Path(name).expanduser()
     if path.is_dir():
-        made = f"`bench init-dataset {path}` writes one of a folder of images" if word == "data set" else "Name a .toml"
+        made = f"`bench init-dataset {path}` writes a card" if word == "data set" else "Give the path of a .toml card"
         raise BadInput(f"{path} is a folder, not the card of a {word}", f"{made}.")
     card = load_card(path, kind)
     twin = known.get(card.id)
@@ -104,5 +107,5 @@ def _resolve(name: str, known: dict[str, CardType], kind: type[CardType], word: 
         return twin
     raise BadInput(
         f"{path}: id: '{card.id}' is already taken by the built-in card",
-        "Give your card another id, so that its records cannot pass for the built-in one's.",
+        "Give your card another id, so that its records differ from those of the built-in card.",
     )

@@ -1,4 +1,4 @@
-"""Data-set cards: where images and labels lie, how labels are decoded, classes, splits, and presets."""
+"""Data-set cards: the files of images and labels, the encoding of labels, classes, splits, and presets."""
 
 from __future__ import annotations
 
@@ -256,12 +256,12 @@ class DatasetCard(Card):
         if outside := [entry.classes[1] for entry in self.labels.map if entry.classes[1] >= len(self.classes)]:
             raise ValueError(f"labels.map: there is no class {outside[0]}")
         if self.default_split not in self.splits:
-            raise ValueError(f"default_split: '{self.default_split}' is none of the splits")
+            raise ValueError(f"default_split: '{self.default_split}' is not one of the splits")
         if self.palette != "voc" and len(self.palette) > 256:
             raise ValueError("palette: more than 256 colours")
         for layout in self.layouts:
             if unknown := set(layout.splits) - set(self.splits):
-                raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is none of the splits")
+                raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is not one of the splits")
         if len({download.file for download in self.downloads}) != len(self.downloads):
             raise ValueError("downloads: two have the same file name")
         return self
@@ -270,7 +270,7 @@ class DatasetCard(Card):
     def _is_of_one_kind(self) -> DatasetCard:
         video = self.kind == "video"
         if video and self.classes:
-            raise ValueError("classes: a video data set has none, its objects are numbered")
+            raise ValueError("classes: a video data set has no classes, its objects are numbered")
         if not video and self.labelled and len(self.classes) < 2:
             raise ValueError("classes: at least two are needed")
         for name, split in self.splits.items():
@@ -280,7 +280,7 @@ class DatasetCard(Card):
         for layout in self.layouts:
             if wrong := [name for name, files in layout.splits.items() if not files.are_of(video=video)]:
                 where = f"layouts.{layout.name}.splits.{wrong[0]}"
-                raise ValueError(f"{where}: in video, and only there, a file's name has {{frame}}")
+                raise ValueError(f"{where}: a file's name has {{frame}} for video, and only for video")
         if wrong := self.protocols.misplaced:
             raise ValueError(f"protocols.{wrong[0]}: not for data of kind '{self.kind}'")
         return self

@@ -1,4 +1,4 @@
-"""Local files: where the weights and data of a card lie on this machine."""
+"""Local files: the place of a card's weights and data on this machine."""
 
 from __future__ import annotations
 

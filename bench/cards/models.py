@@ -1,4 +1,4 @@
-"""Model cards: one checkpoint each, its architecture, its weights and the labels that it has seen."""
+"""Model cards: one checkpoint each, with its architecture, its weights and its supervision."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Architecture(Entry):
 
     @property
     def what(self) -> str:
-        """In words, what it ends in."""
+        """The last part of the network, in words."""
         if not self.decoder_width:
             return "a bare backbone"
         return "a linear classifier" if self.classes else "an embedding"
 
 
 class Training(Entry):
-    """How the weights came to be, and above all which labels they have seen."""
+    """How the weights were made, and with which labels."""
 
     initialisation: str
     prior: str

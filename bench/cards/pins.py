@@ -1,4 +1,4 @@
-"""Pins: where nobody published a hash, the one seen first is kept in the user's cache and checked ever after."""
+"""Pins: if no hash was published, the hash seen first is kept in the cache, and later files must have it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Pins:
             return None
         entry = entries[key]
         if not isinstance(entry, dict) or {name: type(value) for name, value in entry.items()} != _KINDS:
-            raise self._damaged(f"'{key}' is no pin")
+            raise self._damaged(f"'{key}' is not a pin")
         return Pin(**entry)
 
     def keep(self, key: str, sha256: str, size: int, source: str) -> Pin:
@@ -71,11 +71,11 @@ class Pins:
         except ValueError as error:
             raise self._damaged(str(error)) from error
         if not isinstance(entries, dict):
-            raise self._damaged("it is no table")
+            raise self._damaged("it is not a table")
         return entries
 
     def _damaged(self, why: str) -> BadInput:
         return BadInput(
             f"{self.path} is damaged: {why}",
-            "Mend it, or remove it: then the hashes seen next are pinned anew.",
+            "Correct it, or remove it: the hashes seen next are then pinned.",
         )

@@ -1,8 +1,8 @@
 """Presets: a protocol's parameters, and the fingerprint of those that define the figure.
 
 The defaults are the paper's values on PASCAL VOC (docs/protocols.md#preprocessing, docs/protocols.md#clustering); a
-data-set card overrides what differs there, and `--set KEY=VALUE` overrides both. Unknown keys are errors, so a typo
-never runs the default."""
+data-set card changes what differs there, and `--set ENTRY=VALUE` changes both. An unknown entry is an error, so a
+misspelt one never runs the default."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class Preset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     observed: ClassVar[tuple[str, ...]] = ("interpolation", "mean", "std")
-    """Entries that decide what a network sees of an image: they are in the cache's key. The others decide how that is
-    scored."""
+    """Entries that decide the network's input: they are in the cache's key. The others decide how figures are
+    counted."""
     later: ClassVar[tuple[str, ...]] = ()
     """Entries that earlier versions did not have."""
     needs_saliency: ClassVar[bool] = False
-    """Whether only a network with an embedding and a saliency head can be measured."""
+    """Whether the network must have an embedding and a saliency head."""
 
     interpolation: Literal["cubic", "linear", "area"] = "cubic"
-    """Interpolation of the image. Labels and masks are always resized with nearest."""
+    """How the image is resized. Labels and masks are always resized with nearest."""
     mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
-    """Subtracted from RGB in 0..1."""
+    """Subtracted from RGB in 0…1."""
     std: tuple[Unit, Unit, Unit] = (0.229, 0.224, 0.225)
-    """Divides what `mean` left."""
+    """RGB is divided by this, after `mean`."""
 
     @field_validator("std")
     @classmethod
@@ -55,14 +55,14 @@ class Preset(BaseModel):
     def resolved(self) -> dict[str, Any]:
         """The entries that define the figure, as plain JSON values.
 
-        An entry that came later is left out at its default: that is what the recipe has always been.
+        An entry that came later is left out at its default, so older fingerprints stay the same.
         """
         entries = self.model_dump(mode="json", exclude={"seeds"})
         default = {key: type(self).model_fields[key].default for key in self.later}
         return {key: value for key, value in entries.items() if key not in default or value != default[key]}
 
     def unread(self) -> dict[str, str]:
-        """Entries that have no part in the figure as the others stand, with the reason."""
+        """Entries without effect on the figure, given the others; with the reason."""
         return {}
 
     @property
@@ -90,12 +90,12 @@ class ImagePreset(Preset):
     later: ClassVar[tuple[str, ...]] = ("resizing",)
 
     input: tuple[Side, Side] = (512, 512)
-    """Height and width, in pixels, that every image is resized to; the aspect ratio is not kept."""
+    """Height and width, in pixels, to which each image is resized. The aspect ratio is not kept."""
     resizing: Literal["opencv", "torch"] = "opencv"
-    """`opencv` resizes the 8-bit image, labels with OpenCV's nearest; `torch` the normalised image without
-    antialiasing, corners not aligned, labels with torch's nearest."""
+    """`opencv` resizes the 8-bit image. `torch` resizes the normalised image, without antialiasing and with corners not
+    aligned. Labels are resized with the same library's nearest."""
     absent: Literal["zero", "skip"] = "zero"
-    """A class that occurs nowhere counts as IoU 0 in the mean, or is left out of it."""
+    """A class that occurs nowhere counts as IoU 0 in the mean (`zero`), or is left out of the mean (`skip`)."""
 
     @property
     def counts_boundaries(self) -> bool:
@@ -104,13 +104,13 @@ class ImagePreset(Preset):
 
 
 class SaliencyPreset(ImagePreset):
-    """Entries of the protocols that tell objects from background by the saliency head."""
+    """Entries of the protocols that separate objects from background by the saliency head."""
 
     observed: ClassVar[tuple[str, ...]] = (*ImagePreset.observed, "saliency_threshold")
     needs_saliency: ClassVar[bool] = True
 
     saliency_threshold: Unit = 0.5
-    """A pixel is salient where the saliency *logit* exceeds this (no sigmoid)."""
+    """A pixel is salient where its saliency logit exceeds this. There is no sigmoid."""
 
 
 Presets = Callable[[str], Preset | None]
@@ -127,7 +127,7 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
 
 
 def read_value(value: Any) -> Any:
-    """The value after `--set KEY=`: text is read as JSON where it is JSON."""
+    """The value after `--set ENTRY=`: text is read as JSON if it is JSON."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except json.JSONDecodeError:
@@ -135,9 +135,9 @@ def read_value(value: Any) -> Any:
 
 
 def override(preset: Preset, entries: dict[str, Any]) -> Preset:
-    """`preset` with `--set KEY=VALUE` entries applied; text is read as JSON where it is JSON.
+    """`preset` with `--set ENTRY=VALUE` applied; text is read as JSON if it is JSON.
 
-    Raises WrongName for an unknown key or a value of the wrong type.
+    Raises WrongName for an unknown entry or a value of the wrong type.
     """
     known = type(preset).model_fields
     values: dict[str, Any] = preset.model_dump()
@@ -157,7 +157,7 @@ def override(preset: Preset, entries: dict[str, Any]) -> Preset:
 
 
 def describe(kind: type[Preset], key: str) -> str:
-    """The type and default of a preset entry, as a reader wants it."""
+    """The type and default of a preset entry, as text."""
     schema = kind.model_json_schema()["properties"].get(key)
     if schema is None:
         return "see `bench list protocols`"

@@ -1,7 +1,7 @@
-"""Recipes: all that decides what pre-training makes of images and masks, as cards that are validated on load.
+"""Recipes: the parameters of pre-training, as cards that are validated on load.
 
 The defaults are the published values (docs/pre-training.md#the-method); a card states what differs, and `--set
-KEY=VALUE` overrides both. Unknown keys are errors, so a typo never trains the default."""
+ENTRY=VALUE` changes both. An unknown entry is an error, so a misspelt one never trains the default."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Recipe(Card):
     dropout: Share = 0.5
     """Dropout of the ASPP's projection, in both networks."""
     initialisation: Literal["random", "imagenet", "moco"]
-    """What the backbone starts from; all but `random` need a file, given with `--init`."""
+    """First weights of the backbone. `imagenet` and `moco` need a file, given with `--init`."""
     zero_sum: bool = False
-    """Begin with an embedding head whose rows sum to zero and whose bias is zero, and with first filters that sum to
-    zero where they are random: what all features have in common would make all embeddings alike."""
+    """Start with an embedding head whose rows sum to zero and whose bias is zero. First filters sum to zero if they are
+    random. Otherwise the part that all features share would make all embeddings alike."""
     frozen: tuple[Literal["conv1", "bn1", "layer1", "layer2", "layer3", "layer4"], ...] = ()
-    """Parts of the backbone that are not trained; their batch norms stay in eval mode in both networks."""
+    """Parts of the backbone that are not trained. Their batch norms stay in eval mode, in both networks."""
     split: Annotated[str, Field(coerce_numbers_to_str=True)]
     """The data set's split to train on."""
 
@@ -46,58 +46,65 @@ class Recipe(Card):
     crop: Annotated[int, Field(ge=16, le=2048)] = 224
     """Height and width of a view, in pixels."""
     area: Range = (0.2, 1.0)
-    """Of a random resized crop: its share of the image."""
+    """Share of the image that a random resized crop covers: from the first number to the second."""
     aspect: Range = (3 / 4, 4 / 3)
-    """Of a crop: its width over its height."""
+    """Width of a crop over its height: from the first number to the second."""
     extent: Range | None = None
-    """Crops centred on the object instead, the longer side of its box being such a share of the view's; `area` has
-    then no part. Objects are then alike in size, whatever they were in their images."""
+    """Centre crops on the object: the longer side of its box is this share of the view's side. `area` then has no
+    effect. Objects then have similar sizes in all views. null: random resized crops."""
     shift: Share = 0.1
-    """Of an object-centred crop: how far its centre may lie from the object's, as a share of the crop."""
+    """Largest distance of a crop's centre from the object's, as a share of the crop; only with `extent`."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
-    """Of an object-centred crop: how far it may be turned either way, in degrees."""
+    """Largest rotation of a crop in either direction, in degrees; only with `extent`."""
     jitter: tuple[NotNegative, NotNegative, NotNegative, Annotated[float, Field(ge=0, le=0.5)]] = (0.4, 0.4, 0.4, 0.1)
     """Largest change of brightness, contrast, saturation and hue."""
     jitter_share: Share = 0.8
-    """The share of views whose colours are jittered."""
+    """Share of views whose colours are changed by `jitter`."""
     grey_share: Share = 0.2
-    """The share of views turned to grey."""
+    """Share of views that are made grey."""
     flip_share: Share = 0.5
-    """The share of views that are mirrored."""
+    """Share of views that are mirrored."""
     colour_matrix: bool = False
-    """Mix the colour channels by a random 3×3 matrix, so that colour says nothing about what is alike."""
+    """Mix the colour channels by a random 3×3 matrix, so that colour cannot tell which views are alike."""
     spread: Range = (1.0, 1.0)
-    """With `colour_matrix`: the range of each channel's deviation, in the network's normalised input."""
+    """With `colour_matrix`: each channel's standard deviation in the network's input, between these."""
     level: NotNegative = 0.0
-    """With `colour_matrix`: the deviation of each channel's mean, in the network's normalised input."""
+    """With `colour_matrix`: the standard deviation of each channel's mean in the network's input."""
     foreground: tuple[Share, Share] = (0.01, 0.99)
-    """A pair of views is redrawn while either mask's share is not between these."""
+    """Smallest and largest share of a view that the mask may cover; other pairs of views are drawn again."""
 
     # losses
     temperature: Positive = 0.5
+    """The contrastive loss divides similarities by this."""
     queue: Count = 128
-    """K, the number of earlier prototypes that serve as negatives; a multiple of `batch`."""
+    """Number of earlier prototypes that serve as negatives; a multiple of `batch`."""
     momentum: Share = 0.999
-    """How much of f_k stays in each step."""
+    """Share of the momentum network's weights that stays in each step."""
     contrast_stride: Annotated[int, Field(ge=1, le=64)] = 1
-    """Contrast the pixels of every n-th row and column of a view; 1 is all of them."""
+    """The contrastive loss takes the pixels of every n-th row and column of a view; 1 takes all."""
     contrast_weight: NotNegative = 1.0
+    """Weight of the contrastive loss in the sum of losses."""
     saliency_weight: NotNegative = 1.0
+    """Weight of the saliency loss in the sum of losses."""
 
     # optimisation
     batch: Annotated[Count, Field(ge=2)] = 64
-    """Images in a step, over all ranks together; each needs two, for its batch norms."""
+    """Images in a step, over all ranks together; each rank needs two, for its batch norms."""
     epochs: Count = 40
+    """Number of epochs."""
     optimiser: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum 0.9, or AdamW."""
     lr: Positive = 0.004
+    """Learning rate at the start."""
     weight_decay: NotNegative = 1e-4
+    """Weight decay of the optimiser."""
     schedule: Literal["poly", "cosine"] = "poly"
-    """lr × (1 − epoch / epochs)^0.9, once per epoch; or half a cosine down to 0, step by step."""
+    """How the learning rate falls: `poly` is lr × (1 − epoch / epochs)^0.9, once per epoch; `cosine` is half a cosine
+    down to 0, step by step."""
     warmup: NotNegative = 0.0
-    """Epochs over which `cosine` first rises linearly from 0."""
+    """Number of first epochs in which `cosine` rises linearly from 0."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16 is autocast; losses, weights and optimiser stay in float32."""
+    """`bfloat16` is mixed precision: losses, weights and optimiser stay in float32."""
 
     @field_validator("area", "aspect", "extent", "spread", "foreground")
     @classmethod
@@ -128,10 +135,10 @@ def settable() -> list[str]:
 
 
 def override(recipe: Recipe, entries: Mapping[str, Any]) -> Recipe:
-    """`recipe` with `--set KEY=VALUE` entries applied; text is read as JSON where it is JSON.
+    """`recipe` with `--set ENTRY=VALUE` applied; text is read as JSON if it is JSON.
 
-    `architecture.KEY` reaches into the architecture. Raises WrongName for an unknown key, a value of the
-    wrong type, or entries that do not go together.
+    `architecture.NAME` is an entry of the architecture. Raises WrongName for an unknown entry, a value of the wrong
+    type, or entries that contradict each other.
     """
     values: dict[str, Any] = recipe.model_dump(by_alias=True)
     for key, value in entries.items():

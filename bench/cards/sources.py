@@ -1,4 +1,4 @@
-"""Sources: where weights and data come from, as cards say it."""
+"""Sources: where weights and data come from, in cards."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Entry(BaseModel):
 
 
 class RandomWeights(Entry):
-    """Weights drawn from a seed: the floor that every figure must beat.
+    """Weights drawn from a seed. Their figure is the least that a trained model should exceed.
 
     The saliency head of a random network is calibrated, or nothing would be salient: its weights are
     `saliency_scale * u + saliency_shift` with u standard normal.

@@ -1,7 +1,7 @@
-"""The command line. Modules here import nothing heavy, so that `bench --help` answers at once.
+"""The command line. Modules here import no heavy library, so that `bench --help` answers at once.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 fine, 1 a check failed, 2 a wrong name or flag,
-3 bad input, 4 the environment, 70 a bug of ours, 130 interrupted.
+3 bad input, 4 the environment, 70 a bug in bench, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ Examples:
   bench run                                     the built-in data set, no download
   bench run --dataset pascal-voc --data-root ~/VOCdevkit --weights FILE --model maskcontrast-sup
   bench run --model ./checkpoint.pth.tar        any checkpoint of this architecture
-  bench download pascal-voc                     a card's files: resumed, verified, unpacked
-  bench score predictions --dataset pascal-voc  PNGs that any program made
-  bench init-dataset ~/photos                   a card of a folder of images and masks, for bench run
-  bench report --format pwc                     the paper's table beside what was measured
+  bench download pascal-voc                     fetch, verify and unpack the files of a card
+  bench score predictions --dataset pascal-voc  score PNGs that any program wrote
+  bench init-dataset ~/photos                   write a card for a folder of images and masks
+  bench report --format pwc                     the paper's table beside the figures of the records
   bench compare A B                             two records on the same images: difference, interval, p
 """
 
@@ -48,7 +48,7 @@ Examples:
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
-    """Measure models of unsupervised semantic segmentation, each figure with its recipe."""
+    """Evaluate models of unsupervised semantic segmentation. Each figure says how it was made."""
     from bench.cli.settings import default_map
 
     try:
@@ -66,7 +66,7 @@ for _command in (
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit. No traceback reaches a user without `--debug`."""
+    """Run the command line and exit. A traceback is shown only with `--debug`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     # Threads of OpenMP that spin while they wait make two runs on one machine ten times slower.
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; finished work is kept, and the same command goes on from it")
+        _say("interrupted; finished work is kept, and the same command continues from there")
         sys.exit(130)
     except BrokenPipeError:
         # the reader of our output has seen enough
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def explain(error: Exception, debug: bool) -> int:
-    """Print an error as the user should see it; returns the exit code."""
+    """Print an error for the user; returns the exit code."""
     if debug:
         traceback.print_exc()
     if isinstance(error, BenchError):
@@ -118,7 +118,7 @@ def _say(message: str) -> None:
 
 
 def _first_to_say(message: str) -> bool:
-    """Whether this process is the one to say so: several under `torchrun` fail for the same reason."""
+    """Whether this process should print the message: under `torchrun` several processes fail for the same reason."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return True
     from bench.pretrain.ranks import first_to_say

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 Examples:
-  bench check --require maskcontrast-sup/clustering   fails unless it was run and reproduced
-  bench check --against ../earlier/results            have our own figures moved?
+  bench check --require maskcontrast-sup/clustering   fail unless it was run and reproduced
+  bench check --against ../earlier/results            compare with earlier records
 """
 
 
@@ -29,7 +29,7 @@ Examples:
     multiple=True,
     metavar="ID[/PROTOCOL]",
     shell_complete=ids("models", files=False),
-    help="A model whose figures (of one protocol) must have been run.",
+    help="A model whose figures (of one protocol) must have been run. Repeatable.",
 )
 @click.option(
     "--against",
@@ -37,18 +37,18 @@ Examples:
     metavar="RECORDS",
     help="Compare with earlier records instead of published figures.",
 )
-@click.option("--all", "everything", is_flag=True, help="Print a line for figures that were not run, too.")
+@click.option("--all", "everything", is_flag=True, help="Also print a line for each figure that was not run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcomes as JSON.")
 @click.option(
     "--annotations/--no-annotations",
     default=None,
-    help="Print GitHub's annotations to stderr. [default: where GITHUB_ACTIONS is true]",
+    help="Print annotations for GitHub to stderr. [default: if GITHUB_ACTIONS is true]",
 )
 @click.option(
     "--summary",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="GITHUB_STEP_SUMMARY",
-    help="Add a summary in Markdown to this file. [default: GITHUB_STEP_SUMMARY]",
+    help="Append a summary in Markdown to this file. [default: $GITHUB_STEP_SUMMARY]",
 )
 @results_option
 def check(
@@ -60,9 +60,9 @@ def check(
     summary: Path | None,
     results: Path | None,
 ) -> int:
-    """Hold records against the published figures. Exit 0 if all that was compared fits, else 1.
+    """Compare records with the published figures. Exit 0 if every compared figure agrees, else 1.
 
-    A check in which nothing could be compared fails. Files that are no record are said and skipped.
+    The check fails if it could compare nothing. Files that are not records are named and skipped.
     """
     from bench.report import github
     from bench.report.check import verdict
@@ -83,7 +83,7 @@ def check(
 
 
 def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> tuple[list[Outcome], list[str]]:
-    """The outcomes, and a line for each file that is no record."""
+    """The outcomes, and a line for each file that is not a record."""
     from bench.base.errors import BadInput
     from bench.cards import catalogue
     from bench.records.published import figures
@@ -95,7 +95,7 @@ def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> 
     if against is None:
         return against_published(figures(), stored, required, known), skipped
     if against.resolve() == folder.resolve():
-        raise click.UsageError(f"--against {against} are the very records to check; name the folder of earlier ones")
+        raise click.UsageError(f"--against {against} is the folder to check; name a folder of earlier records")
     earlier, more = read_all(against)
     if not earlier:
         echo_skipped(more)
@@ -123,5 +123,5 @@ def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool) -
             # a line of output that begins with :: would be a command to GitHub
             click.echo(f"{'':<15}· {printable(part)}")
     if len(shown) < len(outcomes):
-        click.echo(f"{len(outcomes) - len(shown)} figures were not measured (--all prints them, with the commands)")
+        click.echo(f"{len(outcomes) - len(shown)} figures were not run (--all prints them with their commands)")
     click.echo(f"{'passed' if passed else 'FAILED'}: {line}")

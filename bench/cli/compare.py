@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 A and B are records: a path, MODEL/DATASET-SPLIT/PROTOCOL below --results, or the MODEL if it has a single record.
-p is twice the smaller share of resamples on one side of 0 (a 0 counts on both), with one added to the count and to
-the number of resamples; the least that 2000 resamples can give is 0.001.
+p is two-sided: twice the smaller share of resamples on one side of 0. A resample of 0 counts on both sides. One is
+added to the count and to the number of resamples, so 2000 resamples give at least 0.001.
 
 \b
 Examples:
@@ -33,19 +33,19 @@ Examples:
 @click.argument("b", metavar="B", shell_complete=records)
 @click.option(
     "--metric",
-    help="mIoU, pixel_accuracy or mean_class_accuracy; of video J_mean, J_recall, J_decay, F_mean, F_recall, F_decay "
-    "or JF_mean. [default: mIoU, of video JF_mean]",
+    help="mIoU, pixel_accuracy or mean_class_accuracy; for video J_mean, J_recall, J_decay, F_mean, F_recall, F_decay "
+    "or JF_mean. [default: mIoU; for video JF_mean]",
 )
 @click.option(
-    "--resamples", type=click.IntRange(100, 1_000_000), default=2000, show_default=True, help="Bootstrap resamples."
+    "--resamples", type=click.IntRange(100, 1_000_000), default=2000, show_default=True, help="Number of resamples."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @results_option
 def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, results: Path | None) -> int:
-    """Compare two records of one recipe on the same images: B − A by a paired bootstrap.
+    """Compare two records with the same preset on the same images: B − A by a paired bootstrap.
 
-    Every resample draws the same images for both. The 95 % interval is of the images drawn: labels, matching and seeds
-    are held fixed.
+    Each resample draws the same images for both records. The 95 % interval is over the choice of images; labels,
+    matching and seeds stay fixed.
     """
     from bench.records.record import dumps
     from bench.report.compare import compare as compare_records
@@ -61,13 +61,13 @@ def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, r
 
 
 def _print(found: Comparison) -> None:
-    """The comparison as a person reads it."""
+    """Print the comparison as text."""
     record, chosen = found.a.record, found.chosen
     dataset, protocol = record["dataset"], record["protocol"]
     values = ((found.a, chosen.first), (found.b, chosen.second))
     echo_table([_who(name, found.metric, *pair) for name, pair in zip("AB", values, strict=True)])
     for name, (stored, _) in zip("AB", values, strict=True):
-        click.echo(f"labels seen by {name}: {one_line(stored.record['model']['supervision'])}")
+        click.echo(f"supervision of {name}: {one_line(stored.record['model']['supervision'])}")
     limited, modified = dataset["limited"], protocol.get("modified")
     click.echo(
         f"{dataset['id']} {one_line(dataset['split'])}, {dataset['images']} images{' (limited)' if limited else ''}, "
@@ -103,7 +103,7 @@ def _verdict(low: float, high: float) -> str:
         return "B is higher than A: the interval lies above 0."
     if high < 0:
         return "B is lower than A: the interval lies below 0."
-    return "No difference is shown: the interval holds 0."
+    return "No difference is shown: the interval contains 0."
 
 
 def _cells(part: Part) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Shell completion: `bench completion bash`, and the ids that options and arguments take.
 
-A shell asks at every press of a key, so cards are only skimmed for their ids; nothing heavy is imported.
+A shell asks at every key press, so cards are only searched for their ids, and no heavy library is imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 VARIABLE = "_BENCH_COMPLETE"
 _EPILOG = """\b
-Put one of these where your shell starts:
+Add the line for your shell to its start-up file:
   bash   eval "$(bench completion bash)"                                        # ~/.bashrc
   zsh    eval "$(bench completion zsh)"                                         # ~/.zshrc, after compinit
   fish   bench completion fish > ~/.config/fish/completions/bench.fish          # once
@@ -30,16 +30,16 @@ Put one of these where your shell starts:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> int:
-    """Print the script that teaches a shell to complete commands, options and ids."""
+    """Print the script with which a shell completes commands, options and ids."""
     kind = get_completion_class(shell)
     if kind is None:
-        raise BadEnvironment(f"this version of click does not know {shell}", "pip install --upgrade click")
+        raise BadEnvironment(f"this version of click has no completion for {shell}", "pip install --upgrade click")
     click.echo(kind(context.find_root().command, {}, "bench", VARIABLE).source())
     return 0
 
 
 def _cards(kind: str) -> Iterator[dict[str, Any]]:
-    """What the cards of a folder say, unchecked; one that cannot be read is left out."""
+    """The content of a folder's cards, unchecked; a card that cannot be read is left out."""
     import tomllib
 
     for path in sorted(folder(kind).glob("*.toml")):
@@ -70,7 +70,7 @@ def protocols(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 def preset_entries(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What `--set` takes for the protocols that the line names before; for all where it names none that there is."""
+    """What `--set` takes for the protocols that the line names; for all protocols if it names none that exists."""
     from bench.protocols import registry
 
     given = context.params.get("protocols") or context.params.get("protocol") or ()
@@ -110,7 +110,7 @@ def records(context: click.Context, parameter: click.Parameter, incomplete: str)
 
 
 def splits(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The splits of the data sets that the line names before; of all where it names none."""
+    """The splits of the data sets that the line names; of all data sets if it names none."""
     given = context.params.get("datasets") or context.params.get("dataset") or ()
     wanted: Sequence[str] = (given,) if isinstance(given, str) else given
     names: dict[str, None] = {}

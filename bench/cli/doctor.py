@@ -38,10 +38,10 @@ _SOURCES = {
 def doctor(
     context: click.Context, data_root: tuple[str, ...], results: Path | None, cache: Path | None, as_json: bool
 ) -> int:
-    """Say what this machine has of what bench needs: problems first, each with its remedy.
+    """Check what bench needs on this machine. Problems come first, each with its remedy.
 
-    Looks at versions, devices, caches, settings, extras, weights and data. Touches no network and computes nothing.
-    Exit 0 if `bench run` would work, 4 if something that it needs is broken.
+    Checks versions, devices, caches, settings, extras, weights and data. Uses no network and computes nothing.
+    Exit 0 if `bench run` would work, 4 if something that it needs is missing or broken.
     """
     from bench.base.files import cache_folder
     from bench.doctor.examine import examine
@@ -67,7 +67,11 @@ def doctor(
         {"name": f"data root of {name or 'all others'}", "value": str(path), "source": source}
         for name, (path, source) in roots.items()
     ]
-    problems = [Finding(broken.format_message(), "Correct bench.toml, or what names it.")] if broken else []
+    problems = (
+        [Finding(broken.format_message(), "Correct bench.toml, or the variable that gives the value.")]
+        if broken
+        else []
+    )
     found = examine(folder, records, roots, settings, problems)
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
@@ -83,7 +87,7 @@ def _source(context: click.Context, name: str) -> str:
 
 
 def _refused(context: click.Context) -> click.UsageError | None:
-    """What `bench run` has against a value in bench.toml or the environment; None where it takes them all."""
+    """The error of `bench run` about a value in bench.toml or the environment; None if it accepts them all."""
     root = context.find_root()
     assert isinstance(root.command, click.Group)
     try:
@@ -94,7 +98,7 @@ def _refused(context: click.Context) -> click.UsageError | None:
 
 
 def _configured(config: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """The entries of bench.toml that are for single commands."""
+    """The settings in bench.toml that are for single commands."""
     for command, table in config.items():
         if isinstance(table, dict) and command != "data_roots":
             for key, value in table.items():
@@ -156,11 +160,11 @@ def _devices(found: dict[str, Any]) -> list[tuple[str, ...]]:
     if cpu["memory_bytes"] is not None:
         memory = f"{size(cpu['memory_bytes'])}, {size(cpu['available_bytes'])} free"
     rows: list[tuple[str, ...]] = [
-        ("processor", f"{cpu['name']}, {cpu['usable_cores']} of {cpu['cores']} cores to be used"),
+        ("processor", f"{cpu['name']}, {cpu['usable_cores']} of {cpu['cores']} cores usable"),
         ("memory", memory),
     ]
     if torch is None:
-        rows.append(("torch", "does not import: GPUs are not known"))
+        rows.append(("torch", "does not import, so GPUs are not known"))
     else:
         build = f"CUDA {torch['cuda']}" if torch["cuda"] else "without CUDA"
         rows.append(("torch", f"{torch['threads']} threads, built {build}"))

@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 Examples:
-  bench download maskcontrast-sup --list        what it is, how large, under which licence, where it goes
+  bench download maskcontrast-sup --list        print size, licence and destination; fetch nothing
   bench download pascal-voc                     then `bench run --dataset pascal-voc` finds it
   bench download pascal-voc --file VOCtrainval_11-May-2012.tar
 
-A broken download goes on where it stopped. Where nobody published a checksum, the one seen first is pinned in the
-cache and checked ever after. A file that you fetched with a browser is taken from where --list says it goes.
-Proxies are taken from the environment (https_proxy, http_proxy, no_proxy).
+An interrupted download continues where it stopped. If no checksum was published, the hash of the first download is
+pinned: it is kept in the cache, and every later file must have it. To use a file that you fetched with a browser, save
+it at the path that --list prints. Proxies come from the environment (https_proxy, http_proxy, no_proxy).
 """
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("name", metavar="ID|CARD", shell_complete=ids("models", "datasets"))
-@click.option("--file", "files", multiple=True, metavar="NAME", help="Only this file of the card. Repeatable.")
-@click.option("--list", "--dry-run", "listing", is_flag=True, help="Say what would be fetched, and stop.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask. Without a terminal nothing is asked either.")
-@click.option("--offline", is_flag=True, envvar="BENCH_OFFLINE", help="Touch no network: use what is there, or fail.")
-@click.option("--fresh", is_flag=True, help="Fetch again even what is there.")
-@click.option("--repin", is_flag=True, help="Accept a file whose hash is not the one that was pinned.")
-@click.option("--keep-archive", is_flag=True, help="Keep an archive after it was unpacked.")
+@click.option("--file", "files", multiple=True, metavar="NAME", help="Fetch only this file of the card. Repeatable.")
+@click.option("--list", "--dry-run", "listing", is_flag=True, help="Print what would be fetched, and stop.")
+@click.option("--yes", "-y", is_flag=True, help="Fetch without asking. Without a terminal nothing is asked either.")
+@click.option("--offline", is_flag=True, envvar="BENCH_OFFLINE", help="Use no network; fail if a file is missing.")
+@click.option("--fresh", is_flag=True, help="Fetch all files again, also those that are there.")
+@click.option("--repin", is_flag=True, help="Accept a file whose hash differs from the pinned one.")
+@click.option("--keep-archive", is_flag=True, help="Keep each archive after it is unpacked.")
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
 def download(
     name: str,
@@ -54,9 +54,9 @@ def download(
     keep_archive: bool,
     cache: Path | None,
 ) -> int:
-    """Fetch the files of a model or a data set, verify them, unpack archives.
+    """Fetch the files of a model or a data set, verify them, and unpack archives.
 
-    Says size and licence first. Files already there are verified and not fetched again.
+    Prints size and licence first. Files that are there are verified and not fetched again.
     """
     from bench.base.files import cache_folder
     from bench.cli.progress import progress_bar
@@ -65,11 +65,11 @@ def download(
     from bench.download.obtain import require_there
 
     if fresh and offline:
-        raise click.UsageError("--fresh fetches again, --offline (or BENCH_OFFLINE) touches no network: leave one out")
+        raise click.UsageError("--fresh fetches again, --offline (or BENCH_OFFLINE) uses no network: leave one out")
     card, folder = find_card(name), cache_folder(cache)
     known = items_of(card, folder)
     if not known:
-        click.echo(f"{card.id} has nothing to fetch: it is generated, or lies beside its card", err=True)
+        click.echo(f"{card.id} has nothing to fetch: it is generated, or is beside its card", err=True)
         return 0
     items = known if listing and not files else choose(known, files)
     network = Network(warn=echo_warning)
@@ -77,7 +77,7 @@ def download(
         require_there(items)
     _print_plan(items, None if offline else network, to_stderr=not listing)
     if others := [item.file for item in known if item.optional and item not in items and not files]:
-        click.echo(f"only with --file: {', '.join(others)}", err=True)
+        click.echo(f"fetched only with --file: {', '.join(others)}", err=True)
     if listing:
         return 0
     if not _agreed(yes or offline):
@@ -92,7 +92,7 @@ def download(
 
 
 def find_card(name: str) -> ModelCard | DatasetCard:
-    """The card of either kind that a name or a path means."""
+    """The model card or data-set card of a name or a path."""
     from bench.base.errors import unknown_name
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
@@ -107,7 +107,7 @@ def find_card(name: str) -> ModelCard | DatasetCard:
 
 
 def _print_plan(items: Sequence[Item], network: Network | None, *, to_stderr: bool) -> None:
-    """What there is, how large, where from, where to; with a network, sizes not on the card are asked for."""
+    """Print each file's size, source and destination; with a network, servers are asked for unknown sizes."""
     from bench.download.http import host
     from bench.download.obtain import is_there, size_of, status
 
@@ -124,8 +124,8 @@ def _print_plan(items: Sequence[Item], network: Network | None, *, to_stderr: bo
 
 
 def _agreed(given: bool) -> bool:
-    """Ask on a terminal; elsewhere nobody could answer, and a script that says `download` means it."""
-    return given or not _on_terminal() or click.confirm("Go on?", default=True, err=True)
+    """Ask on a terminal. Without one nobody could answer, so the answer is yes."""
+    return given or not _on_terminal() or click.confirm("Continue?", default=True, err=True)
 
 
 def _on_terminal() -> bool:
@@ -141,7 +141,7 @@ def _obtain_all(
     repin: bool,
     keep_archive: bool,
 ) -> tuple[list[Obtained], list[Exception]]:
-    """Each item in turn; one that fails does not keep the others from being fetched."""
+    """Obtain each item in turn; if one fails, the others are still fetched."""
     from dataclasses import replace
 
     from bench.base.errors import BenchError
@@ -159,7 +159,7 @@ def _obtain_all(
 
 
 def _report(failures: Sequence[Exception]) -> int:
-    """All failures, none hides another; returns the exit code."""
+    """Print all failures; returns the exit code."""
     from bench.cli import explain
 
     return max((explain(error, debug=False) for error in failures), default=0)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _EPILOG = """\b
 The archive:
   n01440764/<name>.png, …   8-bit RGB, (id mod 256, id div 256, 0), at the image's own size
-  method.txt                what made them, one `key: value` a line. The benchmark leaves its form open; it is ours
+  method.txt                what made the PNGs, one `key: value` per line. The benchmark fixes no form; this is bench's
   match.json                with --ids clusters: {"cluster": class, …}, one-to-one, 0 to 0
 
 \b
@@ -45,27 +45,27 @@ Examples:
     "--model",
     metavar="ID|CARD|FILE",
     shell_complete=ids("models"),
-    help="Whose predictions: a card's id, a card, or a checkpoint file.",
+    help="The model that predicts: a card's id, a card, or a checkpoint file.",
 )
 @click.option(
     "--from",
     "source",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Predictions that are there already: <folder>/<name>.png as --save-predictions or any program writes them. A "
-    "match.json beside them is taken along.",
+    help="Existing predictions: <folder>/<name>.png, as --save-predictions or any program writes them. A match.json "
+    "beside them goes into the archive.",
 )
 @click.option(
     "--dataset",
     "named",
     metavar="ID|CARD",
     shell_complete=ids("datasets"),
-    help="The data set, for --verify. [default: as method.txt says]",
+    help="With --verify: the data set. [default: the one in method.txt]",
 )
 @click.option(
     "--split",
     shell_complete=splits,
-    help="The split that is predicted. [default: test; of --verify as method.txt says]",
+    help="Split that is predicted. [default: test; with --verify the one in method.txt]",
 )
 @data_root_option
 @click.option(
@@ -73,28 +73,32 @@ Examples:
     shell_complete=protocols,
     default="clustering",
     show_default=True,
-    help="clustering: centres of the split that the preset fits, classes from the one that it matches on.",
+    help="clustering takes its centres from the split `fit` of the preset, and its classes from `matched_on`.",
 )
 @click.option(
     "--ids",
     type=click.Choice(["classes", "clusters"]),
     default="classes",
     show_default=True,
-    help="What the PNGs hold; clusters come with match.json.",
+    help="Ids in the PNGs. With `clusters` the archive has a match.json.",
 )
-@click.option("--seed", "first_seed", type=click.IntRange(0, 2**31 - 1), default=1234, show_default=True, help="Seed.")
+@click.option(
+    "--seed", "first_seed", type=click.IntRange(0, 2**31 - 1), default=1234, show_default=True, help="The seed."
+)
 @click.option(
     "--track",
     type=click.Choice(["fully unsupervised", "distance matching", "semi-supervised", "free"]),
-    help="The benchmark's track, for method.txt. A saliency map, supervised pre-training and other data than "
-    "ImageNet-S's are allowed in the free one only. [default: free where a saliency map has a part, else not stated]",
+    help="The benchmark's track, for method.txt. Only the free track allows a saliency map, supervised pre-training, "
+    "or other data than ImageNet-S. [default: free if a saliency map is used, else not stated]",
 )
 @click.option("--name", metavar="ID", help=f"With --from: the method's id. [default: {NAMED_BY}]")
-@click.option("--supervision", metavar="TEXT", help="With --from: the labels that the method has seen.")
+@click.option(
+    "--supervision", metavar="TEXT", help="With --from: the method's supervision, i.e. the labels it has seen."
+)
 @network_options
 @entries_option("preset", "protocols")
 @cache_option
-@click.option("--fresh", is_flag=True, help="Observe again even what is cached.")
+@click.option("--fresh", is_flag=True, help="Compute everything again; use nothing from the cache.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def export(
     dataset: str | None,
@@ -107,9 +111,9 @@ def export(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Write a submission to the server of ImageNet-S, which keeps the labels of `test`; or check one.
+    """Write a submission for the server of ImageNet-S, or check one. Only the server has the labels of `test`.
 
-    From a model, or from predictions that any program made (--from). By default the PNGs hold class ids, and there is
+    Predictions come from a model, or from any program (--from). By default the PNGs contain class ids, and there is
     no match.json: the benchmark asks for matched categories on the test images.
     """
     dataset = _one_name(dataset, named)
@@ -127,12 +131,12 @@ def export(
 
 def _one_name(dataset: str | None, named: str | None) -> str | None:
     if dataset and named and dataset != named:
-        raise click.UsageError(f"two data sets: {dataset} and --dataset {named}")
+        raise click.UsageError(f"two data sets are named: {dataset} and --dataset {named}")
     name = dataset or named
     if name is not None:
         from bench.cards import catalogue
 
-        catalogue.dataset(name)  # a wrong name is said before what else is missing
+        catalogue.dataset(name)  # a wrong name is reported before what else is missing
     return name
 
 
@@ -141,7 +145,7 @@ def _require_one_job(
 ) -> None:
     if verify is not None:
         if out or model or source:
-            raise click.UsageError("--verify checks an archive and writes none: leave --out, --model and --from out")
+            raise click.UsageError("--verify only checks an archive: leave out --out, --model and --from")
         return
     if dataset is None or out is None:
         raise click.UsageError("name the data set and --out ZIP, or check an archive with --verify ZIP")
@@ -159,9 +163,9 @@ def _settings(
     if not verifying:
         chosen["split"] = chosen["split"] or "test"
     if not from_folder and (options["name"] or options["supervision"]):
-        raise click.UsageError("--name and --supervision belong to --from; a model's card says both")
+        raise click.UsageError("--name and --supervision are only for --from; a model's card has both")
     if from_folder and (options["ids"] != "classes" or options["weights"] or options["entries"]):
-        raise click.UsageError("--ids, --weights and --set belong to --model; predictions are taken as they are")
+        raise click.UsageError("--ids, --weights and --set are only for --model; existing predictions do not change")
     return Settings(
         data_root=root,
         progress=progress,
@@ -200,7 +204,7 @@ def _write(
 
 
 def _verify(archive: Path, dataset: str | None, settings: Settings, as_json: bool) -> int:
-    """Exit code 0 for a sound archive, else 3."""
+    """Exit code 0 for a valid archive, else 3."""
     from bench.records.record import dumps
     from bench.submission.verify import verify
 
@@ -212,6 +216,10 @@ def _verify(archive: Path, dataset: str | None, settings: Settings, as_json: boo
         for line in found.lines:
             click.echo(line)
     else:
-        against = "against the images" if settings.data_root else "in itself; --data-root checks names and sizes too"
-        click.echo(f"{archive}: {found.predictions} predictions of {found.dataset} {found.split}, sound ({against})")
+        against = (
+            "against the images" if settings.data_root else "without the images; --data-root checks names and sizes too"
+        )
+        click.echo(
+            f"{archive}: {found.predictions} predictions of {found.dataset} {found.split}, valid (checked {against})"
+        )
     return 3 if found.problems else 0

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from bench.discover.card import Findings
 
 VALUES = 40
-"""So many label values are printed."""
+"""At most this many label values are printed."""
 _EPILOG = """\b
 Examples:
-  bench init-dataset ~/photos                   a card of images and masks, beside you
+  bench init-dataset ~/photos                   write a card to the current folder
   bench init-dataset ~/photos --out cards/photos.toml --id photos
-  bench init-dataset --template > my-data.toml  a card to fill in, every key explained
+  bench init-dataset --template > my-data.toml  a card to fill in, with every key explained
 """
 
 
 @click.command(name="init-dataset", epilog=_EPILOG)
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The card. [default: ./<id>.toml]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Path of the card. [default: ./<id>.toml]")
 @click.option("--id", "name", help="The card's id. [default: the folder's name]")
-@click.option("--every", is_flag=True, help="Open every mask, not 5000 spread evenly over larger folders.")
-@click.option("--without-labels", is_flag=True, help="Leave the masks aside: a card of images alone.")
-@click.option("--force", is_flag=True, help="Replace a card that is there.")
+@click.option("--every", is_flag=True, help="Open every mask. [default: at most 5000, spread evenly]")
+@click.option("--without-labels", is_flag=True, help="Ignore the masks: write a card of images without labels.")
+@click.option("--force", is_flag=True, help="Replace an existing card.")
 @click.option("--template", is_flag=True, help="Print a card that explains every key, and stop.")
 def init_dataset(
     folder: Path | None,
@@ -41,9 +41,9 @@ def init_dataset(
     force: bool,
     template: bool,
 ) -> int:
-    """Look at a FOLDER of images and masks and write a data-set card.
+    """Read a FOLDER of images and masks, and write a data-set card.
 
-    Recognised are folders (images/ and labels/, masks/, annotations/, …), names (x.jpg beside x.png or x_mask.png),
+    It recognises folders (images/ and labels/, masks/, annotations/, …), names (x.jpg beside x.png or x_mask.png),
     train/val/test folders, lists as in PASCAL VOC, and images without masks. Lists of ids and paths are written beside
     the card.
     """
@@ -71,7 +71,7 @@ def init_dataset(
 
 
 def _print(found: Findings, written: list[Path]) -> None:
-    """What was found, what to check, and what to do next."""
+    """Print what was found, what to check, and what to do next."""
     from bench.base.files import display
 
     echo_table(list(_facts(found)))
@@ -116,7 +116,7 @@ def _facts(found: Findings) -> Iterator[tuple[str, str]]:
     if len(known) > VALUES:
         yield "  …", f"and {len(known) - VALUES} more, up to {known[-1]}"
     if proposal.mapped:
-        yield "map", f"values with gaps stand for the classes 0 to {len(proposal.classes) - 1}, in this order"
+        yield "map", f"the values have gaps; they become the classes 0 to {len(proposal.classes) - 1}, in this order"
     if found.names:
         yield "names from", found.names.file
 
@@ -133,7 +133,10 @@ def _checks(found: Findings) -> Iterator[str]:
 
     tree, survey = found.tree, found.survey
     if survey.looked_at < survey.of:
-        yield f"{survey.looked_at} of {survey.of} were opened: a value in none of them is not in the card (--every)"
+        yield (
+            f"{survey.looked_at} of {survey.of} were opened: values that only the others have are not in the card "
+            "(--every opens all)"
+        )
     for why, files in survey.unusable.items():
         yield f"left out: {len(files)}, {EXPLAINED[why]} ({examples_of(files)})"
     for what, files in (

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bench.data.samples import Samples
 
 _KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
+_HEADS = {"labels seen": "supervision"}
+"""Column → its head in a table for people, where it differs from the key of `--json`."""
 
 
 @click.command(name="list")
@@ -34,7 +36,7 @@ _KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @results_option
 def list_(kind: str, as_json: bool, results: Path | None) -> int:
-    """List models, datasets, protocols, recipes of training, published figures or results."""
+    """List models, datasets, protocols, recipes of pre-training, published figures, or results (own records)."""
     tables: dict[str, Callable[[], Table]] = {
         "models": _models,
         "datasets": _datasets,
@@ -49,7 +51,7 @@ def list_(kind: str, as_json: bool, results: Path | None) -> int:
 
         click.echo(dumps([dict(zip(head, row, strict=True)) for row in rows]), nl=False)
     elif rows:
-        echo_table([tuple(name.upper() for name in head), *rows])
+        echo_table([tuple(_HEADS.get(name, name).upper() for name in head), *rows])
     else:
         click.echo(f"no {kind} yet", err=True)
     return 0
@@ -93,7 +95,7 @@ def _protocols() -> Table:
 
 
 def _meaning(description: str | None) -> str:
-    """An entry's docstring on one line, without its references to where the fact is from."""
+    """An entry's docstring on one line, without references to the documents."""
     return re.sub(r" \(docs/[^)]*\)", "", " ".join((description or "").split()))
 
 
@@ -164,13 +166,15 @@ def _results(folder: Path) -> Table:
 @click.command()
 @click.argument("name", metavar="ID|CARD|FILE", shell_complete=ids("models", "datasets"))
 @data_root_option
-@click.option("--split", shell_complete=splits, help="Split to open samples of. [default: the data set's own]")
-@click.option("--samples", type=click.IntRange(0, 100), help="Samples to open. [default: 5, in pictures 12]")
+@click.option("--split", shell_complete=splits, help="Split whose samples are opened. [default: the data set's own]")
+@click.option(
+    "--samples", type=click.IntRange(0, 100), help="Number of samples to open. [default: 5; with --pictures 12]"
+)
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Draw a contact sheet of a data set's samples, .png or .jpg, labels in colour.",
+    help="Draw samples of a data set, with labels in colour, to this .png or .jpg file.",
 )
 @cache_option
 def show(
@@ -181,7 +185,11 @@ def show(
     pictures: Path | None,
     cache: Path | None,
 ) -> int:
-    """Show a model, a data set (opening real samples), a protocol, or what a checkpoint file is recognised as."""
+    """Show a model, a data set, a protocol or a checkpoint file.
+
+    A data set is shown with some of its samples. A checkpoint file is shown with the network that bench recognises in
+    it, its number of parameters, and the protocols that can evaluate it.
+    """
     from bench.base.files import cache_folder
     from bench.cards import catalogue
 
@@ -202,9 +210,9 @@ def show(
 
 
 def _meanings(name: str) -> tuple[str, ...]:
-    """What a name stands for: `model`, `data set`, `protocol` or `checkpoint`; two for davis, which is a protocol too.
+    """What a name means: `model`, `data set`, `protocol` or `checkpoint`; two of them for davis, also a protocol.
 
-    Raises WrongName for a name that stands for nothing.
+    Raises WrongName for a name that means nothing.
     """
     from bench.base.errors import unknown_name
     from bench.cards import catalogue
@@ -243,7 +251,7 @@ def _show_model(card: ModelCard, cache: Path) -> None:
 
     rows = [("id", card.id), ("title", card.title), ("about", card.description)]
     rows += [(key, str(value)) for key, value in card.architecture.model_dump().items()]
-    rows += [(key.replace("supervision", "labels seen"), value) for key, value in card.training.model_dump().items()]
+    rows += list(card.training.model_dump().items())
     rows += [(f"weights {key}", str(value)) for key, value in card.weights.model_dump().items() if value is not None]
     if address := getattr(card.weights, "address", None):
         rows += [
@@ -262,7 +270,7 @@ def _show_model(card: ModelCard, cache: Path) -> None:
 
 
 def _show_checkpoint(path: Path, cache: Path) -> None:
-    """What a file is recognised as, and what can measure it. Raises BadInput where `bench run` would not take it."""
+    """Print the network that a file holds, and what can evaluate it. Raises BadInput if `bench run` would refuse it."""
     from bench.networks.checkpoints import count_parameters, in_words
     from bench.networks.subjects import find_model
 
@@ -285,7 +293,9 @@ def _show_checkpoint(path: Path, cache: Path) -> None:
     ]
     echo_table(rows)
     protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.outputs else 'clustering-dense'}"
-    click.echo(f"\nbench run --model {path}{protocol} measures it; --name and --supervision say what the file does not")
+    click.echo(
+        f"\nbench run --model {path}{protocol} evaluates it; --name and --supervision add what the file does not say"
+    )
 
 
 def _show_dataset(
@@ -338,7 +348,7 @@ def _card_rows(card: DatasetCard) -> list[tuple[str, str]]:
             ("ignored", str(card.labels.ignore)),
         ]
     elif not card.labelled:
-        rows += [("labels", "none: bench run clusters, and reports what needs no labels")]
+        rows += [("labels", "none: `bench run` clusters the images, and reports what needs no labels")]
     return rows
 
 
@@ -354,7 +364,7 @@ def _draw_sheet(samples: Samples, count: int, path: Path) -> None:
 def _open_samples(
     card: DatasetCard, split: str | None, root: Path | None, cache: Path, *, required: bool
 ) -> Samples | None:
-    """The samples of a split; None, and a word about it, where nobody said where they lie and they are not needed."""
+    """The samples of a split; None, with a message, if their folder is not known and they are not required."""
     from bench.cli.progress import progress_bar
     from bench.data.locate import NoDataRoot, find_samples
 
@@ -400,7 +410,7 @@ def _video_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
 
 
 def _shares(label: Label, names: dict[int, str]) -> str:
-    """What values a label holds, and on how many of its pixels."""
+    """The values in a label, and the share of its pixels that have each."""
     import numpy as np
 
     values, counts = np.unique(label, return_counts=True)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 Methods:
-  boundary     estimated from each image alone, no weights and no labels (needs the extra `train`)
-  precomputed  masks that lie on disk: --from FOLDER of <id>.png, only 255 is foreground
+  boundary     estimates the mask from the image alone: no weights, no labels (needs the extra `train`)
+  precomputed  takes existing masks: --from FOLDER of <id>.png, where only 255 is foreground
 
 \b
 Examples:
@@ -34,7 +34,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @click.argument("dataset", metavar="DATASET", shell_complete=ids("datasets"))
-@click.option("--method", required=True, help="Where the masks come from; see below.")
+@click.option("--method", required=True, help="How the masks are made; see below.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the masks.")
 @click.option(
     "--split", shell_complete=splits, help="Split to make masks for. [default: train, else the data set's own]"
@@ -45,18 +45,18 @@ Examples:
     "source",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="For precomputed: the folder of masks, by its path or its name beside the images.",
+    help="For precomputed: the folder of masks. A path, or the name of a folder beside the images.",
 )
 @click.option(
     "--clean-up/--no-clean-up",
     default=True,
-    help="For precomputed: remove contours under 1 % of the image; masks that have had it may do without.",
+    help="For precomputed: remove contours under 1 % of the image. Masks that were cleaned up before need no clean-up.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes or threads. [default: one per core, at most 8]")
-@click.option("--limit", type=click.IntRange(1), help="Only the first N images.")
+@click.option("--limit", type=click.IntRange(1), help="Use only the first N images.")
 @cache_option
 @click.option("--evaluate", is_flag=True, help="Compare the masks, and a centred ellipse, with the labels.")
-@click.option("--fresh", is_flag=True, help="Remove the masks in --out and start over.")
+@click.option("--fresh", is_flag=True, help="Remove the masks in --out, and start again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def priors(
     dataset: str,
@@ -75,8 +75,8 @@ def priors(
 ) -> int:
     """Propose an object mask for each image of a data set, for contrastive pre-training.
 
-    Writes <id>.png (0 and 255) and a manifest, priors.json, to --out. The same command goes on where it
-    stopped. An image whose mask covers less than 1 % of it is skipped.
+    Writes <id>.png (0 and 255) and a manifest, priors.json, to --out. After an interruption, the same command
+    continues. An image whose mask covers less than 1 % of it is skipped.
     """
     from bench.base.parallel import default_workers
     from bench.cards import catalogue
@@ -120,7 +120,7 @@ def _samples(card: DatasetCard, split: str | None, root: Path | None, cache: Pat
 
 
 def _print(report: Report, method: Method, samples: Samples, out: Path, evaluation: Evaluation | None) -> None:
-    """What a person reads: one line, and the table of an evaluation."""
+    """Print the outcome as text: one line, and the table of an evaluation."""
     from bench.base.files import display
 
     skipped = sum(report.skipped.values())

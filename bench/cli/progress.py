@@ -1,4 +1,4 @@
-"""Progress on a terminal; silence anywhere else."""
+"""A progress bar on a terminal; nothing anywhere else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Show = Callable[..., None]
 def progress_bar(unit: Literal["images", "bytes"] = "images") -> Iterator[Show | None]:
     """A function to call with (what, done, total, note=""), or None where stderr is not a terminal.
 
-    `total` may be None where nobody knows it.
+    `total` is None if it is not known.
     """
     if not sys.stderr.isatty():
         yield None

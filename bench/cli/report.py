@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     "--format",
     "form",
     type=click.Choice(["html", "md", "json", "csv", "latex", "pwc", "badge"]),
-    help="html: a web site; md: leaderboard for a README; json, csv: the same as data; latex: the same for booktabs; "
-    "pwc: the paper's table as it was given; badge: JSON for shields.io's endpoint badge. [default: md; html for --out "
-    "DIR]",
+    help="html: a web site. md: the leaderboard in Markdown. json, csv: the leaderboard as data. latex: the same "
+    "as tables for booktabs. pwc: the paper's table as Papers with Code listed it. badge: JSON for the endpoint badge "
+    "of shields.io. [default: by the ending of --out; html for a folder; else md]",
 )
 @click.option(
     "--figure",
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     "reproduced figures]",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Write to a file instead of stdout; of a web site, the folder."
+    "--out", type=click.Path(path_type=Path), help="The file to write instead of stdout; for html, the folder."
 )
 @results_option
 def report(form: str | None, figure: str | None, out: Path | None, results: Path | None) -> int:
-    """Render records beside the published figures."""
+    """Write the leaderboard: records beside the published figures."""
     if figure and form != "badge":
-        raise click.UsageError("--figure goes with --format badge")
+        raise click.UsageError("--figure is only for --format badge")
     from bench.base.files import display, write_with
     from bench.records.published import figures
     from bench.records.record import read_all
@@ -66,14 +66,14 @@ _ENDINGS = {".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
 
 
 def _form_of(out: Path | None) -> str:
-    """What is meant where no format is named: a site by a folder, else what the file's ending says."""
+    """The format if none is named: html for a folder, else by the file's ending."""
     if out is None:
         return "md"
     if out.is_dir() or not out.suffix:
         return "html"
     if out.suffix not in _ENDINGS:
         known = ", ".join(_ENDINGS)
-        raise click.UsageError(f"--out {out}: name the format with --format; {known} and folders tell it by themselves")
+        raise click.UsageError(f"--out {out}: name the format with --format; only {known} and folders need none")
     return _ENDINGS[out.suffix]
 
 

@@ -46,7 +46,7 @@ Examples:
     multiple=True,
     metavar="ID|CARD|FILE",
     shell_complete=ids("models"),
-    help="A card's id, a card, or a checkpoint file. Repeatable. [default: the data set's own]",
+    help="A card's id, a card, or a checkpoint file. Repeatable. [default: the models that the data set's card names]",
 )
 @click.option(
     "--dataset",
@@ -65,45 +65,63 @@ Examples:
     default=("clustering",),
     show_default=True,
     shell_complete=protocols,
-    help="clustering, clustering-dense, distance-matching, linear, retrieval-21, davis, …, `retrieval` for both of its "
-    "kind, or `all` that the data set has. Repeatable.",
+    help="clustering, clustering-dense, distance-matching, linear, retrieval-7, retrieval-21 or davis; `retrieval` for "
+    "both retrieval protocols; `all` for every protocol with a preset on the data set. Repeatable.",
 )
 @click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
-@click.option("--name", metavar="ID", help="The id in the record of a checkpoint file. [default: its name and hash]")
-@click.option("--supervision", metavar="TEXT", help="The labels that a checkpoint file's weights have seen.")
+@click.option(
+    "--name",
+    metavar="ID",
+    help="For a checkpoint file: the model's id in the record. [default: the file's name and hash]",
+)
+@click.option("--supervision", metavar="TEXT", help="For a checkpoint file: the labels that had a part in its weights.")
 @network_options
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="The first seed. [default: 1234]")
-@click.option("--num-seeds", type=click.IntRange(1, 10_000), help="Seeds, counting up. [default: the preset's]")
-@click.option("--solver", type=click.Choice(["faiss", "minibatch"]), help="K-means solver; minibatch is the authors'.")
-@click.option("--clusters", type=click.IntRange(2), help="K.")
+@click.option(
+    "--num-seeds",
+    type=click.IntRange(1, 10_000),
+    help="Number of seeds, counting up from --seed. [default: the preset's]",
+)
+@click.option(
+    "--solver", type=click.Choice(["faiss", "minibatch"]), help="Solver of K-means. The authors used minibatch."
+)
+@click.option("--clusters", type=click.IntRange(2), help="Number of K-means clusters.")
 @entries_option("preset", "protocols")
-@click.option("--epochs", type=click.IntRange(1), help="Epochs of the linear classifier's training.")
+@click.option("--epochs", type=click.IntRange(1), help="Number of epochs to train the linear classifier.")
 @click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first N images, or sequences; marked in the record.")
+@click.option(
+    "--limit", type=click.IntRange(1), help="Use only the first N images or sequences. The record is marked as limited."
+)
 @results_option
 @cache_option
-@click.option("--fresh", is_flag=True, help="Observe again even what is cached; replace another run's predictions.")
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Does two things. It computes everything again, without the cache. It lets --save-predictions remove the "
+    "predictions of another run.",
+)
 @click.option(
     "--save-predictions",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Write each image's predicted classes as a palette PNG; `bench score DIR` scores such folders. Takes one run: "
-    "one model, data set and protocol.",
+    help="Write the predicted classes of each image as a palette PNG; `bench score DIR` scores such folders. For one "
+    "run only: one model, data set and protocol.",
 )
 @click.option(
     "--save-examples",
     type=click.IntRange(1, 100),
     metavar="N",
-    help="Picture the N best and worst images and N of each cluster, on a page in a folder beside the record.",
+    help="Write a page with pictures, in a folder beside the record: the N best images, the N worst, and N of each "
+    "cluster.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would run, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print what would run, and stop.")
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
-    help="Print the record as JSON; of several runs an array, as those of the built-in data set are without --model.",
+    help="Print the record as JSON; several runs give an array. (Without --model the built-in data set has several.)",
 )
 def run(
     models: tuple[str, ...],
@@ -122,9 +140,9 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Evaluate models on data sets and write a record of each run.
+    """Evaluate models on data sets, and write a record of each run.
 
-    Without options: the built-in data set, nothing to download, a figure in under a minute.
+    Without options it runs on the built-in data set. This downloads nothing and takes under a minute.
     """
     given = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
     flags = {key: json.dumps(value) for key, value in given.items() if value is not None}
@@ -160,19 +178,19 @@ def run(
 
 
 def _require_one(jobs: Sequence[tuple[str, str, str]], options: Mapping[str, Any]) -> None:
-    """Raises UsageError for an option of one model, or of one run, where there are several."""
+    """Raises UsageError if there are several models or runs, for an option that takes one."""
     if options["save_predictions"] is not None and len(jobs) > 1:
         raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
     if len({model for model, _, _ in jobs}) < 2:
         return
     if options["weights"] is not None:
-        raise click.UsageError("--weights fits one model; name it with --model")
+        raise click.UsageError("--weights is for one model; name it with --model")
     if (options["name"], options["supervision"]) != (None, None):
-        raise click.UsageError("--name and --supervision are of one model; name it with --model")
+        raise click.UsageError("--name and --supervision are for one model; name it with --model")
 
 
 def _takes(protocol: str, entry: str) -> bool:
-    """Whether a protocol's preset has what a flag sets."""
+    """Whether a protocol's preset has the entry that an option sets."""
     from bench.protocols import registry
 
     kind = registry.preset_type(registry.parse(protocol)[0])
@@ -180,7 +198,7 @@ def _takes(protocol: str, entry: str) -> bool:
 
 
 def _require_takers(flags: list[str], protocols: list[str]) -> None:
-    """A flag counts for those of several protocols that have such an entry, one of which must be among them."""
+    """Raises WrongName for an option whose entry none of the protocols has."""
     from bench.base.errors import WrongName
     from bench.protocols import registry
 
@@ -189,12 +207,12 @@ def _require_takers(flags: list[str], protocols: list[str]) -> None:
             takers = " or ".join(name for name in sorted(registry.protocols()) if _takes(name, flag))
             written = flag.replace("_", "-")
             raise WrongName(
-                f"--{written} belongs to --protocol {takers}", "Name one that has it, or leave the flag out."
+                f"--{written} belongs to --protocol {takers}", "Name such a protocol, or leave the option out."
             )
 
 
 def _report_failures(failures: list[tuple[str, Exception]]) -> int:
-    """Of several runs, those that failed: all said at the end, none hides another, and what failed alike is said once.
+    """Print the runs that failed, at the end; runs with the same error are printed together.
 
     Returns the exit code.
     """
@@ -219,7 +237,9 @@ def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
 
     card = catalogue.dataset(dataset)
     if not card.default_models:
-        raise WrongName(f"{card.id} names no default model", "Give one with --model; `bench list models` shows them.")
+        raise WrongName(
+            f"{card.id} names no default model", "Name a model with --model; `bench list models` shows all."
+        )
     return card.default_models
 
 

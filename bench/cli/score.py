@@ -41,12 +41,13 @@ Examples:
     type=click.Choice(["none", "iou", "pixels", "images"]),
     default="none",
     show_default=True,
-    help="none: the PNGs hold class ids; iou, pixels, images: cluster ids, matched to classes so as to maximise the "
-    "summed IoU, the matched pixels, or the images that hold both (ImageNet-S; 0 must be background, and stays it).",
+    help="none: the PNGs contain class ids. iou, pixels, images: they contain cluster ids, which are matched to "
+    "classes. The matching maximises the summed IoU, the matched pixels, or the images that have both (ImageNet-S; "
+    "there 0 must be background, and stays background).",
 )
 @click.option("--name", metavar="ID", help=f"The model's id in the record. [default: {NAMED_BY}]")
-@click.option("--supervision", metavar="TEXT", help="The labels that the model has seen.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first N images; marked as limited in the record.")
+@click.option("--supervision", metavar="TEXT", help="The model's supervision: the labels that it has seen.")
+@click.option("--limit", type=click.IntRange(1), help="Use only the first N images. The record is marked as limited.")
 @results_option
 @cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
@@ -60,12 +61,11 @@ def score(
     as_json: bool,
     **settings: Any,
 ) -> int:
-    """Score a folder of predictions that any program made.
+    """Score a folder of predictions that any program wrote.
 
-    DIR holds one PNG per image, <id>.png at the image's own size: 8-bit palette or
-    greyscale, or RGB (id = R + 256·G) where the data set's labels are. Of video, it is one of
-    object ids per frame, <sequence>/<frame>.png. Folders seed-1,
-    seed-2, … in it are scored as seeds.
+    DIR has one PNG per image, <id>.png, at the image's own size: 8-bit palette or greyscale, or RGB
+    (id = R + 256·G) if the data set's labels are RGB. For video it has one PNG of object ids per frame,
+    <sequence>/<frame>.png. Subfolders seed-1, seed-2, … are scored as seeds.
     """
     from bench.cli.progress import progress_bar
     from bench.cli.summary import print_record

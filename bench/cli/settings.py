@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-NAMED_BY = "as predictions.json has it, else the folder's name and a hash of its PNGs"
+NAMED_BY = "the id in predictions.json, else the folder's name and a hash of its PNGs"
 """The id of a folder of predictions. Without the hash, another model's folder of the same name would take its record's
 place."""
 
@@ -28,7 +28,7 @@ def results_option(command: Command) -> Command:
         "--results",
         type=click.Path(path_type=Path, file_okay=False),
         envvar="BENCH_RESULTS",
-        help="Folder of records [default: the checkout's results/, else ./results].",
+        help="Folder of records. [default: the checkout's results/, else ./results]",
     )(command)
 
 
@@ -51,7 +51,7 @@ def data_root_option(command: Command) -> Command:
         type=click.Path(),  # several of them in the variable are separated as in $PATH, not by blanks
         metavar="[ID=]PATH",
         envvar="BENCH_DATA_ROOT",
-        help="Where the data lie. Repeatable with ID=.",
+        help="Folder of the data. Repeatable as ID=PATH.",
     )(command)
 
 
@@ -63,7 +63,7 @@ def cache_option(command: Command) -> Command:
 
 
 def echo_warning(message: str) -> None:
-    """Tell what a user should know although nothing failed."""
+    """Print a warning."""
     click.echo(f"warning: {message}", err=True)
 
 
@@ -75,17 +75,17 @@ def results_folder(given: Path | None) -> Path:
 
 
 def records_folder(given: Path | None) -> Path:
-    """The folder of records to read; that a folder which was named is not there is said."""
+    """The folder of records to read; a warning says if the named folder does not exist."""
     from bench.base.places import default_records
 
     folder = given.expanduser() if given else default_records()
     if given and not folder.is_dir():
-        echo_warning(f"there is no folder {one_line(str(folder))}, so no records")
+        echo_warning(f"there is no folder {one_line(str(folder))}, so there are no records")
     return folder
 
 
 def read_records(folder: Path) -> list[Stored]:
-    """The records below a folder. A file that is none is told in one line and skipped."""
+    """The records below a folder. A file that is not a record is named in one line and skipped."""
     from bench.records.record import read_all
 
     stored, problems = read_all(folder)
@@ -94,24 +94,24 @@ def read_records(folder: Path) -> list[Stored]:
 
 
 def echo_skipped(problems: Sequence[str]) -> None:
-    """Tell of files that are no records."""
+    """Print a warning for each file that is not a record."""
     for problem in problems:
         echo_warning(f"skipped: {one_line(problem)}")
 
 
 def config_path() -> Path:
-    """Where the settings file lies, if there is one: ./bench.toml, or what $BENCH_CONFIG names."""
+    """The path of the settings file: $BENCH_CONFIG, else ./bench.toml. The file may not exist."""
     return Path(os.environ.get("BENCH_CONFIG") or "bench.toml").expanduser()
 
 
 def read_config() -> dict[str, Any]:
-    """The content of the settings file; empty where there is none."""
+    """The content of the settings file; empty if there is none."""
     import tomllib
 
     path = config_path()
     if not path.is_file():
         if os.environ.get("BENCH_CONFIG"):
-            raise click.UsageError(f"$BENCH_CONFIG names {path}, which is not there")
+            raise click.UsageError(f"$BENCH_CONFIG names {path}, which does not exist")
         return {}
     try:
         config = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ def read_config() -> dict[str, Any]:
             raise click.UsageError(f"{path}: {key} must be a path in quotes")
     roots = config.get("data_roots", {})
     if not isinstance(roots, dict) or not all(isinstance(value, str) for value in roots.values()):
-        raise click.UsageError(f'{path}: [data_roots] must hold lines of the form ID = "PATH"')
+        raise click.UsageError(f'{path}: [data_roots] must have lines of the form ID = "PATH"')
     return config
 
 
@@ -134,7 +134,7 @@ def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
     for name, table in config.items():
         if name not in commands or not isinstance(table, dict):
             raise click.UsageError(
-                f"{config_path()}: unknown key '{name}' (known: results, cache, data_roots, "
+                f"{config_path()}: unknown setting '{name}' (known: results, cache, data_roots, "
                 f"{', '.join(f'[{c}]' for c in commands)})"
             )
         known = {parameter.name for parameter in commands[name].params}
@@ -150,8 +150,8 @@ def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
 def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) -> dict[str, Path]:
     """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''.
 
-    `config` is what bench.toml says of data sets that the flag, or its variable, does not speak of; it is read where
-    none is given. A bare path speaks of all.
+    `config` is the content of bench.toml, which is read if none is given. Its data roots hold for data sets that the
+    option, or its variable, does not name. A bare path holds for all.
     """
     roots = {}
     for text in given:
@@ -159,7 +159,7 @@ def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) 
         if separator:
             from bench.cards.catalogue import dataset
 
-            dataset(name)  # an unknown id is an error, not a root that nobody asks for
+            dataset(name)  # an unknown id is an error, not an unused root
         roots[name if separator else ""] = Path(path if separator else text)
     config = read_config() if config is None else config
     configured = {str(key): Path(str(value)) for key, value in config.get("data_roots", {}).items()}
@@ -167,18 +167,18 @@ def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) 
 
 
 def data_root_of(dataset: str, given: tuple[str, ...]) -> Path | None:
-    """Where a data set lies, as `data_roots` has it; None where nobody says."""
+    """The folder of a data set by `data_roots`; None if there is none."""
     roots = data_roots(given)
     return roots.get(dataset, roots.get(""))
 
 
 def parse_entries(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """`--set KEY=VALUE`, repeated, as a dict of texts."""
+    """`--set ENTRY=VALUE`, repeated, as a dict of texts."""
     entries = {}
     for text in values:
         key, separator, value = text.partition("=")
         if not separator or not key:
-            raise click.BadParameter(f"'{text}' is not KEY=VALUE")
+            raise click.BadParameter(f"'{text}' is not ENTRY=VALUE")
         if key.strip() in entries:
             raise click.BadParameter(f"'{key.strip()}' is given twice")
         entries[key.strip()] = value.strip()
@@ -186,10 +186,10 @@ def parse_entries(context: click.Context, parameter: click.Parameter, values: tu
 
 
 def require_said_once(flags: Iterable[str], entries: Mapping[str, str]) -> None:
-    """Raises UsageError for an entry that stands in `--set` and has a flag as well, whatever the two say."""
+    """Raises UsageError for an entry that is given with `--set` and with its own option, even if the two agree."""
     for entry in flags:
         if entry in entries:
-            raise click.UsageError(f"--set {entry}=… and the flag for it are one entry: give one of the two")
+            raise click.UsageError(f"--set {entry}=… and the option for it set the same entry: give one of the two")
 
 
 def entries_option(of: str, listing: str) -> Callable[[Command], Command]:
@@ -198,20 +198,22 @@ def entries_option(of: str, listing: str) -> Callable[[Command], Command]:
         "--set",
         "entries",
         multiple=True,
-        metavar="KEY=VALUE",
+        metavar="ENTRY=VALUE",
         callback=parse_entries,
         shell_complete=recipe_entries if of == "recipe" else preset_entries,
-        help=f"Any entry of the {of} (see `bench list {listing}`). Repeatable.",
+        help=f"Change an entry of the {of} (`bench list {listing}` shows them). Repeatable.",
     )
 
 
 def network_options(command: Command) -> Command:
-    """What every command has that runs a network over images: weights, and what to run it on."""
+    """The options of every command that runs a network on images: weights, device, batch size, workers."""
     for option in (
         click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]"),
-        click.option("--batch-size", type=click.IntRange(1), help="Images at once. [default: 4 on a CPU, 32 on a GPU]"),
+        click.option(
+            "--batch-size", type=click.IntRange(1), help="Images per batch. [default: 4 on a CPU, 32 on a GPU]"
+        ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …"),
-        click.option("--weights", type=click.Path(path_type=Path), help="Weights for a model card."),
+        click.option("--weights", type=click.Path(path_type=Path), help="File of weights for a model card."),
     ):
         command = option(command)
     return command

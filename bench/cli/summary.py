@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from bench.records.record import Record, Stored
 
 _CLUSTERS = 30
-"""So many clusters' sizes are printed."""
+"""At most this many clusters' sizes are printed."""
 
 
 def print_record(stored: Stored) -> None:
-    """A run's figures as a person reads them."""
+    """Print a run's figures as text."""
     from bench.base.files import display
     from bench.scoring.metric_names import metric_name
 
@@ -26,7 +26,7 @@ def print_record(stored: Stored) -> None:
     dataset, protocol = record["dataset"], record["protocol"]
     click.echo(
         f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
-        + (", modified recipe" if protocol["modified"] else "")
+        + (", modified" if protocol["modified"] else "")
     )
     for metric, measured in record["metrics"].items():
         line = f"  {metric_name(metric):<24}{measured['value']:6.2f}"
@@ -43,7 +43,7 @@ def print_record(stored: Stored) -> None:
             + answer["status"]
             + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
         )
-    click.echo(f"  labels seen: {one_line(record['model']['supervision'])}")
+    click.echo(f"  supervision: {one_line(record['model']['supervision'])}")
     if record["dataset"].get("labelled") is False:
         _print_clusters(record)
     click.echo(f"  record: {path}")
@@ -52,7 +52,7 @@ def print_record(stored: Stored) -> None:
 
 
 def _print_absent(stored: Stored) -> None:
-    """Why even perfect predictions of few images stay below 100."""
+    """Print how many classes are absent: on few images, even perfect predictions then stay below 100."""
     from bench.records.record import classes_without_labels
 
     missing, classes = classes_without_labels(stored)
@@ -62,22 +62,24 @@ def _print_absent(stored: Stored) -> None:
 
 
 def _print_clusters(record: Record) -> None:
-    """Without labels: how large the first seed's clusters are, and what the figures are not."""
+    """Without labels: print the sizes of the first seed's clusters, and what the figures do not say."""
     first = record["clusters"][0]
     order = sorted(range(len(first["images"])), key=lambda k: (-first["images"][k], -first["pixels"][k]))
     pixels = sum(first["pixels"]) or 1
     rows = [(f"    {k}", str(first["images"][k]), f"{100 * first['pixels'][k] / pixels:.1f} %") for k in order]
-    click.echo("  no labels: nothing here says how good the clusters are, or compares with a figure that needed labels")
+    click.echo(
+        "  no labels: these figures do not say how good the clusters are, and compare with no figure from labels"
+    )
     click.echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
     echo_table([("    CLUSTER", "IMAGES", "PIXELS"), *rows[:_CLUSTERS]])
     if len(rows) > _CLUSTERS:
         click.echo(f"    … and {len(rows) - _CLUSTERS} smaller ones")
     if "examples" not in record:
-        click.echo("  --save-examples 6 makes a page of example images of each")
+        click.echo("  --save-examples 6 writes a page with example images of each cluster")
 
 
 def _size(dataset: dict[str, Any]) -> str:
-    """How much of a split a record stands on, in words."""
+    """How much of a split a record covers, in words."""
     what = "sequences" if "sequences" in dataset else "images"
     official = dataset.get(f"official_{what}")
     size = f"{dataset[what]} {what}" + (f" of {official}" if dataset["limited"] and official else "")

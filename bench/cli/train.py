@@ -22,7 +22,7 @@ Examples:
 
 
 def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]:
-    """The entries of `--set` and those given by flags of their own. Raises WrongName where they disagree."""
+    """The entries given by `--set` and by their own options. Raises WrongName if they disagree."""
     given = {key: str(value) for key, value in flags.items() if value is not None}
     for key in given.keys() & entries.keys():
         if given[key] != entries[key]:
@@ -49,29 +49,36 @@ def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]
     "--out",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of checkpoint, log and network. A checkpoint that lies there is resumed.",
+    help="Folder for checkpoint, log and network. A checkpoint in it is resumed.",
 )
-@click.option("--data-root", metavar="PATH", envvar="BENCH_DATA_ROOT", help="Where the data lie.")
+@click.option("--data-root", metavar="PATH", envvar="BENCH_DATA_ROOT", help="Folder of the data.")
 @click.option("--split", shell_complete=splits, help="Split to train on. [default: the recipe's]")
-@click.option("--init", metavar="random|FILE", help="Weights of the backbone: torchvision's or MoCo v2's file.")
+@click.option(
+    "--init",
+    metavar="random|FILE",
+    help="First weights of the backbone: random, or a file of torchvision or MoCo v2. The published recipes need the "
+    "file.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
 @click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
-    help="bfloat16 is mixed precision. [default: the recipe's; float32 in the published ones, on a GPU too]",
+    help="bfloat16 is mixed precision. [default: the recipe's; the published recipes have float32, on a GPU too]",
 )
-@click.option("--epochs", type=click.IntRange(1), help="[default: the recipe's]")
+@click.option("--epochs", type=click.IntRange(1), help="Number of epochs. [default: the recipe's]")
 @entries_option("recipe", "recipes")
 @click.option(
     "--eval-every",
     type=click.IntRange(1),
     metavar="N",
-    help="Hold out a fifth of the split, and score clustering on it every N epochs.",
+    help="Do not train on a fifth of the split, and evaluate clustering on this fifth every N epochs.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of all random draws."
+)
 @cache_option
-@click.option("--fresh", is_flag=True, help="Start over even where a checkpoint lies in --out.")
+@click.option("--fresh", is_flag=True, help="Start again, even if --out has a checkpoint.")
 def train(
     recipe: str,
     dataset: str,
@@ -85,9 +92,9 @@ def train(
     eval_every: int | None,
     **settings: Any,
 ) -> None:
-    """Pre-train a network on images and object masks: the method of MaskContrast.
+    """Pre-train a network on images and object masks, by the method of MaskContrast.
 
-    Killed or interrupted, the same command goes on from the last checkpoint.
+    After an interruption, the same command continues from the last checkpoint.
     """
     from bench.base.files import display
     from bench.cli.progress import progress_bar

@@ -1,1 +1,1 @@
-"""Data: from a data set's card to decoded images and labels, and to the network's input."""
+"""Data: from a data set's card to decoded images and labels, and to the input of the network."""

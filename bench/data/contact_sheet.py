@@ -1,4 +1,4 @@
-"""Sheet: samples of a data set on one picture, each image beside its label in the data set's colours."""
+"""Contact sheet: samples of a data set on one picture, each image beside its label in the data set's colours."""
 
 from __future__ import annotations
 

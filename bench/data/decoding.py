@@ -1,4 +1,4 @@
-"""Decode: image and label files as arrays, and what is wrong with them."""
+"""Decoding: image and label files as arrays, and errors for bad files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def read_image(path: Path) -> tuple[Image8, bytes]:
     try:
         with picture:
             if picture.mode.startswith(("I", "F")):
-                raise BadInput(f"{path} has {picture.mode} pixels; 8-bit images are expected", "Convert it.")
+                raise BadInput(
+                    f"{path} has {picture.mode} pixels; 8-bit images are expected", "Convert it to an 8-bit image."
+                )
             array = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except (*DAMAGED_IMAGE, Image.DecompressionBombError) as error:
         raise BadInput(f"{path} is damaged: {error}", _AGAIN) from error
@@ -75,7 +77,7 @@ def _classes_of(ids: Label, path: Path, card: DatasetCard) -> Label:
     present = np.flatnonzero(np.bincount(ids.reshape(-1)))
     if unknown := [id_ for id_ in present.tolist() if lookup[id_] < 0]:
         raise BadInput(
-            f"{path} holds the id {unknown[0]}, which the label map of {card.id} does not have",
+            f"{path} holds the id {unknown[0]}, which is not in the label map of {card.id}",
             "Correct the file or the card.",
         )
     return lookup.astype(label_type(card))[ids]
@@ -154,7 +156,7 @@ def _open(path: Path) -> tuple[bytes, Any]:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise BadInput(f"{path} is missing or a folder", "Complete the data.") from error
+        raise BadInput(f"{path} is missing, or is a folder", "Complete the data.") from error
     try:
         return data, Image.open(io.BytesIO(data))
     except (*DAMAGED_IMAGE, Image.DecompressionBombError) as error:

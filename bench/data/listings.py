@@ -24,7 +24,7 @@ def read_listing(path: Path, kind: str, ending: str = "") -> Names:
     seen: set[str] = set()
     for name in ids:
         if name in seen:
-            raise BadInput(f"{path} lists '{name}' twice", "Every image counts once; remove the repetition.")
+            raise BadInput(f"{path} lists '{name}' twice", "Remove the repetition; every image counts once.")
         require_below(name, str(path))
         seen.add(name)
     return Names.of(ids)
@@ -49,10 +49,15 @@ def read_table(path: Path) -> list[dict[str, str]]:
         if cells == [""]:
             continue
         if len(cells) != len(names):
-            raise BadInput(f"{path}:{number}: {len(cells)} columns instead of {len(names)}", "Tabs separate them.")
+            raise BadInput(
+                f"{path}:{number}: {len(cells)} columns instead of {len(names)}",
+                "Give every line the columns of the first line, separated by tabs.",
+            )
         row = dict(zip(names, cells, strict=True))
         if not row["id"] or row["id"] in rows:
-            raise BadInput(f"{path}:{number}: the id '{row['id']}' is empty or there twice", "Every image counts once.")
+            raise BadInput(
+                f"{path}:{number}: the id '{row['id']}' is empty or occurs twice", "Give every line an id of its own."
+            )
         for cell in cells:
             require_below(cell, f"{path}:{number}")
         rows[row["id"]] = row
@@ -90,7 +95,7 @@ def _files_in_folders(path: Path, ending: str) -> Iterator[str]:
         found += len(names)
         yield from (f"{folder}/{name.removesuffix(ending)}" for name in names)
     if not found:
-        raise BadInput(f"{path} holds no folder with *{ending} files", "Images lie in a folder a class.")
+        raise BadInput(f"{path} holds no folder with *{ending} files", "Put the images into one folder per class.")
     if empty:
         raise BadInput(
             f"{path / empty[0]} holds no *{ending} file ({len(empty)} class folders are empty)",
@@ -129,10 +134,10 @@ def _coco_instances(path: Path) -> list[str]:
                 raise BadInput(f"{path} gives two images the id {entry['id']}", "Give each image an id of its own.")
             names[entry["id"]] = str(entry["file_name"])
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path} is no COCO annotation file: {_reason(error)}", remedy) from error
+        raise BadInput(f"{path} is not a COCO annotation file: {_reason(error)}", remedy) from error
     if strange := annotated - names.keys():
         raise BadInput(
-            f"{path} is no COCO annotation file: image {next(iter(strange))} is annotated, not listed", remedy
+            f"{path} is not a COCO annotation file: image {next(iter(strange))} is annotated but not listed", remedy
         )
     if not annotated:
         raise BadInput(f"{path} annotates no image", remedy)
@@ -142,4 +147,4 @@ def _coco_instances(path: Path) -> list[str]:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"{error} is missing"
-    return "its parts have other types" if isinstance(error, TypeError) else f"no JSON ({error})"
+    return "its parts have wrong types" if isinstance(error, TypeError) else f"it is not JSON ({error})"

@@ -1,4 +1,4 @@
-"""Locate: where the samples of a split are, if the user does not say."""
+"""Locate: finds the samples of a split, also if the user names no folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find_samples(
     if root is None:
         fetch = f"`bench download {card_name(card)}` fetches it. Or g" if card.downloads else "G"
         raise NoDataRoot(
-            f"no data root for {card.id}: {card.title} is not on this machine, as far as bench knows",
+            f"no data root for {card.id}: bench does not know where {card.title} is on this machine",
             f'{fetch}ive its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
         )
     find = open_videos if card.kind == "video" else open_split

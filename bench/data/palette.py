@@ -1,4 +1,4 @@
-"""Palettes: the colours in which class ids are shown."""
+"""Palettes: the colours of class ids."""
 
 from __future__ import annotations
 

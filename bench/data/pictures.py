@@ -1,4 +1,4 @@
-"""Pictures: images and label maps made small, and coloured as a data set's palette has it."""
+"""Pictures: images and label maps, reduced in size and coloured by a data set's palette."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def legend_of(samples: Samples, clusters: int = 0) -> tuple[Callable[[int], str]
     ignore = card.labels.ignore
     colours = colours_of(card, max(len(card.classes), ignore + 1)).copy()
     colours[ignore] = np.frombuffer(voc_palette(), np.uint8)[-3:]
-    return lambda i: "ignored, or of no class" if i == ignore else card.classes[i], colours
+    return lambda i: "ignored, or without a class" if i == ignore else card.classes[i], colours
 
 
 def small_image(image: Image8, size: tuple[int, int]) -> Image:

@@ -1,4 +1,4 @@
-"""Samples: the images and labels of one split, found on disk as the data-set card says."""
+"""Samples: the images and labels of one split, found on disk by the data-set card."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _list_file(card: DatasetCard, files: SplitFiles, base: Path) -> Path:
 def _sample(row: Mapping[str, str], files: SplitFiles, base: Path, listing: Path) -> Sample:
     image, label = (_filled(pattern, row, listing) if pattern else "" for pattern in (files.image, files.label))
     if not image:
-        raise BadInput(f"{listing}: '{row['id']}' has no image", "Every line needs one; labels may be missing.")
+        raise BadInput(f"{listing}: '{row['id']}' has no image", "Give every line an image; labels may be missing.")
     return Sample(row["id"], base / image, base / label if label else None)
 
 
@@ -171,13 +171,16 @@ def _filled(pattern: str, row: Mapping[str, str], listing: Path) -> str:
     """A pattern with what the row has for the names in braces. Raises BadInput for a name that it lacks."""
     names = re.findall(r"\{(\w+)\}", pattern)
     if lacking := [name for name in names if name not in row]:
-        raise BadInput(f"{listing} has no column '{lacking[0]}', which the card's '{pattern}' names", "Correct one.")
+        raise BadInput(
+            f"{listing} has no column '{lacking[0]}', which the card's '{pattern}' names",
+            "Correct the list or the card.",
+        )
     if not all(row[name] for name in names):
         return ""
     return re.sub(r"\{(\w+)\}", lambda match: row[match[1]], pattern)
 
 
-WITHOUT_LABELS = "--protocol clustering and clustering-dense work without; they report what needs no labels."
+WITHOUT_LABELS = "--protocol clustering and clustering-dense work without labels; they report what needs none."
 
 
 def require_label_files(samples: Samples, what: str, remedy: str = WITHOUT_LABELS) -> None:
@@ -191,7 +194,7 @@ def require_labelled_pixels(any_pixel: bool, samples: Samples) -> None:
     if not any_pixel:
         raise BadInput(
             f"no labelled pixel in any of the {len(samples)} images: all are {samples.card.labels.ignore}",
-            "Without labels there is nothing to score against.",
+            "Use images with labels: figures are counted against them.",
         )
 
 
@@ -232,7 +235,7 @@ def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spli
         raise WrongName(f"no layout of {card.id} has the split '{split}'", f"See `bench show {card.id}`.")
     raise BadInput(
         f"{root} does not hold {card.title} ({split}): none of {', '.join(tried)} is there",
-        "Point --data-root at the folder that contains them.",
+        "Give the folder that contains one of them with --data-root.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Sequences: the frames and annotations of a video split, found on disk as the data-set card says."""
+"""Sequences: the frames and annotations of a video split, found on disk by the data-set card."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ def open_videos(card: DatasetCard, split: str, root: Path) -> Samples:
     """
     layout, files, base = find_layout(card, split, root)
     if files.label is None:
-        raise BadInput(f"{card.id} has no annotations for {split}", "Nothing can be carried on or measured.")
+        raise BadInput(
+            f"{card.id} has no annotations for {split}",
+            "Name a split with annotations: the protocol needs the first, and figures are counted against the others.",
+        )
     listing = base / files.list
     videos = tuple(_find_video(name, base, files.image, files.label, listing) for name in read_names(listing))
     keys = tuple(file_key(video.id, [*video.frames, *video.labels]) for video in videos)
@@ -84,9 +87,11 @@ def read_names(listing: Path) -> list[str]:
     for word in words:
         name = PurePosixPath(word).parent.name if are_paths else word
         if not re.fullmatch(r"[\w.+-]+", name) or name in (".", ".."):
-            raise BadInput(f"{listing}: '{word}' names no sequence", "Sequences are names, or paths of their frames.")
+            raise BadInput(
+                f"{listing}: '{word}' names no sequence", "Give the name of a sequence, or the paths of its frames."
+            )
         if name in seen and not (are_paths and name == previous):
-            raise BadInput(f"{listing} lists '{name}' twice", "Every sequence counts once; remove the repetition.")
+            raise BadInput(f"{listing} lists '{name}' twice", "Remove the repetition; every sequence counts once.")
         seen[name] = None
         previous = name
     return list(seen)
@@ -102,13 +107,17 @@ def _find_video(name: str, base: Path, image: str, label: str, listing: Path) ->
         raise BadInput(
             f"{beside / frames[missing[0]].with_suffix(Path(label).suffix).name} is missing "
             f"({len(missing)} of {len(frames)} frames of '{name}' have no annotation)",
-            "Every frame of a sequence that is evaluated needs one.",
+            "Complete the data: every frame of an evaluated sequence needs an annotation.",
         )
     if extra := sorted(set(labels) - set(frames)):
-        raise BadInput(f"{labels[extra[0]]} is the annotation of a frame that {folder} lacks", "Complete the frames.")
+        raise BadInput(
+            f"{labels[extra[0]]} is the annotation of a frame that {folder} lacks",
+            "Complete the frames, or remove the annotation.",
+        )
     if len(frames) < SHORTEST:
         raise BadInput(
-            f"{folder} holds {len(frames)} frames", "The first and the last are not evaluated: three are needed."
+            f"{folder} holds {len(frames)} frames",
+            "Complete the frames: at least three are needed, because the first and the last are not evaluated.",
         )
     order = sorted(frames)
     return Video(name, folder, beside, tuple(frames[i] for i in order), tuple(labels[i] for i in order))
@@ -124,7 +133,7 @@ def _numbered(pattern: Path) -> dict[int, Path]:
         if match is None:
             continue
         if int(match[1]) in found:
-            raise BadInput(f"{path} and {found[int(match[1])].name} are the same frame", "Remove one.")
+            raise BadInput(f"{path} and {found[int(match[1])].name} are the same frame", "Remove one of the two files.")
         found[int(match[1])] = path
     return found
 
@@ -136,7 +145,7 @@ def _require_no_gap(frames: dict[int, Path], folder: Path) -> None:
             raise BadInput(
                 f"{folder}: {after - before - 1} frames are missing between {frames[before].name} and "
                 f"{frames[after].name}",
-                "Complete the data: objects are carried from each frame to the next.",
+                "Complete the data: objects are followed from each frame to the next.",
             )
 
 
@@ -160,9 +169,9 @@ def count_objects(first: Frame, video: Video) -> int:
     objects = int(first.ids.max())
     if not objects:
         hint = (
-            "Its values are 0 and 255, as in masks of DAVIS 2016: choose a 2016 split."
+            "Choose a 2016 split: its values are 0 and 255, as in masks of DAVIS 2016."
             if first.void.any()
-            else "There is nothing to carry on; take the sequence out of the list."
+            else "Remove the sequence from the list: it has no object to follow."
         )
         raise BadInput(f"{video.labels[0]} shows no object in the first frame", hint)
     return objects

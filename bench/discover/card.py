@@ -1,4 +1,4 @@
-"""Card: what was found in a folder, written as a data-set card with its list files beside it."""
+"""Card: writes what was found in a folder as a data-set card, with its list files beside it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _require_usable(folder: Path, tree: Tree, found: Survey, labels: bool) -> No
     if labels and tree.labelled and not found.encoding:
         raise BadInput(
             f"no mask in {folder} can be used; {len(files)} of {found.looked_at} ({files[0]} first): {EXPLAINED[why]}",
-            "Convert them, or leave them aside with --without-labels.",
+            "Convert them, or ignore them with --without-labels.",
         )
     if found.looked_at == len(found.left_out):
         raise BadInput(f"no image in {folder} can be used; {files[0]} first: {EXPLAINED[why]}", "Fetch them again.")
@@ -98,20 +98,20 @@ def _require_no_masks(folder: Path, tree: Tree) -> None:
     if tree.strangers:
         mask, image = tree.strangers
         raise BadInput(
-            f"{folder} holds {len(masks)} masks, and the folders do not say whose they are: {mask} and {image}, for "
-            "one, have the same name",
-            "Put images into images/ and masks into labels/, alike below them, or say --without-labels.",
+            f"{folder} holds {len(masks)} masks, and the folders do not tell which image each belongs to: {mask} and "
+            f"{image}, for example, have the same name",
+            "Put images into images/ and masks into labels/, with the same paths below them, or give --without-labels.",
         )
     if masks:
         raise BadInput(
             f"{folder} holds {len(masks)} masks ({masks[0]} first) and none has the name of an image ({images[0]} "
             "first)",
-            "Name each mask as its image, or leave them aside with --without-labels.",
+            "Give each mask the name of its image, or ignore the masks with --without-labels.",
         )
     if look_like_masks(folder, images):
         raise BadInput(
             f"{folder} holds {len(images)} pictures that look like masks ({images[0]} first) and no image",
-            "Give the folder above, which holds the images as well. If these are the images, say --without-labels.",
+            "Give the folder above, which holds the images as well. If these are the images, give --without-labels.",
         )
 
 
@@ -119,9 +119,11 @@ def card_id(folder: Path, given: str | None) -> str:
     """The card's id: as given, else from the folder's name. Raises WrongName for one that cannot be or is taken."""
     if given is not None:
         if not re.fullmatch(ID_PATTERN, given):
-            raise WrongName(f"'{given}' cannot be a card's id", "Use lower case letters, digits and . _ + - only.")
+            raise WrongName(
+                f"'{given}' is not allowed as a card's id", "Use lower case letters, digits and . _ + - only."
+            )
         if given in catalogue.datasets():
-            raise WrongName(f"'{given}' is a built-in card's id", "Give yours a name of its own with --id.")
+            raise WrongName(f"'{given}' is a built-in card's id", "Give your card another id with --id.")
         return given
     stem = re.sub(r"[^a-z0-9._+-]+", "-", folder.resolve().name.lower()).strip("-.+_")[:60] or "data"
     return f"my-{stem}" if stem in catalogue.datasets() else stem
@@ -135,13 +137,15 @@ def write(found: Findings, path: Path, name: str, *, force: bool = False) -> lis
     lists = {split: path.with_name(f"{path.stem}.{split}.tsv") for split in found.splits}
     there = [each for each in (path, *lists.values()) if each.exists()]
     if there and not force:
-        raise BadInput(f"{there[0]} is there already", "Give another file with --out, or replace it with --force.")
+        raise BadInput(f"{there[0]} exists already", "Give another file with --out, or replace it with --force.")
     text = card_text(found, name, path.parent, {split: each.name for split, each in lists.items()})
     try:
         content = text.encode()
         DatasetCard.model_validate(tomllib.loads(text))
     except UnicodeEncodeError as error:
-        raise BadInput(f"no card can hold the name of {str(found.folder)!r}: it is no UTF-8", "Rename it.") from error
+        raise BadInput(
+            f"no card can hold the name of {str(found.folder)!r}: it is no UTF-8", "Rename the folder."
+        ) from error
     except ValidationError as error:
         raise BadInput(
             f"no card fits {found.folder}: {first_problem(error)}",

@@ -1,4 +1,4 @@
-"""Classes: from the values in masks to a card's classes, ignored id, map and palette. A proposal for a person."""
+"""Classes: proposes a card's classes, ignored id, map and palette from the values in masks. A person checks them."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def propose(survey: Survey, names: Names | None) -> Proposal:
     ignored = _ignored(values, survey, checks)
     kept, given = _named([value for value in values if value != ignored], ignored, survey, names, checks)
     if len(kept) == 1:
-        checks.append(f"every mask holds the value {kept[0]} alone: there is nothing to tell apart")
+        checks.append(f"every mask holds the value {kept[0]} alone, so there is only one class")
         above = kept[0] + 1
         kept = [*kept, above] if above != ignored and above <= HIGHEST[survey.encoding] else [kept[0] - 1, *kept]
     classes = _distinct([given.get(value, f"class {value}") for value in kept])
     if len(survey.pixels) > MANY and survey.encoding == "index":
         checks.append(
-            f"the masks hold {len(survey.pixels)} values: are they class ids? Soft or resized masks have shades, "
-            "masks of objects have one value an object"
+            f"the masks hold {len(survey.pixels)} values: are they class ids? Soft or resized masks have values in "
+            "between, and masks of objects have one value per object"
         )
     ignore = ignored if ignored is not None else next(_free(kept, survey.encoding))
     mapped = kept != list(range(len(kept)))
@@ -63,16 +63,16 @@ def _ignored(values: Sequence[int], survey: Survey, checks: list[str]) -> int | 
     others = [value for value in values if value != usual]
     if usual in values and len(others) > 1 and usual > max(others):
         share = 100 * survey.pixels[usual] / survey.pixels.total()
-        checks.append(f"{usual} is taken for ignored pixels ({share:.1f} % of all): right?")
+        checks.append(f"{usual} is taken for ignored pixels ({share:.1f} % of all): is that right?")
         return usual
     if values == [0, 255]:
         checks.append("the masks hold 0 and 255: 255 is taken for an object, 0 for the background")
     for value in sorted(survey.thin):
         # an ignored id must lie above the class indices
         if len(values) - 1 <= FEW and value >= len(values) - 1:
-            checks.append(f"{value} is only outlines, so it is taken for ignored pixels: right?")
+            checks.append(f"{value} is only outlines, so it is taken for ignored pixels: is that right?")
             return value
-        checks.append(f"{value} is only outlines: a boundary that should not count? Then it is `ignore`")
+        checks.append(f"{value} is only outlines: is it a boundary that should not count? Then make it `ignore`")
     return None
 
 
@@ -85,7 +85,7 @@ def _named(
         checks.append(f"{names.file} has {len(names.ids)} names, which do not fit the values {_few(kept)}: not used")
     if names is None or known is None:
         if 0 in kept:
-            checks.append(f"no file names the classes; 0 is called {BACKGROUND}: is it?")
+            checks.append(f"no file names the classes; 0 is called {BACKGROUND}: is that right?")
         return kept, {0: BACKGROUND}
     named = sorted(value for value in known if value != ignored)
     if _can_hold(named, ignored, survey.encoding):

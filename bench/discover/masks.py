@@ -1,4 +1,4 @@
-"""Masks: what is in the label files of a folder, by opening them."""
+"""Masks: opens the label files of a folder, and says what is in them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EXPLAINED = {
     "colours and alpha": "colour-coded, with an alpha channel: which colour is which class is not in the file; save "
     "class ids in 8 bits, one channel",
     "lossy": "JPEG, which changes values: save class ids as PNG",
-    "damaged": "damaged or no picture",
+    "damaged": "damaged or not a picture",
     "size": "another size than the image",
 }
 """What is the matter with masks that cannot be used, and what to do."""

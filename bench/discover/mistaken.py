@@ -1,4 +1,4 @@
-"""Mistaken: pictures that pass for images by their names and look like masks."""
+"""Mistaken: pictures that look like masks, though their names are those of images."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def twin_folders(folder: Path, pairs: Sequence[Pair]) -> Iterator[str]:
         here, there = ({_channels(folder / files[where][name]) for name in some} for where in (place, twin))
         if here == {1} and 1 not in there:
             yield (
-                f"{place} holds {len(own)} PNGs of one channel, all with the names of images in {twin}: masks? "
-                "They are taken for images; a folder of masks is called labels, masks or annotations"
+                f"{place} holds {len(own)} PNGs of one channel, all with the names of images in {twin}: are they "
+                "masks? They are taken for images. Call a folder of masks labels, masks or annotations"
             )
 
 

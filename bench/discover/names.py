@@ -1,4 +1,4 @@
-"""Names: what the classes of a folder are called, where a text file beside the images says so."""
+"""Names: the names of a folder's classes, read from a text file beside the images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tree: which files of a folder are images, which masks, and which belong together, by their names alone."""
+"""Tree: finds images, masks, and the pairs of both in a folder, by their names alone."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def look_at(folder: Path) -> Tree:
     tree.texts += found["text"]
     images, masks = _tell_apart([_read_name(path) for path in found["picture"]])
     if odd := found["odd"]:
-        kinds = f"{len(odd)} files with a tab or the like in their names, which no list can hold, {odd[0]!r} first"
+        kinds = f"{len(odd)} files with a tab or another control character in their names, {odd[0]!r} first"
         if not images and not masks and any(PurePosixPath(path).suffix.lower() in ENDINGS for path in odd):
-            raise BadInput(f"{folder} holds {kinds}, and no other image", "Rename them.")
+            raise BadInput(f"{folder} holds {kinds}, and no other image", "Rename these files.")
         tree.notes.append(f"left out: {kinds}")
     if foreign := found["foreign"]:
         kinds = f"{len(foreign)} pictures of kinds that are not read, {foreign[0]} first"
         if not images:
-            raise BadInput(f"{folder} holds {kinds}, and no other image", "Convert them to .jpg or .png.")
+            raise BadInput(f"{folder} holds {kinds}, and no other image", "Convert these files to .jpg or .png.")
         tree.notes.append(f"left out: {kinds}; convert them to .jpg or .png")
     if not images:
         what = f"{len(masks)} masks and no image" if masks else "no image (.jpg, .png, .tif, .webp, .bmp)"
@@ -166,7 +166,9 @@ def _walk(folder: Path, tree: Tree) -> Iterator[str]:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
             if not below:
-                raise BadEnvironment(f"{folder} cannot be read: {error.strerror}", "Mend its permissions.") from error
+                raise BadEnvironment(
+                    f"{folder} cannot be read: {error.strerror}", "Correct its permissions."
+                ) from error
             tree.notes.append(f"left out: {below} cannot be read ({error.strerror})")
             continue
         entries = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]

@@ -1,4 +1,4 @@
-"""Doctor: what this machine has of what `bench` needs, and how to get the rest.
+"""Doctor: what `bench` needs, what of it is on this machine, and how to get the rest.
 
-Nothing here imports torch, faiss or numpy in this process: it must answer where they are broken.
+Nothing here imports torch, faiss or numpy in this process, because `bench doctor` must work if they are broken.
 """

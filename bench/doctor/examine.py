@@ -1,4 +1,4 @@
-"""Examine: everything together, as the JSON that `bench doctor --json` prints."""
+"""Examine: all findings together, as the JSON that `bench doctor --json` prints."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _needs(problems: list[Finding]) -> packages.Needs | None:
     try:
         return packages.needs(checkout())
     except ImportError as error:  # PackageNotFoundError is one as well
-        what = f"what bench requires cannot be told: {error}"
+        what = f"the requirements of bench cannot be read: {error}"
         problems.append(Finding(what, f"pip install packaging {packages.NAME}"))
         return None
 
@@ -132,7 +132,7 @@ def _inventory(cache: Path | None, roots: Roots, problems: list[Finding], notes:
         problems.append(Finding(error.problem, error.remedy))
         return empty
     except ImportError as error:
-        problems.append(Finding(f"the cards cannot be read: {error}", "Mend the packages named above."))
+        problems.append(Finding(f"the cards cannot be read: {error}", "Correct the packages named above."))
         return empty
     return found
 
@@ -149,7 +149,10 @@ def _variables() -> list[dict[str, str]]:
 def _odd_variables() -> list[Finding]:
     """Variables that look like settings and are none."""
     odd = [n for n in sorted(os.environ) if n.startswith("BENCH_") and n not in SETTINGS and "_TEST_" not in n]
-    return [Finding(f"${name} is set, but is no setting of bench", f"Known are {', '.join(SETTINGS)}.") for name in odd]
+    return [
+        Finding(f"${name} is set, but is not a setting of bench", f"The settings are {', '.join(SETTINGS)}.")
+        for name in odd
+    ]
 
 
 def _gpu_notes(devices: Mapping[str, Any], which: Callable[[str], str | None] = shutil.which) -> list[Finding]:

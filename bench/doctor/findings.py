@@ -1,4 +1,4 @@
-"""Findings: what is wrong or worth knowing, each with its remedy."""
+"""Findings: problems and notes, each with its remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inventory: which cards' weights and data are on this machine, and how to get the others."""
+"""Inventory: the weights and data that are on this machine, and how to get the others."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def problems(models: list[dict[str, Any]], datasets: list[dict[str, Any]]) -> li
     rootless = [entry for entry in datasets if entry["id"] == BUILT_IN and not entry["there"]]
     return [_wrong_root(entry) for entry in rootless] + [
         Finding(
-            f"the weights of {model['id']}, which `bench run` measures, are missing: {model['how']}",
+            f"the weights of {model['id']}, which `bench run` evaluates, are missing: {model['how']}",
             "pip install --force-reinstall --no-deps maskcontrast-bench",
         )
         for model in models
@@ -92,4 +92,6 @@ def _wrong_root(entry: dict[str, Any]) -> Finding:
     root, source, name = entry["root"], entry["source"], entry["id"]
     if not Path(root).expanduser().is_dir():
         return Finding(f"there is no folder {root} ({source}), the data root of {name}", "Correct the path.")
-    return Finding(f"{root} ({source}) holds no split of {name}", "Correct the path; of one data set it is ID=PATH.")
+    return Finding(
+        f"{root} ({source}) holds no split of {name}", "Correct the path; for a single data set write ID=PATH."
+    )

@@ -1,4 +1,4 @@
-"""Machine: processor, memory, and what lies in the cache."""
+"""Machine: processor, memory, and the content of the cache."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.base.files import require_writable
 from bench.doctor.findings import Finding
 
 PARTS = {
-    "observations": "what forward passes saw of images (clustering, retrieval)",
-    "classified": "what classifiers painted (linear, dense clustering)",
-    "pixels": "pixels drawn and their centres (dense clustering)",
+    "observations": "observations of images (clustering, retrieval)",
+    "classified": "predictions of classifiers (linear, clustering-dense)",
+    "pixels": "drawn pixels and their centres (clustering-dense)",
     "linear": "trained linear classifiers",
-    "tracked": "propagated masks (video)",
+    "tracked": "predicted masks (davis)",
     "datasets": "data sets, downloaded and generated",
     "weights": "downloaded weights",
-    "downloads": "archives, and the hashes seen first (pins.json)",
+    "downloads": "archives, and pinned hashes (pins.json)",
 }
 """Folders of the cache. All can be removed; what is needed again is computed or fetched again."""
 LITTLE = 500 * 10**6
@@ -96,5 +96,5 @@ def space_problem(folder: Path, free: int) -> Finding | None:
         return None
     return Finding(
         f"{free / 1e6:.0f} MB are free for the cache at {folder}",
-        "Make room, give another disk with --cache, or remove folders of the cache.",
+        "Free space, give a folder on another disk with --cache, or remove folders of the cache.",
     )

@@ -1,4 +1,4 @@
-"""Packages: what this version of `bench` requires, by its own metadata, and what is installed."""
+"""Packages: what this version of `bench` requires, and what is installed."""
 
 from __future__ import annotations
 
@@ -182,6 +182,6 @@ def _installed_twins(module: str) -> list[str]:
 
 def _twin_finding(package: Package, twins: list[str], failure: str | None) -> Finding:
     """Two builds in one folder: whichever was installed last lies over the other."""
-    what = f"{' and '.join(twins)} are both installed, and overwrite each other's files"
+    what = f"{' and '.join(twins)} are both installed, and each overwrites files of the other"
     remedy = f"pip uninstall --yes {' '.join(twins)} && pip install '{package.requirement}'"
     return Finding(f"{what} ({package.module} does not import: {failure})" if failure else what, remedy)

@@ -1,4 +1,4 @@
-"""Probe: imports of heavy libraries, tried in a process of their own, which a broken one may take down with it."""
+"""Probe: imports heavy libraries in another process, because a broken library can end its process."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _run(modules: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
         )
         output, ending = done.stdout, _ending(done.returncode, done.stderr)
     except subprocess.TimeoutExpired as error:
-        output, ending = error.stdout or b"", f"nothing happened for {SECONDS} s"
+        output, ending = error.stdout or b"", f"the import did not end within {SECONDS} s"
     told = []
     for line in output.decode(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
@@ -71,9 +71,9 @@ def _run(modules: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
 
 def _ending(code: int, stderr: bytes) -> str:
     if code < 0:
-        return f"Python is ended by {signal.Signals(-code).name}"
+        return f"the import ends Python with {signal.Signals(-code).name}"
     lines = stderr.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"Python is ended with code {code}"
+    return lines[-1] if lines else f"the import ends Python with code {code}"
 
 
 def main() -> None:

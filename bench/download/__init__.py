@@ -4,6 +4,6 @@
 pages, `fetch` gets one file whole, `pins` keeps the hashes seen first, `archives` unpacks, `obtain` does all of it
 for one card.
 
-The standard library's HTTP is enough here. What is ours is what the libraries lack: pooch neither resumes nor
-pins, gdown reads Google's pages only, and neither keeps apart why each mirror failed.
+The standard library's HTTP is enough here. Existing libraries lack the rest: pooch neither resumes nor pins, gdown
+reads only Google's pages, and neither says why each mirror failed.
 """

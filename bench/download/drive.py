@@ -1,4 +1,4 @@
-"""Google Drive: where its files are, and what its web pages mean when they come in a file's place."""
+"""Google Drive: the addresses of its files, and the meaning of the web pages that it sends instead of a file."""
 
 from __future__ import annotations
 
@@ -84,11 +84,13 @@ def read_page(html: str, url: str) -> Answer:
         target = urljoin(url, form.action)
         if "id" in form.hidden and is_drive(target):
             return Answer(
-                "Google Drive asks for a confirmation, for it cannot scan the file for viruses",
+                "Google Drive asks for a confirmation, because it cannot scan the file for viruses",
                 f"{target.partition('?')[0]}?{urlencode(form.hidden)}",
             )
     if "quota exceeded" in title.lower() or "too many users" in text or "quota" in text:
-        return Answer("Google Drive's quota for this file is spent: too many have fetched it; it is reset within a day")
+        return Answer(
+            "Google Drive's quota for this file is used up: too many people have fetched it; it is reset within a day"
+        )
     if "accounts.google" in url or "sign in" in title.lower() or "need access" in text:
-        return Answer("Google Drive wants a sign-in: the file is not public (any more)")
+        return Answer("Google Drive asks for a sign-in: the file is not public (any more)")
     return Answer("Google Drive answered with a web page" + (f" ('{title}')" if title else ""))

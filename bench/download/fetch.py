@@ -1,4 +1,4 @@
-"""Fetch: one file, whole and verified, from the first of its mirrors that gives it."""
+"""Fetch: downloads one file, whole and verified, from the first of its mirrors that has it."""
 
 from __future__ import annotations
 
@@ -101,10 +101,14 @@ def fetch(item: Item, expected: Expected | None, network: Network) -> Fetched:
 def _explained(item: Item, part: Part, failures: list[tuple[str, Failure]], remedy: str) -> BadInput | BadEnvironment:
     reasons = "; ".join(f"{host(url)}: {failure.reason}" for url, failure in failures)
     wrong = any(failure.wrong for _, failure in failures)
-    kept = f"The {part.size:,} bytes that came are kept, the same command goes on from there. " if part.size else ""
+    kept = (
+        f"The {part.size:,} bytes that arrived are kept, and the same command continues from there. "
+        if part.size
+        else ""
+    )
     kind = BadInput if all(failure.wrong for _, failure in failures) else BadEnvironment
     return kind(
-        f"{item.file} of {item.card} did not come: {reasons}",
+        f"{item.file} of {item.card} could not be fetched: {reasons}",
         f"{remedy + ' ' if remedy and wrong else ''}{kept}"
         f"By hand: open {item.page} in a browser, save the file as {item.path}, and run the same command again.",
     )
@@ -138,7 +142,7 @@ def _wait_after(failure: Failure, fruitless: int, network: Network) -> None:
         raise Failure(f"{failure.reason} ({fruitless} times)") from failure
     wait = 2.0 ** (fruitless - 1) if failure.wait is None else failure.wait
     if wait > network.longest_wait:
-        raise Failure(f"{failure.reason} and wants to be asked again in {wait:.0f} seconds") from failure
+        raise Failure(f"{failure.reason} and asks for a pause of {wait:.0f} seconds") from failure
     network.sleep(wait)
 
 
@@ -165,7 +169,7 @@ def _transfer(source: str, address: str, item: Item, part: Part, hashed: bool, n
     except Failure as failure:
         if failure.status == 416 and have:
             part.discard()
-            raise Failure("it does not know the rest of what it began to send", anew=True) from failure
+            raise Failure("it cannot send the rest of the file", anew=True) from failure
         raise
     with response:
         _require_plain(response, item.file)
@@ -176,7 +180,9 @@ def _transfer(source: str, address: str, item: Item, part: Part, hashed: bool, n
         _require_kind(response, first, item.file)
         total = _total(response, offset, item)
         if have and not offset:
-            network.warn(f"{item.file}: {host(source)} cannot go on, or the file has changed; it begins anew")
+            network.warn(
+                f"{item.file}: {host(source)} cannot continue, or the file has changed; the download starts again"
+            )
         if not offset:
             part.discard()
             item.path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +216,7 @@ def _offset(response: HTTPResponse, have: int, source: str, part: Part) -> int:
         fits = fits and validator == note["validator"]
     if not fits:
         part.discard()
-        raise Failure("it sent another part than the one it was asked for", anew=True)
+        raise Failure("it sent another part of the file than the requested one", anew=True)
     return have
 
 
@@ -239,7 +245,7 @@ def _require_plain(response: HTTPResponse, file: str) -> None:
     # of a .tgz some servers say that it is encoded, and mean the file itself
     own = file.endswith("gz") and encoding in ("gzip", "x-gzip")
     if encoding not in ("", "identity") and not own:
-        raise Failure(f"it sent the file encoded ({encoding[:40]}), which it was not asked to", wrong=True)
+        raise Failure(f"it sent the file encoded ({encoding[:40]}), which was not requested", wrong=True)
 
 
 def _require_kind(response: HTTPResponse, first: bytes, file: str) -> None:
@@ -296,5 +302,5 @@ def _require_space(item: Item, needed: int) -> None:
     if needed > free:
         raise BadEnvironment(
             f"{item.file} needs {needed:,} more bytes, {item.path.parent} has {free:,} left",
-            "Make room or choose another folder with --cache.",
+            "Free space, or choose another folder with --cache.",
         )

@@ -1,7 +1,7 @@
-"""HTTP: one request, with the house's rules. Every failure becomes one line that says what happened.
+"""HTTP: one request. Every failure becomes one line that says what happened.
 
-Only http and https; https never becomes http, not by a redirect either. Redirects are bounded. Proxies are taken
-from the environment (`http_proxy`, `https_proxy`, `no_proxy`).
+Only http and https are allowed, and https never becomes http, also not by a redirect. The number of redirects is
+limited. Proxies come from the environment (`http_proxy`, `https_proxy`, `no_proxy`).
 """
 
 from __future__ import annotations
@@ -103,15 +103,17 @@ def open_url(url: str, headers: dict[str, str], timeout: float, now: float, meth
 def _refused(error: HTTPError, now: float) -> Failure:
     code = error.code
     known = {
-        401: "a login is wanted (401)",
-        403: "access is refused (403)",
+        401: "it requires a login (401)",
+        403: "it refuses access (403)",
         404: "the file is not there (404)",
-        410: "the file is gone for good (410)",
+        410: "the file was removed (410)",
     }
     if code in known:
         return Failure(known[code], status=code)
     if 300 <= code < 400:
-        return Failure(f"it redirects in a circle, too often, or to what is no web address ({code})", status=code)
+        return Failure(
+            f"it redirects in a circle, too often, or to something that is not a web address ({code})", status=code
+        )
     if code in (429, 503):
         return Failure(f"it is too busy ({code})", again=True, wait=_retry_after(error.headers, now), status=code)
     return Failure(f"it answered {code} {error.reason}", again=code >= 500, status=code)
@@ -132,11 +134,11 @@ def fail(error: Exception, timeout: float) -> NoReturn:
     """Raise the Failure that says what a network error means."""
     cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
     if isinstance(cause, TimeoutError):
-        raise Failure(f"nothing came for {timeout:g} seconds", again=True) from error
+        raise Failure(f"nothing arrived for {timeout:g} seconds", again=True) from error
     if isinstance(cause, socket.gaierror):
-        raise Failure("its name cannot be looked up (is there a network?)") from error
+        raise Failure("its name cannot be resolved (is there a network?)") from error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        raise Failure(f"its certificate is not to be trusted ({cause.verify_message})") from error
+        raise Failure(f"its certificate cannot be trusted ({cause.verify_message})") from error
     if isinstance(cause, ConnectionRefusedError):
         raise Failure("it refuses the connection") from error
     if isinstance(cause, (ConnectionError, HTTPException)):

@@ -1,4 +1,4 @@
-"""Items: which files a card has, where each is fetched, and where it goes."""
+"""Items: the files of a card, with the source and destination of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Obtain: one item of a card from nothing to where `bench run` looks for it: fetched, verified, unpacked."""
+"""Obtain: fetches, verifies and unpacks one item of a card, so that `bench run` finds it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def require_there(items: Sequence[Item]) -> None:
     if missing:
         raise BadEnvironment(
             f"--offline, and not on this machine: {', '.join(item.file for item in missing)}",
-            "Without --offline they would be fetched. By hand: "
+            "Leave out --offline to fetch them. By hand: "
             + "; ".join(f"save {item.page} as {item.path}" for item in missing),
         )
 
@@ -125,23 +125,23 @@ def _expected(item: Item, pin: Pin | None) -> Expected | None:
         return None
     return Expected(
         pin.sha256,
-        f"seen first (on {pin.date[:10]}, from {pin.source})",
-        f"If its publisher has replaced the file and you trust the new one: bench download {item.card} --repin.",
+        f"pinned hash (of {pin.date[:10]}, from {pin.source})",
+        f"If the publisher has replaced the file and you trust the new one, run bench download {item.card} --repin.",
     )
 
 
 def _pin(item: Item, pins: Pins, pin: Pin | None, digest: str, source: str) -> str:
     """Keep the hash if it is new; returns what to tell."""
     if pin is not None and pin.sha256 == digest:
-        return f"as first seen on {pin.date[:10]}"
+        return f"as pinned on {pin.date[:10]}"
     size = item.path.stat().st_size
     pins.keep(item.key, digest, size, source)
-    return "no checksum was published; this one is pinned now and checked from now on"
+    return "no checksum was published; this hash is now pinned, and later files must have it"
 
 
 def _check_present(item: Item, expected: Expected | None) -> str:
     """The hash of a file that is there already. Raises BadInput unless it can be the one."""
-    path, remedy = item.path, "Remove it and run the same command again."
+    path, remedy = item.path, "Remove the file, and run the same command again."
     with path.open("rb") as stream:
         if looks_like_page(stream.read(512)):
             raise BadInput(f"{path} is a web page, not the file", remedy)
@@ -196,7 +196,7 @@ def _unpack(item: Item, digest: str, source: str, network: Network, how: str) ->
             item.path.unlink(missing_ok=True)
             raise BadInput(
                 error.problem,
-                "It was discarded: the same command fetches it again. By hand: get a sound one elsewhere, save it as "
+                "It was removed: the same command fetches it again. By hand: get a whole one elsewhere, save it as "
                 f"{item.path}, and run the same command.",
             ) from error
         raise

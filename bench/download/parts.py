@@ -1,4 +1,4 @@
-"""Parts: what has come of a file so far, and how to know whether the rest still belongs to it."""
+"""Parts: the part of a file that has arrived, and how to tell whether the rest belongs to the same version."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Part:
         except OSError as error:
             raise BadEnvironment(
                 f"cannot write {self.path}: {error.strerror or error}",
-                "Make room or choose another folder with --cache; the same command goes on from there.",
+                "Free space, or choose another folder with --cache; the same command continues from there.",
             ) from error
 
     def discard(self) -> None:

@@ -1,8 +1,8 @@
 """Adapters: models of other libraries, named `SCHEME:NAME` on the command line.
 
-An adapter is an entry point of the group `bench.networks`: its name is the scheme, its value a function that takes what
-stands behind the colon and returns a `bench.networks.subjects.Subject`. Another package adds one by naming it in its
-own packaging; nothing here changes.
+An adapter is an entry point of the group `bench.networks`. Its name is the scheme. Its value is a function that takes
+the text after the colon and returns a `bench.networks.subjects.Subject`. Another package adds an adapter in its own
+packaging; nothing here changes.
 """
 
 from __future__ import annotations
@@ -46,5 +46,5 @@ def adapted(name: str) -> Subject | None:
     except Exception as error:
         raise BadEnvironment(
             f"the adapter '{point.name}' ({point.value}) failed on '{match['rest']}': {type(error).__name__}: {error}",
-            "Is the name right, and what it needs installed? The adapter's own documents say.",
+            "Check the name, and that the adapter's packages are installed; its own documents describe both.",
         ) from error

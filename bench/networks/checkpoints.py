@@ -1,4 +1,4 @@
-"""Weights: reading checkpoints of strangers safely, recognising them, loading them strictly.
+"""Weights: reads checkpoints from unknown sources safely, recognises them, and loads them strictly.
 
 See docs/models.md#tensors.
 """
@@ -40,7 +40,7 @@ _WIDTH = ("backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.running_
 _DECODER_WIDTH = ("decoder.1.weight", "decoder.2.weight", "decoder.2.running_mean", "decoder.0.project.0.weight")
 _EMBEDDING = ("head.weight", "head.bias")
 _CLASSES = (CLASSIFIER, "decoder.4.bias")
-_OTHERS = "Any other network is measured from Python, with bench.evaluate."
+_OTHERS = "Any other network can be evaluated from Python, with bench.evaluate."
 _AGAIN = "Download or save it again, whole: a .pth, .pth.tar, .pt or .safetensors file."
 
 
@@ -92,7 +92,7 @@ def _refuse_web_page(path: Path) -> None:
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise BadInput(
             f"{path} is a web page, not a checkpoint",
-            "Google Drive answers so when it wants a confirmation or its quota is spent: "
+            "Google Drive sends one if it asks for a confirmation or its quota is used up: "
             "open the link in a browser and save the file itself.",
         )
 
@@ -115,7 +115,7 @@ def _read_tensors(path: Path) -> Any:
         refused = re.search(r"GLOBAL (\S+) w", str(error))
         if refused:
             raise BadInput(
-                f"{path} wants to run code when it is opened ({refused[1]}); refused",
+                f"{path} would run code when it is opened ({refused[1]}), and is refused",
                 "A plain state dict runs none: torch.save(model.state_dict(), …), or a .safetensors file.",
             ) from error
         raise _damaged(path) from error
@@ -147,7 +147,10 @@ def _query_network(state: State, path: Path) -> State:
         return _backbone(state)
     if not any(key.startswith(QUERY) for key in state):
         if any(LEFTOVERS.match(key) for key in state):
-            raise BadInput(f"{path} has no '{QUERY}*' keys, only the momentum network", "It is not a whole file.")
+            raise BadInput(
+                f"{path} has no '{QUERY}*' keys, only the momentum network",
+                "Give a whole file, with the query network in it.",
+            )
         return state
     return {key.removeprefix(QUERY): tensor for key, tensor in state.items() if not LEFTOVERS.match(key)}
 
@@ -188,7 +191,7 @@ def recognise(state: State, path: Path) -> Architecture:
             classes=outputs or 0 if linear else 0,
         )
     except ValueError as error:
-        raise BadInput(f"{path}: the shapes of its tensors fit no network of ours: {error}", _OTHERS) from error
+        raise BadInput(f"{path}: the shapes of its tensors fit no MaskContrast network: {error}", _OTHERS) from error
 
 
 def _size(state: State, keys: tuple[str, ...]) -> int | None:

@@ -1,7 +1,7 @@
-"""Receipts: what reading a checkpoint came to, kept so that a run which only scores what is cached reads none.
+"""Receipts: the outcome of reading a checkpoint, kept so that a run that uses only the cache need not read it.
 
-A receipt is of a file's content, by its hash: another file never meets it. It holds nothing that the file itself does
-not say, and a damaged one is made again.
+A receipt belongs to a file's content, by its hash. It has nothing that the file itself does not say, and a damaged
+receipt is made again.
 """
 
 from __future__ import annotations

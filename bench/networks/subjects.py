@@ -1,7 +1,7 @@
-"""Subjects of a run: from what the user named to a network with its weights.
+"""Subjects: the model of a run, from the name that the user gave to a network with its weights.
 
-What a subject is, its hash above all, is known without torch where a receipt (`bench.networks.receipts`) of the same
-weights is in the cache; the weights are then read when the network is built, if it ever is.
+If the cache has a receipt (`bench.networks.receipts`) of the weights, the subject and its hash are known without torch.
+The weights are then read when the network is built.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
     if _is_module(model):
         return _from_module(model)  # type: ignore[arg-type]
     if not isinstance(model, (str, Path)):
-        raise WrongName(f"a {type(model).__name__} is no model", "Give a card's id, a path, or a torch.nn.Module.")
+        raise WrongName(f"a {type(model).__name__} is not a model", "Give a card's id, a path, or a torch.nn.Module.")
     name = str(model)
     if name not in catalogue.models() and not name.endswith(".toml"):
         path = Path(name).expanduser()
@@ -156,7 +156,7 @@ class _File:
 
         weights = read_checkpoint(self.path)
         if weights.sha256 != self.sha256:
-            raise BadInput(f"{self.path} was written to while it was read", "Run the same command again.")
+            raise BadInput(f"{self.path} changed while it was read", "Run the same command again.")
         return weights
 
     def known_architecture(self) -> Architecture | None:
@@ -243,11 +243,13 @@ def _check_hash(card: ModelCard, entry: FileWeights, file: _File, cache: Path, w
     if expected and file.sha256 != expected:
         raise BadInput(
             f"{file.path.name} is not the file of {card.id}: SHA-256 {file.sha256[:12]}… instead of "
-            f"{expected[:12]}…" + ("" if entry.sha256 or not pin else f", seen first on {pin.date[:10]}"),
+            f"{expected[:12]}…" + ("" if entry.sha256 or not pin else f", pinned on {pin.date[:10]}"),
             "Download it again, or give your own file as --model FILE.",
         )
     if not entry.sha256:
-        checked = f"this one is as first seen on {pin.date[:10]}" if pin else "the record keeps that of the file used"
+        checked = (
+            f"this file has the hash pinned on {pin.date[:10]}" if pin else "the record has the hash of the file used"
+        )
         warn(f"no checksum was published for {card.id}; {checked}")
 
 
@@ -317,7 +319,7 @@ def restate(subject: Subject, name: str | None, supervision: str | None) -> Subj
     """
     if subject.card is not None:
         raise WrongName(
-            f"{subject.id} is a card's model: its card has its name and the labels that it has seen",
+            f"{subject.id} is a card's model: its card has its name and its supervision",
             "Leave --name and --supervision out, or write a card of your own.",
         )
     if supervision is not None:
@@ -327,5 +329,5 @@ def restate(subject: Subject, name: str | None, supervision: str | None) -> Subj
         return subject
     require_model_id(name)
     if name in catalogue.models():
-        raise WrongName(f"'{name}' is a built-in card's id", "Give your model a name of its own.")
+        raise WrongName(f"'{name}' is a built-in card's id", "Give your model another name.")
     return replace(subject, id=name, title=name)

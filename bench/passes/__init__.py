@@ -1,1 +1,1 @@
-"""Passes: images streamed through a network, and the cache of what was found in them."""
+"""Passes: run a network over images, and keep the results in the cache."""

@@ -1,4 +1,4 @@
-"""Classify: one streaming pass in which classifiers on a frozen network paint a split's images.
+"""Classify: one pass in which classifiers on a frozen network predict every pixel of a split's images.
 
 See docs/protocols.md#linear.
 

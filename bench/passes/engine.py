@@ -1,6 +1,6 @@
-"""Engine: how images are streamed through a network, whatever is wanted of its output.
+"""Engine: runs a network over images, for every kind of pass.
 
-Decoding runs in threads ahead of the network, counting in threads behind it; a batch too large for memory is
+Images are decoded in threads before the network, and counted in threads after it. A batch too large for memory is
 halved. Nothing here may change a figure beyond floating point, except `precision`.
 """
 
@@ -137,7 +137,7 @@ def halving(
 
     torch.cuda.empty_cache()
     engine.batch_size = max(1, len(batch) // 2)
-    engine.warn(f"out of memory: going on with batches of {engine.batch_size}")
+    engine.warn(f"out of memory: continuing with batches of {engine.batch_size}")
     half = engine.batch_size
     return halving(forward, batch[:half], engine) + halving(forward, batch[half:], engine)
 

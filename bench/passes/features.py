@@ -1,4 +1,4 @@
-"""Features: what a frozen network gives of a batch, and how it is brought to another size."""
+"""Features: the output of a frozen network for a batch, and how it is resized."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def feature_map(output: Any, images: int) -> Tensor:
     if isinstance(output, Tensor) and output.ndim == 4 and len(output) == images:
         return output
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    raise BadInput(f"the network's features are {shape}", "Expected is one tensor, B×D×h×w.")
+    raise BadInput(f"the network's features are {shape}", "Return one tensor, B×D×h×w.")
 
 
 def upsample(logits: Tensor, size: tuple[int, ...]) -> Tensor:

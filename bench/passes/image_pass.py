@@ -1,4 +1,4 @@
-"""Passes: what all passes of a network over a split share, from a decoded sample to the cache of what was found."""
+"""Image pass: what all passes of a network over a split share, from a decoded sample to the cache."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def require_finite(image: Path, finite: bool) -> None:
     if not finite:
         raise BadInput(
             f"the network gives NaN or infinity on {image}",
-            "Its weights are damaged, or --precision is too low for them.",
+            "Check that its weights are whole, and use --precision float32.",
         )
 
 

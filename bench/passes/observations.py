@@ -1,8 +1,8 @@
 """Observations: what one forward pass keeps of an image, and the cache that keeps them.
 
 With one cluster per image, the confusion matrix of *any* cluster assignment is a sum over images of two
-label histograms, under the predicted mask and outside it. So an image is worth a prototype and a few counts
-(about 0.6 kB) instead of its pixels. The packed masks lie apart, for pictures and exports.
+label histograms: inside the predicted mask and outside it. So a prototype and a few counts (about 0.6 kB) are kept of
+an image, instead of its pixels. The packed masks are kept apart, for pictures and exports.
 """
 
 from __future__ import annotations

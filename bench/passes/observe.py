@@ -63,10 +63,10 @@ def _check_saliency(observations: Observations, preset: SaliencyPreset, warn: Wa
     if empty == len(observations):
         raise BadInput(
             f"nothing is salient in any of the {empty} images (no saliency logit exceeds {preset.saliency_threshold})",
-            "Is the saliency head trained? The threshold can be changed with --set saliency_threshold=…",
+            "Check that the saliency head is trained, or change the threshold with --set saliency_threshold=…",
         )
     if empty:
-        warn(f"{empty} of {len(observations)} images have no salient pixel; they stay in, with a zero prototype")
+        warn(f"{empty} of {len(observations)} images have no salient pixel; they count, with a zero prototype")
 
 
 def _count(item: Loaded, seen: Seen, preset: SaliencyPreset, ignore: int) -> Item:

@@ -1,4 +1,4 @@
-"""Prototypes: what the forward pass of clustering and retrieval makes of a batch (docs/protocols.md#clustering)."""
+"""Prototypes: from a batch to prototypes and masks, for clustering and retrieval (docs/protocols.md#clustering)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_output(output: Any, images: int) -> tuple[Tensor, Tensor]:
     ]
     raise BadInput(
         f"the network returned {shapes}",
-        "Expected are (embedding B×D×h×w, saliency logit B×h×w); --protocol clustering-dense and linear take an "
+        "Return (embedding B×D×h×w, saliency logit B×h×w); --protocol clustering-dense and linear take an "
         "embedding alone.",
     )
 

@@ -1,8 +1,8 @@
-"""Shards: the cache of what passes over images have found, resumable and safe to share.
+"""Shards: the cache of passes over images. It can be resumed, and several processes can share it.
 
-Rows are addressed by the sample's key, not by position alone: a limited run, a longer list or one changed image
-re-uses all that still holds. Files are replaced whole, so a reader never sees half a shard and two writers at
-worst do the same work twice.
+Rows are found by the sample's key, not only by position: a limited run, a longer list or one changed image
+uses all rows that are still valid. Files are replaced whole, so a reader never sees half a shard. At worst, two
+writers do the same work twice.
 """
 
 from __future__ import annotations

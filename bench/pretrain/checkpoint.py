@@ -21,7 +21,7 @@ FILE = "checkpoint.pth.tar"
 EXPORT = "network.safetensors"
 PREFIX = "module."
 """The authors trained in a data-parallel wrapper, and their keys have kept its name."""
-START_OVER = "Give another --out, or --fresh to start over."
+START_OVER = "Give another --out, or --fresh to start again."
 
 
 def save(path: Path, module: MomentumContrast, optimizer: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
@@ -49,10 +49,10 @@ def environment_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         last = path.parent / FILE
         there = last.is_file()
-        going_on = f"goes on from {last}, without --fresh" if there else "starts over: there is no checkpoint yet"
+        going_on = f"continues from {last}, without --fresh" if there else "starts again: there is no checkpoint yet"
         raise BadEnvironment(
             f"cannot write {path}: {error.strerror or error}",
-            f"Make room or mend the permissions; the same command then {going_on}.",
+            f"Free space, or correct the permissions; the same command then {going_on}.",
         ) from error
 
 

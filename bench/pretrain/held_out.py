@@ -1,4 +1,4 @@
-"""The clustering protocol on a held-out part of the training split, for a look while training goes on."""
+"""Held out: evaluates clustering on a part of the split that is not trained on, during training."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def hold_out(samples: Samples) -> tuple[Samples, Samples]:
     held_out = replace(samples, entries=samples.entries[kept:], keys=samples.keys[kept:], cut=True)
     if preset is None or not (held_out or samples).labelled:
         raise WrongName(
-            f"{samples.card.id} {samples.split} has no labels in its last fifth, or no preset for clustering: nothing "
-            "to evaluate on",
+            f"{samples.card.id} {samples.split} has no labels in its last fifth, or no preset for clustering, so "
+            "nothing can be evaluated",
             "Leave --eval-every out.",
         )
     require_enough(len(held_out), dict(preset)["clusters"])

@@ -1,4 +1,4 @@
-"""What training starts from: random weights, or a backbone from torchvision or MoCo v2.
+"""Initialise: the first weights of training: random, or a backbone from torchvision or MoCo v2.
 
 See docs/pre-training.md#the-method.
 """

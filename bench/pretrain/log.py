@@ -92,7 +92,7 @@ def _read(path: Path, warn: Warn) -> list[dict[str, str]]:
         aside = next(name for name in names if not name.exists())
         with environment_errors(aside):
             path.rename(aside)
-        warn(f"{path} is no log of this program: kept as {aside.name}, and a new one begun")
+        warn(f"{path} is not a log of this program: it is kept as {aside.name}, and a new log is started")
         return []
     return rows
 

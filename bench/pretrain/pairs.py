@@ -62,10 +62,10 @@ class Pairs:
         if not self.samples:
             raise BadInput(
                 f"all {len(samples)} masks in {priors.folder} are background",
-                "Foreground is the value 255 and no other.",
+                "Write foreground as 255; every other value is background.",
             )
         if empty:
-            warn(f"{named(empty)} without any foreground in the mask: skipped")
+            warn(f"{named(empty)} without foreground in the mask: skipped")
         if len(self.samples) < recipe.batch:
             raise BadInput(
                 f"{len(self.samples)} images with a mask are fewer than a batch of {recipe.batch}",
@@ -113,7 +113,7 @@ class Pairs:
             index = int(random.integers(len(self)))
         raise BadInput(
             f"no crop whose mask covers between {low:.0%} and {high:.0%} was found in {OTHER_IMAGES} images",
-            "Are the masks those of these images? The bounds can be changed with --set foreground='[…, …]'.",
+            "Check that the masks are those of these images, or change the bounds with --set foreground='[…, …]'.",
         )
 
 

@@ -1,4 +1,4 @@
-"""What several processes under `torchrun` share: all of it is the identity in a single process."""
+"""Ranks: what several processes under `torchrun` share. In a single process nothing changes."""
 
 from __future__ import annotations
 

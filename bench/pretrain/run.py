@@ -250,11 +250,11 @@ def _check_identity(path: Path, identity: dict[str, Any]) -> None:
     if known == identity:
         return
     if not isinstance(known, dict) or not isinstance(known.get("recipe"), dict):
-        raise BadInput(f"{path} was not written by bench train", checkpoint.START_OVER)
+        raise BadInput(f"{path} was not written by `bench train`", checkpoint.START_OVER)
     differs = _differences(known | known["recipe"], identity | identity["recipe"])
     raise BadInput(
         f"{path} is of another run: {'; '.join(differs[:3])}",
-        f"Give the same settings to go on with it. {checkpoint.START_OVER}",
+        f"Give the same options and entries to continue it. {checkpoint.START_OVER}",
     )
 
 

@@ -1,4 +1,4 @@
-"""The trainer: steps, checkpoints and log, from the first step or from where a killed run had come to."""
+"""The trainer: steps, checkpoints and log, from the first step or from the last checkpoint."""
 
 from __future__ import annotations
 

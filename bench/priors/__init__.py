@@ -1,9 +1,8 @@
-"""Priors: object mask proposals, the pixel-grouping prior that contrastive pre-training starts from.
+"""Priors: the object masks with which contrastive pre-training starts.
 
 See docs/pre-training.md#object-masks.
 
-For a trainer: `open_priors(folder, samples)` says which samples have a mask, `read_mask(path, size)` reads
-one.
+For training, `open_priors(folder, samples)` finds the samples that have a mask, and `read_mask(path, size)` reads one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How well masks fit the labels' foreground. For people and tests: no method and no training sees this."""
+"""Evaluate: how well masks agree with the foreground of labels. No method and no training uses this."""
 
 from __future__ import annotations
 

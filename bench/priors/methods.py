@@ -1,7 +1,7 @@
-"""Methods: where an image's object mask comes from.
+"""Methods: how the object mask of an image is made.
 
-A method that looks at pixels is an `Estimator`, listed in `ESTIMATORS`: a trained saliency network fits in
-there as the weight-free one does. `precomputed` takes masks that lie on disk.
+A method that estimates the mask from pixels is an `Estimator`, listed in `ESTIMATORS`: with or without weights.
+`precomputed` takes existing masks.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def find_method(name: str, folder: Path | None, clean: bool, samples: Samples) -
         raise unknown_name("method", name, [*ESTIMATORS, PRECOMPUTED], "bench priors --help")
     if folder is not None or not clean:
         option = "--from" if folder is not None else "--no-clean-up"
-        raise WrongName(f"the method {name} does not take {option}", "It goes with --method precomputed.")
+        raise WrongName(f"the method {name} does not take {option}", "Leave it out, or use --method precomputed.")
     return Estimated(name)
 
 

@@ -1,4 +1,4 @@
-"""Propose masks for a split: in parallel, resumable, with a manifest beside them."""
+"""Propose: makes the masks of a split in parallel, with a manifest beside them. It can be resumed."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ def propose(
 ) -> Report:
     """Write a mask `<id>.png` (0 and 255, the image's size) for every sample that gets one, and the manifest.
 
-    `limit` takes only the first samples. Masks of the same recipe that are there, whole and newer than what they
+    `limit` takes only the first samples. Masks made in the same way that are there, whole and newer than what they
     are made from, are kept; `fresh` removes those in `out` first. What was written before an error or an
     interruption stays.
 
-    Raises WrongName where `out` holds masks of another recipe, or PNG files from elsewhere; BadInput for files that
+    Raises WrongName where `out` holds masks made in another way, or PNG files from elsewhere; BadInput for files that
     cannot be used or when no sample gets a mask; BadEnvironment where `out` cannot be written.
     """
     chosen = samples.first(limit)
@@ -116,7 +116,7 @@ def propose(
 
 
 def _claim(out: Path, recipe: dict[str, Any], fresh: bool) -> dict[str, Any]:
-    """Make sure that `out` takes masks of this recipe; returns the manifest that was there, or an empty one."""
+    """Make sure that `out` has no masks made in another way; returns the manifest in it, or an empty one."""
     require_writable(out, "masks", "--out")
     ours = (out / MANIFEST).is_file()
     if not ours and next(out.rglob("*.png"), None) is not None:
@@ -131,8 +131,9 @@ def _claim(out: Path, recipe: dict[str, Any], fresh: bool) -> dict[str, Any]:
     for key in RECIPE if before else ():
         if before.get(key) != recipe[key]:
             raise WrongName(
-                f"{out} holds masks of another recipe: {key} is {_short(before.get(key))}, not {_short(recipe[key])}",
-                "Give another folder with --out, or --fresh to remove them and start over.",
+                f"{out} holds masks that were made in another way: {key} is {_short(before.get(key))}, not "
+                f"{_short(recipe[key])}",
+                "Give another folder with --out, or --fresh to remove them and start again.",
             )
     return before
 
@@ -159,8 +160,8 @@ def _in_parallel(
                 yield from pool.map(make, entries)
             except BrokenProcessPool as error:
                 raise BadEnvironment(
-                    "a worker process was killed, most likely for want of memory",
-                    "What was written stays; the same command with fewer --workers goes on from there.",
+                    "a worker process was killed, most likely because memory ran out",
+                    "Finished masks are kept; the same command with fewer --workers continues from there.",
                 ) from error
 
 
@@ -191,7 +192,8 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise BadEnvironment(
             f"cannot write {path}: {error.strerror or error}",
-            "What was written stays; mend disk space or permissions, and the same command goes on from there.",
+            "Free disk space or correct the permissions; finished masks are kept, and the same command continues from "
+            "there.",
         ) from error
 
 

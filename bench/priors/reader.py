@@ -1,4 +1,4 @@
-"""What a trainer needs of a folder of masks: which samples have one."""
+"""Reader: finds the samples that have a mask in a folder."""
 
 from __future__ import annotations
 

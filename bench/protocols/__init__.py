@@ -1,1 +1,1 @@
-"""Protocols: recipes from images to figures, a folder for each; `registry` lists them."""
+"""Protocols: the ways from a model and a data set to figures, a folder for each; `registry` lists them."""

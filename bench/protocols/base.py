@@ -1,8 +1,8 @@
-"""What a protocol is: the recipe from a network and a split of images to rows, and to what is said beside them.
+"""What a protocol is: the way from a network and a split of images to rows, and to what the record says of them.
 
-A protocol has a preset (`bench.cards.presets`), a room with a `Protocol` in it, and an entry in
-`bench.protocols.registry`. It needs nothing else: names, plans, caches, records, reports and checks ask the three.
-Metrics, intervals and comparisons are the rows' business (`bench.scoring.rows`).
+A protocol has a preset (`bench.cards.presets`), a module `room` with a `Protocol` in it, and an entry in
+`bench.protocols.registry`. It needs nothing else: names, plans, caches, records, reports and checks use these three.
+Metrics, intervals and comparisons are made by the rows (`bench.scoring.rows`).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Plan:
 
     @property
     def cut(self) -> tuple[Samples, ...]:
-        """Those splits that have fewer images than their publisher counts; a preset's own cut is part of the recipe."""
+        """The splits that have fewer images than their publisher counts; a cut by the preset does not count."""
         return tuple(each for each in (self.samples, *self.others.values()) if each.limited)
 
 
@@ -216,7 +216,7 @@ class Protocol(Generic[P]):
         if preset.needs_saliency and not subject.has_embedding:
             raise BadInput(
                 f"{subject.id} is {subject.what}: it has no embedding and saliency head",
-                "This protocol needs the pre-trained file; --protocol linear and clustering-dense measure what it has.",
+                "Give the pre-trained file, or use --protocol linear or clustering-dense.",
             )
         return preset
 
@@ -235,20 +235,20 @@ class Protocol(Generic[P]):
     def check_split(self, part: str, preset: P, found: Samples, evaluated: str, warn: Warn) -> None:
         """Raises BadInput for another split that cannot have its part: by default it must have labels."""
         if found.split == evaluated:
-            warn(f"{part} = {found.split} is the split that is measured: every image has been seen with its label")
-        require_label_files(found, "what learns from them")
+            warn(f"{part} = {found.split} is the evaluated split: the model would see every image with its label")
+        require_label_files(found, "this part of the protocol")
 
     def published_presets(self, comparable: P) -> list[P]:
         """The presets by which a published figure may have been made."""
         return [comparable]
 
     def measure(self, run: Run[P]) -> Result:
-        """Carry the plan out. What was found earlier under the same recipe is taken from the cache."""
+        """Carry the plan out. What was found earlier under the same conditions is taken from the cache."""
         raise NotImplementedError(f"{type(self).__name__} has no `measure`")
 
     def cached(self, run: Run[P]) -> str:
         """What of the plan's work is in the cache, in words."""
-        return "nothing is known of what is cached"
+        return "the content of the cache is not known"
 
     def solver_gap(self, run: Run[P], manifest: str, *, wanted: bool) -> float | None:
         """How far our solver is from the authors', in points of mIoU; 0 where theirs runs or nothing is solved.

@@ -1,4 +1,4 @@
-"""Masked images: what the protocols share that give each image one class inside its salient mask."""
+"""Masked images: shared by the protocols that give each image one class inside its salient mask."""
 
 from __future__ import annotations
 

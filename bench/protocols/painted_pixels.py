@@ -1,4 +1,4 @@
-"""Painted pixels: what the protocols share that paint every pixel by linear classifiers on a frozen network."""
+"""Painted pixels: shared by the protocols that predict every pixel with linear classifiers on a frozen network."""
 
 from __future__ import annotations
 

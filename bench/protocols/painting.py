@@ -1,4 +1,4 @@
-"""Painting: a run's predictions as maps of class ids, an image at a time."""
+"""Painting: a run's predictions as maps of class ids, one image at a time."""
 
 from __future__ import annotations
 

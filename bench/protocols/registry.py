@@ -1,8 +1,8 @@
-"""Registry: which protocols there are, what they are called, and where each one's preset and room are.
+"""Registry: all protocols with their names, and the modules of their presets and rooms.
 
-A line here, or an entry point of the group `bench.protocols` in somebody else's package, is all that a protocol needs
-to be listed, planned, cached, recorded, reported and checked. This module loads no room: reports and `--help` need
-only names, so that they load no torch.
+A line here, or an entry point of the group `bench.protocols` in another package, is all that a protocol needs to be
+listed, planned, cached, recorded, reported and checked. This module loads no room: reports and `--help` need only
+names, so they load no torch.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Entry:
 BUILT_IN = (
     Entry(
         "clustering",
-        "K-means on one prototype per image; clusters get classes by Hungarian matching",
+        "K-means on one prototype per image; clusters are matched to classes",
         "bench.protocols.clustering.preset:ClusteringPreset",
         "bench.protocols.clustering.room:Clustering",
         variants=(Variant("overclustering-{clusters}"),),
@@ -122,14 +122,14 @@ BUILT_IN = (
     ),
     Entry(
         "distance-matching",
-        "labelled instances vote on the class of every pixel",
+        "each pixel takes the class that its nearest labelled instances vote for",
         "bench.protocols.distance_matching.preset:DistancePreset",
         "bench.protocols.distance_matching.room:DistanceMatching",
         submits=True,
     ),
     Entry(
         "davis",
-        "the first frame's objects, carried through a video by the similarity of features",
+        "the objects of a video's first frame are followed through it by the similarity of features",
         "bench.protocols.davis.preset:DavisPreset",
         "bench.protocols.davis.room:Davis",
         kind="video",
@@ -149,7 +149,7 @@ def protocols() -> dict[str, Entry]:
         try:
             entry = point.load()
             if not isinstance(entry, Entry) or not ID.fullmatch(entry.id):
-                raise TypeError("it is no bench.protocols.registry.Entry with an id of a-z, 0-9 and -")
+                raise TypeError("it is not a bench.protocols.registry.Entry with an id of a-z, 0-9 and -")
             if entry.id in found:
                 raise ValueError(f"the id '{entry.id}' is taken")
         except Exception as error:  # noqa: BLE001  a stranger's package must not end every command
@@ -166,7 +166,7 @@ def parse(name: str) -> tuple[str, dict[str, Any]]:
     """
     if members := groups().get(name):
         raise WrongName(
-            f"'{name}' stands for several protocols, and there is one record of each",
+            f"'{name}' stands for several protocols, and each has a record of its own",
             f"Call it once for each: {', '.join(members)}.",
         )
     found = parsed(name)

@@ -1,1 +1,1 @@
-"""Records: what a run leaves behind, its rows, and the published figures that it is held against."""
+"""Records: the JSON files of runs, their rows, and the published figures that they are compared with."""

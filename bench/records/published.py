@@ -1,4 +1,4 @@
-"""Published figures: what a record answers to, and whether it reproduces it."""
+"""Published figures: which of them a record should reproduce, and whether it does."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str],
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             if reader.fieldnames != list(names):
-                raise BadInput(f"{path}: the columns are {reader.fieldnames}", f"Expected are {names}.")
+                raise BadInput(f"{path}: the columns are {reader.fieldnames}", f"The columns must be {names}.")
             return tuple(entry(row, where) for row, where in _lines(reader, path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read: {error}", "Restore it from the repository.") from error
@@ -100,7 +100,7 @@ def percentage(row: dict[str, str], where: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 100:
-        raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100", "Figures are percentages.")
+        raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100", "Give a percentage.")
     return value
 
 
@@ -110,7 +110,7 @@ def _entry(row: dict[str, Any], where: str) -> Published:
             raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no", "Write one of the two.")
     require_filled(row, ("dataset", "split", "protocol", "metric", "model", "source"), where)
     if row["comparable"] == "no" and not row["note"]:
-        raise BadInput(f"{where}: note is empty, but the figure is not comparable", "Say there why it is not.")
+        raise BadInput(f"{where}: note is empty, but the figure is not comparable", "Give the reason in the note.")
     if row["date"] and not _is_date(row["date"]):
         raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD", "Correct it, or leave it empty.")
     return Published(
@@ -172,7 +172,7 @@ def incomparable(record: Record, figure: Published) -> str | None:
     if lacking := shortfall(record):
         return lacking
     if not record["protocol"].get("published_recipe", False):
-        return "the recipe was modified"
+        return "the preset was modified"
     if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:
         count = len(record.get("seeds", []))
         return f"run with {count} seed{'' if count == 1 else 's'}; a spread needs --num-seeds {PAPER_SEEDS}"

@@ -1,4 +1,4 @@
-"""Published figures of single classes: what a record's per-class IoU is shown beside."""
+"""Published figures of single classes, which are shown beside a record's IoU of each class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records: one JSON file per run, with everything needed to trust or to repeat its figures.
+"""Records: one JSON file per run, with everything that is needed to check or to repeat its figures.
 
 Beside each lies `<same name>.rows.npz`, whose hash the record holds. The rows are written first and the
 record last, both atomically, so a record always has its rows.
@@ -27,7 +27,7 @@ Record = dict[str, Any]
 
 
 def file_name(record: Record) -> str:
-    """`<protocol>.json` for the data set's own recipe on the full split; a name of its own for the rest."""
+    """`<protocol>.json` for the data set's own preset on the full split; a name of its own for the rest."""
     protocol = record["protocol"]
     if not protocol.get("modified") and not record["dataset"]["limited"]:
         return f"{protocol['id']}.json"
@@ -121,15 +121,15 @@ def read(path: Path) -> Record:
         if "\\ud" in text.lower():
             dumps(value).encode()  # half a pair of surrogates is no text
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path} is damaged: {error}", "Remove it, or run the evaluation again.") from error
+        raise BadInput(f"{path} is damaged: {error}", "Remove the file, or run the evaluation again.") from error
     record, problem = upgraded(value)
     if problem:
-        raise BadInput(f"{path} is not a record of this program: {problem}", "Remove it from the results folder.")
+        raise BadInput(f"{path} is not a record of this program: {problem}", "Remove the file from the results folder.")
     return record
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Recount: what a record's rows say of the figures that it claims.
+"""Recount: counts a record's figures from its rows again.
 
-A record is a text that anybody can edit; its rows are what it was computed from. Who shows or judges a figure asks
-here first.
+A record is a text that anybody can edit; its rows are the counts that it was computed from. Reports, checks and
+comparisons use this first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The schema of records: what one must hold to be read, and how those of earlier schemas are.
+"""The schema of records: the keys that a record must have, and how records of earlier schemas are converted.
 
 A record of an earlier schema is converted step by step where `CONVERTERS` has the steps; any other is refused with the
 reason, and never taken for a record. More keys than those below are welcome, and kept.
@@ -103,7 +103,7 @@ class _Record(_Entry):
 def upgraded(value: Any) -> tuple[dict[str, Any], str | None]:
     """A JSON value as a record of today's schema, and what keeps it from being one (None if nothing does)."""
     if not isinstance(value, dict):
-        return {}, "it is no JSON object"
+        return {}, "it is not a JSON object"
     schema = value.get("schema")
     if isinstance(schema, bool) or not isinstance(schema, int):
         return {}, f"schema {repr(schema)[:40]} instead of {SCHEMA}"

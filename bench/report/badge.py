@@ -1,4 +1,4 @@
-"""Badges: one figure, or how many are reproduced, as JSON for the endpoint badge of shields.io."""
+"""Badges: one figure, or the number of reproduced figures, as JSON for the endpoint badge of shields.io."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results
     metric = name.removeprefix(path).removeprefix("/")
     known = list(own["metric"])
     if metric and metric not in known:
-        raise WrongName(f"{path} has no {metric}", f"It has {', '.join(known)}.")
+        raise WrongName(f"{path} has no {metric}", f"Its metrics are {', '.join(known)}.")
     chosen = metric or ("mIoU" if "mIoU" in known else known[0])
     row = own[own["metric"] == chosen].iloc[0]
     status = _status(figures, stored, results / f"{path}.json", chosen)

@@ -1,4 +1,4 @@
-"""Check: do the records still say what was published, or what they said before?"""
+"""Check: compares records with published figures, or with earlier records."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def against_published(
     models = {model for model, _ in answered} | _models(stored) | set(known)
     _require_known(required, models, {figure.protocol for figure in figures} | _protocols(stored), "bench list models")
     outcomes = [_published_outcome(row, required) for _, row in joined(figures, stored).iterrows()]
-    return in_order([*outcomes, *_unanswered(required, answered, "required, but no published figure answers to it")])
+    return in_order([*outcomes, *_unanswered(required, answered, "required, but it has no published figure")])
 
 
 def _models(stored: Sequence[Stored]) -> set[str]:
@@ -208,7 +208,7 @@ def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], h
         elif problem:
             outcomes.append(Outcome("damaged", what, problem, True))
         elif new.record == old.record:
-            reason = f"{before['value']:.2f} earlier; the record is that very one, nothing was run since"
+            reason = f"{before['value']:.2f} earlier; the record is the same file, nothing was run since"
             outcomes.append(Outcome("not run", what, reason, wanted, measured=False))
         else:
             outcomes.append(_moved(what, metric, old.record, new.record, wanted))
@@ -223,7 +223,7 @@ def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Ou
     """Two means over seeds differ by chance by about s·√(1/n + 1/m); beyond twice that, something changed."""
     before, after = old["metrics"][metric], new["metrics"][metric]
     if old["dataset"]["manifest"] != new["dataset"]["manifest"]:
-        return Outcome("not comparable", what, "the two runs saw different images or labels", wanted)
+        return Outcome("not comparable", what, "the two runs used different images or labels", wanted)
     spread = max(before.get("std") or 0.0, after.get("std") or 0.0)
     sizes = [len(entry["per_seed"]) for entry in (before, after)]
     allowed = ROUNDING + 2 * spread * math.sqrt(sum(1 / n for n in sizes))

@@ -1,4 +1,4 @@
-"""Compare: two records of one recipe on the same images, by a paired bootstrap over their rows."""
+"""Compare: two records with the same preset on the same images, by a paired bootstrap over their rows."""
 
 from __future__ import annotations
 
@@ -126,21 +126,25 @@ def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RE
     try:
         paired = rows[0].pair(rows[1], preset, names[0], resamples)
     except ValueError as error:
-        raise BadInput(f"the rows of A and B are no pair, whatever their records say: {error}", AGAIN) from error
+        raise BadInput(
+            f"the rows of A and B do not belong together, though their records do: {error}", AGAIN
+        ) from error
     return Comparison(a, b, metric, paired.metrics, paired.parts, paired.unit, resamples)
 
 
 def _require_same_recipe(a: Record, b: Record) -> None:
     if a["protocol"]["fingerprint"] == b["protocol"]["fingerprint"]:
         return
-    remedy = "Compare runs of one protocol and preset: the same --protocol, --solver, --clusters and --set make them."
+    remedy = (
+        "Compare runs with the same protocol and preset: give both the same --protocol, --solver, --clusters, --set."
+    )
     if a["protocol"]["id"] != b["protocol"]["id"]:
-        raise BadInput(f"A is {a['protocol']['id']}, B is {b['protocol']['id']}: two protocols", remedy)
+        raise BadInput(f"A is {a['protocol']['id']}, B is {b['protocol']['id']}: these are two protocols", remedy)
     one, other = a["protocol"]["preset"], b["protocol"]["preset"]
     keys = _differing(one, other)
     differ = ", ".join(f"{key} is {one.get(key)} in A and {other.get(key)} in B" for key in keys)
     marks = f"fingerprints {a['protocol']['fingerprint'][:8]} and {b['protocol']['fingerprint'][:8]}"
-    raise BadInput(f"A and B follow different recipes: {differ or marks}", remedy)
+    raise BadInput(f"A and B have different presets: {differ or marks}", remedy)
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -171,7 +175,9 @@ def _require_same_split(a: Record, b: Record) -> None:
     sets = [_split(record) for record in (a, b)]
     if sets[0] != sets[1]:
         what = "splits" if a["dataset"]["id"] == b["dataset"]["id"] else "data sets"
-        raise BadInput(f"A is on {sets[0]}, B on {sets[1]}: two {what}", "Compare runs on one data set and split.")
+        raise BadInput(
+            f"A is on {sets[0]}, B on {sets[1]}: these are two {what}", "Compare runs on one data set and split."
+        )
 
 
 def _split(record: Record) -> str:
@@ -179,15 +185,15 @@ def _split(record: Record) -> str:
 
 
 def _require_same_data(a: Record, b: Record) -> None:
-    remedy = "Run both on the same files; --limit, a changed image or a changed label makes another set."
+    remedy = "Run both on the same files, with the same --limit."
     counts = [record["dataset"]["images"] for record in (a, b)]
     if counts[0] != counts[1]:
-        raise BadInput(f"A saw {counts[0]} images of {_split(a)}, B {counts[1]}", remedy)
+        raise BadInput(f"A has {counts[0]} images of {_split(a)}, B has {counts[1]}", remedy)
     for where in ("dataset", "bank", "fitted_on"):
         seen = [_manifest(record, where) for record in (a, b)]
         if seen[0] != seen[1]:
             what = {"dataset": "images or labels", "bank": "bank", "fitted_on": "images to cluster"}[where]
-            raise BadInput(f"A and B saw different {what}: their manifests differ", remedy)
+            raise BadInput(f"A and B used different {what}: their manifests differ", remedy)
 
 
 def _manifest(record: Record, where: str) -> str | None:
@@ -198,15 +204,15 @@ def _manifest(record: Record, where: str) -> str | None:
 def _load(stored: Stored, name: str) -> Rows:
     """A record's rows. Raises BadInput where they are missing, damaged, or not those of the record."""
     if problem := check_rows(stored):
-        raise BadInput(f"{name} ({stored.path}) has lost its rows: {problem}", AGAIN)
+        raise BadInput(f"{name} ({stored.path}) has no valid rows: {problem}", AGAIN)
     return rows_of.read(rows_path(stored))
 
 
 def _require_comparable(rows: Rows, name: str, like: Rows | None = None) -> None:
     if not rows.comparable:
-        raise BadInput(f"{name} was made without labels: it has no figure to compare", "Compare labelled runs.")
+        raise BadInput(f"{name} was made without labels: it has no figure to compare", "Compare runs with labels.")
     if like is not None and rows.comparable != like.comparable:
-        raise BadInput("the rows of A and B are of two kinds, whatever their records say", AGAIN)
+        raise BadInput("the rows of A and B are of two kinds, though their records are of one", AGAIN)
 
 
 def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:
@@ -217,16 +223,16 @@ def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:
 
 
 def _require_figures(stored: Stored, name: str, counted: Mapping[str, Sequence[float]]) -> None:
-    """A record whose figures are not those of its rows was changed by hand, or by a damaged program."""
+    """Raises BadInput for a record whose figures are not those of its rows: somebody changed it by hand."""
     if problem := disagreement(stored.record, counted):
-        raise BadInput(f"{name} ({stored.path}) is not to be trusted: {problem}", AGAIN)
+        raise BadInput(f"{name} ({stored.path}) cannot be trusted: {problem}", AGAIN)
 
 
 def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> None:
     if metric not in known:
-        why = ": its value of every image is not kept" if metric in {**a["metrics"], **b["metrics"]} else ""
+        why = ": its value for each image is not kept" if metric in {**a["metrics"], **b["metrics"]} else ""
         raise WrongName(f"'{metric}' cannot be compared{why}", f"--metric takes {', '.join(known)} for these records.")
     for name, record in (("A", a), ("B", b)):
         if metric not in record["metrics"]:
             have = ", ".join(record["metrics"])
-            raise BadInput(f"{name} has no {metric}, only {have}", "Choose one that both have with --metric.")
+            raise BadInput(f"{name} has no {metric}, only {have}", "Choose a metric that both have with --metric.")

@@ -1,4 +1,4 @@
-"""Reports: records and published figures, rendered. Reads records only, never a model or an image."""
+"""Formats: records and published figures in the formats of `bench report`. Reads no model and no image."""
 
 from __future__ import annotations
 

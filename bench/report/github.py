@@ -1,4 +1,4 @@
-"""What GitHub shows of a check: annotations, and a step's summary in Markdown."""
+"""GitHub: a check as annotations, and as a step's summary in Markdown."""
 
 from __future__ import annotations
 
@@ -83,4 +83,4 @@ def append(path: Path, text: str) -> None:
             stream.write(text)
     except OSError as error:
         problem = f"cannot write the summary to {path}: {error.strerror or error}"
-        raise BadEnvironment(problem, "Give a file in a folder that is there with --summary.") from error
+        raise BadEnvironment(problem, "Give a file in an existing folder with --summary.") from error

@@ -1,4 +1,4 @@
-"""Frames: records and published figures as pandas tables; what report and check read."""
+"""Tables: records and published figures as pandas tables, for report and check."""
 
 from __future__ import annotations
 

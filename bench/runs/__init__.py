@@ -1,1 +1,1 @@
-"""Runs: from what the user named to a record, and to what is written beside it."""
+"""Runs: from the names that the user gives to a record, and to the files beside it."""

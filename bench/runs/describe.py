@@ -1,4 +1,4 @@
-"""Describe: what was measured, on what, and how it compares, put together as a record."""
+"""Describe: puts model, data, figures and comparisons together as a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples: a folder of small pictures beside a record, so that its figure can be looked at.
+"""Examples: a folder of small pictures beside a record.
 
 `<record's stem>.examples/` holds `examples.json` and what it names: image, label and prediction of the best and the
 worst images, and of a few of each cluster. All is of the first seed. The folder is written under another name and

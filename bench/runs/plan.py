@@ -1,4 +1,4 @@
-"""Plan: everything that is settled before anything is computed, from names and flags to files and recipe."""
+"""Plan: everything that is decided before the work begins, from names and options to files and preset."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_plan(
     *,
     for_submission: bool = False,
 ) -> Plan:
-    """Resolve names, files and recipe, and check all that can be checked before the work begins.
+    """Find the files, settle the preset, and check all that can be checked before the work begins.
 
     With `for_submission` images need no labels to get their classes, which others know (`bench.submission`).
     """
@@ -110,7 +110,7 @@ def _require_effect(preset: Preset, settings: Settings) -> None:
     """Raises WrongName for what was asked for and has no part in this run."""
     for key, reason in preset.unread().items():
         if key in settings.entries:
-            raise WrongName(f"the entry '{key}' has no effect here: {reason}", "Leave it out.")
+            raise WrongName(f"the entry '{key}' has no effect here: {reason}", "Leave the entry out.")
     if not preset.num_seeds and (settings.num_seeds is not None or settings.first_seed != FIRST_SEED):
         raise WrongName("seeds have no effect here: nothing is drawn at random", "Leave --seed and --num-seeds out.")
 
@@ -125,7 +125,8 @@ def _published_form(asked: str, base: str, preset: Preset, default: Preset, card
     name = next((one.name(entries) for one in variants if entries and set(one.keys) == set(entries)), base)
     if name != asked and any(one.parse(asked) is not None and "{" in one.form for one in variants):
         raise WrongName(
-            f"what was asked for as {asked} is {name}", "Overclustering takes more clusters than there are classes."
+            f"{asked} was asked for, but the entries are those of {name}",
+            f"Use --protocol {name}, or other entries. Overclustering needs more clusters than classes.",
         )
     return name, default.model_copy(update=entries)
 
@@ -163,7 +164,7 @@ def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:
         return ()
     seeds = range(settings.first_seed, settings.first_seed + (settings.num_seeds or preset.num_seeds))
     if not 0 <= seeds[0] <= seeds[-1] < 2**31:
-        raise WrongName(f"seeds {seeds[0]} to {seeds[-1]} are out of range", "Seeds are 0 to 2147483647.")
+        raise WrongName(f"seeds {seeds[0]} to {seeds[-1]} are out of range", "Give seeds from 0 to 2147483647.")
     return tuple(seeds)
 
 

@@ -1,4 +1,4 @@
-"""Predictions as files: PNGs of class ids at each image's own size, written and read back."""
+"""Predictions as files: writes and reads PNGs of class ids at each image's own size."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def require_free(folder: Path, run: dict[str, Any], fresh: bool) -> None:
     if difference and not fresh:
         raise WrongName(
             f"{folder} holds predictions of another run: {difference}",
-            "Give another folder with --save-predictions, or --fresh to remove them and start over.",
+            "Give another folder with --save-predictions, or --fresh to remove them and start again.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Run: carry a plan out, from a model's name to a record."""
+"""Run: evaluates a model by its name, and writes the record."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ def perform(
     if results is not None:
         require_writable(results, "record", "--results")
     elif settings.save_examples is not None:
-        raise WrongName("save_examples needs results: pictures lie beside the record", "Give results=FOLDER as well.")
+        raise WrongName(
+            "save_examples needs results: the pictures are written beside the record", "Give results=FOLDER as well."
+        )
     if settings.save_predictions is not None:
         require_writable(settings.save_predictions, "predictions", "--save-predictions")
     plan = make_plan(model, dataset, protocol, settings, warn)
@@ -111,16 +113,19 @@ def _write(made: Record, rows: Rows, results: Path) -> Path:
         raise BadEnvironment(
             f"cannot write the record, whose {metric} is {measured['value']:.2f}: {error.strerror or error} "
             f"({error.filename or results})",
-            "Make room or mend the permissions, and run the same command again: it goes on from what is cached.",
+            "Free space or correct the permissions, and run the same command again: it continues from the cache.",
         ) from error
 
 
 def _warn_of_other_weights(made: Record, results: Path, warn: Warn) -> None:
-    """Say so if the record that is replaced is of other weights."""
+    """Warn if the record that is replaced was made with different weights."""
     if found := record.of_other_weights(made, results):
         path, before = found
         mine = made["model"]["weights_sha256"]
-        warn(f"{display(path)} was of other weights (SHA-256 {before[:12]}…, now {mine[:12]}…) and is replaced")
+        warn(
+            f"this run overwrites {display(path)}, a record made with different weights "
+            f"(SHA-256 {before[:12]}…, now {mine[:12]}…)"
+        )
 
 
 def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]:

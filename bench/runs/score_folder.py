@@ -1,4 +1,4 @@
-"""Score: predictions made elsewhere, as PNGs, measured like a run of our own."""
+"""Score: counts figures from the predictions of any program, given as PNGs, in the same way as for a run."""
 
 from __future__ import annotations
 
@@ -93,7 +93,10 @@ def score_folder(
     complete(made, {"seconds": seconds, "images_per_second": samples.images * len(sets) / seconds}, 0.0)
     made["warnings"] = warnings
     if settings.warn and (found := record.of_other_weights(made, results)):
-        settings.warn(f"{found[0]} was the record of other predictions and is replaced; --name keeps them apart")
+        settings.warn(
+            f"this run overwrites {found[0]}, a record of different predictions; "
+            "to keep both, give another model id with --name"
+        )
     return Stored(record.write(made, measured.rows, results), made)
 
 
@@ -103,7 +106,9 @@ def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, w
     for _, below in sets:
         others = [p for p in below.rglob("*.png") if p.relative_to(below).with_suffix("").as_posix() not in wanted]
         if others:
-            warn(f"{below} holds {len(others)} files that are no image of {samples.split}, {others[0].name} first")
+            warn(
+                f"{below} holds {len(others)} files that belong to no image of {samples.split}, {others[0].name} first"
+            )
 
 
 def _measure_sets(
@@ -136,10 +141,10 @@ def _warn_of_masks(painted: Sequence[Painted], card: DatasetCard, warn: Warn) ->
     if labelled <= {0, 1}:
         return
     if predicted == {0, 1}:
-        warn(f"all predictions hold only 0 and 1: a foreground mask? 1 is '{card.classes[1]}' here")
+        warn(f"all predictions hold only 0 and 1: are they foreground masks? Here 1 is '{card.classes[1]}'")
     elif predicted == {0, len(card.classes)}:
         ignore = card.labels.ignore
-        warn(f"all predictions hold only 0 and {ignore}: a foreground mask? {ignore} counts as open, i.e. wrong")
+        warn(f"all predictions hold only 0 and {ignore}: are they foreground masks? Here {ignore} counts as wrong")
 
 
 def _warn_of_background(painted: Painted, warn: Warn) -> None:
@@ -149,8 +154,8 @@ def _warn_of_background(painted: Painted, warn: Warn) -> None:
     pixels = np.bincount(background[:, 0], background[:, 2])
     if len(pixels) and (most := int(pixels.argmax())):
         warn(
-            f"most of the background is predicted as {most}, but --match images takes 0 for background whatever it "
-            "holds: paint it as 0, or use --match iou or pixels"
+            f"most of the background is predicted as {most}, but with --match images 0 is always the background: "
+            "predict the background as 0, or use --match iou or pixels"
         )
 
 
@@ -182,7 +187,7 @@ def require_predictions(folder: Path, samples: Samples) -> None:
     if missing:
         raise BadInput(
             f"{folder / missing[0]}.png is missing ({len(missing)} of {len(samples)} images have no prediction)",
-            "Every image of the split needs one, named <id>.png; --split and --limit choose the images.",
+            "Give every image of the split a prediction named <id>.png; --split and --limit choose the images.",
         )
 
 
@@ -194,14 +199,14 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     path = folder / f"{sample.id}.png"
     predicted, own = read_ids(path, card.labels.encoding)
     if matching == "none":
-        remedy = "Predictions must be class ids; cluster ids are matched to classes with --match iou, pixels or images."
+        remedy = "Give class ids; for cluster ids use --match iou, pixels or images."
         require_classes(predicted, path, card, remedy)
     digest = hashlib.sha256(sample.image.read_bytes()).digest()
     by_boundaries = card.figures == "imagenet-s"
     if sample.label is None:
         return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
     label, label_digest = read_label(sample.label, card)
-    remedy = "Predictions are scored at the label's own size; resize them (nearest) before saving."
+    remedy = "Resize the predictions (nearest) to the label's own size before saving."
     require_size(path, predicted, label.shape, "its label", remedy)
     table = (imagenet_s.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
     if matching == "none":
@@ -229,7 +234,7 @@ def _protocol_entry(
 ) -> dict[str, Any]:
     """Absent classes count as the data set's own protocols have it; video has none.
 
-    What is known of the run that painted the predictions is a part of the recipe: another run has another record.
+    What is known of the run that made the predictions is a part of the fingerprint: another run has another record.
     """
     own = [dict(found)["absent"] for found in map(card.protocols.preset, ("linear", "clustering")) if found]
     preset = {"matching": matching, "grid": "label"}

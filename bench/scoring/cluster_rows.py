@@ -1,4 +1,4 @@
-"""Without labels: what a clustering tells of itself. Nothing here can be held against a figure that needed labels."""
+"""Cluster rows: the rows of a run without labels. No figure here can be compared with a figure that needs labels."""
 
 from __future__ import annotations
 

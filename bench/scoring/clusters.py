@@ -1,4 +1,4 @@
-"""Clusters: who belongs to which under one seed, and who is typical of it; what pictures of a run show."""
+"""Clusters: the images of each cluster under one seed, and the typical ones, for the pictures of a run."""
 
 from __future__ import annotations
 

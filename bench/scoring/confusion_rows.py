@@ -1,4 +1,4 @@
-"""Confusion rows: what every protocol ends in, and what every metric, interval and comparison reads.
+"""Confusion rows: the rows of every protocol on single images. Metrics, intervals and comparisons come from them.
 
 A row says: in this image (and under this seed) so many pixels of class `true` were predicted as `predicted`.
 Rows are sparse; an image has a handful.

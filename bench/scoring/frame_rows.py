@@ -1,4 +1,4 @@
-"""Frame rows: what the protocol on video ends in, J and F of every object in every evaluated frame."""
+"""Frame rows: the rows of the protocol on video, J and F of every object in every evaluated frame."""
 
 from __future__ import annotations
 

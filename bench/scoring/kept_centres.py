@@ -1,4 +1,4 @@
-"""Centres: K-means centres that are found once and kept, so that every split is held against the very same ones."""
+"""Centres: K-means centres that are found once and kept, so that every split uses the same centres."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Matching: which class a cluster stands for.
+"""Matching: finds the class of each cluster.
 
 See docs/protocols.md#clustering, docs/protocols.md#coco-stuff-81, docs/protocols.md#imagenet-s.
 """

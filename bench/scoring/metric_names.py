@@ -1,4 +1,4 @@
-"""Metric names: what readers call what records have under a key, and which comes first."""
+"""Metric names: the names of metrics for readers, by their keys in records, and their order."""
 
 from __future__ import annotations
 

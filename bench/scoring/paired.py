@@ -1,4 +1,4 @@
-"""Paired bootstrap: how far two models differ on the same images, and how sure that is.
+"""Paired bootstrap: the difference of two models on the same images, and its interval.
 
 Every resample draws one list of images and scores both models on it, labels and matching held fixed, metrics averaged
 over each model's seeds: what is hard about an image is hard for both and cancels. The intervals are of the images

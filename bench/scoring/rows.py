@@ -1,4 +1,4 @@
-"""Rows: what every protocol ends in, kept beside the record, and what every figure, interval and comparison reads.
+"""Rows: the counts that every protocol gives. They are kept beside the record; all figures are counted from them.
 
 There are three kinds: `confusion_rows` (pixels per image, predicted and true class), `frame_rows` (J and F of objects
 in a video's frames) and `cluster_rows` (clusters where there are no labels). Whoever reads rows asks them, and need

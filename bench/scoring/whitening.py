@@ -11,7 +11,7 @@ from bench.base.errors import BadInput, Warn
 def require_finite(points: npt.NDArray[np.float32]) -> None:
     """Raises BadInput for NaN or infinity."""
     if not np.isfinite(points).all():
-        raise BadInput("the prototypes hold NaN or infinity", "The network's weights are damaged.")
+        raise BadInput("the prototypes hold NaN or infinity", "Give another file: the network's weights are damaged.")
 
 
 def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.NDArray[np.float32]:
@@ -30,9 +30,9 @@ def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.
     # identical but for rounding: each entry is off by at most half a unit of float32, prototypes by a few
     if kept == 0 or singular[0] <= 8 * np.finfo(np.float32).eps * np.linalg.norm(points.astype(np.float64)):
         raise BadInput(
-            f"all {len(points)} prototypes are alike: there is nothing to cluster",
-            "The network gives the same embedding for every image; are its weights loaded?",
+            f"all {len(points)} prototypes are equal, so they cannot be clustered",
+            "Check that its weights are loaded: the network gives the same embedding for every image.",
         )
     if kept < components:
-        warn(f"whitening to {kept} components, not {components}: the {len(points)} prototypes span no more")
+        warn(f"whitening to {kept} components, not {components}: the {len(points)} prototypes have no higher rank")
     return (left[:, :kept] * np.sqrt(len(points) - 1)).astype(np.float32)

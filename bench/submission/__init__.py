@@ -1,4 +1,4 @@
-"""Submissions to ImageNet-S's server, which keeps the labels of `test`: written, and checked.
+"""Submissions to ImageNet-S's server, which alone has the labels of `test`: writes and checks them.
 
 See docs/data.md#submissions-to-imagenet-s.
 

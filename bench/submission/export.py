@@ -1,4 +1,4 @@
-"""Export: from a model, or from predictions that any program made, to a submission."""
+"""Export: from a model, or from the predictions of any program, to a submission."""
 
 from __future__ import annotations
 
@@ -190,7 +190,10 @@ def _one_set(folder: Path, seed: int) -> Path:
     if None in sets:
         return sets[None]
     if seed not in sets:
-        raise WrongName(f"{folder} has no predictions of seed {seed}", f"It has {', '.join(map(str, sets))}: --seed N.")
+        raise WrongName(
+            f"{folder} has no predictions of seed {seed}",
+            f"Give one of its seeds with --seed: {', '.join(map(str, sets))}.",
+        )
     return sets[seed]
 
 
@@ -206,13 +209,13 @@ def _read_all(below: Path, samples: Samples, match: dict[int, int] | None, conte
 def _read_one(sample: Sample, below: Path, card: DatasetCard, match: dict[int, int] | None) -> tuple[Map, bytes]:
     path = below / f"{sample.id}.png"
     ids, digest = read_ids(path, card.labels.encoding)
-    remedy = "Predictions have the image's own size; resize them (nearest) before saving."
+    remedy = "Resize the predictions (nearest) to the image's own size before saving."
     require_size(path, ids, read_size(sample.image), "its image", remedy)
     known, where = (match.keys(), MATCH) if match else (set(range(len(card.classes))), card.id)
     if strange := set(np.unique(ids).tolist()) - known:
         raise BadInput(
-            f"{path} holds the id {min(strange)}, which {where} has not",
-            f"Ids are classes, or clusters that {MATCH} beside the predictions gives classes to.",
+            f"{path} holds the id {min(strange)}, which {where} does not have",
+            f"Give class ids, or cluster ids with a {MATCH} beside the predictions.",
         )
     return ids, digest
 

@@ -1,4 +1,4 @@
-"""The form of a submission's two text files."""
+"""Form: the two text files of a submission."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def match_text(mapping: Sequence[int]) -> bytes:
     if len(set(mapping)) < len(mapping) or mapping[0] != 0:
         raise WrongName(
             f"the matching is not one-to-one with 0 for background, which {MATCH} must be",
-            "Leave --ids out, then the PNGs hold the classes; or use as many clusters as classes and matching=images.",
+            "Leave --ids out, so that the PNGs hold classes; or use as many clusters as classes, and matching=images.",
         )
     return (json.dumps({str(id_): int(class_) for id_, class_ in enumerate(mapping)}, indent=1) + "\n").encode()
 
@@ -62,15 +62,15 @@ def read_match(data: bytes, classes: int) -> dict[int, int]:
     try:
         table = json.loads(data, object_pairs_hook=_without_repetition)
     except json.JSONDecodeError as error:
-        raise ValueError(f"no JSON ({error})") from error
+        raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(table, dict) or not table:
-        raise ValueError("no object of cluster id: class id")
+        raise ValueError("it is not an object of cluster id: class id")
     for key, value in table.items():
         if not (key.isascii() and key.isdigit() and int(key) < 1 << 16):
-            raise ValueError(f"'{key}' is no cluster id")
+            raise ValueError(f"'{key}' is not a cluster id")
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < classes:
             raise ValueError(
-                f"cluster {key} goes to {json.dumps(value)}, which is none of the classes 0..{classes - 1}"
+                f"cluster {key} goes to {json.dumps(value)}, which is not one of the classes 0..{classes - 1}"
             )
     match = {int(key): value for key, value in table.items()}
     if len(match) < len(table) or len(set(match.values())) < len(match):
@@ -94,4 +94,4 @@ def read_match_file(path: Path, classes: int) -> dict[int, int]:
     try:
         return read_match(path.read_bytes(), classes)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: {error}", "It must hold every cluster's class, one-to-one, 0 for 0.") from error
+        raise BadInput(f"{path}: {error}", "Give every cluster its class, one-to-one, and 0 for 0.") from error

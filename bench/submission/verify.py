@@ -1,4 +1,4 @@
-"""Verify: whether an archive is a submission that the server can score, problem by problem."""
+"""Verify: lists every problem for which the server could not score an archive."""
 
 from __future__ import annotations
 
@@ -98,12 +98,14 @@ def verify(archive: Path, dataset: str | None, settings: Settings) -> Verified:
     except OSError as error:
         raise BadInput(f"{archive} cannot be read: {error.strerror}", "Give the zip of a submission.") from error
     except DAMAGE as error:
-        raise BadInput(f"{archive} is damaged or no zip: {error}", "Make it again.") from error
+        raise BadInput(f"{archive} is damaged or not a zip: {error}", "Write the archive again.") from error
     with opened:
         try:
             return _verify(opened, archive, dataset, settings)
         except Hostile as error:
-            raise BadInput(f"{archive} is refused: {error}", "Nothing of it was unpacked.") from error
+            raise BadInput(
+                f"{archive} is refused: {error}", "Write the archive again, without that. Nothing was unpacked."
+            ) from error
 
 
 def _verify(opened: zipfile.ZipFile, archive: Path, dataset: str | None, settings: Settings) -> Verified:
@@ -150,9 +152,11 @@ def _card(given: str | None, about: dict[str, str], found: Verified) -> DatasetC
         return card
     known = {_plain(card.id): card for card in catalogue.datasets().values() if takes_submissions(card)}
     if said is None:
-        found.add(f"nothing names the data set: no '{DATASET}' in {METHOD}; with --dataset the rest is checked too")
+        found.add(f"nothing names the data set: no '{DATASET}' in {METHOD}; give --dataset to check the rest too")
     elif _plain(said) not in known:
-        found.add(f"{METHOD} says that the data set is '{said}', which takes no submission; --dataset names another")
+        found.add(
+            f"{METHOD} says that the data set is '{said}', which takes no submission; name another with --dataset"
+        )
     return known.get(_plain(said or ""))
 
 
@@ -164,16 +168,16 @@ def _split(given: str | None, about: dict[str, str], card: DatasetCard, found: V
     elif said is not None and given not in (None, said):
         found.add(f"{METHOD} says that the split is '{said}', not {given}")
     if given is not None and given not in card.splits:
-        raise WrongName(f"{card.id} has no split '{given}'", f"It has {', '.join(card.splits)}.")
+        raise WrongName(f"{card.id} has no split '{given}'", f"Its splits are {', '.join(card.splits)}.")
     return given or (said if said in card.splits else None) or "test"
 
 
 def _compare_ids(said: str, matched: bool, found: Verified) -> None:
     """Whether `method.txt` says of the ids what `match.json`, there or not there, says of them."""
     if said == "clusters" and not matched:
-        found.add(f"{METHOD} says that the ids are clusters, and there is no {MATCH} to give them classes")
+        found.add(f"{METHOD} says that the ids are clusters, but there is no {MATCH} with their classes")
     elif said == "classes" and matched:
-        found.add(f"{METHOD} says that the ids are classes, and {MATCH} takes them for clusters")
+        found.add(f"{METHOD} says that the ids are classes, but there is a {MATCH}, as for clusters")
 
 
 def _plain(name: str) -> str:
@@ -200,7 +204,7 @@ def _members(opened: zipfile.ZipFile, archive: Path, found: Verified) -> dict[st
         twice[name] += name in members
         members[name] = member
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            found.add(f"{name} is compressed by method {entry.compress_type}; stored or deflated (8) is due")
+            found.add(f"{name} is compressed by method {entry.compress_type}; it must be stored or deflated (8)")
     for name, count in twice.items():
         if count:
             found.add(f"{name} comes {count + 1} times")
@@ -241,7 +245,7 @@ def _method(members: dict[str, Member], found: Verified) -> dict[str, str]:
     try:
         return read_method(_read(member, TEXT))
     except UnicodeDecodeError:
-        found.add(f"{METHOD} is no UTF-8 text")
+        found.add(f"{METHOD} is not UTF-8 text")
     except DAMAGE as error:
         found.add(f"{METHOD}: {error}")
     return {}
@@ -265,7 +269,8 @@ def _images(card: DatasetCard, split: str, settings: Settings) -> dict[str, Path
     if samples.limited and settings.warn:
         size = card.splits[split].size
         settings.warn(
-            f"{samples.root} holds {len(samples)} of the {size} {split} images: those of the others count as faults"
+            f"{samples.root} holds {len(samples)} of the {size} {split} images: predictions of the other "
+            "images count as problems"
         )
     return {sample.id: sample.image for sample in samples}
 
@@ -281,10 +286,10 @@ def _predictions(
         name, (folder, *rest) = path.removesuffix(".png"), PurePosixPath(path).parts
         known = folder in folders if names else bool(_FOLDER.fullmatch(folder))
         if not (known and len(rest) == 1 and path.endswith(".png")):
-            found.add(f"{path} has no place in a submission")
+            found.add(f"{path} does not belong in a submission")
         elif names and name not in names:
             home = homes.get(PurePosixPath(name).name)
-            found.add(f"{path} is in the wrong folder: its image is {home}" if home else f"{path} is no image")
+            found.add(f"{path} is in the wrong folder: its image is {home}" if home else f"{path} is not an image")
         else:
             predictions[name] = member
     for missing in sorted(names.keys() - predictions.keys()):
@@ -321,10 +326,10 @@ def _problem(named: tuple[str, bytes], wanted: _Wanted) -> str | None:
     """What is wrong with one PNG; None if nothing is."""
     name, data = named
     if data[:8] != _SIGNATURE or len(data) < 33:
-        return f"{name}.png is no PNG"
+        return f"{name}.png is not a PNG"
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     if (depth, colour) != (8, 2):
-        return f"{name}.png has {depth}-bit {_COLOURS.get(colour, 'unknown')} pixels; 8-bit RGB is due"
+        return f"{name}.png has {depth}-bit {_COLOURS.get(colour, 'unknown')} pixels; 8-bit RGB is expected"
     image = wanted.images[name]
     if image is not None and (size := read_size(image)) != (height, width):
         return f"{name}.png is {width}×{height} pixels, its image {size[1]}×{size[0]}"
@@ -342,7 +347,7 @@ def _id_problem(name: str, data: bytes, wanted: _Wanted) -> str | None:
     except DAMAGED_IMAGE as error:
         return f"{name} is damaged: {error}"
     if channels[..., 2].any():
-        return f"{name} has blue values; the third channel is 0"
+        return f"{name} has blue values; the third channel must be 0"
     ids = channels[..., 0].astype(np.uint16) | channels[..., 1].astype(np.uint16) << 8
     strange = ids[~wanted.allowed[ids]]
     return f"{name} holds the id {strange.min()}; {wanted.ids}" if strange.size else None

@@ -16,40 +16,40 @@ class ClusteringPreset(SaliencyPreset):
     later: ClassVar[tuple[str, ...]] = (*SaliencyPreset.later, "fit", "matched_on", "figures")
 
     whiten: Annotated[int, Field(ge=0)] = 32
-    """PCA with whitening to this many components (fewer where the rank is lower); 0 leaves it out."""
+    """PCA with whitening to this many components, fewer if the rank is lower. 0 leaves it out."""
     clusters: Annotated[int, Field(ge=2, le=32766)] = 20
-    """K. Each image's salient pixels get one of K cluster ids; the rest is id 0, background."""
+    """Number of K-means clusters, without the background."""
     solver: Literal["faiss", "minibatch"] = "faiss"
-    """faiss Lloyd iterations, or the authors' scikit-learn MiniBatchKMeans."""
+    """`faiss` runs Lloyd iterations, `minibatch` the authors' scikit-learn MiniBatchKMeans."""
     init: Literal["k-means++", "random"] = "k-means++"
-    """Starting centres."""
+    """How the starting centres are chosen."""
     iterations: Positive = 100
-    """At most this many Lloyd iterations (faiss) or passes over the data (minibatch)."""
+    """At most this many Lloyd iterations (`faiss`) or passes over the data (`minibatch`)."""
     restarts: Positive | None = None
-    """Restarts, the best objective kept. Unset: 20 with faiss, 3 with minibatch as the authors ran it."""
+    """Number of restarts; the best objective is kept. null: 20 with `faiss`, 3 with `minibatch`, as the authors had."""
     batch: Positive = 1000
-    """Mini-batch size; `minibatch` only."""
+    """Size of a mini-batch; for `minibatch` only."""
     fit: str | None = None
-    """The split whose prototypes are clustered; each evaluated image then joins the nearest centre. Unset: the
-    evaluated split itself."""
+    """The split whose prototypes are clustered. Each evaluated image then joins the nearest centre. null: the evaluated
+    split."""
     matched_on: str | None = None
-    """The split on whose labels the clusters are matched; their classes are then those of any evaluated split, one
-    without labels as well. Unset: the evaluated split itself."""
+    """The split on whose labels clusters are matched to classes. The evaluated split then needs no labels. null: the
+    evaluated split."""
     matching: Literal["iou", "pixels", "images"] = "iou"
-    """What the one-to-one Hungarian matching maximises: summed IoU, matched pixels, or the images that hold cluster
-    and class (background then stays background)."""
+    """What one-to-one matching maximises: summed IoU (`iou`), matched pixels (`pixels`), or images that have both
+    cluster and class (`images`; background then stays background)."""
     grid: Literal["label", "input"] = "label"
-    """Where pixels are counted: at the label's own size, or at the input size."""
+    """Where pixels are counted: at the label's own size (`label`) or at the input size (`input`)."""
     figures: Literal["classes", "imagenet-s"] = "classes"
-    """`imagenet-s` reports also boundary mIoU, F-measure, image accuracy and mIoU by object size
+    """`imagenet-s` adds boundary mIoU, F-measure, image accuracy and mIoU by object size
     (docs/protocols.md#imagenet-s)."""
     seeds: Positive = 5
-    """How many seeds are run, counting up from the first. Not part of the fingerprint."""
+    """Number of seeds, counting up from the first. Not part of the fingerprint."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> ClusteringPreset:
         if self.fit is not None and self.whiten:
-            raise ValueError("fit: whitening belongs to the images that it is computed on; set whiten = 0 as well")
+            raise ValueError("fit: whitening holds only for the images that it is computed on; set whiten = 0 as well")
         if self.matched_on is not None and self.fit is None:
             raise ValueError("matched_on: each split would have clusters of its own; set fit to one split as well")
         if self.figures == "imagenet-s" and self.grid != "label":

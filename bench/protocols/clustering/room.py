@@ -42,8 +42,9 @@ class Clustering(Protocol[ClusteringPreset]):
         """Clusters that are matched on another split need labels here; and there must be an image for each cluster."""
         if grouped and preset.matched_on is not None:
             raise BadInput(
-                f"{samples.card.id} {samples.split} has no labels to score against",
-                "`bench export` writes predictions for its server; --set matched_on=null only describes clusters.",
+                f"{samples.card.id} {samples.split} has no labels to count figures against",
+                "`bench export` writes predictions for the server that has them; --set matched_on=null only describes "
+                "clusters.",
             )
         if preset.fit in (None, samples.split):
             kmeans.require_enough(len(samples), preset.clusters, remedy=_ways_to_try(samples, there_are, preset))
@@ -55,7 +56,7 @@ class Clustering(Protocol[ClusteringPreset]):
         elif not found.labelled:
             raise WrongName(
                 f"{found.card.id} {found.split} has no labels to match clusters on",
-                "Name a split that has some with --set matched_on=…",
+                "Name a split with labels: --set matched_on=…",
             )
 
     def published_presets(self, comparable: ClusteringPreset) -> list[ClusteringPreset]:

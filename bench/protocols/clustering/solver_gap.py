@@ -1,4 +1,4 @@
-"""Solver gap: how far our solver is from the authors', over many seeds on the same observations."""
+"""Solver gap: the difference between our solver and the authors', over many seeds on the same observations."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Dense: from a network's pixels to K-means centres that paint every pixel of every image.
+"""Pixels: from a network's pixels to K-means centres, and to a cluster for every pixel.
 
 See docs/protocols.md#clustering-dense.
 
-One pass draws a few pixels of each image, which are clustered; a second one, that of `bench.passes.classify`, assigns
-all of them. A centre's dot product with a pixel is a linear classifier's logit, so the seeds' centres are so many
-classifiers.
+One pass draws a few pixels of each image, which are clustered. A second pass, that of `bench.passes.classify`, assigns
+every pixel. The dot product of a centre and a pixel is the logit of a linear classifier, so the centres of each seed
+are a classifier.
 """
 
 from __future__ import annotations

@@ -10,27 +10,27 @@ from bench.cards.presets import ImagePreset, Positive, Presets
 
 
 class DensePreset(ImagePreset):
-    """K-means on pixels, without a saliency background: every pixel belongs to a cluster
+    """K-means on pixels. Every pixel belongs to a cluster, those of the background too
     (docs/protocols.md#clustering-dense)."""
 
     pixels: Positive = 64
-    """So many random pixels of an image, at the features' resolution, are clustered."""
+    """Number of random pixels of each image that are clustered, at the resolution of the features."""
     pixel_seed: Annotated[int, Field(ge=0)] = 1234
-    """Seed of that draw, which is the same for every seed of the K-means."""
+    """Seed of that draw. It is the same for every seed of K-means."""
     clusters: Annotated[int, Field(ge=2, le=32766)] = 21
-    """K. Pixels and centres are L2-normalised; a pixel belongs to the centre of the largest dot product."""
+    """Number of K-means clusters, the background included."""
     init: Literal["k-means++", "random"] = "k-means++"
-    """Starting centres."""
+    """How the starting centres are chosen."""
     iterations: Positive = 50
     """At most this many Lloyd iterations."""
     restarts: Positive = 3
-    """Restarts, the best objective kept."""
+    """Number of restarts; the best objective is kept."""
     matching: Literal["iou", "pixels"] = "iou"
-    """What the one-to-one Hungarian matching maximises: summed IoU, or matched pixels."""
+    """What one-to-one matching maximises: summed IoU (`iou`) or matched pixels (`pixels`)."""
     grid: Literal["label", "input"] = "label"
-    """Where pixels are counted: at the label's own size, or at the input size."""
+    """Where pixels are counted: at the label's own size (`label`) or at the input size (`input`)."""
     seeds: Positive = 5
-    """How many seeds of the K-means are run, counting up from the first. Not part of the fingerprint."""
+    """Number of seeds of K-means, counting up from the first. Not part of the fingerprint."""
 
     @property
     def num_seeds(self) -> int:
@@ -39,7 +39,7 @@ class DensePreset(ImagePreset):
 
     @classmethod
     def fallback(cls, presets: Presets) -> DensePreset | None:
-        """On what `clustering` sees and counts, with a cluster more: the background, too, is then one to be found."""
+        """Input, counting and matching of `clustering`, with one cluster more, for the background."""
         clustering = presets("clustering")
         if clustering is None:
             return None

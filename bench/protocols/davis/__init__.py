@@ -1,1 +1,1 @@
-"""The protocol `davis`: the first frame's objects, carried through a video."""
+"""The protocol `davis`: the objects of a video's first frame are followed through the other frames."""

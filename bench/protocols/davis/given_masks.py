@@ -1,4 +1,4 @@
-"""Score masks made elsewhere: PNGs of object ids, one per frame, measured like a run of our own."""
+"""Score masks of another program: PNGs of object ids, one per frame, with the same metrics as a run."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _require_masks(folder: Path, samples: Samples) -> None:
     if missing := [name for name in wanted if not (folder / f"{name}.png").is_file()]:
         raise BadInput(
             f"{folder / missing[0]}.png is missing ({len(missing)} of {len(wanted)} evaluated frames have no mask)",
-            "Every frame but the first and the last needs one, named <sequence>/<frame>.png.",
+            "Give every frame except the first and the last a mask named <sequence>/<frame>.png.",
         )
 
 
@@ -102,7 +102,7 @@ def _measure(task: _Task, folder: Path, annotated: str) -> _Done:
         return _Done(np.empty(0), np.empty(0), frame.digest, b"")
     path = folder / f"{task.video.ids[task.number]}.png"
     predicted, own = read_ids(path)
-    remedy = "Masks are scored at the frame's own size; resize them (nearest) before saving."
+    remedy = "Resize the masks (nearest) to the frame's own size before saving."
     require_size(path, predicted, frame.ids.shape, "its frame", remedy)
     if annotated == "one":
         predicted = (predicted > 0).astype(np.uint8)
@@ -115,5 +115,5 @@ def _require_ids(predicted: Image8, task: _Task, path: Path) -> None:
         raise BadInput(
             f"{path} holds the id {highest}, but '{task.video.id}' has {task.objects} "
             f"object{'s' if task.objects > 1 else ''}",
-            "Ids are those of the first frame's annotation.",
+            "Use the ids of the first frame's annotation.",
         )

@@ -92,8 +92,8 @@ class Tracker:
                 ids = torch.from_numpy(frame.ids).to(features.device)
                 self.context = Propagation(features, shares(ids, self.objects, features.shape[-2:]), self.preset)
                 return frame.ids
-            path, remedy = self.video.frames[number], "All frames of a sequence must have one size."
-            require_size(path, frame.ids, self.size, "its sequence began with", remedy)
+            path, remedy = self.video.frames[number], "Give all frames of a sequence the same size."
+            require_size(path, frame.ids, self.size, "the first frame of its sequence", remedy)
             return paint(self.context.step(features), self.size, stretch=self.preset.stretch).cpu().numpy()
 
     def _forward(self, images: Sequence[Image8]) -> list[Tensor]:

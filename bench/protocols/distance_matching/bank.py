@@ -102,7 +102,7 @@ def fill_bank(
     if not len(classes):
         raise BadInput(
             f"none of the {len(samples)} images of {samples.split} has a labelled instance",
-            "Distance matching needs a labelled bank; name another split with --set bank=…",
+            "Name another split with --set bank=…; distance-matching needs a labelled bank.",
         )
     entries = np.concatenate([part for part in kept.iterate_apart(samples.keys) if len(part)])
     manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))

@@ -55,7 +55,7 @@ class DistanceMatching(Protocol[DistancePreset]):
     def require_submission(self, plan: Plan, ids: str) -> None:
         """It has classes, no clusters."""
         if ids == "clusters":
-            raise WrongName("distance matching has no clusters (--ids clusters)", "Leave --ids out.")
+            raise WrongName("distance-matching has no clusters (--ids clusters)", "Leave --ids out.")
 
 
 def _bank_store(run: Run[DistancePreset]) -> ShardStore:

@@ -10,49 +10,53 @@ from bench.cards.presets import ImagePreset, Positive, Preset, Rate, Share
 
 
 class LinearPreset(ImagePreset):
-    """A 1×1 convolution on frozen features: trained here by this recipe, or released by its authors
+    """A 1×1 convolution on frozen features, trained here with these entries, or released by its authors
     (docs/protocols.md#linear)."""
 
     classifier: Literal["trained", "released"] = "trained"
-    """Set by the model: a checkpoint with a classifier in it is evaluated as it is, without training."""
+    """Set by the model: `released` if the checkpoint has a classifier. It is then evaluated without training."""
     train: str = "trainaug"
     """The split to train on."""
     train_images: Positive | None = None
-    """Only its first so many images; all if unset."""
+    """Train on only this many images, the first of the split. null: all."""
     epochs: Positive = 60
+    """Number of epochs (`--epochs`)."""
     batch: Positive = 16
-    """Images per step; the last, incomplete batch of an epoch is dropped."""
+    """Images in a step. The last, incomplete batch of an epoch is dropped."""
     lr: Rate = 0.1
-    """SGD's learning rate."""
+    """Learning rate of SGD."""
     momentum: Share = 0.9
+    """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-4
+    """Weight decay of SGD."""
     lr_decay: Rate = 0.1
-    """The learning rate is multiplied by this in every epoch whose index exceeds `lr_decay_after`."""
+    """Factor of the learning rate in all epochs after `lr_decay_after`; it is applied once."""
     lr_decay_after: Annotated[int, Field(ge=0)] = 25
+    """Index, from 0, of the last epoch with the full learning rate."""
     init_std: Rate = 0.01
     """Standard deviation of the initial weights; the bias starts at 0."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 5.0
-    """Degrees: uniform between minus this and this, about the image's centre."""
+    """Rotation about the image's centre: uniform between minus this and this, in degrees."""
     scale: tuple[Rate, Rate] = (0.75, 1.25)
-    """Uniform between the two, in the same warp; what lies outside the image becomes black background."""
+    """Scale, in the same warp: uniform between the two. Pixels from outside the image become black background."""
     selection: Literal["best on val", "last"] = "best on val"
-    """Which epoch is reported: the best by the mIoU on the evaluated split at the input size, or the last."""
+    """The epoch that is reported: the best by mIoU on the evaluated split at the input size, or the last."""
     crf: bool = False
     """Refine the logits with a dense CRF (`--crf`)."""
     seeds: Positive = 1
-    """How many classifiers are trained, seeds counting up from the first. Not part of the fingerprint."""
+    """Number of classifiers to train; their seeds count up from the first. Not part of the fingerprint."""
 
     def resolved(self) -> dict[str, Any]:
-        """As `Preset.resolved`; a released classifier has no training recipe."""
+        """As `Preset.resolved`; a released classifier has no training entries."""
         return {key: value for key, value in super().resolved().items() if key not in self.unread()}
 
     def unread(self) -> dict[str, str]:
-        """The training recipe and the seeds, where the classifier is released."""
+        """The training entries and the seeds, if the classifier is released."""
         if self.classifier == "trained":
             return {}
-        return dict.fromkeys((*TRAINING_ENTRIES, "seeds"), "the checkpoint's own classifier is measured")
+        return dict.fromkeys((*TRAINING_ENTRIES, "seeds"), "the checkpoint's own classifier is evaluated")
 
     @property
     def num_seeds(self) -> int:

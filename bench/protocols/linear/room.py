@@ -41,7 +41,7 @@ class Linear(Protocol[LinearPreset]):
         if asked.get("classifier", kind) != kind:
             raise WrongName(
                 f"the classifier of {subject.id} is {kind} (--set classifier={asked['classifier']})",
-                "Whether there is one in the checkpoint decides; leave the entry out.",
+                "Leave the entry out: it follows from whether the checkpoint has a classifier.",
             )
         if subject.outputs is not None and subject.outputs != len(card.classes):
             raise BadInput(

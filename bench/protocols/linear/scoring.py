@@ -52,8 +52,8 @@ def score(
 ) -> tuple[ConfusionRows, dict[str, list[float]], dict[str, Any]]:
     """Rows of the chosen classifiers on `split`, after the CRF where there was one (`refined`).
 
-    Beside them further metrics, and what the record says: the last epoch's mIoU, since the published recipe chooses its
-    epoch on the images it reports, and the mIoU without the CRF.
+    Beside them further metrics, and what the record says: the last epoch's mIoU, since the published training
+    chooses its epoch on the images it reports, and the mIoU without the CRF.
     """
     chosen = [one.painted for one in seeds]
     beside = {}

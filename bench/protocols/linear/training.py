@@ -1,4 +1,4 @@
-"""Linear classifier: a 1×1 convolution trained on frozen features by the published recipe (docs/protocols.md#linear).
+"""Linear classifier: a 1×1 convolution trained on frozen features as published (docs/protocols.md#linear).
 
 The frozen part runs in inference mode, once per image and step; the classifier's own step is all that has a
 gradient. What the classifier was after each epoch is kept, so an interrupted training goes on from its last
@@ -83,7 +83,7 @@ class Training:
 
 
 def learning_rate(preset: LinearPreset, epoch: int) -> float:
-    """The rate of an epoch, counted from 0. The comparison is strict, as in the published recipe."""
+    """The rate of an epoch, counted from 0. The comparison is strict, as published."""
     return preset.lr * (preset.lr_decay if epoch > preset.lr_decay_after else 1.0)
 
 
@@ -107,7 +107,7 @@ def train(
     if not steps:
         raise BadInput(
             f"{len(samples)} training images do not fill one batch of {preset.batch}",
-            "Use more of them, or a smaller batch with --set batch=N.",
+            "Use more images, or a smaller batch with --set batch=N.",
         )
     training = None if fresh else Training.read(path)
     done = len(training) if training else 0
@@ -137,10 +137,12 @@ def train(
 
 
 def _diverged(epoch: int, step: int, rate: float) -> BadInput:
-    kept = f"the classifier of epoch {epoch} is kept: --epochs {epoch} evaluates it" if epoch else "nothing was learnt"
+    kept = (
+        f"the classifier of epoch {epoch} is kept: --epochs {epoch} evaluates it" if epoch else "no epoch was finished"
+    )
     return BadInput(
         f"the loss is no longer finite in epoch {epoch + 1}, step {step}, at learning rate {rate:g}; {kept}",
-        "Is the network damaged? A lower rate (--set lr=0.01) may hold.",
+        "Check that the network's file is whole, or try a lower rate (--set lr=0.01).",
     )
 
 

@@ -11,10 +11,10 @@ class RetrievalPreset(SaliencyPreset):
     """Each image takes the class of its nearest neighbour in a bank of prototypes (docs/protocols.md#retrieval)."""
 
     bank: str = "train"
-    """The split whose images fill the bank."""
+    """The split whose images are the bank."""
     void_classes: tuple[str, ...] = ()
-    """Classes that count as ignored, in the bank and in the evaluation."""
+    """Classes that count as void, in the bank and in the evaluation."""
     averaged: Literal["all", "objects"] = "all"
-    """The mean is over all classes that are not void, or leaves the background out as well."""
+    """The mean is over all classes that are not void (`all`), or without the background (`objects`)."""
     grid: Literal["input", "label"] = "input"
-    """Where pixels are counted: at the input size, or at the label's own size."""
+    """Where pixels are counted: at the input size (`input`) or at the label's own size (`label`)."""

@@ -34,7 +34,7 @@ def score(
     if not kept.size:
         raise BadInput(
             f"none of the {len(bank)} images of the bank has an object under its mask",
-            "Retrieval needs a labelled bank; see the preset's `bank`.",
+            "Name another split with --set bank=…; retrieval needs a labelled bank.",
         )
     nearest = kept[neighbours(bank.prototypes[kept], queries.prototypes)]
     rows = paint(queries, labels[nearest], valid, preset["averaged"], preset["grid"])
@@ -49,7 +49,9 @@ def score(
 def valid_classes(classes: Sequence[str], void: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Which classes count; the void ones are ignored wherever they occur."""
     if unknown := [name for name in void if name not in classes]:
-        raise BadInput(f"void_classes: '{unknown[0]}' is none of the classes", f"They are {', '.join(classes)}.")
+        raise BadInput(
+            f"void_classes: '{unknown[0]}' is not one of the classes", f"The classes are {', '.join(classes)}."
+        )
     return np.array([name not in void for name in classes])
 
 

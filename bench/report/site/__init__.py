@@ -1,4 +1,4 @@
-"""The leaderboard as a static web site: open `index.html` from a file, no network, no build step."""
+"""The leaderboard as a static web site. It opens from a file, without a network and without a build step."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Benchmark:
 def _instead(runs: Sequence[Run]) -> str:
     """What there is instead of runs that count."""
     limited = [bool(run.record["dataset"]["limited"]) for run in runs]
-    kinds = ["limited runs"] * any(limited) + ["other recipes"] * (not all(limited))
+    kinds = ["limited runs"] * any(limited) + ["modified runs"] * (not all(limited))
     return f"{' and '.join(kinds)} only" if kinds else ""
 
 

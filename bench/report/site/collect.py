@@ -133,7 +133,11 @@ class Run:
         """Why it is not ranked with others; empty if it is."""
         if lacking := shortfall(self.record):
             return lacking
-        return "the recipe was modified" if self.record["protocol"].get("modified") else ""
+        return (
+            "modified: another preset, other seeds or another precision"
+            if self.record["protocol"].get("modified")
+            else ""
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Details: what a record says beyond its figures, in the shape in which a page shows it.
+"""Details: the parts of a record other than its figures, prepared for a page.
 
-`bench.records.record` checks the parts of a record that figures depend on. The rest may be anything, for records are
-files of anybody: a part of an unexpected shape is left out.
+`bench.records.record` checks the parts of a record that figures depend on. Anybody can write the rest, so a part of an
+unexpected shape is left out.
 """
 
 from __future__ import annotations

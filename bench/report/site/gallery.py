@@ -1,4 +1,4 @@
-"""Gallery: the pictures that a run kept, read from a folder of anybody, checked, and copied into the site."""
+"""Gallery: the pictures that a run kept. They are read, checked, and copied into the site."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def read_gallery(stored: Stored) -> Gallery | None:
     if name is None:
         return None
     if not isinstance(name, str) or Path(name).name != name or name in ("", ".", "..") or "\\" in name:
-        raise BadInput(f"{stored.path}: examples.folder is no plain folder name")
+        raise BadInput(f"{stored.path}: examples.folder is not a plain folder name")
     folder = stored.path.parent / name
     if folder.is_symlink():
         raise BadInput(f"{folder} is a link: pictures are not taken from examples elsewhere")

@@ -1,7 +1,7 @@
-"""Names: how what a record or a card calls a thing becomes a file name, an address, or a word for readers.
+"""Names: from the names in records and cards to file names, addresses, and words for readers.
 
-Names come from files of anybody. File names are made of lower-case ASCII only, and a name that had to be changed for
-that carries a hash of what it was: two names never share a page, not even on a file system that ignores case.
+Anybody can write these names. File names have only lower-case ASCII. A name that was changed for this gets a hash of
+the original: two names never share a page, not even on a file system that ignores case.
 """
 
 from __future__ import annotations

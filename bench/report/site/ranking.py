@@ -1,4 +1,4 @@
-"""Ranking: which rows of a benchmark are ranked, in which order, and which of them are tied."""
+"""Ranking: the rows of a benchmark that are ranked, their order, and their ties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write: a site takes the place of the former one at once, and of nothing else."""
+"""Write: a site replaces the earlier one in one step, and replaces nothing else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def replacing(target: Path, results: Path) -> Iterator[Path]:
     except OSError as error:
         raise BadEnvironment(
             f"cannot write a site to {display(target)}: {error.strerror or error}",
-            "Give another folder with --out, or mend permissions or disk.",
+            "Give another folder with --out, or correct its permissions, or free disk space.",
         ) from error
 
 
@@ -56,12 +56,12 @@ def require_replaceable(target: Path, results: Path) -> None:
         if any(target.iterdir()) and not (target / MARKER).is_file():
             raise WrongName(
                 f"{display(target)} is a folder that `bench report` did not make",
-                "Give a new or an empty one with --out.",
+                "Give a new or an empty folder with --out.",
             )
     elif target.exists():
-        raise WrongName(f"{display(target)} is a file", "A site is a folder: give another name with --out.")
+        raise WrongName(f"{display(target)} is a file", "Give a folder with --out; a site is a folder.")
     if results.resolve().is_relative_to(target):
-        raise WrongName(f"{display(target)} holds the records", "Give a folder beside them with --out.")
+        raise WrongName(f"{display(target)} holds the records", "Give another folder with --out.")
 
 
 def _copy(entry: Path, target: Path) -> None:

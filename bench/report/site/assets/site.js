@@ -91,7 +91,7 @@
     ];
     const here = shown().filter((one) => one !== point && at.get(one).x === at.get(point).x && Math.abs(at.get(one).y - at.get(point).y) < 1.5);
     const others = here.length ? `and ${here.length} more here` : "";
-    const more = [["labels seen: ", row.querySelector(".labels").firstChild.textContent], ["", text(".paper a")], ["", point.classList.contains("published") ? text(".status .chip") : ""], ["", others]];
+    const more = [["supervision: ", row.querySelector(".labels").firstChild.textContent], ["", text(".paper a")], ["", point.classList.contains("published") ? text(".status .chip") : ""], ["", others]];
     for (const [what, said] of more) if (said) lines.push(make("span", { textContent: what + said }));
     return lines;
   };
