@@ -2,11 +2,13 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from bench import catalogue
 from bench.describe import _confusion, metrics_of, per_class
+from bench.environment import image_resizing
 from bench.errors import BadInput
 from bench.files import atomic_write, sha256_file, write_with
 from bench.presets import ClusteringPreset
@@ -298,3 +300,16 @@ def test_a_large_confusion_matrix_is_left_to_the_rows_file(tmp_path, classes):
         with pytest.raises(BadInput, match=r"rows\.npz is missing"):
             confusion_table(stored)
     assert confusion_table(keep(tmp_path / "other", make_record())) is None
+
+
+def test_the_environment_says_which_way_images_are_resized():
+    used, found = cv2.ipp.useIPP(), image_resizing()
+    cv2.ipp.setUseIPP(False)
+    try:
+        without = image_resizing()
+    finally:
+        cv2.ipp.setUseIPP(used)
+    assert found == image_resizing() and found["version"] == without["version"] == cv2.__version__
+    assert bool(found["ipp"]) == used and without["ipp"] is None
+    assert found["instructions"] and without["instructions"]
+    assert (found["bits"] != without["bits"]) == used
