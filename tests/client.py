@@ -7,7 +7,7 @@ import numpy as np
 from bench.download import fetch
 from bench.download.fetch import Expected, Network
 from bench.download.items import Item
-from bench.download.parts import Part
+from bench.download.part_files import Part
 
 DATA = np.random.default_rng(1).bytes(300_000)
 SHA = hashlib.sha256(DATA).hexdigest()

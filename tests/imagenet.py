@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from bench.cards import catalogue
-from bench.scoring import imagenet_s
+from bench.scoring import imagenet_s_figures
 
 CARD = catalogue.dataset("imagenet-s-50")
 CLASSES, IGNORE = 51, 1000
@@ -40,10 +40,10 @@ def encode(ids: np.ndarray) -> np.ndarray:
 
 def joined(parts):
     """Rows of several parts as one."""
-    names = imagenet_s.BandRows.__annotations__
-    return imagenet_s.BandRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    names = imagenet_s_figures.BandRows.__annotations__
+    return imagenet_s_figures.BandRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def rows_from(maps):
     """The rows of (prediction, label) of every image."""
-    return joined([imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)])
+    return joined([imagenet_s_figures.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)])

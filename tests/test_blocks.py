@@ -95,7 +95,7 @@ def test_the_pyramid_is_torchvisions(rates):
 def test_the_program_does_not_import_torchvision():
     code = """
 import sys
-import bench.networks.subjects, bench.pretrain.run, bench.pretrain.views
+import bench.networks.find_model, bench.pretrain.run, bench.pretrain.views
 sys.exit(int("torchvision" in sys.modules))"""
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False).returncode == 0

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench.base import places
+from bench.base import folders
 from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
 from bench.cards.card import load_card
@@ -14,13 +14,13 @@ from bench.cards.models import ModelCard
 from bench.cards.presets import fingerprint, override
 from bench.protocols.clustering.preset import ClusteringPreset
 
-MODEL = places.folder("models") / "maskcontrast-sup.toml"
-DATASET = places.folder("datasets") / "pascal-voc.toml"
+MODEL = folders.folder("models") / "maskcontrast-sup.toml"
+DATASET = folders.folder("datasets") / "pascal-voc.toml"
 
 
 @pytest.mark.parametrize("kind, where", [(ModelCard, "models"), (DatasetCard, "datasets")])
 def test_every_shipped_card_loads_and_is_named_after_its_id(kind, where):
-    paths = sorted(places.folder(where).glob("*.toml"))
+    paths = sorted(folders.folder(where).glob("*.toml"))
     assert paths
     for path in paths:
         assert load_card(path, kind).id == path.stem

@@ -19,9 +19,9 @@ from bench.data.listings import read_listing
 from bench.data.preprocessing import label_to_input, normalise, to_input
 from bench.data.samples import Samples, open_split
 from bench.passes.image_pass import observation_recipe
+from bench.scoring.id_counts import Painted, contingency, matched_classes
 from bench.scoring.matching import match
 from bench.scoring.metrics import class_iou, confusion_sums, from_sums
-from bench.scoring.painted import Painted, contingency, matched_classes
 from tests.conftest import GOLDEN
 
 CARD = catalogue.dataset("coco-stuff-81")

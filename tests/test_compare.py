@@ -12,10 +12,10 @@ from bench.base.errors import BadInput, WrongName
 from bench.report.compare import compare, find
 from bench.scoring.bootstrap import resample_weights, resampled_metrics
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.davis_figures import entries
 from bench.scoring.frame_rows import FrameRows
 from bench.scoring.metrics import confusion_sums, from_sums
 from bench.scoring.paired import of_confusion, of_frames, p_value
-from bench.scoring.video_figures import entries
 from tests.synthetic import keep, make_record, random_rows
 from tests.terminal import bench
 

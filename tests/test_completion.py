@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from bench.base import places
+from bench.base import folders
 from bench.cli import cli
 from bench.cli.completion import VARIABLE
 from tests.conftest import ROOT
@@ -59,7 +59,7 @@ def test_ids_are_completed(line, expected):
 
 def test_every_id_of_the_catalogue_is_offered_and_files_as_well():
     assert completed("run", "--model", "") == list(
-        dict.fromkeys(tomllib.loads(p.read_text())["id"] for p in sorted(places.folder("models").glob("*.toml")))
+        dict.fromkeys(tomllib.loads(p.read_text())["id"] for p in sorted(folders.folder("models").glob("*.toml")))
     )
     shell = BashComplete(cli, {}, "bench", VARIABLE)
     items = shell.get_completions(["run", "--model"], "./my")

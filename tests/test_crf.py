@@ -17,8 +17,8 @@ from bench.passes.classify import Classifiers, classify, store
 from bench.passes.engine import Engine
 from bench.protocols.linear import crf
 from bench.protocols.linear.preset import LinearPreset
+from bench.scoring.id_counts import given_classes
 from bench.scoring.metrics import seed_metrics
-from bench.scoring.painted import given_classes
 
 
 def needs_crf():

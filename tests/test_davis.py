@@ -15,9 +15,9 @@ from bench.protocols.base import Settings
 from bench.protocols.davis import tracker
 from bench.records import record
 from bench.runs.score_folder import score_folder
+from bench.scoring.davis_figures import METRICS, entries
 from bench.scoring.frame_rows import FrameRows
 from bench.scoring.j_and_f import score_ids
-from bench.scoring.video_figures import METRICS, entries
 from tests.video import HEIGHT, WIDTH, Colours, frame, write_list, write_sequence
 
 # --- runs ---
@@ -176,7 +176,7 @@ def test_what_is_compared_is_said_and_can_be_chosen(tree, small_file, linear_fil
 def test_undefined_decay_is_said(tmp_path, monkeypatch):
     write_sequence(tmp_path, "long", frames=7, objects=1)
     write_list(tmp_path, ["long"])
-    monkeypatch.setattr("bench.scoring.video_figures.LONGEST", 4)
+    monkeypatch.setattr("bench.scoring.davis_figures.LONGEST", 4)
     made = run(Colours(), tmp_path, tmp_path)
     assert "J_decay" not in made["metrics"] and "J_mean" in made["metrics"]
     assert any("J_decay and F_decay left out" in line for line in made["warnings"])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from bench.scoring.davis_figures import statistics
 from bench.scoring.j_and_f import assign, boundary, contour_accuracy, disc, radius, region_similarity, score_ids
-from bench.scoring.video_figures import statistics
 from tests.conftest import GOLDEN
 
 EXACT = {"abs": 1e-9, "rel": 0}

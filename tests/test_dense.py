@@ -19,7 +19,7 @@ from bench.passes.image_pass import load_sample, to_device
 from bench.protocols.base import Settings
 from bench.protocols.clustering_dense.pixels import as_classifiers, draw_pixels, positions, store, unit_features
 from bench.protocols.clustering_dense.preset import DensePreset
-from bench.protocols.painted_pixels import paint_all
+from bench.protocols.shared_by_pixel import paint_all
 from bench.runs.plan import make_plan, run_of
 from bench.runs.score_folder import score_folder
 from bench.scoring import kmeans

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.base.errors import BadEnvironment, BadInput, WrongName
-from bench.base.places import folder
+from bench.base.folders import folder
 from bench.cards import catalogue
 from bench.cards.card import load_card
 from bench.cards.catalogue import TEMPLATE

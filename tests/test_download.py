@@ -18,7 +18,7 @@ from bench.cards.models import ModelCard
 from bench.cards.pins import Pins
 from bench.cli.progress import progress_bar
 from bench.download.items import items_of
-from bench.networks.subjects import find_model
+from bench.networks.find_model import find_model
 from tests.webserver import File, answer
 
 ID = "maskcontrast-mine"

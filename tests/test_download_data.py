@@ -10,13 +10,13 @@ import zipfile
 
 import pytest
 
-from bench.base import places
+from bench.base import folders
 from bench.base.errors import BadInput
 from bench.cards.card import load_card
 from bench.cards.datasets import DatasetCard
 from bench.cards.local_files import data_folder
 from bench.cards.pins import Pins
-from bench.data.locate import NoDataRoot, find_samples
+from bench.data.find_samples import NoDataRoot, find_samples
 from tests.archives import tree, write_tar, write_zip
 from tests.webserver import File
 
@@ -32,7 +32,7 @@ def data(tmp_path, web):
     """A data set's card: PASCAL VOC under another name, its files on the server."""
 
     def write(*downloads):
-        card = (places.folder("datasets") / "pascal-voc.toml").read_text(encoding="utf-8")
+        card = (folders.folder("datasets") / "pascal-voc.toml").read_text(encoding="utf-8")
         card = re.sub(r"\[\[downloads\]\].*?(?=\n# The paper)", "", card, flags=re.S)
         for download in downloads:
             card += "\n[[downloads]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in download.items())

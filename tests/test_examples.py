@@ -25,9 +25,9 @@ from bench.data.preprocessing import resize_nearest
 from bench.data.samples import open_split
 from bench.data.sequences import open_videos
 from bench.records.record import read_all
-from bench.runs import examples
-from bench.runs.examples import choose
-from bench.scoring.clusters import Clusters, of_pixels, of_prototypes
+from bench.runs import example_pages
+from bench.runs.example_pages import choose
+from bench.scoring.cluster_members import Clusters, of_pixels, of_prototypes
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.metrics import image_iou
 from tests.video import write_list, write_sequence
@@ -145,7 +145,7 @@ def test_pictures_that_fail_cost_no_figure_and_leave_no_half_a_folder(golden, sm
     def fail(*arguments):
         raise BadInput("no picture today")
 
-    monkeypatch.setattr(examples, "_write", fail)
+    monkeypatch.setattr(example_pages, "_write", fail)
     with pytest.raises(BadInput, match="no picture today"):
         run(small_file, golden, tmp_path, save_examples=1)
     stored, _ = read_all(tmp_path / "r")

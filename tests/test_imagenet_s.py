@@ -12,16 +12,16 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from bench.data.decoding import read_ids, read_label
-from bench.scoring import imagenet_s
+from bench.scoring import imagenet_s_figures
 from bench.scoring.boundaries import band_width, count_bands, is_boundary
+from bench.scoring.id_counts import Painted, contingency, matched_by_images
 from bench.scoring.matching import UNMATCHED, match_images, unique_optima
-from bench.scoring.painted import Painted, contingency, matched_by_images
 from tests.conftest import GOLDEN
 from tests.imagenet import CARD, CLASSES, IGNORE, joined, rows_from
 
 FOLDER = GOLDEN / "imagenet_s"
 FIGURES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))["groups"]
-KEYS = {"miou": "mIoU"} | {f"miou_{s}": f"mIoU_{s}" for s in imagenet_s.SIZES}
+KEYS = {"miou": "mIoU"} | {f"miou_{s}": f"mIoU_{s}" for s in imagenet_s_figures.SIZES}
 KEYS |= {f"boundary_{theirs}": f"boundary_{ours}" for theirs, ours in KEYS.items()}
 KEYS |= {"f_measure": "f_measure", "image_accuracy": "image_accuracy"}
 POINTS = 1e-4
@@ -42,14 +42,16 @@ def rows_of(group):
 
 
 def check(rows, images, theirs):
-    ours = imagenet_s.figures(rows, images, CLASSES)
+    ours = imagenet_s_figures.figures(rows, images, CLASSES)
     for key, own in KEYS.items():
         if theirs[key] is None:
             assert ours[own] is None, key
         else:
             assert ours[own] == pytest.approx(theirs[key], abs=POINTS), key
-    np.testing.assert_allclose(imagenet_s.class_iou(rows, CLASSES), theirs["iou_per_class"], atol=POINTS)
-    np.testing.assert_allclose(imagenet_s.boundary_iou(rows, CLASSES), theirs["boundary_iou_per_class"], atol=POINTS)
+    np.testing.assert_allclose(imagenet_s_figures.class_iou(rows, CLASSES), theirs["iou_per_class"], atol=POINTS)
+    np.testing.assert_allclose(
+        imagenet_s_figures.boundary_iou(rows, CLASSES), theirs["boundary_iou_per_class"], atol=POINTS
+    )
 
 
 def shared_of(rows):
@@ -147,8 +149,8 @@ def test_permuting_cluster_ids_changes_no_metric_where_the_optimum_is_unique(see
     before, after = rows_from(maps), rows_from([(order[p], t) for p, t in maps])
     mapping = np.concatenate([[0], 1 + generator.permutation(classes - 1)])
     figures = [
-        imagenet_s.figures(before.matched(mapping[order], classes), images, classes),
-        imagenet_s.figures(after.matched(mapping, classes), images, classes),
+        imagenet_s_figures.figures(before.matched(mapping[order], classes), images, classes),
+        imagenet_s_figures.figures(after.matched(mapping, classes), images, classes),
     ]
     assert figures[0] == pytest.approx(figures[1], abs=1e-9)
 
@@ -157,9 +159,11 @@ def test_permuting_cluster_ids_changes_no_metric_where_the_optimum_is_unique(see
 @few
 def test_rows_of_two_halves_join_to_the_whole(seed, images):
     maps = draw_maps(np.random.default_rng(seed), images, 4)
-    parts = [imagenet_s.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)]
+    parts = [imagenet_s_figures.map_rows(i, p, t, IGNORE) for i, (p, t) in enumerate(maps)]
     halves = joined([joined(parts[images // 2 :]), joined(parts[: images // 2])])
-    assert imagenet_s.figures(halves, images, 4) == pytest.approx(imagenet_s.figures(rows_from(maps), images, 4))
+    assert imagenet_s_figures.figures(halves, images, 4) == pytest.approx(
+        imagenet_s_figures.figures(rows_from(maps), images, 4)
+    )
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
@@ -167,8 +171,8 @@ def test_rows_of_two_halves_join_to_the_whole(seed, images):
 def test_an_image_of_only_ignored_pixels_counts_only_in_means_over_images(seed, images):
     maps = draw_maps(np.random.default_rng(seed), images, 4)
     void = (np.full((5, 5), 2, np.uint16), np.full((5, 5), IGNORE, np.uint16))
-    before = imagenet_s.figures(rows_from(maps), images, 4)
-    after = imagenet_s.figures(rows_from([*maps, void]), images + 1, 4)
+    before = imagenet_s_figures.figures(rows_from(maps), images, 4)
+    after = imagenet_s_figures.figures(rows_from([*maps, void]), images + 1, 4)
     for name, value in before.items():
         if name in ("f_measure", "image_accuracy"):
             assert after[name] == pytest.approx(value * images / (images + 1))
@@ -216,15 +220,15 @@ def test_bands_of_a_mask_are_those_of_the_map_it_paints(seed, height, width):
     bands = count_bands(label, mask)
     classes = np.array([c for c in (0, 3) if (label == c).any()], np.uint16)
     offsets = np.array([0, len(classes)])
-    ours = imagenet_s.mask_rows(
+    ours = imagenet_s_figures.mask_rows(
         offsets, classes, bands[classes].astype(np.int32), np.array([6], np.int32), np.arange(8)
     )
-    theirs = imagenet_s.map_rows(0, mask.astype(np.uint16) * 7, label, IGNORE)
+    theirs = imagenet_s_figures.map_rows(0, mask.astype(np.uint16) * 7, label, IGNORE)
     assert as_table(ours) == as_table(theirs)
 
 
 def as_table(rows):
-    columns = (getattr(rows, name).tolist() for name in imagenet_s.BandRows.__annotations__)
+    columns = (getattr(rows, name).tolist() for name in imagenet_s_figures.BandRows.__annotations__)
     return sorted(zip(*columns, strict=True))
 
 
@@ -234,14 +238,14 @@ def as_table(rows):
 @pytest.mark.parametrize("group", MATCHED)
 def test_painted_ids_matched_by_images_are_the_toolbox_s(group):
     names = [f"{group}-{i}" for i in range(FIGURES[group]["images"])]
-    bands = tuple(imagenet_s.band_table(p, t, IGNORE) for p, t in maps_of(group))
-    painted = Painted(tuple(names), tuple(map(imagenet_s.counts_of, bands)), "", {}, bands)
+    bands = tuple(imagenet_s_figures.band_table(p, t, IGNORE) for p, t in maps_of(group))
+    painted = Painted(tuple(names), tuple(map(imagenet_s_figures.counts_of, bands)), "", {}, bands)
     _, (mapping,), detail = matched_by_images([painted], CLASSES)
     assert mapping.tolist() == match_images(shared_of(rows_of(group))).tolist()
     unique = FIGURES[group]["matching"]["clusters_with_a_unique_optimum"]
     assert detail["matching"]["clusters_with_a_unique_optimum"] == [len(unique)]
     if group == "unique":
-        figures = imagenet_s.painted_figures([painted], [mapping], CLASSES)
+        figures = imagenet_s_figures.painted_figures([painted], [mapping], CLASSES)
         for key, own in KEYS.items():
             theirs = FIGURES[group]["with_match"][key]
             if own != "mIoU" and theirs is not None:
@@ -252,7 +256,7 @@ def test_painted_ids_matched_by_images_are_the_toolbox_s(group):
 @few
 def test_a_band_table_without_boundaries_is_the_contingency_table(seed, classes):
     ((predicted, label),) = draw_maps(np.random.default_rng(seed), 1, classes)
-    found = imagenet_s.counts_of(imagenet_s.band_table(predicted, label, IGNORE))
+    found = imagenet_s_figures.counts_of(imagenet_s_figures.band_table(predicted, label, IGNORE))
     assert found.tolist() == contingency(predicted, label, IGNORE).tolist()
 
 

@@ -16,7 +16,7 @@ from bench.data.samples import open_split
 from bench.protocols.base import Settings
 from bench.records.record import shortfall
 from bench.runs.score_folder import score_folder
-from bench.scoring import imagenet_s
+from bench.scoring import imagenet_s_figures
 from tests.imagenet import CARD, CLASSES, encode, put, rows_from
 
 # --- the tree, and whole runs ---
@@ -81,7 +81,7 @@ def test_a_run_is_fitted_on_train_and_reports_the_benchmark_s_figures(tree, smal
         for sample in open_split(CARD, "val", tree):
             painted, _ = read_ids(tmp_path / f"predictions/seed-{seed}/{sample.id}.png", "rgb")
             maps.append((painted, read_label(sample.label, CARD)[0]))
-        figures = imagenet_s.figures(rows_from(maps), len(maps), CLASSES)
+        figures = imagenet_s_figures.figures(rows_from(maps), len(maps), CLASSES)
         for name, value in figures.items():
             if value is not None:
                 assert record["metrics"][name]["per_seed"][number] == pytest.approx(value, abs=1e-9), name

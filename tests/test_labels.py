@@ -14,10 +14,10 @@ from bench.cards.datasets import Labels
 from bench.data.decoding import read_ids, read_label
 from bench.data.samples import Sample
 from bench.passes.image_pass import Loaded
-from bench.passes.observe import _count
+from bench.passes.observation_pass import _count
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.runs.predictions import encode_rgb
-from bench.scoring.painted import contingency
+from bench.scoring.id_counts import contingency
 
 VOC = catalogue.dataset("pascal-voc")
 PRESET = ClusteringPreset(input=(8, 8))

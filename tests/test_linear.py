@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import bench
-from bench.base import places
+from bench.base import folders
 from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
 from bench.data.preprocessing import normalise
@@ -23,8 +23,8 @@ from bench.protocols.linear.preset import LinearPreset
 from bench.protocols.linear.scoring import choose, score
 from bench.protocols.linear.training import Training, augmented_batches, learning_rate, train
 from bench.records import published
+from bench.scoring.id_counts import given_classes
 from bench.scoring.metrics import seed_metrics
-from bench.scoring.painted import given_classes
 from tests.checkpoints import write_linear_checkpoint
 
 SMALL = LinearPreset(input=(48, 48), train="train", batch=8, epochs=3)
@@ -41,7 +41,7 @@ def split(golden, name="train"):
 
 @pytest.fixture(scope="module")
 def reference():
-    folder = places.checkout() / "tests" / "golden"
+    folder = folders.checkout() / "tests" / "golden"
     return json.loads((folder / "linear.json").read_text()), dict(np.load(folder / "linear.npz"))
 
 
@@ -91,7 +91,7 @@ def test_batches_are_normalised_as_the_reference_has_them(golden_training, refer
 @pytest.fixture(scope="module")
 def golden_pass(reference, resnet18_file, tmp_path_factory):
     """One pass of the reference's two epochs over val."""
-    samples = split(places.checkout() / "tests" / "golden", "val")
+    samples = split(folders.checkout() / "tests" / "golden", "val")
     classifiers = golden_classifiers(reference[1])
     kept = store(tmp_path_factory.mktemp("pass"), {})
     network = network_of(resnet18_file)

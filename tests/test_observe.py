@@ -18,12 +18,12 @@ from bench.data.preprocessing import normalise, resize_image
 from bench.data.samples import open_split
 from bench.networks.architectures import fold_batch_norm
 from bench.networks.checkpoints import build, read_checkpoint, recognise
+from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine
 from bench.passes.image_pass import observation_recipe
+from bench.passes.observation_pass import observe
 from bench.passes.observations import MASK, observation_store
-from bench.passes.observe import observe
 from bench.passes.prototypes import summarise
-from bench.passes.shards import ShardStore
 from bench.protocols.clustering.preset import ClusteringPreset
 from tests.checkpoints import write_checkpoint
 
@@ -151,7 +151,7 @@ def test_the_prototype_is_the_sum_that_the_paper_defines():
 def test_results_do_not_depend_on_batches_workers_or_shards(golden, tmp_path, small_file, monkeypatch):
     samples = val(golden)
     reference, _ = run(small_file, samples, SMALL, tmp_path / "a", batch_size=1, workers=1)
-    monkeypatch.setattr("bench.passes.shards.SHARD", 7)
+    monkeypatch.setattr("bench.passes.cache.SHARD", 7)
     other, _ = run(small_file, samples, SMALL, tmp_path / "b", batch_size=16, workers=4)
     assert other.ids == reference.ids and other.manifest == reference.manifest
     assert_alike(other, reference)

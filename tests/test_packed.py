@@ -13,9 +13,9 @@ from bench.base.packed_arrays import Keys, Names, Ragged
 from bench.base.sample_columns import Columns
 from bench.cards import catalogue
 from bench.data.samples import Files, file_key, open_split
+from bench.passes.cache import ShardStore
 from bench.passes.image_pass import _in_order, _missing
 from bench.passes.observations import MASK, NO_BANDS, Observation, stacked
-from bench.passes.shards import ShardStore
 
 texts = st.lists(st.text(max_size=8), max_size=12)
 keys = st.lists(st.binary(min_size=4, max_size=4), max_size=12, unique=True)
@@ -89,7 +89,7 @@ def observation(classes, area=1):
 
 @pytest.mark.parametrize("first", [[], [3]])
 def test_an_image_without_labels_may_be_the_first_of_a_shard_or_a_shard_of_its_own(tmp_path, monkeypatch, first):
-    monkeypatch.setattr("bench.passes.shards.SHARD", 2)
+    monkeypatch.setattr("bench.passes.cache.SHARD", 2)
     store, keys = ShardStore(tmp_path, MASK), [bytes([i] * 16) for i in range(5)]
     seen = [observation(first), observation([1, 2]), observation([]), observation([]), observation([0])]
     made = store.fill(keys, range(5), [one.item() for one in seen], None)
@@ -100,7 +100,7 @@ def test_an_image_without_labels_may_be_the_first_of_a_shard_or_a_shard_of_its_o
 
 
 def test_every_shard_is_written_once_when_nothing_interrupts(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.passes.shards.SHARD", 3)
+    monkeypatch.setattr("bench.passes.cache.SHARD", 3)
     written, keys = [], [bytes([i] * 16) for i in range(8)]
     save = ShardStore.save
     monkeypatch.setattr(

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from bench.base import places
+from bench.base import folders
 from bench.records.record import json_files
 
 RUN = ("run", "--model", "random-shapes", "--limit", 30, "--clusters", 3, "--num-seeds", 1)
@@ -15,15 +15,15 @@ RUN = ("run", "--model", "random-shapes", "--limit", 30, "--clusters", 3, "--num
 def clone(tmp_path, monkeypatch):
     """A checkout with its own records, as `bench` sees it."""
     root = tmp_path / "clone"
-    shutil.copytree(places.folder("results"), root / "results", ignore=shutil.ignore_patterns(places.LOCAL))
+    shutil.copytree(folders.folder("results"), root / "results", ignore=shutil.ignore_patterns(folders.LOCAL))
     for name in ("models", "datasets"):
-        (root / name).symlink_to(places.folder(name))
-    monkeypatch.setattr(places, "checkout", lambda: root)
+        (root / name).symlink_to(folders.folder(name))
+    monkeypatch.setattr(folders, "checkout", lambda: root)
     return root
 
 
 def tracked(root):
-    paths = [path for path in (root / "results").rglob("*") if path.is_file() and places.LOCAL not in path.parts]
+    paths = [path for path in (root / "results").rglob("*") if path.is_file() and folders.LOCAL not in path.parts]
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 

@@ -212,7 +212,7 @@ def test_recipes_are_listed_entry_by_entry(capsys):
 
 def test_a_few_epochs_on_real_images_run_through_with_a_falling_loss(realdata, tmp_path):
     from bench.cards import catalogue
-    from bench.data.locate import find_samples
+    from bench.data.find_samples import find_samples
 
     card = catalogue.dataset("pascal-voc")
     samples = find_samples(card, "trainaug", realdata / "VOCdevkit", tmp_path)

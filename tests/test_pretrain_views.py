@@ -8,7 +8,7 @@ from PIL import Image
 from bench.cards import catalogue
 from bench.cards.recipes import override
 from bench.data.samples import open_split
-from bench.pretrain import colours
+from bench.pretrain import colour_jitter
 from bench.pretrain.pairs import Pairs, batches, epoch_order
 from bench.pretrain.views import MEAN, STD, draw_view
 from bench.priors import open_priors
@@ -104,12 +104,12 @@ def test_jitter_grey_and_flip_come_as_often_as_stated():
 @pytest.mark.parametrize("number", range(4))
 def test_colours_change_as_torchvision_changes_them_bit_by_bit(number):
     functional = pytest.importorskip("torchvision.transforms.functional")
-    theirs = getattr(functional, f"adjust_{colours.CHANGES[number].__name__}")
+    theirs = getattr(functional, f"adjust_{colour_jitter.CHANGES[number].__name__}")
     draw = random(number)
     low, high = (-0.5, 0.5) if number == 3 else (0, 2)
     for amount in (low, 0.0, high, *draw.uniform(low, high, 200)):
         before = Image.fromarray(draw.integers(0, 256, (37, 53, 3), np.uint8))
-        after = colours.CHANGES[number](before, amount)
+        after = colour_jitter.CHANGES[number](before, amount)
         assert after.mode == "RGB" and np.array_equal(np.asarray(after), np.asarray(theirs(before, amount)))
 
 

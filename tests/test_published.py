@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.base.errors import BadInput
-from bench.base.places import folder
+from bench.base.folders import folder
 from bench.records.published import answers_to, compare, figures, load, tolerance
 from tests.synthetic import make_record
 

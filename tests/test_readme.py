@@ -15,10 +15,10 @@ from pathlib import Path
 import click
 import pytest
 
-from bench.base.places import folder
+from bench.base.folders import folder
 from bench.cards.datasets import DatasetCard, Labels
+from bench.cards.files import Download
 from bench.cards.models import ModelCard
-from bench.cards.sources import Download
 from bench.cli import cli
 from bench.records.published import figures
 from bench.records.record import dumps, read_all

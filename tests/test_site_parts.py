@@ -17,9 +17,9 @@ from bench.records.published_classes import class_figures, load
 from bench.records.record import Stored
 from bench.report.site.chart import draw
 from bench.report.site.collect import Labels, collect
-from bench.report.site.command import reproduce
 from bench.report.site.names import day
 from bench.report.site.ranking import entries_of, ranked
+from bench.report.site.reproduce import reproduce
 from tests.synthetic import make_record
 
 

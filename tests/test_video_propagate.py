@@ -14,8 +14,8 @@ from bench.protocols.davis import propagation
 from bench.protocols.davis.preset import DavisPreset
 from bench.protocols.davis.propagation import Propagation, paint, shares
 from bench.protocols.davis.tracker import input_size
+from bench.scoring.davis_figures import METRICS, entries, intervals, object_table, statistics
 from bench.scoring.frame_rows import FrameRows
-from bench.scoring.video_figures import METRICS, entries, intervals, object_table, statistics
 
 # --- propagation ---
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.base import places
+from bench.base import folders
 from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
 from bench.cards.card import load_card
@@ -222,7 +222,7 @@ def test_a_list_that_is_no_text_is_named(tmp_path):
     ],
 )
 def test_a_card_cannot_be_half_video(tmp_path, source, old, new, key):
-    text = (places.folder("datasets") / f"{source}.toml").read_text(encoding="utf-8")
+    text = (folders.folder("datasets") / f"{source}.toml").read_text(encoding="utf-8")
     assert old in text
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
@@ -231,7 +231,7 @@ def test_a_card_cannot_be_half_video(tmp_path, source, old, new, key):
 
 
 def test_images_still_need_classes(tmp_path):
-    text = (places.folder("datasets") / "shapes.toml").read_text(encoding="utf-8")
+    text = (folders.folder("datasets") / "shapes.toml").read_text(encoding="utf-8")
     path = tmp_path / "mine.toml"
     start, end = text.index("classes = ["), text.index("palette =")
     for classes in ("", 'classes = ["background"]\n'):

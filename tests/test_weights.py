@@ -11,7 +11,7 @@ from bench.cards import catalogue
 from bench.cards.card import ID_PATTERN
 from bench.networks.architectures import MaskContrastNetwork, fold_batch_norm
 from bench.networks.checkpoints import build, classifier_of, draw_random, read_checkpoint, recognise
-from bench.networks.subjects import find_model
+from bench.networks.find_model import find_model
 from tests.checkpoints import QUERY, small_state, value_hash, values, write_linear_checkpoint
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench._version import __version__
-from bench.base.places import checkout
+from bench.base.folders import checkout
 
 _PACKAGES = (
     "torch",

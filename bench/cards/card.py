@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from bench.base.errors import BadInput, WrongName
-from bench.cards.sources import Entry
+from bench.cards.files import Entry
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
 Id = Annotated[str, Field(pattern=ID_PATTERN)]

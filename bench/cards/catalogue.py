@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.base.errors import BadInput, WrongName, unknown_name
-from bench.base.places import folder
+from bench.base.folders import folder
 from bench.cards.card import CardType, load_card
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from bench.cards.card import Card, SplitName
+from bench.cards.files import Download, Entry
 from bench.cards.presets import Preset
-from bench.cards.sources import Download, Entry
 from bench.protocols import registry
 
 Channel = Annotated[int, Field(ge=0, le=255)]

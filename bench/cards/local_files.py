@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
+from bench.cards.files import FileWeights
 from bench.cards.models import ModelCard
-from bench.cards.sources import FileWeights
 
 
 def weights_file(cache: Path, card_id: str, file: str) -> Path:

@@ -10,7 +10,7 @@ from pydantic import (
 )
 
 from bench.cards.card import Card
-from bench.cards.sources import Entry, FileWeights, RandomWeights
+from bench.cards.files import Entry, FileWeights, RandomWeights
 
 
 class Architecture(Entry):

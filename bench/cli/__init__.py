@@ -121,6 +121,6 @@ def _first_to_say(message: str) -> bool:
     """Whether this process should print the message: under `torchrun` several processes fail for the same reason."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return True
-    from bench.pretrain.ranks import first_to_say
+    from bench.pretrain.distributed import first_to_say
 
     return first_to_say(message)

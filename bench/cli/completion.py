@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from bench.base.errors import BadEnvironment
-from bench.base.places import default_records, folder
+from bench.base.folders import default_records, folder
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 

@@ -47,13 +47,13 @@ def init_dataset(
     train/val/test folders, lists as in PASCAL VOC, and images without masks. Lists of ids and paths are written beside
     the card.
     """
-    from bench.base import places
+    from bench.base import folders
     from bench.cards.catalogue import TEMPLATE
     from bench.cli.progress import progress_bar
     from bench.discover.card import card_id, discover, write
 
     if template:
-        click.echo((places.folder("datasets") / TEMPLATE).read_text(encoding="utf-8"), nl=False)
+        click.echo((folders.folder("datasets") / TEMPLATE).read_text(encoding="utf-8"), nl=False)
         return 0
     if folder is None:
         raise click.UsageError("Missing argument 'FOLDER'.")

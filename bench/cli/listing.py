@@ -272,7 +272,7 @@ def _show_model(card: ModelCard, cache: Path) -> None:
 def _show_checkpoint(path: Path, cache: Path) -> None:
     """Print the network that a file holds, and what can evaluate it. Raises BadInput if `bench run` would refuse it."""
     from bench.networks.checkpoints import count_parameters, in_words
-    from bench.networks.subjects import find_model
+    from bench.networks.find_model import find_model
 
     subject = find_model(path, None, cache, lambda message: None)
     architecture = subject.architecture
@@ -366,7 +366,7 @@ def _open_samples(
 ) -> Samples | None:
     """The samples of a split; None, with a message, if their folder is not known and they are not required."""
     from bench.cli.progress import progress_bar
-    from bench.data.locate import NoDataRoot, find_samples
+    from bench.data.find_samples import NoDataRoot, find_samples
 
     try:
         with progress_bar() as progress:

@@ -111,7 +111,7 @@ def priors(
 
 def _samples(card: DatasetCard, split: str | None, root: Path | None, cache: Path | None, show: Show | None) -> Samples:
     from bench.base.files import cache_folder
-    from bench.data.locate import find_samples
+    from bench.data.find_samples import find_samples
     from bench.data.samples import require_images
 
     require_images(card, "bench priors")

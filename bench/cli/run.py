@@ -319,6 +319,6 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
     click.echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
     click.echo(f"device       {device}")
-    click.echo(f"done         {registry.room(plan.base).cached(run_of(plan, settings, echo_warning))}")
+    click.echo(f"done         {registry.load(plan.base).cached(run_of(plan, settings, echo_warning))}")
     click.echo(f"results      {display(folder)}")
     sys.stdout.flush()

@@ -69,14 +69,14 @@ def echo_warning(message: str) -> None:
 
 def results_folder(given: Path | None) -> Path:
     """The folder in which records are written."""
-    from bench.base.places import default_results
+    from bench.base.folders import default_results
 
     return given.expanduser() if given else default_results()
 
 
 def records_folder(given: Path | None) -> Path:
     """The folder of records to read; a warning says if the named folder does not exist."""
-    from bench.base.places import default_records
+    from bench.base.folders import default_records
 
     folder = given.expanduser() if given else default_records()
     if given and not folder.is_dir():

@@ -19,7 +19,7 @@ from bench.cards.card import ID_PATTERN, first_problem
 from bench.cards.datasets import DatasetCard
 from bench.discover.classes import Proposal, id_ranges, propose
 from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, survey
-from bench.discover.mistaken import look_like_masks, twin_folders
+from bench.discover.masks_taken_for_images import look_like_masks, twin_folders
 from bench.discover.names import Names, find_names
 from bench.discover.tree import WHOLE, Pair, Tree, look_at
 

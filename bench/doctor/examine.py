@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import _version
 from bench.base.errors import BenchError
-from bench.base.places import PACKAGE, checkout
+from bench.base.folders import PACKAGE, checkout
 from bench.doctor import machine, packages
 from bench.doctor.findings import Finding
 from bench.doctor.probe import Probed, probe

@@ -9,9 +9,9 @@ from typing import Any
 from bench.base.errors import BenchError
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
+from bench.cards.files import RandomWeights
 from bench.cards.local_files import local_root, local_weights
 from bench.cards.models import ModelCard
-from bench.cards.sources import RandomWeights
 from bench.data.samples import find_layout
 from bench.doctor.findings import Finding
 

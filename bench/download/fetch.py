@@ -15,7 +15,7 @@ from bench.base.files import md5_file, sha256_file
 from bench.download.drive import Answer, looks_like_page, read_page
 from bench.download.http import NETWORK, Failure, fail, host, open_url
 from bench.download.items import Item
-from bench.download.parts import Part, validator_of
+from bench.download.part_files import Part, validator_of
 
 CHUNK = 1 << 18
 PROGRESS = 1 << 20

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bench.base.errors import BadInput, unknown_name
 from bench.cards.datasets import DatasetCard
+from bench.cards.files import Download, FileWeights
 from bench.cards.local_files import card_name, data_folder, weights_file
 from bench.cards.models import ModelCard
-from bench.cards.sources import Download, FileWeights
 from bench.download.drive import download_address
 
 

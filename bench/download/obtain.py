@@ -19,7 +19,7 @@ from bench.download.drive import looks_like_page
 from bench.download.fetch import Expected, Network, fetch
 from bench.download.http import Failure, open_url
 from bench.download.items import Item
-from bench.download.parts import Part
+from bench.download.part_files import Part
 
 RECEIPTS = ".downloads"
 """Folder below a data root: what was unpacked into it."""

@@ -1,7 +1,7 @@
 """Adapters: models of other libraries, named `SCHEME:NAME` on the command line.
 
 An adapter is an entry point of the group `bench.networks`. Its name is the scheme. Its value is a function that takes
-the text after the colon and returns a `bench.networks.subjects.Subject`. Another package adds an adapter in its own
+the text after the colon and returns a `bench.networks.find_model.Subject`. Another package adds an adapter in its own
 packaging; nothing here changes.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.base.errors import BadEnvironment, BenchError
 
 if TYPE_CHECKING:
-    from bench.networks.subjects import Subject
+    from bench.networks.find_model import Subject
 
 ENTRY_POINTS = "bench.networks"
 NAME = re.compile(r"(?P<scheme>[a-z][a-z0-9_-]+):(?P<rest>.+)", re.DOTALL)

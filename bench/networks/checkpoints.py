@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from bench.base.errors import BadInput
 from bench.base.files import sha256_file
+from bench.cards.files import RandomWeights
 from bench.cards.models import Architecture
-from bench.cards.sources import RandomWeights
 from bench.networks.architectures import FeatureNetwork, assemble
 
 State = dict[str, Tensor]

@@ -25,12 +25,12 @@ from bench.cards.presets import ImagePreset
 from bench.data.decoding import read_image
 from bench.data.preprocessing import label_to_input, resize_nearest
 from bench.data.samples import Samples
+from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine, arithmetic, call
 from bench.passes.features import Features, feature_map, upsample
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.passes.observations import manifest_of
-from bench.passes.shards import ShardStore
-from bench.scoring.painted import Painted, contingency
+from bench.scoring.id_counts import Painted, contingency
 
 if TYPE_CHECKING:
     from torch import Tensor

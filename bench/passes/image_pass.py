@@ -20,8 +20,8 @@ from bench.cards.presets import ImagePreset, Preset
 from bench.data.decoding import Label, read_sample
 from bench.data.preprocessing import normalise, to_input
 from bench.data.samples import Sample, Samples
+from bench.passes.cache import FLUSH_SECONDS, ShardStore
 from bench.passes.engine import Engine, stream
-from bench.passes.shards import FLUSH_SECONDS, ShardStore
 
 if TYPE_CHECKING:
     from torch import Tensor

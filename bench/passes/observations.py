@@ -18,7 +18,7 @@ import numpy.typing as npt
 import scipy  # its parts are loaded when they are used
 
 from bench.base.sample_columns import Columns, Item
-from bench.passes.shards import ShardStore
+from bench.passes.cache import ShardStore
 from bench.scoring.confusion_rows import SeedRows
 from bench.scoring.matching import UNMATCHED
 

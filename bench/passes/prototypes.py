@@ -13,7 +13,7 @@ from bench.base.errors import BadInput
 from bench.cards.presets import SaliencyPreset
 from bench.passes.engine import Engine, arithmetic, call
 from bench.passes.image_pass import Loaded, require_finite, to_device
-from bench.passes.observe import Seen
+from bench.passes.observation_pass import Seen
 
 NEAR = 1e-4
 """Logits this close to the threshold may fall on either side of it by rounding."""

@@ -13,10 +13,10 @@ from bench.base.errors import BadInput, WrongName
 from bench.cards.presets import FIRST_SEED
 from bench.data.samples import Samples
 from bench.networks.architectures import fold_batch_norm
+from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine
+from bench.passes.observation_pass import observe
 from bench.passes.observations import MASK
-from bench.passes.observe import observe
-from bench.passes.shards import ShardStore
 from bench.protocols.clustering import scoring as clustering
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.scoring.kmeans import require_enough

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.networks.architectures import MaskContrastNetwork
-from bench.pretrain import ranks
+from bench.pretrain import distributed
 from bench.pretrain.losses import contrast_logits, contrastive_loss, prototypes, query_pixels, saliency_loss
 
 
@@ -112,17 +112,17 @@ class MomentumContrast(nn.Module):
     @torch.no_grad()
     def _key_prototypes(self, images: Tensor, masks: Tensor) -> Tensor:
         """B×D prototypes by f_k; the batch is shuffled over all ranks, so that BN statistics give nothing away."""
-        shared = ranks.gather(images)
-        order = ranks.permutation(len(shared), images.device)
-        embedding, _ = self.model_k(ranks.own_part(shared[order]))
-        embedding = ranks.own_part(ranks.gather(embedding.float())[order.argsort()])
+        shared = distributed.gather(images)
+        order = distributed.permutation(len(shared), images.device)
+        embedding, _ = self.model_k(distributed.own_part(shared[order]))
+        embedding = distributed.own_part(distributed.gather(embedding.float())[order.argsort()])
         thin = self._thin(masks)
         return prototypes(_enlarge(embedding, thin.shape[-2:]), thin)
 
     @torch.no_grad()
     def _enqueue(self, keys: Tensor) -> None:
         """Put the prototypes of all ranks into the queue in place of the oldest."""
-        keys = ranks.gather(keys)
+        keys = distributed.gather(keys)
         start = int(self.queue_ptr)
         self.queue[:, start : start + len(keys)] = keys.T
         self.queue_ptr[0] = (start + len(keys)) % self.queue.shape[1]

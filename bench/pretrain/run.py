@@ -20,10 +20,10 @@ from bench.base.files import cache_folder, locked, require_writable, sha256_file
 from bench.base.parallel import default_workers
 from bench.cards import catalogue
 from bench.cards.recipes import Recipe, override
-from bench.data.locate import find_samples
+from bench.data.find_samples import find_samples
 from bench.data.samples import Samples, require_images
 from bench.passes.engine import Engine, choose_device, is_out_of_memory
-from bench.pretrain import checkpoint, ranks
+from bench.pretrain import checkpoint, distributed
 from bench.pretrain.held_out import clustering_miou, hold_out
 from bench.pretrain.initialise import RANDOM, initial_network
 from bench.pretrain.log import write_run
@@ -80,13 +80,13 @@ def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings
     device = _join_ranks(torch.device(choose_device(settings.device)))
     chosen = override(catalogue.recipe(str(recipe)), settings.entries)
     chosen = _settle_precision(chosen, device, settings)
-    _require_shares(chosen.batch, ranks.world())
+    _require_shares(chosen.batch, distributed.world())
     require_writable(out, "checkpoint", "--out")
     with _alone(out), _memory_errors(device, chosen.batch):
         module = _module(chosen, settings)
         trainer = Trainer(_prepare(chosen, dataset, priors, out, device, settings), module)
         resumed_at = _train(trainer, priors, settings)
-    if ranks.rank() == 0:
+    if distributed.rank() == 0:
         checkpoint.export(out / checkpoint.EXPORT, trainer.module.model_q)
     return Outcome(out / checkpoint.FILE, out / checkpoint.EXPORT, len(trainer.job.pairs), trainer.steps, resumed_at)
 
@@ -97,7 +97,7 @@ def _train(trainer: Trainer, priors: Path, settings: Settings) -> int:
     if trainer.path.is_file() and not settings.fresh:
         _check_identity(trainer.path, job.identity)
         trainer.resume()
-    if ranks.rank() == 0:
+    if distributed.rank() == 0:
         if settings.fresh:
             checkpoint.remove(trainer.path)
         write_run(job.out, _run_entries(job.recipe, priors, job.identity, settings))
@@ -109,7 +109,7 @@ def _train(trainer: Trainer, priors: Path, settings: Settings) -> int:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Keep other trainings out of a folder: two would replace each other's checkpoint. Raises BadEnvironment."""
-    if ranks.rank():
+    if distributed.rank():
         yield
         return
     with locked(
@@ -226,7 +226,7 @@ def _identity(recipe: Recipe, samples: Samples, pairs: Pairs, settings: Settings
         "manifest": pairs.manifest,
         "seed": settings.seed,
         "init": init if init == RANDOM else sha256_file(Path(init).expanduser()),
-        "ranks": ranks.world(),
+        "ranks": distributed.world(),
     }
 
 

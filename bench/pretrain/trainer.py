@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bench.base.errors import BadInput, Warn
 from bench.cards.recipes import Recipe
 from bench.networks.architectures import memory_format
-from bench.pretrain import checkpoint, ranks
+from bench.pretrain import checkpoint, distributed
 from bench.pretrain.log import Log, Row
 from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.pairs import Batch, Pairs, batches
@@ -87,9 +87,15 @@ class Trainer:
     def train(self) -> None:
         """Train to the end. Raises BadInput where a loss is not finite; the last checkpoint is then good."""
         wrapped = self._wrap()
-        log = Log(self.job.out, self.progress.step, self.job.warn) if ranks.rank() == 0 else None
+        log = Log(self.job.out, self.progress.step, self.job.warn) if distributed.rank() == 0 else None
         stream = batches(
-            self.job.pairs, self.job.seed, self.progress.step, self.steps, ranks.rank(), ranks.world(), self.job.workers
+            self.job.pairs,
+            self.job.seed,
+            self.progress.step,
+            self.steps,
+            distributed.rank(),
+            distributed.world(),
+            self.job.workers,
         )
         saved = time.monotonic()
         try:
@@ -110,7 +116,7 @@ class Trainer:
                 log.close()
 
     def _wrap(self) -> nn.Module:
-        if ranks.world() == 1:
+        if distributed.world() == 1:
             return self.module
         devices = [self.job.device] if self.job.device.type == "cuda" else None
         return DistributedDataParallel(self.module, device_ids=devices)
@@ -118,13 +124,13 @@ class Trainer:
     def _step(self, wrapped: nn.Module, batch: Batch) -> None:
         """One step of the optimiser."""
         step, device = self.progress.step, self.job.device
-        keys = (self.job.seed, _DROPOUT, step, ranks.rank())
+        keys = (self.job.seed, _DROPOUT, step, distributed.rank())
         torch.manual_seed(int(np.random.SeedSequence(keys).generate_state(1)[0]))
         set_learning_rate(self.optimizer, learning_rate(self.recipe, step, self.job.pairs.steps_per_epoch))
         tensors = [tensor.to(device, non_blocking=True) for tensor in batch]
         with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             losses = wrapped(*tensors)
-        figures = ranks.mean(torch.stack([value.detach() for value in losses])).tolist()
+        figures = distributed.mean(torch.stack([value.detach() for value in losses])).tolist()
         if not math.isfinite(figures[0]):
             raise self._diverged(f"the loss is {figures[0]} at step {self.progress.step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
@@ -132,7 +138,7 @@ class Trainer:
         self.optimizer.step()
         self.progress.step += 1
         self.progress.sums = [a + b for a, b in zip(self.progress.sums, figures, strict=True)]
-        if self.job.report and ranks.rank() == 0:
+        if self.job.report and distributed.rank() == 0:
             done = self.progress.step * self.recipe.batch
             self.job.report(done, self.steps * self.recipe.batch, _describe(figures))
 
@@ -165,7 +171,7 @@ class Trainer:
         """Write the checkpoint; rank 0 does it for all. Raises BadInput where a weight is not finite."""
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.module.model_q.parameters()):
             raise self._diverged(f"weights are not finite after step {self.progress.step}")
-        if ranks.rank() == 0:
+        if distributed.rank() == 0:
             epoch = self.progress.step // self.job.pairs.steps_per_epoch
             entries = {"epoch": epoch, "identity": self.job.identity, "overrides": self.job.overrides}
             checkpoint.save(self.path, self.module, self.optimizer, entries | vars(self.progress))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.cards.recipes import Recipe
 from bench.data.decoding import Image8
-from bench.pretrain.colours import CHANGES
+from bench.pretrain.colour_jitter import CHANGES
 from bench.priors.masks import Mask
 
 Random = np.random.Generator

@@ -1,6 +1,6 @@
 """What a protocol is: the way from a network and a split of images to rows, and to what the record says of them.
 
-A protocol has a preset (`bench.cards.presets`), a module `room` with a `Protocol` in it, and an entry in
+A protocol has a preset (`bench.cards.presets`), a module `protocol` with a `Protocol` in it, and an entry in
 `bench.protocols.registry`. It needs nothing else: names, plans, caches, records, reports and checks use these three.
 Metrics, intervals and comparisons are made by the rows (`bench.scoring.rows`).
 """
@@ -19,13 +19,13 @@ from bench.base.parallel import Progress
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset
 from bench.data.samples import Samples, require_label_files
-from bench.networks.subjects import Subject
+from bench.networks.find_model import Subject
+from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine, Precision
 from bench.passes.image_pass import observation_recipe
-from bench.passes.shards import ShardStore
-from bench.protocols.painting import Map
+from bench.protocols.prediction_maps import Map
 from bench.protocols.registry import Entry, protocols
-from bench.scoring.clusters import Clusters
+from bench.scoring.cluster_members import Clusters
 from bench.scoring.matching import Mapping as ClusterClasses
 from bench.scoring.rows import Rows
 

@@ -67,7 +67,7 @@ class Entry:
     """What it does, in a line."""
     preset: str
     """`module:class` of its preset. The module must load quickly: no torch at its top."""
-    room: str
+    protocol: str
     """`module:class` of its `bench.protocols.base.Protocol`."""
     kind: str = "images"
     """What data it is for: `images` or `video`."""
@@ -80,7 +80,7 @@ class Entry:
     @property
     def preset_type(self) -> type[Preset]:
         """The type of its preset."""
-        found: type[Preset] = _load(self.preset)
+        found: type[Preset] = _import(self.preset)
         return found
 
 
@@ -89,7 +89,7 @@ BUILT_IN = (
         "clustering",
         "K-means on one prototype per image; clusters are matched to classes",
         "bench.protocols.clustering.preset:ClusteringPreset",
-        "bench.protocols.clustering.room:Clustering",
+        "bench.protocols.clustering.protocol:Clustering",
         variants=(Variant("overclustering-{clusters}"),),
         submits=True,
     ),
@@ -97,41 +97,41 @@ BUILT_IN = (
         "clustering-dense",
         "K-means on pixels of any network; every pixel belongs to a cluster",
         "bench.protocols.clustering_dense.preset:DensePreset",
-        "bench.protocols.clustering_dense.room:DenseClustering",
+        "bench.protocols.clustering_dense.protocol:DenseClustering",
     ),
     Entry(
         "linear",
         "a 1×1 convolution on frozen features, trained here or released with the checkpoint",
         "bench.protocols.linear.preset:LinearPreset",
-        "bench.protocols.linear.room:Linear",
+        "bench.protocols.linear.protocol:Linear",
         variants=(Variant("linear+crf", {"crf": True}),),
     ),
     Entry(
         "retrieval-21",
         "each image takes the class of its nearest neighbour in a labelled bank",
         "bench.protocols.retrieval.preset:RetrievalPreset",
-        "bench.protocols.retrieval.room:Retrieval",
+        "bench.protocols.retrieval.protocol:Retrieval",
         group="retrieval",
     ),
     Entry(
         "retrieval-7",
         "as retrieval-21, on seven classes",
         "bench.protocols.retrieval.preset:RetrievalPreset",
-        "bench.protocols.retrieval.room:Retrieval",
+        "bench.protocols.retrieval.protocol:Retrieval",
         group="retrieval",
     ),
     Entry(
         "distance-matching",
         "each pixel takes the class that its nearest labelled instances vote for",
         "bench.protocols.distance_matching.preset:DistancePreset",
-        "bench.protocols.distance_matching.room:DistanceMatching",
+        "bench.protocols.distance_matching.protocol:DistanceMatching",
         submits=True,
     ),
     Entry(
         "davis",
         "the objects of a video's first frame are followed through it by the similarity of features",
         "bench.protocols.davis.preset:DavisPreset",
-        "bench.protocols.davis.room:Davis",
+        "bench.protocols.davis.protocol:Davis",
         kind="video",
     ),
 )
@@ -228,10 +228,10 @@ def preset_type(protocol: str) -> type[Preset]:
     return _entry(protocol).preset_type
 
 
-def room(protocol: str) -> Any:
+def load(protocol: str) -> Any:
     """A protocol itself, a `bench.protocols.base.Protocol`. Raises WrongName for an unknown id."""
     entry = _entry(protocol)
-    return _load(entry.room)(entry)
+    return _import(entry.protocol)(entry)
 
 
 def _entry(protocol: str) -> Entry:
@@ -240,6 +240,6 @@ def _entry(protocol: str) -> Entry:
     return protocols()[protocol]
 
 
-def _load(place: str) -> Any:
+def _import(place: str) -> Any:
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)

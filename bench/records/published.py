@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from bench.base.errors import BadInput
-from bench.base.places import folder
+from bench.base.folders import folder
 from bench.records.record import Record, shortfall
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from bench.base.places import folder
+from bench.base.folders import folder
 from bench.records.published import answers, percentage, read_rows, require_filled
 from bench.records.record import Record
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bench.base.errors import BadInput
 from bench.base.files import sha256_file, write_with
-from bench.base.places import LOCAL
+from bench.base.folders import LOCAL
 from bench.records.schema import upgraded
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.rows import Rows

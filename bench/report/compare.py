@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BadInput, WrongName, unknown_name
-from bench.base.places import LOCAL
+from bench.base.folders import LOCAL
 from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
 from bench.records.recount import disagreement
 from bench.scoring import rows as rows_of

@@ -11,9 +11,9 @@ from bench.base.parallel import default_workers
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset, fingerprint, override
-from bench.data.locate import find_samples
+from bench.data.find_samples import find_samples
 from bench.data.samples import Samples
-from bench.networks.subjects import Subject, find_model, restate
+from bench.networks.find_model import Subject, find_model, restate
 from bench.passes.engine import Engine, choose_device
 from bench.protocols import registry
 from bench.protocols.base import Plan, Protocol, Run, Settings
@@ -36,7 +36,7 @@ def make_plan(
     With `for_submission` images need no labels to get their classes, which others know (`bench.submission`).
     """
     base, entries = registry.parse(protocol)
-    room: Protocol[Any] = registry.room(base)
+    room: Protocol[Any] = registry.load(base)
     default = _default_preset(catalogue.dataset(dataset), base)
     preset = override(default, entries | settings.entries)
     cache = cache_folder(settings.cache)
@@ -73,7 +73,7 @@ def make_plan(
 
 def run_of(plan: Plan, settings: Settings, warn: Warn) -> Run[Any]:
     """The plan, with an engine to carry it out. Raises BadEnvironment for a device that is not there."""
-    return Run(plan, settings, engine_for(settings, warn, registry.room(plan.base).batch_size), warn)
+    return Run(plan, settings, engine_for(settings, warn, registry.load(plan.base).batch_size), warn)
 
 
 def engine_for(settings: Settings, warn: Warn, batch_size: int | None = None) -> Engine:

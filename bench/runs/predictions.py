@@ -21,7 +21,7 @@ from bench.base.parallel import Progress, default_workers, prefetch
 from bench.cards.datasets import DatasetCard
 from bench.data.palette import palette_of
 from bench.protocols.base import Paint
-from bench.protocols.painting import Map
+from bench.protocols.prediction_maps import Map
 from bench.records.record import Record, dumps
 
 if TYPE_CHECKING:

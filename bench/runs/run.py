@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
 from bench.base.files import display, require_writable
-from bench.networks.subjects import Subject
+from bench.networks.find_model import Subject
 from bench.passes.engine import device_name
 from bench.protocols import registry
 from bench.protocols.base import Plan, Result, Run, Settings, collect_warnings
 from bench.records import record
 from bench.records.published import answers_to
 from bench.records.record import Record, Stored
-from bench.runs import examples, predictions
-from bench.runs.describe import complete, describe
+from bench.runs import example_pages, predictions
+from bench.runs.make_record import complete, describe
 from bench.runs.plan import make_plan, run_of
 from bench.scoring.rows import Rows
 
@@ -98,7 +98,7 @@ def perform(
         if settings.save_examples is not None:
             folder = record.examples_folder(record.place(made, results))
             step = settings.stage("writing examples")
-            made["examples"] = examples.save(folder, made, plan.samples, measured, settings.save_examples, step)
+            made["examples"] = example_pages.save(folder, made, plan.samples, measured, settings.save_examples, step)
     finally:  # pictures that fail cost no figure
         path = _write(made, measured.rows, results)
     return Stored(path, made)
@@ -133,7 +133,7 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     started = time.perf_counter()
     if settings.save_predictions is not None:
         predictions.require_free(settings.save_predictions, _identity(plan), settings.fresh)
-    run, room = run_of(plan, settings, warn), registry.room(plan.base)
+    run, room = run_of(plan, settings, warn), registry.load(plan.base)
     measured: Result = room.measure(run)
     protocol = {
         "id": plan.protocol,

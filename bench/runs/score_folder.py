@@ -24,7 +24,7 @@ from bench.cards.datasets import DatasetCard
 from bench.cards.models import UNKNOWN
 from bench.cards.presets import fingerprint
 from bench.data.decoding import read_ids, read_label, require_classes, require_size
-from bench.data.locate import find_samples
+from bench.data.find_samples import find_samples
 from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
@@ -32,11 +32,11 @@ from bench.protocols.base import Result, Settings, collect_warnings
 from bench.protocols.davis.given_masks import measure_masks
 from bench.records import record
 from bench.records.record import Stored
-from bench.runs.describe import complete, describe
+from bench.runs.make_record import complete, describe
 from bench.runs.predictions import read_about, seed_folders
-from bench.scoring import imagenet_s
+from bench.scoring import imagenet_s_figures
+from bench.scoring.id_counts import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
 from bench.scoring.matching import Mapping
-from bench.scoring.painted import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
 
 Matching = Literal["none", "iou", "pixels", "images"]
 """What gives cluster ids their classes; `none` where the ids are classes already."""
@@ -171,7 +171,7 @@ def _read_set(
         for done, (table, digest, own) in enumerate(prefetch(pool, read, samples, depth=32), start=1):
             by_boundaries = table.shape[1] == 5
             bands += [table] if by_boundaries else []
-            tables.append(imagenet_s.counts_of(table) if by_boundaries else table)
+            tables.append(imagenet_s_figures.counts_of(table) if by_boundaries else table)
             digests.append(digest)
             content.update(own)
             if progress:
@@ -208,7 +208,7 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     label, label_digest = read_label(sample.label, card)
     remedy = "Resize the predictions (nearest) to the label's own size before saving."
     require_size(path, predicted, label.shape, "its label", remedy)
-    table = (imagenet_s.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
+    table = (imagenet_s_figures.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
     if matching == "none":
         # a pixel left open is a wrong prediction, whatever its class
         table[table[:, 0] == card.labels.ignore, 0] = len(card.classes)
@@ -225,7 +225,7 @@ def _measure(painted: Sequence[Painted], matching: Matching, classes: int, name:
         rows, mappings, detail = matched_by_images(painted, classes)
     else:
         rows, mappings = matched_classes(painted, matching, classes)
-    extra = imagenet_s.painted_figures(painted, mappings, classes) if painted[0].bands else {}
+    extra = imagenet_s_figures.painted_figures(painted, mappings, classes) if painted[0].bands else {}
     return Result(rows, painted[0].manifest, solver, {"predictions": name}, extra, mappings, detail)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.files import save_npz
-from bench.scoring import video_figures
+from bench.scoring import davis_figures
 from bench.scoring.paired import Paired, of_frames
 from bench.scoring.rows import Context, rows_file
 
@@ -76,16 +76,16 @@ class FrameRows:
 
     # what every kind of rows answers: see `bench.scoring.rows.Rows`
 
-    comparable: ClassVar[tuple[str, ...]] = ("JF_mean", *video_figures.METRICS[:-1])
+    comparable: ClassVar[tuple[str, ...]] = ("JF_mean", *davis_figures.METRICS[:-1])
 
     def figures(self, preset: Mapping[str, Any]) -> dict[str, list[float]]:
         """The means over objects, one value each; what is undefined for any object is left out."""
-        means = video_figures.tables_of(self)[0].mean(axis=0)
-        return {name: [value] for name, value in video_figures.known(means).items()}
+        means = davis_figures.tables_of(self)[0].mean(axis=0)
+        return {name: [value] for name, value in davis_figures.known(means).items()}
 
     def entries(self, context: Context) -> dict[str, Any]:
         """`metrics` and `per_sequence`."""
-        return video_figures.entries(self)
+        return davis_figures.entries(self)
 
     def image_scores(self) -> tuple[Floats, list[str]]:
         """J over a frame's objects; frames of a sequence are of one home."""

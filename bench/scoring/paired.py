@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.scoring.bootstrap import RESAMPLES, interval, resampled
+from bench.scoring.davis_figures import METRICS, resampled_means, tables_of
 from bench.scoring.metrics import Float, confusion_sums, from_sums, iou_of_sums, mean_present
-from bench.scoring.video_figures import METRICS, resampled_means, tables_of
 
 if TYPE_CHECKING:
     from bench.scoring.confusion_rows import ConfusionRows

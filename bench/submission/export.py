@@ -23,11 +23,11 @@ from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import UNKNOWN
 from bench.data.decoding import read_ids, read_size, require_size
-from bench.data.locate import find_samples
+from bench.data.find_samples import find_samples
 from bench.data.samples import Sample, Samples
 from bench.protocols import registry
 from bench.protocols.base import Plan, Result, Settings
-from bench.protocols.painting import Map, paint_clusters
+from bench.protocols.prediction_maps import Map, paint_clusters
 from bench.runs.plan import make_plan, run_of
 from bench.runs.predictions import encode_rgb, seed_folders
 from bench.runs.score_folder import model_entry, require_predictions
@@ -82,9 +82,9 @@ def export_run(
     draws = "seeds" in registry.preset_type(registry.parse(protocol)[0]).model_fields
     one_seed = replace(settings, num_seeds=1) if draws else settings
     plan = make_plan(model, dataset, protocol, one_seed, warn, for_submission=True)
-    registry.room(plan.base).require_submission(plan, ids)
+    registry.load(plan.base).require_submission(plan, ids)
     track = _track(plan, track)
-    measured: Result = registry.room(plan.base).measure(run_of(plan, settings, warn))
+    measured: Result = registry.load(plan.base).measure(run_of(plan, settings, warn))
     assert measured.paint is not None
     painted, match = measured.paint(0, None), None
     if ids == "clusters":

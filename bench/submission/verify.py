@@ -23,7 +23,7 @@ from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.data.decoding import DAMAGED_IMAGE, read_size
-from bench.data.locate import find_samples
+from bench.data.find_samples import find_samples
 from bench.protocols.base import Settings
 from bench.submission.form import (
     DATASET,

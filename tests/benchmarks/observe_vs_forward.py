@@ -16,10 +16,10 @@ from bench.cards import catalogue
 from bench.data.samples import open_split
 from bench.networks.architectures import fold_batch_norm
 from bench.networks.checkpoints import build, draw_random
+from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine, choose_device
+from bench.passes.observation_pass import observe
 from bench.passes.observations import MASK
-from bench.passes.observe import observe
-from bench.passes.shards import ShardStore
 from bench.protocols.clustering.preset import ClusteringPreset
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "VOCSegmentation"

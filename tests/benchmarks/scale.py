@@ -24,8 +24,8 @@ from bench.cards.presets import override
 from bench.data.samples import open_split
 from bench.passes.engine import Engine
 from bench.passes.image_pass import observation_recipe
+from bench.passes.observation_pass import observe
 from bench.passes.observations import observation_store
-from bench.passes.observe import observe
 from bench.protocols.clustering.scoring import score_labels
 from bench.records import record
 from bench.scoring import kmeans

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from bench.data.preprocessing import resize_nearest
+from bench.passes.observation_pass import _inside_outside
 from bench.passes.observations import Observation, stack
-from bench.passes.observe import _inside_outside
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import score
 from bench.scoring.bootstrap import intervals

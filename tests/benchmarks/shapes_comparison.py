@@ -20,13 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench.base.files import cache_folder
 from bench.cards import catalogue
 from bench.data.decoding import read_image
-from bench.data.locate import find_samples
+from bench.data.find_samples import find_samples
 from bench.data.preprocessing import resize_image
-from bench.networks.subjects import find_model
+from bench.networks.find_model import find_model
+from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine
+from bench.passes.observation_pass import observe
 from bench.passes.observations import MASK, Observations
-from bench.passes.observe import observe
-from bench.passes.shards import ShardStore
 from bench.protocols.clustering.scoring import score, score_labels
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.kmeans import cluster

@@ -12,13 +12,13 @@ from typing import ClassVar
 import numpy as np
 
 from bench.cards.presets import ImagePreset, Presets
-from bench.networks.subjects import Subject
+from bench.networks.find_model import Subject
 from bench.passes.classify import Classifiers
 from bench.passes.image_pass import pass_over_images, to_device
-from bench.protocols import painted_pixels
+from bench.protocols import shared_by_pixel
 from bench.protocols.base import Protocol, Result, Run
 from bench.protocols.registry import Entry, Variant
-from bench.scoring.painted import given_classes
+from bench.scoring.id_counts import given_classes
 
 BANK = "bank"
 
@@ -69,16 +69,18 @@ class NearestMean(Protocol[NearestMeanPreset]):
         means = (sums / np.maximum(counts, 1)).astype(np.float32)
         bias = np.where(counts[:, 0] > 0, -np.square(means).sum(axis=1) / 2, -np.inf).astype(np.float32)
         painters = Classifiers(means[None], bias[None])
-        found, _ = painted_pixels.paint_all(run, features, painters, {"nearest-mean": 1})
+        found, _ = shared_by_pixel.paint_all(run, features, painters, {"nearest-mean": 1})
         painted = found[0]["label"]
         rows = given_classes([painted], run.num_classes)
-        return painted_pixels.result(
+        return shared_by_pixel.result(
             run,
             rows,
             painted,
             {"algorithm": "nearest mean"},
             detail={"means": int((counts > 0).sum())},
-            paint=lambda seed, chosen: painted_pixels.paint_again(run, features, painters, {"nearest-mean": 1}, chosen),
+            paint=lambda seed, chosen: shared_by_pixel.paint_again(
+                run, features, painters, {"nearest-mean": 1}, chosen
+            ),
         )
 
     def cached(self, run):

@@ -13,7 +13,7 @@ import torch
 from bench.base.files import cache_folder
 from bench.cards import catalogue
 from bench.data.decoding import read_image
-from bench.data.locate import find_samples
+from bench.data.find_samples import find_samples
 from bench.data.preprocessing import normalise, resize_image
 from bench.networks.checkpoints import build, draw_random
 

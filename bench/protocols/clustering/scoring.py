@@ -13,7 +13,7 @@ import scipy  # its parts are loaded when they are used
 
 from bench.base.errors import Warn
 from bench.passes.observations import Observations, rows_of_masks
-from bench.scoring import imagenet_s
+from bench.scoring import imagenet_s_figures
 from bench.scoring.cluster_rows import SALIENT, ClusterRows, SeedClusters, agreement
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.kmeans import Points, cluster, nearest
@@ -153,8 +153,8 @@ def shared_images(
 def _imagenet_s_figures(
     observations: Observations, labels: Labels, mapping: Mapping, num_classes: int
 ) -> dict[str, float]:
-    rows = imagenet_s.mask_rows(observations.offsets, observations.classes, observations.bands, labels, mapping)
-    return imagenet_s.beside_miou(rows, len(observations), num_classes)
+    rows = imagenet_s_figures.mask_rows(observations.offsets, observations.classes, observations.bands, labels, mapping)
+    return imagenet_s_figures.beside_miou(rows, len(observations), num_classes)
 
 
 def pixel_table(

@@ -21,13 +21,13 @@ import numpy.typing as npt
 from bench.base.parallel import Progress
 from bench.base.sample_columns import Item
 from bench.data.samples import Samples
+from bench.passes.cache import ShardStore
 from bench.passes.classify import Classifiers
 from bench.passes.engine import Engine, arithmetic, call
 from bench.passes.features import Features, feature_map
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
-from bench.passes.shards import ShardStore
 from bench.protocols.clustering_dense.preset import DensePreset
-from bench.scoring import kept_centres as centres
+from bench.scoring import cached_centres
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,7 @@ def fit_all(
 ) -> list[Float32]:
     """Per seed the K×D centres of the pixels that `draw_pixels` kept; those found earlier lie beside them."""
     recipe = {key: preset.resolved()[key] for key in ("clusters", "init", "iterations", "restarts")}
-    return centres.fit_all(
+    return cached_centres.fit_all(
         kept.folder,
         recipe,
         samples.keys,

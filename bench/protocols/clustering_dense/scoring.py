@@ -11,9 +11,9 @@ import numpy.typing as npt
 from bench.protocols.clustering_dense.preset import DensePreset
 from bench.scoring.cluster_rows import ClusterRows, SeedClusters, agreement
 from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.id_counts import Painted, matched_classes
 from bench.scoring.matching import Mapping
 from bench.scoring.metrics import ari, nmi
-from bench.scoring.painted import Painted, matched_classes
 
 Ints = npt.NDArray[np.int32]
 

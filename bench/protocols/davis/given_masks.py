@@ -20,7 +20,7 @@ from bench.data.sequences import Video, count_objects, read_frame, videos_of
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
 from bench.protocols.base import Result, Settings
-from bench.protocols.davis.tracking import frame_rows
+from bench.protocols.davis.sequence_pass import frame_rows
 from bench.scoring.j_and_f import Values, score_ids
 
 

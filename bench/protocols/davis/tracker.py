@@ -26,7 +26,7 @@ from bench.passes.features import Features, feature_map
 from bench.passes.image_pass import require_finite, short_digest
 from bench.protocols.davis.preset import DavisPreset
 from bench.protocols.davis.propagation import Propagation, paint, shares
-from bench.protocols.davis.tracking import MASKS
+from bench.protocols.davis.sequence_pass import MASKS
 from bench.scoring.j_and_f import Values, score_ids
 
 STRIDE = 8

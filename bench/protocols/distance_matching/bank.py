@@ -23,15 +23,15 @@ from bench.base.errors import BadInput
 from bench.base.sample_columns import Item
 from bench.data.preprocessing import resize_nearest
 from bench.data.samples import Samples
+from bench.passes.cache import ShardStore
 from bench.passes.classify import MAP, encode_map
 from bench.passes.engine import Engine, arithmetic, call
 from bench.passes.features import Features, feature_map
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.passes.observations import manifest_of
-from bench.passes.shards import ShardStore
 from bench.protocols.distance_matching.preset import DistancePreset
-from bench.scoring.imagenet_s import band_table, counts_of
-from bench.scoring.painted import Painted, contingency
+from bench.scoring.id_counts import Painted, contingency
+from bench.scoring.imagenet_s_figures import band_table, counts_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,8 @@ import numpy as np
 
 from bench.protocols.linear.preset import LinearPreset
 from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.id_counts import Painted, given_classes
 from bench.scoring.metrics import seed_metrics
-from bench.scoring.painted import Painted, given_classes
 
 if TYPE_CHECKING:
     from bench.passes.classify import Classifiers

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.cards import catalogue
-from bench.cards.sources import FileWeights
+from bench.cards.files import FileWeights
 from bench.records.published import Published
 from bench.report.formats import seed_table
 from bench.report.site import details
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.report.site.chart import draw
 from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
-from bench.report.site.command import BLANKS, reproduce
 from bench.report.site.gallery import TITLES, Example, Gallery
 from bench.report.site.names import arxiv_url, web_url
 from bench.report.site.ranking import ranked
 from bench.report.site.render import Renderer, script
+from bench.report.site.reproduce import BLANKS, reproduce
 from bench.report.tables import interval_of
 from bench.scoring.metric_names import FALLING, metric_name
 

@@ -20,11 +20,11 @@ from bench.base.sample_columns import Item
 from bench.data.decoding import Image8
 from bench.data.samples import Samples
 from bench.data.sequences import videos_of
+from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine
 from bench.passes.features import Features
 from bench.passes.image_pass import run_pass
 from bench.passes.observations import manifest_of
-from bench.passes.shards import ShardStore
 from bench.protocols.davis.preset import DavisPreset
 from bench.scoring.frame_rows import FrameRows
 

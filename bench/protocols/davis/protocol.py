@@ -9,12 +9,12 @@ from typing import Any
 from bench.base.environment import torch_version
 from bench.base.errors import BadInput
 from bench.cards.datasets import DatasetCard
-from bench.networks.subjects import Subject
-from bench.passes.shards import ShardStore
+from bench.networks.find_model import Subject
+from bench.passes.cache import ShardStore
 from bench.protocols.base import Protocol, Result, Run
 from bench.protocols.davis.preset import DavisPreset
-from bench.protocols.davis.tracking import Tracks, masks, track, tracking_store
-from bench.scoring.video_figures import LONGEST, METRICS
+from bench.protocols.davis.sequence_pass import Tracks, masks, track, tracking_store
+from bench.scoring.davis_figures import LONGEST, METRICS
 
 
 class Davis(Protocol[DavisPreset]):

@@ -13,17 +13,17 @@ from bench.base.environment import torch_version
 from bench.base.errors import BadInput, WrongName
 from bench.cards.datasets import DatasetCard
 from bench.data.samples import Samples, require_labelled_pixels
-from bench.networks.subjects import Subject
+from bench.networks.find_model import Subject
+from bench.passes.cache import ShardStore
 from bench.passes.classify import Classifiers, decode_map
 from bench.passes.features import Features
-from bench.passes.shards import ShardStore
-from bench.protocols import painted_pixels
+from bench.protocols import shared_by_pixel
 from bench.protocols.base import Protocol, Result, Run
 from bench.protocols.linear import crf, scoring, training
 from bench.protocols.linear.preset import TRAINING_ENTRIES, LinearPreset
 from bench.protocols.linear.training import Training
-from bench.protocols.painting import Map
-from bench.scoring.painted import Painted
+from bench.protocols.prediction_maps import Map
+from bench.scoring.id_counts import Painted
 
 TRAIN = "train"
 
@@ -82,10 +82,10 @@ class Linear(Protocol[LinearPreset]):
                 kept = stores[seed] or final(seed)[1]
                 return map(decode_map, kept.iterate_apart(run.samples.keys, chosen))
             # which epoch would count was not known when all of them painted, so no map was kept
-            return painted_pixels.paint_again(run, work.features, seeds[seed].classifier, {"crf": None}, chosen)
+            return shared_by_pixel.paint_again(run, work.features, seeds[seed].classifier, {"crf": None}, chosen)
 
         solver = _solver(run)
-        return painted_pixels.result(run, rows, seeds[0].painted, solver, extra=extra, detail=detail, paint=paint)
+        return shared_by_pixel.result(run, rows, seeds[0].painted, solver, extra=extra, detail=detail, paint=paint)
 
     def cached(self, run: Run[LinearPreset]) -> str:
         """How many epochs of training."""
@@ -143,8 +143,8 @@ class _Work:
     ) -> tuple[list[dict[str, Painted]], ShardStore]:
         """One pass over the evaluated images with these classifiers, in parallel processes if a CRF refines them."""
         if not refine:
-            return painted_pixels.paint_all(self.run, self.features, classifiers, {"crf": None})
+            return shared_by_pixel.paint_all(self.run, self.features, classifiers, {"crf": None})
         pool = functools.partial(crf.processes, self.run.engine.workers)
-        return painted_pixels.paint_all(
+        return shared_by_pixel.paint_all(
             self.run, self.features, classifiers, {"crf": crf.RECIPE}, "dense CRF", refine=pool
         )

@@ -13,15 +13,15 @@ import numpy.typing as npt
 from bench.base.errors import BadInput, Warn, WrongName
 from bench.data.samples import Samples
 from bench.passes.observations import Observations
-from bench.protocols import masked_images
+from bench.protocols import shared_by_mask
 from bench.protocols.base import Plan, Protocol, Result, Run
 from bench.protocols.clustering import scoring, solver_gap
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import Scored
-from bench.protocols.masked_images import about, about_split, look, look_at_evaluated, painter
-from bench.scoring import clusters, kmeans
-from bench.scoring.clusters import Clusters
-from bench.scoring.kept_centres import fit_all
+from bench.protocols.shared_by_mask import about, about_split, look, look_at_evaluated, painter
+from bench.scoring import cluster_members, kmeans
+from bench.scoring.cached_centres import fit_all
+from bench.scoring.cluster_members import Clusters
 from bench.scoring.whitening import whiten
 
 CENTRES_VERSION = 1
@@ -83,7 +83,7 @@ class Clustering(Protocol[ClusteringPreset]):
 
     def cached(self, run: Run[ClusteringPreset]) -> str:
         """How many images are observed."""
-        return masked_images.cached(run)
+        return shared_by_mask.cached(run)
 
     def solver_gap(self, run: Run[ClusteringPreset], manifest: str, *, wanted: bool) -> float | None:
         """0 with the authors' solver; else over 20 seeds on the same observations."""
@@ -93,7 +93,7 @@ class Clustering(Protocol[ClusteringPreset]):
             return None
         # what `measure` has just seen; --fresh asks for one new pass, not for two
         settled = replace(run, settings=replace(run.settings, fresh=False), warn=lambda message: None)
-        folder = masked_images.store_of(run, run.samples).folder
+        folder = shared_by_mask.store_of(run, run.samples).folder
         return solver_gap.measured(settled, manifest, folder, lambda each: score(each, look(each, each.samples)))
 
     def require_submission(self, plan: Plan, ids: str) -> None:
@@ -140,7 +140,7 @@ def _centres(run: Run[ClusteringPreset], fitted: Observations, gpu: bool) -> lis
     samples = run.plan.others.get(FIT, run.samples)
     names = ("solver", "clusters", "init", "iterations", "restarts", "batch")
     recipe = {key: value for key, value in run.preset.resolved().items() if key in names}
-    folder, step = masked_images.store_of(run, samples).folder, run.stage("clustering")
+    folder, step = shared_by_mask.store_of(run, samples).folder, run.stage("clustering")
     return fit_all(
         folder, recipe, samples.keys, run.plan.seeds, lambda: fitted.prototypes,
         version=CENTRES_VERSION, progress=step, gpu=gpu, fresh=run.fresh,
@@ -157,4 +157,4 @@ def _first_clusters(preset: ClusteringPreset, observations: Observations, scored
     if preset.fit is None:
         points = whiten(points, preset.whiten, lambda message: None)
     mapping = scored.mappings[0] if scored.mappings else None
-    return clusters.of_prototypes(scored.labels[0], points, observations.areas == 0, preset.clusters, mapping)
+    return cluster_members.of_prototypes(scored.labels[0], points, observations.areas == 0, preset.clusters, mapping)

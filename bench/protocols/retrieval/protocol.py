@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.protocols import masked_images
+from bench.protocols import shared_by_mask
 from bench.protocols.base import Protocol, Result, Run
-from bench.protocols.masked_images import about, look, look_at_evaluated, painter
 from bench.protocols.retrieval import scoring
 from bench.protocols.retrieval.preset import RetrievalPreset
+from bench.protocols.shared_by_mask import about, look, look_at_evaluated, painter
 from bench.scoring.kmeans import exact_search
 
 BANK = "bank"
@@ -36,4 +36,4 @@ class Retrieval(Protocol[RetrievalPreset]):
 
     def cached(self, run: Run[RetrievalPreset]) -> str:
         """How many images are observed."""
-        return masked_images.cached(run)
+        return shared_by_mask.cached(run)

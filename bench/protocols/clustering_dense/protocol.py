@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from bench.data.samples import Samples, require_labelled_pixels
-from bench.passes.shards import ShardStore
-from bench.protocols import painted_pixels
+from bench.passes.cache import ShardStore
+from bench.protocols import shared_by_pixel
 from bench.protocols.base import Protocol, Result, Run
 from bench.protocols.clustering_dense import pixels
 from bench.protocols.clustering_dense.preset import DensePreset
 from bench.protocols.clustering_dense.scoring import group_pixels, score
-from bench.protocols.painting import Map, paint_clusters
-from bench.scoring import clusters, kmeans
-from bench.scoring.clusters import Clusters
+from bench.protocols.prediction_maps import Map, paint_clusters
+from bench.scoring import cluster_members, kmeans
+from bench.scoring.cluster_members import Clusters
 
 
 class DenseClustering(Protocol[DensePreset]):
@@ -36,7 +36,7 @@ class DenseClustering(Protocol[DensePreset]):
             kept, run.samples, preset, plan.seeds, run.stage("clustering"), gpu=gpu, fresh=run.fresh
         )
         painters, recipe = pixels.as_classifiers(centres), {"protocol": plan.protocol, "crf": None}
-        found, _ = painted_pixels.paint_all(run, features, painters, recipe)
+        found, _ = shared_by_pixel.paint_all(run, features, painters, recipe)
         painted = [one[preset.grid] for one in found]
         if plan.grouped:
             scored = group_pixels(painted, pixels.drawn_clusters(kept, run.samples, centres), preset.clusters)
@@ -46,15 +46,15 @@ class DenseClustering(Protocol[DensePreset]):
         mappings = scored.mappings
 
         def shown() -> Clusters:
-            return clusters.of_pixels(painted[0].rows(), preset.clusters, mappings[0] if mappings else None)
+            return cluster_members.of_pixels(painted[0].rows(), preset.clusters, mappings[0] if mappings else None)
 
         def paint(seed: int, chosen: Sequence[int] | None) -> Iterator[Map]:
-            ids = painted_pixels.paint_again(run, features, painters.only(seed), recipe, chosen)
+            ids = shared_by_pixel.paint_again(run, features, painters.only(seed), recipe, chosen)
             # without labels each cluster is painted as itself, counted from 1
             classes = mappings[seed] if mappings else np.arange(1, preset.clusters + 1)
             return paint_clusters(ids, classes, run.card.labels.ignore)
 
-        return painted_pixels.result(
+        return shared_by_pixel.result(
             run,
             scored.rows,
             painted[0],

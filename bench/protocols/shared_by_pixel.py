@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from bench.cards.presets import ImagePreset
 from bench.passes import classify
+from bench.passes.cache import ShardStore
 from bench.passes.classify import Classifiers, Refine, decode_map
 from bench.passes.features import Features
-from bench.passes.shards import ShardStore
 from bench.protocols.base import Result, Run
-from bench.protocols.painting import Map
-from bench.scoring.painted import Painted
+from bench.protocols.prediction_maps import Map
+from bench.scoring.id_counts import Painted
 from bench.scoring.rows import Rows
 
 Painting = TypeVar("Painting", bound=ImagePreset)

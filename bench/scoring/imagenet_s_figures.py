@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.scoring.boundaries import is_boundary
+from bench.scoring.id_counts import Bands, Counts, Painted
 from bench.scoring.matching import UNMATCHED, Mapping
-from bench.scoring.painted import Bands, Counts, Painted
 
 BETA_SQUARED = 0.3
 """What the benchmark has where β² belongs."""
@@ -85,7 +85,7 @@ def band_table(predicted: npt.NDArray[Any], label: npt.NDArray[Any], ignore: int
 
 
 def counts_of(bands: Bands) -> Counts:
-    """A band table without boundaries: k×3 as `bench.scoring.painted.contingency` has it."""
+    """A band table without boundaries: k×3 as `bench.scoring.id_counts.contingency` has it."""
     pairs, inverse = np.unique(bands[:, :2], axis=0, return_inverse=True)
     pixels = np.bincount(inverse.reshape(-1), bands[:, 4], minlength=len(pairs)).astype(np.int64)
     return np.concatenate([pairs, pixels[:, None]], axis=1)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from bench.base.errors import WrongName
 from bench.data.samples import require_labelled_pixels
+from bench.passes.cache import ShardStore
 from bench.passes.classify import decode_map
-from bench.passes.shards import ShardStore
-from bench.protocols import painted_pixels
+from bench.protocols import shared_by_pixel
 from bench.protocols.base import Plan, Protocol, Result, Run
 from bench.protocols.distance_matching import bank as banks
 from bench.protocols.distance_matching.preset import DistancePreset
 from bench.protocols.distance_matching.scoring import score
-from bench.protocols.painting import Map
+from bench.protocols.prediction_maps import Map
 from bench.scoring import kmeans
 
 BANK = "bank"
@@ -45,7 +45,7 @@ class DistanceMatching(Protocol[DistancePreset]):
 
         detail = {"bank": entry, "pixels": {"of": run.subject.pixels_are}}
         solver = kmeans.exact_search(gpu=gpu)
-        return painted_pixels.result(run, rows, painted, solver, extra=extra, detail=detail, paint=paint)
+        return shared_by_pixel.result(run, rows, painted, solver, extra=extra, detail=detail, paint=paint)
 
     def cached(self, run: Run[DistancePreset]) -> str:
         """How many images of the bank."""

@@ -18,10 +18,10 @@ from bench.cards.presets import SaliencyPreset
 from bench.data.decoding import Image8, Label
 from bench.data.preprocessing import label_to_input, resize_nearest
 from bench.data.samples import Samples
+from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine
 from bench.passes.image_pass import Loaded, pass_over_images
 from bench.passes.observations import NO_BANDS, Observation, Observations, stacked
-from bench.passes.shards import ShardStore
 from bench.scoring.boundaries import count_bands
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
-"""Subjects: the model of a run, from the name that the user gave to a network with its weights.
+"""Find model: the model of a run, from the name that the user gave to a network with its weights.
 
-If the cache has a receipt (`bench.networks.receipts`) of the weights, the subject and its hash are known without torch.
-The weights are then read when the network is built.
+If the cache knows the weights (`bench.networks.known_weights`), the model and its hash are known without torch. The
+weights are then read when the network is built.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bench.base.errors import BadInput, Warn, WrongName
 from bench.base.files import sha256_file
 from bench.cards import catalogue
 from bench.cards.card import as_id, require_model_id
+from bench.cards.files import FileWeights, RandomWeights
 from bench.cards.local_files import card_name, local_weights, weights_file
 from bench.cards.models import NOT_STATED, Architecture, ModelCard, Training
 from bench.cards.pins import Pins
-from bench.cards.sources import FileWeights, RandomWeights
-from bench.networks import receipts
+from bench.networks import known_weights
 from bench.networks.adapters import adapted
 from bench.protocols import registry
 
@@ -147,7 +147,7 @@ class _File:
         self.sha256 = sha256_file(path) if path.is_file() else ""
         wanted = architecture.model_dump() if architecture else None
         self.subject = {"weights": self.sha256, "architecture": wanted}
-        self.receipt = receipts.find(cache, self.subject) if self.sha256 else None
+        self.receipt = known_weights.find(cache, self.subject) if self.sha256 else None
 
     @functools.cached_property
     def weights(self) -> Weights:
@@ -168,7 +168,7 @@ class _File:
 
     def keep(self, architecture: Architecture) -> None:
         """That the file was found to be whole, and to fit."""
-        receipts.keep(self.cache, self.subject, {"architecture": architecture.model_dump()})
+        known_weights.keep(self.cache, self.subject, {"architecture": architecture.model_dump()})
 
 
 def _from_card(card: ModelCard, entry: FileWeights, path: Path, cache: Path, warn: Warn) -> Subject:
@@ -289,10 +289,10 @@ def _drawn(card: ModelCard, entry: RandomWeights, cache: Path) -> Subject:
         return draw_random(card.architecture, entry)
 
     drawing = {"random": entry.model_dump(), "architecture": card.architecture.model_dump(), "numpy": np.__version__}
-    sha256 = (receipts.find(cache, drawing) or {}).get("weights_sha256")
+    sha256 = (known_weights.find(cache, drawing) or {}).get("weights_sha256")
     if not isinstance(sha256, str):
         sha256 = draw().sha256
-        receipts.keep(cache, drawing, {"weights_sha256": sha256})
+        known_weights.keep(cache, drawing, {"weights_sha256": sha256})
     about = {"id": card.id, "title": card.title, "training": card.training, "card": card}
     return _of_weights(draw, sha256, f"generated from seed {entry.seed}", card.architecture, **about)
 

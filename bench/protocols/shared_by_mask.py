@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from bench.cards.presets import SaliencyPreset
 from bench.data.samples import Samples, require_labelled_pixels
+from bench.passes.cache import ShardStore
+from bench.passes.observation_pass import observe
 from bench.passes.observations import Observations, observation_store
-from bench.passes.observe import observe
-from bench.passes.shards import ShardStore
 from bench.protocols.base import Paint, Run
-from bench.protocols.painting import Map, paint_masks
+from bench.protocols.prediction_maps import Map, paint_masks
 
 S = TypeVar("S", bound=SaliencyPreset)
 Classes = npt.NDArray[np.int64]

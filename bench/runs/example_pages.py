@@ -33,9 +33,9 @@ from bench.data.pictures import (
 )
 from bench.data.samples import Samples
 from bench.protocols.base import Paint, Result
-from bench.protocols.painting import Map
+from bench.protocols.prediction_maps import Map
 from bench.records.record import EXAMPLES, Record, dumps
-from bench.scoring.clusters import MOST, Clusters
+from bench.scoring.cluster_members import MOST, Clusters
 from bench.scoring.metric_names import metric_name
 
 SCHEMA = 1
