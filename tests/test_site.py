@@ -138,7 +138,7 @@ def test_measured_figures_are_those_of_the_json(site, data):
         tree = parse(path.read_text(encoding="utf-8"))
         ids = [code.text for code in tree.one("dl", class_="about").all("code")]
         for row in cells(tree.one("table", class_="figures")) if ids else ():
-            if row[4] != "–" and "measured of" not in row[-1]:
+            if row[4] != "–" and "measured with" not in row[-1]:
                 shown.setdefault((ids[0], row[1]), []).append((row[4], row[5]))
     for line in data["measured"]:
         bounds = f"{line['low']:.2f} – {line['high']:.2f}"

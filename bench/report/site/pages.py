@@ -143,7 +143,7 @@ class Pages:
         line = place | {name: getattr(claim, name) for name in names}
         # a figure may answer to several cards: of a run of another model it is said whose it is
         if claim.run and model.id and claim.run.model.key != model.key:
-            line["reason"] = f"measured on {claim.run.model.id}" + (f"; {claim.reason}" if claim.reason else "")
+            line["reason"] = f"measured with {claim.run.model.id}" + (f"; {claim.reason}" if claim.reason else "")
         return line
 
     def _place(self, dataset: str, split: str, protocol: str, metric: str) -> dict[str, Any]:
