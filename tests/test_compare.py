@@ -175,7 +175,10 @@ def changed(tmp_path, rows, change):
             "clusters is 20 in A and 30 in B",
         ),
         (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints ffffffff and eeeeeeee"),
-        (lambda r: r["dataset"].update(id="shapes"), "A is on pascal-voc val, B on shapes val: these are two data sets"),
+        (
+            lambda r: r["dataset"].update(id="shapes"),
+            "A is on pascal-voc val, B on shapes val: these are two data sets",
+        ),
         (
             lambda r: (r["dataset"].update(id="shapes"), r["protocol"].update(fingerprint="e" * 64)),
             "A is on pascal-voc val, B on shapes val: these are two data sets",
