@@ -144,7 +144,7 @@ def test_prototypes_that_are_all_alike_are_bad_input(rounding):
     direction = np.random.default_rng(0).normal(size=32)
     noise = rounding * np.random.default_rng(1).normal(size=(30, 32))
     points = np.float32(direction / np.linalg.norm(direction) + noise)
-    with pytest.raises(BadInput, match="alike"):
+    with pytest.raises(BadInput, match="are equal"):
         score(observe_points(points), preset(clusters=3, **FAST), (0,), 5)
 
 

@@ -119,7 +119,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path, monkeypatch):
 def test_names_and_settings_of_ones_own_are_checked(tmp_path):
     with pytest.raises(WrongName, match="built-in card"):
         bench.evaluate(Colours(), name="maskcontrast-sup", cache=tmp_path)
-    with pytest.raises(WrongName, match="cannot be a model's id"):
+    with pytest.raises(WrongName, match="is not allowed as a model's id"):
         bench.evaluate(Colours(), name="../x", cache=tmp_path)
     with pytest.raises(WrongName, match="unknown setting 'limt'"):
         bench.evaluate(Colours(), limt=3)

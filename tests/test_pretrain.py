@@ -308,7 +308,7 @@ def test_only_networks_too_narrow_for_onednn_are_trained_in_plain_memory():
 
 REPEATED = """
 import torch
-from bench.networks.architectures import DilatedResNet
+from bench.networks.architectures import DilatedResNet, memory_format
 
 for width in (4, 8):
     torch.manual_seed(0)

@@ -152,7 +152,7 @@ def without(part, key):
 @pytest.mark.parametrize(
     "change, says",
     [
-        (lambda record: [record], "no JSON object"),
+        (lambda record: [record], "not a JSON object"),
         (lambda record: {"name": "somebody else's"}, "schema None"),
         (changed(schema=0), "schema 0 is older"),
         (changed(schema=2), "schema 2 is of a later version"),
