@@ -55,6 +55,7 @@ def test_json_on_stdout_is_clean_and_has_the_documented_shape(bench):
     assert record["metrics"]["mIoU"].keys() >= {"value", "std", "ci95", "per_seed"}
     assert record["cost"].keys() >= {"seconds", "images_per_second", "peak_memory_mb"}
     assert len(record["per_class"]) == 21 and record["environment"]["packages"]["torch"]
+    assert record["environment"]["image_resizing"].keys() == {"library", "version", "ipp", "instructions", "bits"}
 
 
 def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):

@@ -152,8 +152,9 @@ def test_a_folder_of_one_channel_with_the_names_of_images_is_to_be_checked(tmp_p
     found = discover(tmp_path)
     assert len(found.splits["val"]) == 6
     (note,) = found.tree.notes
-    said = "frames_x holds 3 PNGs of one channel, all with the names of images in frames: are they masks?"
-    assert note.startswith(said)
+    assert note.startswith(
+        "frames_x holds 3 PNGs of one channel, all with the names of images in frames: are they masks?"
+    )
     put_mask(tmp_path / "frames_x/other.png")
     assert discover(tmp_path).tree.notes == []
 

@@ -73,6 +73,7 @@ def test_a_whole_environment_has_no_problem_and_everything_is_said(look):
     assert all(package["imports"] and package["installed"] for package in needed)
     assert found["devices"]["torch"]["threads"] >= 1 and found["devices"]["faiss"]["version"]
     assert found["devices"]["processor"]["usable_cores"] >= 1
+    assert found["devices"]["cv2"]["instructions"] and len(found["devices"]["cv2"]["bits"]) == 8
     assert {extra["name"] for extra in found["extras"]} >= {"crf", "train"}
     assert {model["id"] for model in found["models"]} == set(catalogue.models())
     assert {entry["id"] for entry in found["datasets"]} == set(catalogue.datasets())

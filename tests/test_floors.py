@@ -67,3 +67,9 @@ def test_contributing_shows_the_floors():
 def test_what_only_reads_or_plans_loads_no_torch(modules):
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_every_module_that_is_imported_is_there():
+    """The type checker takes a module that is missing for somebody else's."""
+    missing = [f"{one.file.relative_to(ROOT)}:{one.line}: bench.{one.module}" for one in imports() if not one.exists()]
+    assert not missing, "\n".join(missing)

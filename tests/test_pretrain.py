@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +16,16 @@ from bench.cards import catalogue
 from bench.cards.models import Architecture
 from bench.cards.recipes import override
 from bench.data.samples import Sample, Samples
-from bench.networks.architectures import MaskContrastNetwork
+from bench.networks.architectures import MaskContrastNetwork, memory_format
 from bench.pretrain import losses, momentum
 from bench.pretrain.held_out import hold_out
 from bench.pretrain.initialise import initial_network
 from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.schedule import learning_rate
 from tests.checkpoints import value_hash, values
+from tests.conftest import ROOT
 
-NARROW = Architecture(backbone="resnet18", width=4, decoder_width=8, embedding=6)
+NARROW = Architecture(backbone="resnet18", width=8, decoder_width=8, embedding=6)
 EVERY = 997  # the reference's figures keep one row of the logits in so many
 HEADS = (1e-4, 1e-3, 1e-3)
 GRADIENTS_WITHIN = {
@@ -288,3 +292,41 @@ def test_a_part_that_is_too_small_to_be_clustered_is_refused():
     for images in (4, 99):
         with pytest.raises(BadInput, match="cluster"):
             hold_out_of(range(images), images)
+
+
+# --- memory ---
+
+
+def test_only_networks_too_narrow_for_onednn_are_trained_in_plain_memory():
+    shipped = [recipe.architecture for recipe in catalogue.recipes().values()]
+    for architecture in (*shipped, NARROW, Architecture(backbone="resnet50", width=4)):
+        assert memory_format(MaskContrastNetwork(architecture)) == torch.channels_last
+    for width in range(4, 8):
+        network = MaskContrastNetwork(NARROW.model_copy(update={"width": width}))
+        assert memory_format(network) == torch.contiguous_format
+
+
+REPEATED = """
+import torch
+from bench.networks.architectures import DilatedResNet
+
+for width in (4, 8):
+    torch.manual_seed(0)
+    network = DilatedResNet("resnet18", width)
+    network, images = network.to(memory_format=memory_format(network)), torch.randn(4, 3, 32, 32)
+    found = []
+    for _ in range(12):
+        network.zero_grad()
+        network(images).square().mean().backward()
+        found.append(network.layer2[0].downsample[0].weight.grad.clone())
+    assert all(torch.equal(gradient, found[0]) for gradient in found), width
+"""
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", "SSE41"])
+def test_gradients_are_the_same_every_time_whatever_onednn_may_use(instructions):
+    """In channels last, about half of those of width 4 were others with AVX2, where the process lived on."""
+    own = {"ONEDNN_MAX_CPU_ISA": instructions, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", REPEATED]
+    done = subprocess.run(command, env=os.environ | own, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr

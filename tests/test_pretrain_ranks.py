@@ -21,7 +21,7 @@ STEPS, WORLD, SHARE = 3, 2, 4
 def make_module():
     """A module whose batch norms are all at rest, so that a rank's share of a batch does not change them."""
     torch.manual_seed(7)
-    architecture = Architecture(backbone="resnet18", width=4, decoder_width=8, embedding=6)
+    architecture = Architecture(backbone="resnet18", width=8, decoder_width=8, embedding=6)
     module = MomentumContrast(MaskContrastNetwork(architecture), queue=16, momentum=0.9, frozen=FROZEN)
     for part in (module.model_q.decoder, module.model_k.decoder):
         for layer in part.modules():

@@ -88,7 +88,7 @@ def test_a_checkpoint_has_the_authors_format_and_is_evaluated_like_theirs(whole)
     record = bench.evaluate(whole.network, limit=40, entries={"saliency_threshold": -9})
     assert record["metrics"]["mIoU"]["value"] > 0
     exported = read_checkpoint(whole.network).state
-    assert state.keys() == exported.keys() and whole.network.stat().st_size < 150_000
+    assert state.keys() == exported.keys() and whole.network.stat().st_size < 450_000
     for key, value in state.items():
         assert torch.allclose(value.float(), exported[key].float(), rtol=1e-3, atol=1e-6), key
 
@@ -129,12 +129,12 @@ def test_held_out_images_are_scored_and_not_trained_on(tmp_path):
 # --- initialisation ---
 
 
-def torchvision_state(width=4):
+def torchvision_state(width=8):
     from bench.networks.architectures import DilatedResNet
 
     torch.manual_seed(5)
     return DilatedResNet("resnet18", width).state_dict() | {
-        "fc.weight": torch.zeros(10, 32),
+        "fc.weight": torch.zeros(10, 64),
         "fc.bias": torch.zeros(10),
     }
 
@@ -154,8 +154,8 @@ def test_training_starts_from_a_backbones_file(tiny, tmp_path, kind):
 
 
 def test_an_initialisation_of_another_architecture_is_refused(tiny, tmp_path):
-    torch.save(torchvision_state(width=8), tmp_path / "init.pth")
-    with pytest.raises(BadInput, match=r"init\.pth does not fit a resnet18 of width 4"):
+    torch.save(torchvision_state(width=16), tmp_path / "init.pth")
+    with pytest.raises(BadInput, match=r"init\.pth does not fit a resnet18 of width 8"):
         train(tiny, tmp_path / "out", init=str(tmp_path / "init.pth"))
     with pytest.raises(BadInput, match="no checkpoint at"):
         train(tiny, tmp_path / "out", init="nowhere.pth")

@@ -2,9 +2,11 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
+from bench.base.environment import image_resizing
 from bench.base.errors import BadInput
 from bench.base.files import atomic_write, sha256_file, write_with
 from bench.cards import catalogue
@@ -300,3 +302,16 @@ def test_a_large_confusion_matrix_is_left_to_the_rows_file(tmp_path, classes):
         with pytest.raises(BadInput, match=r"rows\.npz is missing"):
             confusion_table(stored)
     assert confusion_table(keep(tmp_path / "other", make_record())) is None
+
+
+def test_the_environment_says_which_way_images_are_resized():
+    used, found = cv2.ipp.useIPP(), image_resizing()
+    cv2.ipp.setUseIPP(False)
+    try:
+        without = image_resizing()
+    finally:
+        cv2.ipp.setUseIPP(used)
+    assert found == image_resizing() and found["version"] == without["version"] == cv2.__version__
+    assert bool(found["ipp"]) == used and without["ipp"] is None
+    assert found["instructions"] and without["instructions"]
+    assert (found["bits"] != without["bits"]) == used

@@ -238,20 +238,21 @@ def test_random_cards_draw_the_same_weights_every_time():
 
 
 def test_folding_batch_norms_keeps_the_function():
+    """In float64, where it differs by 5e-13 of 40; in float32 by 2.4e-4 to 3e-4, as the processor sums."""
     card = catalogue.model("random-shapes")
-    network = build(card.architecture, draw_random(card.architecture, card.weights))
+    network = build(card.architecture, draw_random(card.architecture, card.weights)).double()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             generator = torch.Generator().manual_seed(1)
-            module.running_mean = torch.randn(module.num_features, generator=generator) * 0.1
-            module.running_var = torch.rand(module.num_features, generator=generator) + 0.5
-    images = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 80, 64), np.float32))
+            module.running_mean = torch.randn(module.num_features, generator=generator).double() * 0.1
+            module.running_var = torch.rand(module.num_features, generator=generator).double() + 0.5
+    images = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 80, 64)))
     with torch.inference_mode():
         before = network(images)
         after = fold_batch_norm(network)(images)
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
     for old, new in zip(before, after, strict=True):
-        torch.testing.assert_close(new, old, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(new, old, rtol=0, atol=1e-10)
 
 
 def test_the_resnet50_backbone_is_torchvisions():

@@ -26,7 +26,7 @@ optimiser = "adamw"
 schedule = "cosine"
 [architecture]
 backbone = "resnet18"
-width = 4
+width = 8
 decoder_width = 8
 embedding = 6
 """

@@ -175,4 +175,7 @@ def _devices(found: dict[str, Any]) -> list[tuple[str, ...]]:
         rows.append(("faiss", "does not import"))
     else:
         rows.append(("faiss", f"{faiss['threads']} threads, {faiss['gpus'] or 'no'} GPU"))
+    if opencv := found.get("cv2"):
+        way = f"IPP {opencv['ipp']}" if opencv["ipp"] else "no IPP"
+        rows.append(("OpenCV", f"{way}, {opencv['instructions']}, resizing {opencv['bits']}"))
     return rows

@@ -24,7 +24,7 @@ class Probed:
     failures: dict[str, str] = field(default_factory=dict)
     """Module → why it does not import."""
     devices: dict[str, Any] = field(default_factory=dict)
-    """Library → what it sees: `torch`, `faiss`."""
+    """Library → what it sees: `torch`, `faiss`, `cv2`."""
 
 
 def probe(modules: Sequence[str]) -> Probed:
@@ -83,7 +83,7 @@ def main() -> None:
         error, sees = "", {}
         try:
             library = importlib.import_module(module)
-            look = {"torch": _torch, "faiss": _faiss}.get(module)
+            look = {"torch": _torch, "faiss": _faiss, "cv2": _cv2}.get(module)
             sees = look(library) if look else {}
         except BaseException as failure:  # noqa: BLE001 - whatever a broken library raises is the finding
             error = f"{type(failure).__name__}: {failure}".splitlines()[0]
@@ -108,6 +108,12 @@ def _torch(torch: Any) -> dict[str, Any]:
         "gpus": gpus,
         "mps": bool(mps is not None and mps.is_available()),
     }
+
+
+def _cv2(cv2: Any) -> dict[str, Any]:
+    from bench.base.environment import image_resizing
+
+    return image_resizing()
 
 
 def _faiss(faiss: Any) -> dict[str, Any]:

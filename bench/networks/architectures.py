@@ -6,6 +6,7 @@ dilation for ResNet-18 and has no width below 64.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -18,6 +19,8 @@ _STAGES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, in
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
 ASPP_RATES = [12, 24, 36]
+_FEW = 8
+"""Input channels below which `memory_format` avoids a strided 1×1 convolution in channels last."""
 
 
 class DilatedResNet(nn.Module):
@@ -140,6 +143,21 @@ class MaskContrastNetwork(FeatureNetwork):
 def assemble(architecture: Architecture) -> FeatureNetwork:
     """The network of an architecture, with weights as torch draws them."""
     return MaskContrastNetwork(architecture) if architecture.embedding else FeatureNetwork(architecture)
+
+
+def memory_format(network: nn.Module) -> torch.memory_format:
+    """The layout in memory in which a network can be trained: channels last, or plain for very narrow ones.
+
+    Channels last is what convolutions like best, on CPUs and GPUs. In that layout oneDNN's kernels for AVX2
+    (torch 2.14) write beyond a buffer in the backward pass of a strided 1×1 convolution with fewer than 8 input
+    channels: gradients of its weight are wrong in about half of the calls, and the process may die. A ResNet-18
+    of width 4 to 7 has one. Its images must be plain as well, as those of `bench train` are. The forward pass
+    is sound in both layouts.
+    """
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    if any(c.in_channels < _FEW and c.kernel_size == (1, 1) and max(c.stride) > 1 for c in convolutions):
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bench.base.errors import BadInput, Warn
 from bench.cards.recipes import Recipe
+from bench.networks.architectures import memory_format
 from bench.pretrain import checkpoint, ranks
 from bench.pretrain.log import Log, Row
 from bench.pretrain.momentum import MomentumContrast
@@ -73,8 +74,7 @@ class Trainer:
     def __init__(self, job: Job, module: MomentumContrast) -> None:
         self.job = job
         self.recipe = job.recipe
-        # channels last is the layout that convolutions like best, on CPUs and GPUs
-        self.module = module.to(job.device).to(memory_format=torch.channels_last)
+        self.module = module.to(job.device).to(memory_format=memory_format(module))
         self.optimizer = make_optimizer(self.module, job.recipe)
         self.progress = Progress()
         self.path = job.out / checkpoint.FILE

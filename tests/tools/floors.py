@@ -56,6 +56,13 @@ class Import:
     at_top: bool
     """Whether it is carried out when the file is imported."""
 
+    def exists(self, folder: Path = ROOT / "bench") -> bool:
+        """Whether a module of this name, or the one that its last part would be a name in, is there."""
+        if self.module == "torch" or room_of(self.module) is None:
+            return True
+        path = folder.joinpath(*self.module.split("."))
+        return any(one.with_suffix(".py").is_file() or (one / "__init__.py").is_file() for one in (path, path.parent))
+
 
 def imports(folder: Path = ROOT / "bench") -> Iterator[Import]:
     """All imports of `bench` and torch below a folder, those for types alone included."""

@@ -200,6 +200,7 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
     environment = dict(mapping(record.get("environment")))
     packages = mapping(environment.pop("packages", None))
     git = mapping(environment.pop("git", None))
+    resizing = mapping(environment.pop("image_resizing", None))
     if git.get("commit"):
         environment["git commit"] = f"{git['commit']}{' (with changes)' if git.get('dirty') else ''}"
     model = {key: record["model"].get(key) for key in ("id", "weights_source", "weights_sha256")}
@@ -212,6 +213,7 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Cost", mapping(record.get("cost"))),
         ("Environment", environment),
         ("Packages", packages),
+        ("Image resizing", resizing),
         *((key.replace("_", " ").capitalize(), _entries(record[key])) for key in record if key not in _ELSEWHERE),
     ]
     return [
