@@ -8,7 +8,7 @@ import pytest
 
 from bench import catalogue
 from bench.describe import _confusion, metrics_of, per_class
-from bench.environment import image_resizing
+from bench.environment import environment, image_resizing
 from bench.errors import BadInput
 from bench.files import atomic_write, sha256_file, write_with
 from bench.presets import ClusteringPreset
@@ -306,10 +306,11 @@ def test_the_environment_says_which_way_images_are_resized():
     used, found = cv2.ipp.useIPP(), image_resizing()
     cv2.ipp.setUseIPP(False)
     try:
-        without = image_resizing()
+        without, of_loaders = image_resizing(), environment()["image_resizing"]
     finally:
         cv2.ipp.setUseIPP(used)
-    assert found == image_resizing() and found["version"] == without["version"] == cv2.__version__
+    assert found == image_resizing() == of_loaders  # whose threads are others
+    assert found["version"] == without["version"] == cv2.__version__
     assert bool(found["ipp"]) == used and without["ipp"] is None
     assert found["instructions"] and without["instructions"]
     assert (found["bits"] != without["bits"]) == used
