@@ -1,7 +1,6 @@
 import hashlib
 import json
 import shutil
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.base.environment import image_resizing
 from bench.base.errors import BadInput
 from bench.cards import catalogue
 from bench.data.decoding import read_image
@@ -26,37 +24,9 @@ from bench.passes.observations import MASK, observation_store
 from bench.passes.prototypes import summarise
 from bench.protocols.clustering.preset import ClusteringPreset
 from tests.checkpoints import write_checkpoint
+from tests.resizing import limits_here
 
 SMALL = ClusteringPreset(input=(64, 48))
-
-
-class Limits(NamedTuple):
-    """How far a way of resizing may be from that of the reference's machine."""
-
-    levels: int
-    """Of the sum of 786 432 values."""
-    mask: int
-    """Pixels of 262 144, besides those that lie near the threshold."""
-    area: int
-    prototypes: float
-
-
-REFERENCE = "46ee52d4"
-"""`bits` of the reference's machine: IPP on a processor with AVX-512."""
-LIMITS = {
-    "reference": Limits(0, 0, 0, 5e-5),
-    "ipp": Limits(10, 120, 40, 2.5e-4),
-    "opencv": Limits(12_000, 11_000, 460, 6e-3),
-}
-"""Twice the most that was measured on these images. IPP for AVX2 and SSE4.2: sums differ by 2 levels, masks by 52
-pixels, areas by 18, prototypes by 1.2e-4. Without IPP: 5 727 levels, 5 064 pixels, areas by 213 (231 on another
-machine), prototypes by 2.9e-3. oneDNN's choice of instructions moves a prototype by 6e-6, a mask by one pixel."""
-
-
-@pytest.fixture
-def limits():
-    found = image_resizing()
-    return LIMITS["reference" if found["bits"] == REFERENCE else "ipp" if found["ipp"] else "opencv"]
 
 
 def network_of(path):
@@ -82,7 +52,8 @@ def assert_alike(seen, reference):
     assert np.abs(seen.prototypes - reference.prototypes)[same].max() < 1e-5
 
 
-def test_preprocessing_equals_the_reference_bit_by_bit_where_opencv_goes_the_same_way(golden, limits):
+def test_preprocessing_equals_the_reference_bit_by_bit_where_opencv_goes_the_same_way(golden):
+    limits = limits_here()
     for entry in json.loads((golden / "preprocessing.json").read_text())["images"]:
         image, _ = read_image(golden / "VOCSegmentation" / "images" / f"{entry['name']}.jpg")
         assert hashlib.sha1(image.tobytes()).hexdigest() == entry["decoded_sha1"]
@@ -108,18 +79,19 @@ def cubic(source, target):
     return found
 
 
-def test_every_way_of_resizing_is_cubic_interpolation_within_a_level(golden, limits):
+def test_every_way_of_resizing_is_cubic_interpolation_within_a_level(golden):
     """IPP is within .5001, which is rounding; OpenCV's own, in whole numbers, within .75."""
     for path in sorted((golden / "VOCSegmentation" / "images").glob("*.jpg"))[:3]:
         image, _ = read_image(path)
         height, width = image.shape[:2]
         exact = np.einsum("yh,hwc,xw->yxc", cubic(height, 512), image, cubic(width, 512), optimize=True)
         far = np.abs(resize_image(image, (512, 512)) - np.clip(exact, 0, 255))
-        assert far.max() < (1 if limits is LIMITS["opencv"] else 0.501)
+        assert far.max() < limits_here().rounding
 
 
 @pytest.mark.parametrize(("backbone", "images"), [("resnet18", 12), ("resnet50", 3)])
-def test_masks_and_prototypes_equal_the_reference(golden, tmp_path, limits, backbone, images):
+def test_masks_and_prototypes_equal_the_reference(golden, tmp_path, backbone, images):
+    limits = limits_here()
     path = write_checkpoint(tmp_path / "file.pth.tar", backbone)
     reference = np.load(golden / f"clustering_{backbone}.npz")
     samples = val(golden, images)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.base.environment import image_resizing
+from bench.base.environment import environment, image_resizing
 from bench.base.errors import BadInput
 from bench.base.files import atomic_write, sha256_file, write_with
 from bench.cards import catalogue
@@ -308,10 +308,11 @@ def test_the_environment_says_which_way_images_are_resized():
     used, found = cv2.ipp.useIPP(), image_resizing()
     cv2.ipp.setUseIPP(False)
     try:
-        without = image_resizing()
+        without, of_loaders = image_resizing(), environment()["image_resizing"]
     finally:
         cv2.ipp.setUseIPP(used)
-    assert found == image_resizing() and found["version"] == without["version"] == cv2.__version__
+    assert found == image_resizing() == of_loaders  # whose threads are others
+    assert found["version"] == without["version"] == cv2.__version__
     assert bool(found["ipp"]) == used and without["ipp"] is None
     assert found["instructions"] and without["instructions"]
     assert (found["bits"] != without["bits"]) == used

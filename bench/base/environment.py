@@ -8,15 +8,18 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bench._version import __version__
 from bench.base.folders import checkout
 
+T = TypeVar("T")
 _PACKAGES = (
     "torch",
     "torchvision",
@@ -46,7 +49,7 @@ def environment() -> dict[str, Any]:
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "packages": versions,
-        "image_resizing": image_resizing(),
+        "image_resizing": _as_in_a_loader(image_resizing),
         "git": _git_state(),
     }
 
@@ -60,8 +63,14 @@ def torch_version() -> str:
     return found[1] if found else metadata.version("torch")
 
 
+def _as_in_a_loader(ask: Callable[[], T]) -> T:
+    """What a new thread answers: OpenCV can be told to leave IPP out, but only one thread at a time."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(ask).result()
+
+
 def image_resizing() -> dict[str, Any]:
-    """How OpenCV resizes images here: with Intel's IPP or by itself, the instructions, and a hash of what comes out.
+    """How OpenCV resizes images in this thread: its version, IPP's, the instructions, a hash of what comes out.
 
     `ipp` is IPP's version, None where it is not used (Arm, or switched off). `bits` is of a small picture resized:
     machines with the same `bits` take the same way, for `instructions` do not tell all of them apart.
