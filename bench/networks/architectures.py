@@ -1,4 +1,4 @@
-"""The network: a dilated ResNet, a DeepLabV3 head, and two 1×1 heads (spec §1).
+"""The network: a dilated ResNet, a DeepLabV3 head, and two 1×1 heads (docs/protocols.md#network).
 
 Module names follow torchvision's, which are the released checkpoints' keys. The assembly is ours: torchvision refuses
 dilation for ResNet-18 and has no width below 64.
@@ -100,7 +100,9 @@ def deeplab_decoder(channels: int, width: int, classes: int = 0) -> nn.Sequentia
 
 
 class FeatureNetwork(nn.Module):
-    """A backbone, and a decoder if the architecture has one: what linear classifiers stand on (spec §4).
+    """A backbone, and a decoder if the architecture has one: what linear classifiers stand on.
+
+    See docs/protocols.md#linear.
 
     A decoder's `classes` outputs are part of it as a module, so that released files load strictly, but not of
     its features.

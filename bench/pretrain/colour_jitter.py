@@ -1,4 +1,6 @@
-"""Colours: the four changes of a colour jitter, bit by bit as torchvision makes them on Pillow's images (spec §6).
+"""Colours: the four changes of a colour jitter, bit by bit as torchvision makes them on Pillow's images.
+
+See docs/pre-training.md#the-method.
 
 Each takes an RGB picture and an amount, and returns a new picture of the same size.
 """

@@ -1,4 +1,4 @@
-"""Views: random crops and colours of one image, with its mask (spec §6).
+"""Views: random crops and colours of one image, with its mask (docs/pre-training.md#the-method).
 
 Every random number comes from the generator that is passed in, so a view is a function of that alone.
 """
@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.float32]
 
 MEAN = np.array([[0.485], [0.456], [0.406]], np.float32)
 STD = np.array([[0.229], [0.224], [0.225]], np.float32)
-"""The network's normalisation of RGB in 0…1 (spec §2)."""
+"""The network's normalisation of RGB in 0…1 (docs/protocols.md#preprocessing)."""
 CROP_ATTEMPTS = 10
 """Draws of area and aspect until a random resized crop fits into the image, as torchvision does it."""
 
@@ -79,9 +79,8 @@ def _random_box(size: tuple[int, ...], recipe: Recipe, random: Random) -> tuple[
 def _object_centred(image: Image8, mask: Mask, recipe: Recipe, random: Random) -> tuple[Image8, Image8]:
     """A turned crop around the mask's bounding box, in which the object's size is random.
 
-    Resampled without a filter, as images are at evaluation (spec §2). What lies beyond the image's edge has
-    the background's mean colour.
-    """
+    Resampled without a filter, as images are at evaluation (docs/protocols.md#preprocessing). What lies beyond the
+    image's edge has the background's mean colour."""
     assert recipe.extent is not None
     size = np.array(mask.shape[::-1])
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
@@ -125,7 +124,7 @@ def _jittered(pixels: Image8, recipe: Recipe, random: Random) -> Image8:
 
 
 def _normalised(planes: Pixels) -> Pixels:
-    """Channels (3×P, 0…255) as the network takes them (spec §2)."""
+    """Channels (3×P, 0…255) as the network takes them (docs/protocols.md#preprocessing)."""
     return (planes / np.float32(255) - MEAN) / STD
 
 
