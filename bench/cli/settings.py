@@ -28,7 +28,8 @@ def results_option(command: Command) -> Command:
         "--results",
         type=click.Path(path_type=Path, file_okay=False),
         envvar="BENCH_RESULTS",
-        help="Folder of records. [default: the checkout's results/, else ./results]",
+        help="Folder of records. [default: results/ of the checkout, else ./results; in a checkout, runs write to "
+        "results/local/]",
     )(command)
 
 
