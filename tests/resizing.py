@@ -25,11 +25,11 @@ class Limits(NamedTuple):
 
 LIMITS = {
     "reference": Limits(0.501, 0, 0, 0, 5e-5, 1e-5),
-    "ipp": Limits(0.501, 10, 110, 40, 2.5e-4, 1e-5),
+    "ipp": Limits(0.501, 10, 110, 40, 2.5e-4, 2e-5),
     "opencv": Limits(1.0, 12_000, 11_000, 460, 6e-3, 6e-5),
 }
 """Measured with IPP for AVX2 and SSE4.2: values within 0.5001, sums differ by 2 levels, masks by 52 pixels, areas by
-18, prototypes by 1.2e-4, mIoU by 4e-6. Without IPP: values within 0.75, sums differ by 5 727 levels, masks by 5 064
+18, prototypes by 1.2e-4, mIoU by 9e-6. Without IPP: values within 0.75, sums differ by 5 727 levels, masks by 5 064
 pixels, areas by 213 (231 on another machine), prototypes by 2.9e-3, mIoU by 2.8e-5. oneDNN's choice of instructions
 moves a prototype by 6e-6 and a mask by one pixel."""
 
