@@ -279,6 +279,16 @@ def test_dense_clustering_needs_no_section_of_its_own():
     assert catalogue.dataset("davis").protocols.preset("clustering-dense") is None
 
 
+@pytest.mark.parametrize("own, clusters, overclusters", [
+    (7, 19, False), (7, 20, False), (7, 21, True), (7, 500, True),
+    (20, 20, False), (21, 21, False), (500, 500, False), (500, 21, True),
+])  # fmt: skip
+def test_overclustering_begins_where_clusters_and_background_outnumber_the_classes(own, clusters, overclusters):
+    """Of 21 classes; the data set's own number is plain, whatever it is."""
+    variant = ClusteringPreset(clusters=clusters).variant(ClusteringPreset(clusters=own), 21)
+    assert variant == ({"clusters": clusters} if overclusters else {})
+
+
 def test_a_card_or_a_folder_at_hand_is_pointed_at(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos.toml").write_text("")
