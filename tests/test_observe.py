@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 from bench.base.errors import BadInput
 from bench.cards import catalogue
+from bench.cards.datasets import IdRange
 from bench.cards.presets import override
 from bench.data.decoding import read_image
 from bench.data.preprocessing import normalise, resize_image
@@ -254,6 +256,22 @@ def test_what_decides_how_an_image_is_seen_and_nothing_else_is_in_the_cache_s_ke
         if entry in type(preset).model_fields:
             other = observation_recipe("w", samples, override(preset, {entry: value}), "float32")
             assert (other != key) == (entry in SEEN_BY[protocol]), entry
+
+
+def recipe_of(card, **changes):
+    samples = SimpleNamespace(card=card.model_copy(update=changes), split="val")
+    return observation_recipe("w", samples, SMALL, "float32")
+
+
+def test_the_cache_s_key_names_the_data_and_how_labels_are_read():
+    voc = catalogue.dataset("pascal-voc")
+    plain = recipe_of(voc)
+    about = ["classes", "dataset", "ignore", "precision", "split", "weights"]
+    assert plain.keys() == {*about, *SEEN_BY["clustering"]} - {"figures", "resizing"}  # which came later
+    assert [plain[key] for key in about] == [21, "pascal-voc", 255, "float32", "val", "w"]
+    for labels in ({"encoding": "rgb"}, {"map": (IdRange(ids=(1, 1), classes=(2, 2)),)}):
+        assert recipe_of(voc, labels=voc.labels.model_copy(update=labels)) != plain
+    assert recipe_of(voc, classes=voc.classes[:-1]) != plain
 
 
 def test_the_other_way_of_resizing_observes_again(golden, tmp_path, small_file):
