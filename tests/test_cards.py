@@ -13,6 +13,7 @@ from bench.cards.datasets import DatasetCard
 from bench.cards.models import ModelCard
 from bench.cards.presets import fingerprint, override
 from bench.protocols.clustering.preset import ClusteringPreset
+from bench.protocols.linear.preset import TRAINING_ENTRIES, LinearPreset
 
 MODEL = folders.folder("models") / "maskcontrast-sup.toml"
 DATASET = folders.folder("datasets") / "pascal-voc.toml"
@@ -277,6 +278,30 @@ def test_dense_clustering_needs_no_section_of_its_own():
         protocols = catalogue.dataset(name).protocols
         assert protocols.preset("clustering-dense").clusters == clusters and "clustering-dense" in protocols.given
     assert catalogue.dataset("davis").protocols.preset("clustering-dense") is None
+
+
+@pytest.mark.parametrize("own, clusters, overclusters", [
+    (7, 19, False), (7, 20, False), (7, 21, True), (7, 500, True),
+    (20, 20, False), (21, 21, False), (500, 500, False), (500, 21, True),
+])  # fmt: skip
+def test_overclustering_begins_where_clusters_and_background_outnumber_the_classes(own, clusters, overclusters):
+    """Of 21 classes; the data set's own number is plain, whatever it is."""
+    variant = ClusteringPreset(clusters=clusters).variant(ClusteringPreset(clusters=own), 21)
+    assert variant == ({"clusters": clusters} if overclusters else {})
+
+
+def test_the_crf_gives_linear_another_name():
+    assert LinearPreset(crf=True).variant(LinearPreset(), 21) == {"crf": True}
+    assert LinearPreset().variant(LinearPreset(crf=True), 21) == {}
+
+
+def test_a_released_classifier_has_no_training_and_no_seeds():
+    trained, released = LinearPreset(seeds=3), LinearPreset(seeds=3, classifier="released")
+    assert (trained.num_seeds, released.num_seeds) == (3, 0)
+    assert not trained.unread() and released.unread().keys() == {*TRAINING_ENTRIES, "seeds"}
+    shared = {"interpolation", "mean", "std", "input", "absent"}
+    assert released.resolved().keys() == shared | {"classifier", "crf"}
+    assert trained.resolved().keys() == shared | {"classifier", "crf", *TRAINING_ENTRIES}
 
 
 def test_a_card_or_a_folder_at_hand_is_pointed_at(tmp_path, monkeypatch):

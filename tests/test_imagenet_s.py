@@ -266,3 +266,10 @@ def test_many_cluster_ids_go_to_the_class_that_they_share_most_images_with(tmp_p
     assert [mapping[i] for i in (0, 900, 901, 902, 903)] == [0, 1, 2, 1, 2]
     assert detail["matching"]["clusters_with_a_unique_optimum"] == []
     assert rows.confusion(0)[:3].tolist() == [[20, 0, 0], [0, 10, 0], [0, 0, 10]]
+
+
+def test_where_nothing_but_background_was_painted_it_stays_background():
+    counts = [np.array([[0, 0, 5], [0, 2, 3]])]
+    rows, (mapping,), _ = matched_by_images([Painted(("a",), counts, "")], 3)
+    assert mapping[0] == 0
+    np.testing.assert_array_equal(rows.confusion(0), [[5, 0, 3], [0, 0, 0], [0, 0, 0], [0, 0, 0]])

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import pixel_table, score_labels
-from bench.scoring.metrics import ari, class_iou, confusion_sums, from_sums, mean_over_classes, nmi
+from bench.scoring.metrics import ari, class_iou, confusion_sums, from_sums, image_iou, mean_over_classes, nmi
 from tests.synthetic import observe_counts, random_rows
 
 IGNORE = 255
@@ -170,6 +171,14 @@ def test_unmatched_pixels_are_misses_but_nobody_s_false_alarms():
     confusion = np.array([[6, 0], [0, 10], [4, 0]])
     hit, predicted, labelled = np.split(confusion_sums(confusion), 3)
     np.testing.assert_allclose(class_iou(hit, predicted, labelled), [60, 100])
+
+
+def test_the_iou_of_an_image_is_the_mean_over_the_classes_that_it_shows_or_was_painted():
+    true_positives, predicted, labelled = [[6, 0, 0], [0, 0, 0]], [[8, 0, 2], [0, 0, 0]], [[10, 0, 0], [0, 0, 0]]
+    sums = scipy.sparse.csr_array(np.hstack([true_positives, predicted, labelled]))
+    np.testing.assert_allclose(image_iou(sums), [(100 * 6 / 12 + 0) / 2, np.nan])
+    np.testing.assert_allclose(image_iou(sums, [0, 1]), [50, np.nan])
+    np.testing.assert_allclose(image_iou(sums, [1]), [np.nan, np.nan])
 
 
 def test_nothing_at_all_gives_no_nan():

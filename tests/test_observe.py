@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from torch import nn
 
 from bench.base.errors import BadInput
 from bench.cards import catalogue
+from bench.cards.datasets import IdRange
+from bench.cards.presets import override
 from bench.data.decoding import read_image
 from bench.data.preprocessing import normalise, resize_image
 from bench.data.samples import open_split
@@ -22,6 +25,7 @@ from bench.passes.image_pass import observation_recipe
 from bench.passes.observation_pass import observe
 from bench.passes.observations import MASK, observation_store
 from bench.passes.prototypes import summarise
+from bench.protocols import registry
 from bench.protocols.clustering.preset import ClusteringPreset
 from tests.checkpoints import write_checkpoint
 from tests.resizing import limits_here
@@ -225,6 +229,59 @@ def test_another_recipe_never_meets_this_cache(golden, change):
     assert observation_recipe("w", samples, SMALL, "float32") != observation_recipe("w", samples, other, "float32")
     assert observation_recipe("w", samples, SMALL, "float32") != observation_recipe("v", samples, SMALL, "float32")
     assert observation_recipe("w", samples, SMALL, "float32") != observation_recipe("w", samples, SMALL, "bfloat16")
+
+
+SEEN = {"interpolation": "linear", "mean": (0.5, 0.456, 0.406), "std": (0.229, 0.224, 0.5)}
+SEEN_OF_IMAGES = SEEN | {"input": (64, 64), "resizing": "torch"}
+SALIENT, BOUNDARIES = {"saliency_threshold": 0.4}, {"figures": "imagenet-s"}
+COUNTED = {"absent": "skip", "grid": "input", "clusters": 9, "solver": "minibatch", "temperature": 0.5, "top_k": 3}
+"""Entries that do not change what is seen."""
+SEEN_BY = {
+    "clustering": SEEN_OF_IMAGES | SALIENT | BOUNDARIES,
+    "clustering-dense": SEEN_OF_IMAGES,
+    "linear": SEEN_OF_IMAGES,
+    "retrieval-21": SEEN_OF_IMAGES | SALIENT,
+    "retrieval-7": SEEN_OF_IMAGES | SALIENT,
+    "distance-matching": SEEN_OF_IMAGES | BOUNDARIES,
+    "davis": SEEN,
+}
+
+
+@pytest.mark.parametrize("protocol", [entry.id for entry in registry.BUILT_IN])
+def test_what_decides_how_an_image_is_seen_and_nothing_else_is_in_the_cache_s_key(golden, protocol):
+    samples, preset = val(golden, 1), registry.preset_type(protocol)()
+    assert sorted(preset.observed) == sorted(SEEN_BY[protocol])
+    key = observation_recipe("w", samples, preset, "float32")
+    for entry, value in (SEEN_BY[protocol] | COUNTED).items():
+        if entry in type(preset).model_fields:
+            other = observation_recipe("w", samples, override(preset, {entry: value}), "float32")
+            assert (other != key) == (entry in SEEN_BY[protocol]), entry
+
+
+def recipe_of(card, **changes):
+    samples = SimpleNamespace(card=card.model_copy(update=changes), split="val")
+    return observation_recipe("w", samples, SMALL, "float32")
+
+
+def test_the_cache_s_key_names_the_data_and_how_labels_are_read():
+    voc = catalogue.dataset("pascal-voc")
+    plain = recipe_of(voc)
+    about = ["classes", "dataset", "ignore", "precision", "split", "weights"]
+    assert plain.keys() == {*about, *SEEN_BY["clustering"]} - {"figures", "resizing"}  # which came later
+    assert [plain[key] for key in about] == [21, "pascal-voc", 255, "float32", "val", "w"]
+    for labels in ({"encoding": "rgb"}, {"map": (IdRange(ids=(1, 1), classes=(2, 2)),)}):
+        assert recipe_of(voc, labels=voc.labels.model_copy(update=labels)) != plain
+    assert recipe_of(voc, classes=voc.classes[:-1]) != plain
+
+
+def test_the_other_way_of_resizing_observes_again(golden, tmp_path, small_file):
+    samples = val(golden, 3)
+    first, _ = run(small_file, samples, SMALL, tmp_path)
+    other, _ = run(small_file, samples, override(SMALL, {"resizing": "torch"}), tmp_path)
+    again, _ = run(small_file, samples, SMALL, tmp_path)
+    assert [seen.meta["fresh"] for seen in (first, other, again)] == [3, 3, 0]
+    assert not np.array_equal(first.prototypes, other.prototypes)
+    np.testing.assert_array_equal(first.prototypes, again.prototypes)
 
 
 def test_a_damaged_shard_is_made_anew(golden, tmp_path, small_file):

@@ -138,3 +138,7 @@ def test_the_registry_parses_what_it_names():
             registry.parse(name)
     for name in ("overclustering-", "overclustering-x", "linear+crf+crf", "davis+crf", "overclustering-1234567"):
         assert registry.parsed(name) is None
+
+
+def test_plain_names_hold_no_number_of_their_own():
+    assert registry.plain_names() == [*sorted(registry.protocols()), "linear+crf"]

@@ -138,3 +138,16 @@ def test_images_can_be_put_in_another_order_and_no_others():
     for ids in (rows.ids[:-1], (*rows.ids[:-1], "other"), (*rows.ids, "more"), rows.ids[:1] * 6):
         with pytest.raises(ValueError, match="other images"):
             rows.in_order(ids)
+
+
+def test_a_metric_is_the_mean_of_its_seeds_with_spread_and_interval(rows):
+    metrics = rows.metrics("zero", {"nmi": [1.0, 2.0, 6.0]})
+    assert metrics["nmi"] == {"value": 3.0, "std": pytest.approx(7**0.5), "per_seed": [1.0, 2.0, 6.0]}
+    assert metrics.keys() == {"nmi", *rows.comparable}
+    for name in rows.comparable:
+        own = metrics[name]
+        assert own["per_seed"] == rows.figures({})[name] and len(own["per_seed"]) == 3
+        assert own["value"] == pytest.approx(np.mean(own["per_seed"]))
+        assert own["std"] == pytest.approx(np.std(own["per_seed"], ddof=1))
+        assert own["ci95"][0] < own["value"] < own["ci95"][1]
+    assert replace(rows, seeds=rows.seeds[:1]).metrics("zero")["mIoU"]["std"] is None
