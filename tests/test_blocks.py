@@ -92,6 +92,7 @@ def test_the_pyramid_is_torchvisions(rates):
     )
 
 
+@pytest.mark.slow
 def test_the_program_does_not_import_torchvision():
     code = """
 import sys

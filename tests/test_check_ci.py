@@ -360,6 +360,7 @@ def test_a_summary_that_cannot_be_written_is_an_error_after_the_verdict(tmp_path
     assert "passed: 1 reproduced" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_summary_of_thousands_of_figures_fits():
     text = summary(outcomes(5000), [], False, "5000 below")
     assert len(text.encode()) < 2**19

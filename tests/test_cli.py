@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 import torch
 
 from bench import __version__
@@ -20,6 +21,7 @@ from tests.conftest import ROOT
 from tests.terminal import said
 
 
+@pytest.mark.slow
 def test_without_options_a_figure_its_interval_and_the_record(bench, tmp_path):
     done = bench("run", "--results", "records")
     assert done.returncode == 0, done.stderr
@@ -37,6 +39,7 @@ def test_without_options_a_figure_its_interval_and_the_record(bench, tmp_path):
     assert figures[0] > figures[1] + 20
 
 
+@pytest.mark.slow
 def test_twice_gives_the_same_figures_to_the_last_digit(bench):
     arguments = ("run", "--json", "--results", "r", "--limit", "60", "--model", "random-shapes")
     first, cached, fresh = (json.loads(bench(*arguments, *extra).stdout) for extra in ((), (), ("--fresh",)))
@@ -58,6 +61,7 @@ def test_json_on_stdout_is_clean_and_has_the_documented_shape(bench):
     assert record["environment"]["image_resizing"].keys() == {"library", "version", "ipp", "instructions", "bits"}
 
 
+@pytest.mark.slow
 def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):
     done = bench(
         "run",
@@ -78,6 +82,7 @@ def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):
     assert "several runs give an array" in " ".join(bench("run", "--help").stdout.split())
 
 
+@pytest.mark.slow
 def test_all_runs_every_protocol_that_the_data_set_has(run_voc, bench):
     records = json.loads(run_voc("--protocol", "all", "--json").stdout)
     ids = ["clustering", "clustering-dense", "retrieval-21", "retrieval-7"]
@@ -87,6 +92,7 @@ def test_all_runs_every_protocol_that_the_data_set_has(run_voc, bench):
     assert len({record["bank"]["entries"] for record in records}) == 2
 
 
+@pytest.mark.slow
 def test_the_same_data_in_both_layouts_gives_the_same_figures(run_voc, bench, voc, small_file, tmp_path):
     first = json.loads(run_voc("--json").stdout)
     stock = tmp_path / "stock/VOC2012"
@@ -114,6 +120,7 @@ def test_the_same_data_in_both_layouts_gives_the_same_figures(run_voc, bench, vo
     assert first["metrics"] == second["metrics"]
 
 
+@pytest.mark.slow
 def test_limited_and_modified_runs_leave_the_full_record_alone(bench, tmp_path):
     bench("run", "--model", "random-shapes", "--results", "r")
     full = tmp_path / "r/random-shapes/shapes-val/clustering.json"
@@ -135,6 +142,7 @@ def test_limited_and_modified_runs_leave_the_full_record_alone(bench, tmp_path):
     assert sum("limit50" in name for name in names) == 1
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_harm_neither_cache_nor_records(environment, tmp_path):
     command = [sys.executable, "-m", "bench", "run", "--model", "random-shapes", "--results", "r", "--json"]
     pair = [
@@ -155,6 +163,7 @@ def wait_until(process, condition):
             process.wait(timeout=0.1)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(environment, tmp_path):
     command = [
         sys.executable,
@@ -189,6 +198,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(environment
     assert 0 < kept < 400
 
 
+@pytest.mark.slow
 def test_a_flag_counts_for_those_protocols_that_have_it(run_voc):
     done = run_voc("--protocol", "clustering", "--protocol", "retrieval-21", "--clusters", "25", "--json")
     clustering, retrieval = json.loads(done.stdout)
@@ -264,6 +274,7 @@ def test_show_says_what_a_checkpoint_is_recognised_as(bench, small_file, linear_
     said(bench("show", small_file, "--pictures", "x.png"), 2, "--pictures is for data sets")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_called_what_its_owner_says(run_voc, bench, small_file, tmp_path):
     said_so = ("--name", "mine-v2", "--supervision", "none")
     record = json.loads(run_voc(*said_so, "--json").stdout)
@@ -279,6 +290,7 @@ def test_a_checkpoint_is_called_what_its_owner_says(run_voc, bench, small_file, 
     said(bench("run", "--model", "random-shapes", *said_so[2:]), 2, "random-shapes is a card's model")
 
 
+@pytest.mark.slow
 def test_a_record_of_other_weights_is_not_replaced_without_a_word(run_voc, bench, voc, tmp_path):
     again = ("--set", "input=[64,64]", "--results", tmp_path / "results", "--name", "mine")
     assert run_voc("--name", "mine").returncode == 0

@@ -106,6 +106,7 @@ def damage(voc, kind):
     return "val.txt", "is empty"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [
@@ -123,6 +124,7 @@ def test_damaged_data_exit_3_and_name_the_file(run_voc, voc, kind):
     said(run_voc(), 3, *words)
 
 
+@pytest.mark.slow
 def test_work_done_before_a_bad_file_is_kept(run_voc, voc, golden):
     damage(voc, "image truncated")
     said(run_voc("--batch-size", "4"), 3)
@@ -157,6 +159,7 @@ def bad_checkpoint(path, kind, small_file):
     return "NaN or infinity in 'head.weight'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["web page", "truncated", "another architecture", "code", "NaN"])
 def test_bad_checkpoints_exit_3_and_say_what_they_are(bench, voc, tmp_path, small_file, kind):
     words = bad_checkpoint(tmp_path / "bad.pth", kind, small_file)
@@ -208,6 +211,7 @@ def test_debug_shows_the_traceback(bench):
     assert done.returncode == 2 and "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_warm_cache_does_not_let_a_file_pass_for_another_card(run_voc, bench, voc, small_file):
     assert run_voc().returncode == 0
     done = bench("run", "--dataset", "pascal-voc", "--data-root", voc, "--set", "input=[64,64]",
@@ -221,6 +225,7 @@ def test_settings_of_a_wrong_type_are_named(bench, tmp_path, line):
     said(bench("run"), 2, "bench.toml")
 
 
+@pytest.mark.slow
 def test_labels_that_are_all_ignored_give_no_figure(run_voc, voc):
     for path in (voc / "SegmentationClass").iterdir():
         with Image.open(path) as label:

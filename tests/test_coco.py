@@ -83,6 +83,7 @@ def test_other_optimal_assignments_give_another_mean():
     assert figures["miou"] != figures["miou_over_all_optimal_assignments_that_pair_most_empties"]["miou"]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=30, deadline=None)
 def test_permuting_cluster_ids_changes_no_metric(seed):
@@ -288,6 +289,7 @@ def test_dense_clustering_counts_every_labelled_pixel_at_the_input_size(tree, sm
     assert record["pixels"]["drawn"] == 2 * 64
 
 
+@pytest.mark.slow
 def test_real_files_are_read_and_run(realdata, small_file, tmp_path):
     samples = open_split(CARD, "val", realdata / "COCO")
     assert len(samples) == 35  # one of the 36 has no annotation

@@ -25,6 +25,7 @@ def needs_crf():
     pytest.importorskip("pydensecrf", reason="needs the extra crf")
 
 
+@pytest.mark.slow
 def test_golden_weights_give_the_references_figure(golden, resnet18_file, tmp_path):
     needs_crf()
     reference = json.loads((golden / "linear.json").read_text())["crf"]

@@ -91,6 +91,7 @@ def test_2016_is_the_same_with_its_own_masks(tree, tmp_path):
     assert own["metrics"]["J_mean"]["value"] > 75
 
 
+@pytest.mark.slow
 def test_batch_size_workers_and_the_cache_change_nothing(tree, small_file, tmp_path):
     made = []
     for number, (batch, workers) in enumerate([(1, 1), (8, 3), (8, 3)]):
@@ -115,6 +116,7 @@ def test_renaming_the_objects_renames_their_rows_only(tree, tmp_path):
         assert after["metrics"][name]["value"] == pytest.approx(before["metrics"][name]["value"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_next_sequence(tree, small_file, tmp_path, monkeypatch):
     whole = run(str(small_file), tree, tmp_path, cache=tmp_path / "other")
     opened = []
@@ -139,6 +141,7 @@ def test_a_killed_run_goes_on_with_the_next_sequence(tree, small_file, tmp_path,
     assert len(shown(tmp_path / "p")) == 18
 
 
+@pytest.mark.slow
 def test_each_sequence_is_in_the_cache_before_the_next_begins(tree, small_file, tmp_path, monkeypatch):
     """A killed process runs no clean-up: what is done must lie on disk by then."""
     original, on_disk = tracker.read_frame, []
@@ -159,6 +162,7 @@ def test_limit_takes_whole_sequences(tree, small_file, tmp_path):
     assert [path.name.endswith("-limit2.json") for path in (tmp_path / "r").rglob("*.json")] == [True]
 
 
+@pytest.mark.slow
 def test_what_is_compared_is_said_and_can_be_chosen(tree, small_file, linear_file, tmp_path):
     embedding, decoder = (
         run(str(small_file), tree, tmp_path, limit=1, entries={"features": kind}) for kind in (None, "decoder")
@@ -230,6 +234,7 @@ def rescore(tree, tmp_path, **more):
     return score_folder(tmp_path / "p", "davis", tmp_path / "r", chosen, **more).record
 
 
+@pytest.mark.slow
 def test_scoring_saved_masks_gives_the_runs_figures(tree, small_file, tmp_path):
     made = run(str(small_file), tree, tmp_path, save_predictions=tmp_path / "p")
     again = rescore(tree, tmp_path)
@@ -312,6 +317,7 @@ def command(tmp_path, monkeypatch, capfd):
     return call
 
 
+@pytest.mark.slow
 def test_the_real_cut_from_run_to_check(realdata, small_file, command, tmp_path):
     root = realdata / "DAVIS"
     base = ("run", "--dataset", "davis", "--protocol", "davis", "--data-root", root, "--model", small_file)
@@ -347,6 +353,7 @@ def test_the_real_cut_from_run_to_check(realdata, small_file, command, tmp_path)
     assert "JF_mean" in command("list", "results")[1]
 
 
+@pytest.mark.slow
 def test_show_opens_sequences(tree, command):
     code, out, _ = command("show", "davis", "--split", "val-2017", "--data-root", tree)
     assert code == 0 and "val-2017: 30 sequences" in out and "neighbourhood" in out
@@ -370,6 +377,7 @@ def test_what_does_not_fit_video_is_a_wrong_name(tree, command, arguments):
     assert code == 2 and not out and err.startswith("error: ") and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_check_names_the_sequences_that_moved(tree, command, tmp_path):
     made = run(Colours(), tree, tmp_path, name="colours", results=tmp_path / "r")
     shutil.copytree(tmp_path / "r", tmp_path / "old")
@@ -382,6 +390,7 @@ def test_check_names_the_sequences_that_moved(tree, command, tmp_path):
     assert code == 1 and "below" in out and "duck" in out
 
 
+@pytest.mark.slow
 def test_percentages_are_finite_and_in_range(tree, small_file, tmp_path):
     made = run(str(small_file), tree, tmp_path)
     for name, entry in made["metrics"].items():

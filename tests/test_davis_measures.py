@@ -153,6 +153,7 @@ def real(realdata):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(FIGURES["real_over_sequences"])))
 def test_real_sequences(real, corruptions, number):
     rule, arguments = corruptions.RULES[number]
@@ -184,6 +185,7 @@ def test_both_measures_are_symmetric_and_shares(pair):
         assert measure(pair[0], pair[0]) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(PAIRS)
 def test_an_object_and_its_complement_have_one_boundary(pair):

@@ -122,6 +122,7 @@ def test_centres_and_nearest_are_what_cluster_gives():
         np.testing.assert_array_equal(kmeans.nearest(centres, points), kmeans.cluster(points, recipe, 3))
 
 
+@pytest.mark.slow
 def test_a_module_with_features_alone_is_evaluated_with_every_seed_in_two_passes(golden, tmp_path):
     model = Colours()
     record = run(model, golden, tmp_path, num_seeds=3)
@@ -135,6 +136,7 @@ def test_a_module_with_features_alone_is_evaluated_with_every_seed_in_two_passes
     assert all(len(mapping) == 5 for mapping in record["cluster_to_class"])
 
 
+@pytest.mark.slow
 def test_a_module_may_return_its_embedding_alone_or_beside_a_saliency_logit(golden, tmp_path):
     class Alone(nn.Module):
         def forward(self, images):
@@ -153,6 +155,7 @@ def test_a_module_may_return_its_embedding_alone_or_beside_a_saliency_logit(gold
     assert "clustering-dense and linear take an embedding alone" in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_a_checkpoint_s_passes_are_cached_and_change_no_figure(golden, small_file, tmp_path):
     first = run(small_file, golden, tmp_path, num_seeds=2)
     again = run(small_file, golden, tmp_path, num_seeds=2)
@@ -187,6 +190,7 @@ def test_ctrl_c_in_the_second_batch_keeps_the_first(golden, tmp_path):
     assert len(store(tmp_path, {"test": 1}, preset).known(samples.keys)) == 4
 
 
+@pytest.mark.slow
 def test_saved_predictions_score_to_the_last_digit(golden, small_file, tmp_path):
     made = run(small_file, golden, tmp_path, num_seeds=2, save_predictions=tmp_path / "predictions")
     settings = Settings(data_root=golden / "VOCSegmentation", cache=tmp_path / "cache")
@@ -195,6 +199,7 @@ def test_saved_predictions_score_to_the_last_digit(golden, small_file, tmp_path)
         assert scored["metrics"][metric]["per_seed"] == made["metrics"][metric]["per_seed"], metric
 
 
+@pytest.mark.slow
 def test_more_clusters_than_classes_and_too_few_pixels(golden, small_file, tmp_path):
     record = run(small_file, golden, tmp_path, num_seeds=1, entries={"clusters": 30})
     assert len(record["cluster_to_class"][0]) == 30 and record["protocol"]["modified"]

@@ -256,6 +256,7 @@ def test_of_many_masks_some_are_opened_and_that_is_said(tmp_path, monkeypatch):
 # --- the card, and the command ---
 
 
+@pytest.mark.slow
 def test_the_card_shows_and_runs_at_once(tmp_path, small_file, monkeypatch, capsys):
     put_pairs(tmp_path / "data", [f"i{i}" for i in range(12)])
     put_pairs(tmp_path / "data", [f"t {i}" for i in range(12)], "train/images/{}.png", "train/labels/{}.png")
@@ -377,6 +378,7 @@ def test_the_template_is_a_card_names_every_key_and_is_no_data_set(capsys):
 # --- real data ---
 
 
+@pytest.mark.slow
 def test_a_real_tree_in_voc_s_layout_becomes_the_same_samples(realdata, tmp_path):
     found, card = card_of(realdata / "VOCdevkit", tmp_path)
     official = catalogue.dataset("pascal-voc")

@@ -52,6 +52,7 @@ def bank_of(tree, folder, model=None, **entries):
 # --- the bank ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("background", [False, True])
 def test_an_entry_is_the_mean_of_the_features_upsampled_to_the_label(imagenet_tree, tmp_path, background):
     bank, samples, preset = bank_of(imagenet_tree, tmp_path, background=background)
@@ -191,6 +192,7 @@ def test_any_data_set_whose_card_names_a_bank_is_measured(coloured, tmp_path):
     assert objects["per_class"]["background"] == 0.0 and sum(objects["confusion"]["mean"][0]) == 0
 
 
+@pytest.mark.slow
 def test_a_run_reports_what_its_pngs_score(imagenet_tree, small_file, tmp_path):
     made = run(small_file, imagenet_tree, save_predictions=tmp_path / "p")
     assert made["dataset"]["limited"] and made["bank"]["images"] == 50
@@ -203,6 +205,7 @@ def test_a_run_reports_what_its_pngs_score(imagenet_tree, small_file, tmp_path):
     assert again["metrics"] == made["metrics"] and again["observed"]["from_cache"] == 50
 
 
+@pytest.mark.slow
 def test_every_entry_makes_another_recipe(imagenet_tree, small_file):
     others = {"neighbours": 3, "temperature": 0.5, "upsample": 1, "background": True, "figures": "classes"}
     prints = [run(small_file, imagenet_tree)["protocol"]["fingerprint"]]
@@ -224,6 +227,7 @@ def test_a_bank_without_labels_or_of_no_split_is_an_error(imagenet_tree, small_f
         run(small_file, imagenet_tree, entries={"temperature": 0})
 
 
+@pytest.mark.slow
 def test_a_label_of_the_bank_that_does_not_fit_is_named(imagenet_tree, small_file, tmp_path):
     for folder in ("validation", "validation-segmentation", "train-semi", "train-semi-segmentation"):
         shutil.copytree(imagenet_tree / folder, tmp_path / "copy" / folder)

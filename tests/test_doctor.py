@@ -64,6 +64,7 @@ def look(capfd, monkeypatch, tmp_path):
     return lambda *arguments, **more: doctor(capfd, monkeypatch, tmp_path, *arguments, **{"probes": False} | more)
 
 
+@pytest.mark.slow
 def test_a_whole_environment_has_no_problem_and_everything_is_said(look):
     found = json.loads(look("--json", probes=True))
     assert found["ok"] and not found["problems"]
@@ -86,6 +87,7 @@ def test_the_page_for_people_begins_with_the_verdict_and_names_the_commands(look
     assert re.search(r"pascal-voc +missing +bench download pascal-voc$", "\n".join(lines), re.M)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fake", "reason"),
     [
@@ -103,6 +105,7 @@ def test_a_library_that_breaks_is_named_and_hides_no_other(broken, fake, reason)
     assert found.failures == ({"faiss_like": reason} if reason else {})
 
 
+@pytest.mark.slow
 def test_faiss_that_does_not_import_is_a_problem_with_its_remedy_and_exit_4(broken, look, tmp_path):
     broken("torch", FAKES["dies"])
     broken("faiss", FAKES["raises"])
@@ -316,6 +319,7 @@ def test_gpus_that_will_not_be_used_are_noted():
     assert _gpu_notes({"torch": gpu, "faiss": {"gpus": 1}}, there) == []
 
 
+@pytest.mark.slow
 def test_without_numpy_pydantic_and_psutil_doctor_still_answers(broken, tmp_path):
     for name in ("numpy", "pydantic", "psutil", "platformdirs"):
         broken(name, FAKES["raises"])

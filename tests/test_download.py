@@ -112,6 +112,7 @@ def test_a_file_that_changes_after_it_was_pinned_is_an_error_with_the_remedy(ben
     assert bench("download", model()).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_run_refuses_downloaded_weights_that_are_not_the_pinned_ones(bench, model, cache, small_file, web):
     bench("download", model())
     Pins(cache).keep(f"weights/{ID}/mine.pth.tar", "0" * 64, 1, "elsewhere")

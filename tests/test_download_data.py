@@ -20,6 +20,8 @@ from bench.data.find_samples import NoDataRoot, find_samples
 from tests.archives import tree, write_tar, write_zip
 from tests.webserver import File
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cache(tmp_path):

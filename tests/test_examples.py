@@ -50,6 +50,7 @@ def index_of(tmp_path):
 # --- the folder ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("protocol", "entries", "clusters"),
     [
@@ -93,6 +94,7 @@ def test_every_protocol_on_images_can(golden, small_file, tmp_path, protocol, en
     assert "There are no labels" not in page
 
 
+@pytest.mark.slow
 def test_a_released_classifier_and_its_crf_are_pictured(golden, linear_file, tmp_path):
     pytest.importorskip("pydensecrf")
     for protocol in ("linear", "linear+crf"):
@@ -101,6 +103,7 @@ def test_a_released_classifier_and_its_crf_are_pictured(golden, linear_file, tmp
         assert len(index["images"]) == 2 and index["clusters"] == [] and index["seed"] is None
 
 
+@pytest.mark.slow
 def test_the_first_best_image_is_the_best_by_its_own_pixels(golden, small_file, tmp_path):
     run(small_file, golden, tmp_path, save_examples=2, save_predictions=tmp_path / "p", num_seeds=1)
     index, _ = index_of(tmp_path)
@@ -122,6 +125,7 @@ def test_the_first_best_image_is_the_best_by_its_own_pixels(golden, small_file, 
         assert image["iou"] == pytest.approx(scores[image["id"]])
 
 
+@pytest.mark.slow
 def test_the_network_is_not_asked_again_where_masks_are_kept(golden, small_file, tmp_path, monkeypatch):
     run(small_file, golden, tmp_path)
     monkeypatch.setattr("bench.passes.prototypes.run_batch", None)
@@ -129,6 +133,7 @@ def test_the_network_is_not_asked_again_where_masks_are_kept(golden, small_file,
     assert index_of(tmp_path)[0]["images"]
 
 
+@pytest.mark.slow
 def test_a_second_run_replaces_the_folder_and_no_record_is_made_of_it(golden, small_file, tmp_path):
     run(small_file, golden, tmp_path, save_examples=3)
     first, folder = index_of(tmp_path)
@@ -141,6 +146,7 @@ def test_a_second_run_replaces_the_folder_and_no_record_is_made_of_it(golden, sm
     assert sorted(path.name for path in folder.parent.iterdir() if path.name.startswith(".")) == []
 
 
+@pytest.mark.slow
 def test_pictures_that_fail_cost_no_figure_and_leave_no_half_a_folder(golden, small_file, tmp_path, monkeypatch):
     def fail(*arguments):
         raise BadInput("no picture today")
@@ -158,6 +164,7 @@ def test_without_a_place_for_them_they_are_refused(golden, small_file, tmp_path)
         bench.evaluate(small_file, "pascal-voc", data_root=golden / "VOCSegmentation", save_examples=1)
 
 
+@pytest.mark.slow
 def test_hostile_ids_name_no_file(golden, small_file, tmp_path):
     root = tmp_path / "voc"
     shutil.copytree(golden / "VOCSegmentation", root)
@@ -173,6 +180,7 @@ def test_hostile_ids_name_no_file(golden, small_file, tmp_path):
     assert not [path for path in folder.iterdir() if "script" in path.name]
 
 
+@pytest.mark.slow
 def test_a_page_escapes_what_a_card_and_a_file_are_called(golden, small_file, tmp_path):
     evil = "<img src=x onerror=alert(1)>"
     root = tmp_path / "photos"
@@ -207,6 +215,7 @@ clusters = 3
     assert [entry["name"] for entry in index["legend"]] == ["background", "cluster 0", "cluster 1", "cluster 2"]
 
 
+@pytest.mark.slow
 def test_video_shows_one_frame_of_a_sequence_in_each_group(small_file, tmp_path):
     root = tmp_path / "davis"
     for name in ("one", "two"):
@@ -319,6 +328,7 @@ def test_two_writers_of_a_folder_at_once_leave_one_whole_folder(tmp_path):
     assert len({path.read_text() for path in (tmp_path / "x").iterdir()}) == 1
 
 
+@pytest.mark.slow
 def test_a_contact_sheet_has_every_colour_that_its_samples_have(golden):
     samples = open_split(VOC, "val", golden / "VOCSegmentation")
     sheet = np.asarray(contact_sheet(samples, 4))
@@ -330,6 +340,7 @@ def test_a_contact_sheet_has_every_colour_that_its_samples_have(golden):
         assert frequent and all(tuple(colours[v].tolist()) in present for v in frequent)
 
 
+@pytest.mark.slow
 def test_a_contact_sheet_of_images_alone_and_one_of_video(golden, tmp_path):
     bare = VOC.model_copy(update={"layouts": tuple(_without_labels(layout) for layout in VOC.layouts)})
     labelled, alone = (contact_sheet(open_split(c, "val", golden / "VOCSegmentation"), 6) for c in (VOC, bare))
@@ -342,6 +353,7 @@ def test_a_contact_sheet_of_images_alone_and_one_of_video(golden, tmp_path):
     assert {(128, 0, 0), (0, 128, 0)} <= colours  # objects 1 and 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fonts", [FONTS, ()], ids=["this machine's fonts", "Pillow's own alone"])
 def test_letters_beyond_ascii_can_be_read_on_a_contact_sheet(golden, monkeypatch, fonts):
     monkeypatch.setattr("bench.data.contact_sheet.FONTS", fonts)

@@ -10,6 +10,7 @@ from tests.tools import floors
 from tests.tools.floors import ROOT, Import, imports, problem
 
 
+@pytest.mark.slow
 def test_every_import_goes_down():
     wrong = [f"{found.file.relative_to(ROOT)}:{found.line}: {said}" for found in imports() if (said := problem(found))]
     assert not wrong, "\n".join(wrong)
@@ -52,10 +53,12 @@ def test_every_folder_says_what_it_is_for():
         assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))), file
 
 
+@pytest.mark.slow
 def test_contributing_shows_the_floors():
     assert floors.table() in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "modules",
     [
@@ -69,6 +72,7 @@ def test_what_only_reads_or_plans_loads_no_torch(modules):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_every_module_that_is_imported_is_there():
     """The type checker takes a module that is missing for somebody else's."""
     missing = [f"{one.file.relative_to(ROOT)}:{one.line}: bench.{one.module}" for one in imports() if not one.exists()]

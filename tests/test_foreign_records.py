@@ -73,6 +73,7 @@ def run_everything(results):
             assert error.problem
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(("rows", "file"), "x" * 5000)
 @example(("rows", "file"), "\0")
@@ -89,6 +90,7 @@ def test_any_entry_may_hold_anything(path, new):
         run_everything(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_may_lie_there(content):

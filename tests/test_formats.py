@@ -124,6 +124,7 @@ def test_csv_keeps_full_precision_and_every_column(stored, tmp_path):
         assert all(key in rows[0] for key in data[kind][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_command_writes_every_format(stored, tmp_path, form):
     done = bench("report", "--format", form, "--results", tmp_path, "--out", tmp_path / "out")
@@ -147,6 +148,7 @@ def test_the_count_s_colour_is_that_of_the_worst(tmp_path):
     assert count_badge([], [])["message"] == "0 of 0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, message, colour",
     [
@@ -207,6 +209,7 @@ def hostile(name, results):
     return [*figures(), extra], [Stored(results / "a" / "x.json", record)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_changes_no_figure_and_adds_no_cell(tmp_path, name):
     table, stored = hostile(name, tmp_path)

@@ -71,11 +71,13 @@ def given_table(group):
 # --- the golden figures ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", FIGURES)
 def test_figures_without_matching_are_the_toolbox_s(group):
     check(rows_of(group), FIGURES[group]["images"], FIGURES[group]["without_match"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", MATCHED)
 def test_figures_with_the_given_table_are_the_toolbox_s(group):
     rows = rows_of(group).matched(given_table(group), CLASSES)
@@ -87,6 +89,7 @@ def test_our_own_matching_gives_the_toolbox_s_figures_where_any_solver_must():
     check(rows.matched(match_images(shared_of(rows)), CLASSES), theirs["images"], theirs["with_match"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", MATCHED)
 def test_our_own_matching_costs_what_the_best_costs(group):
     rows, theirs = rows_of(group), FIGURES[group]["matching"]
@@ -98,6 +101,7 @@ def test_our_own_matching_costs_what_the_best_costs(group):
     assert 50 - kept / FIGURES[group]["images"] == pytest.approx(theirs["total_cost_official"], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", MATCHED)
 def test_clusters_with_a_unique_optimum_are_the_given_ones(group):
     shared = shared_of(rows_of(group))
@@ -140,6 +144,7 @@ def draw_maps(generator, images, classes):
     ]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(2, 6))
 @few
 def test_permuting_cluster_ids_changes_no_metric_where_the_optimum_is_unique(seed, images, classes):
@@ -166,6 +171,7 @@ def test_rows_of_two_halves_join_to_the_whole(seed, images):
     )
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
 @few
 def test_an_image_of_only_ignored_pixels_counts_only_in_means_over_images(seed, images):
@@ -235,6 +241,7 @@ def as_table(rows):
 # --- cluster ids of any program, matched by images ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", MATCHED)
 def test_painted_ids_matched_by_images_are_the_toolbox_s(group):
     names = [f"{group}-{i}" for i in range(FIGURES[group]["images"])]

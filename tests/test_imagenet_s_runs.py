@@ -62,6 +62,7 @@ def test_a_wrong_tree_and_a_missing_folder_are_named(tree, tmp_path):
         open_split(catalogue.dataset("imagenet-s-300"), "val", tree)
 
 
+@pytest.mark.slow
 def test_a_run_is_fitted_on_train_and_reports_the_benchmark_s_figures(tree, small_file, tmp_path):
     record = run(small_file, tree, num_seeds=2, save_predictions=tmp_path / "predictions")
     assert record["fitted_on"]["split"] == "train" and record["fitted_on"]["images"] == 100
@@ -122,6 +123,7 @@ def labelled_test(tree, tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_clusters_of_train_matched_on_val_give_another_split_its_classes(labelled_test, small_file):
     on_val = run(small_file, labelled_test, num_seeds=2)
     elsewhere = run(small_file, labelled_test, num_seeds=2, split="train-semi")
@@ -135,6 +137,7 @@ def test_clusters_of_train_matched_on_val_give_another_split_its_classes(labelle
     assert own["cluster_to_class"] != on_val["cluster_to_class"] and own["protocol"]["modified"]
 
 
+@pytest.mark.slow
 def test_the_figures_of_another_split_are_those_of_what_val_s_matching_paints(labelled_test, small_file, tmp_path):
     made = run(small_file, labelled_test, num_seeds=1, split="train-semi", save_predictions=tmp_path / "p")
     settings = Settings(data_root=labelled_test, split="train-semi")
@@ -143,6 +146,7 @@ def test_the_figures_of_another_split_are_those_of_what_val_s_matching_paints(la
         assert entry["value"] == pytest.approx(made["metrics"][name]["value"], abs=1e-9), name
 
 
+@pytest.mark.slow
 def test_centres_are_kept_and_found_anew_alike(tree, small_file, tmp_path):
     first, again = (run(small_file, tree, num_seeds=1, cache=tmp_path / "cache") for _ in range(2))
     fresh = run(small_file, tree, num_seeds=1, cache=tmp_path / "cache", fresh=True)
@@ -158,6 +162,7 @@ def test_clusters_cannot_be_matched_where_nothing_is_labelled(tree, small_file):
 # --- cluster ids of any program, matched by images ---
 
 
+@pytest.mark.slow
 def test_raw_cluster_ids_matched_by_images_score_as_the_run(tree, small_file, tmp_path):
     made = run(small_file, tree, num_seeds=2, save_predictions=tmp_path / "p")
     for number, seed in enumerate(made["seeds"]):
@@ -190,6 +195,7 @@ def label_of(root, number=7):
     return root / f"validation-segmentation/n{number:08d}/n{number:08d}_0.png"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strange", [51, 300, 999, 1001])
 def test_an_unknown_label_id_is_named(val_only, small_file, strange):
     put(label_of(val_only), encode(np.full((40, 48), strange, np.uint16)))
@@ -197,6 +203,7 @@ def test_an_unknown_label_id_is_named(val_only, small_file, strange):
         run(small_file, val_only, num_seeds=1, entries={"fit": "val"})
 
 
+@pytest.mark.slow
 def test_labels_of_16_bits_are_refused_grey_and_rgb(val_only, small_file):
     Image.fromarray(np.full((40, 48), 7, np.uint16)).save(label_of(val_only))
     with pytest.raises(BadInput, match=r"n00000007_0\.png has I;16 pixels; an RGB PNG"):
@@ -206,6 +213,7 @@ def test_labels_of_16_bits_are_refused_grey_and_rgb(val_only, small_file):
         run(small_file, val_only, num_seeds=1, entries={"fit": "val"})
 
 
+@pytest.mark.slow
 def test_an_alpha_channel_beside_rgb_is_let_through_as_the_benchmark_does(val_only, tree, small_file):
     with Image.open(label_of(val_only)) as picture:
         clear = picture.convert("RGBA")
@@ -215,6 +223,7 @@ def test_an_alpha_channel_beside_rgb_is_let_through_as_the_benchmark_does(val_on
     assert spoilt["metrics"] == sound["metrics"]
 
 
+@pytest.mark.slow
 def test_a_missing_label_and_one_of_another_size_are_named(val_only, small_file):
     put(label_of(val_only), encode(np.zeros((39, 48), np.uint16)))
     with pytest.raises(BadInput, match=r"n00000007_0\.png is 48×39 pixels, its image 48×40"):
@@ -239,6 +248,7 @@ def test_a_flat_folder_is_no_tree(tree, tmp_path):
         open_split(CARD, "test", tmp_path)
 
 
+@pytest.mark.slow
 def test_test_has_no_labels_to_score_against(tree, small_file):
     with pytest.raises(BadInput, match="imagenet-s-50 test has no labels to count figures against"):
         run(small_file, tree, num_seeds=1, split="test")

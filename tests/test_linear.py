@@ -28,6 +28,8 @@ from bench.scoring.metrics import seed_metrics
 from tests.checkpoints import write_linear_checkpoint
 from tests.resizing import limits_here
 
+pytestmark = pytest.mark.slow
+
 SMALL = LinearPreset(input=(48, 48), train="train", batch=8, epochs=3)
 
 

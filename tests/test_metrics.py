@@ -133,6 +133,7 @@ label_vectors = st.integers(1, 60).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(label_vectors)
 @settings(max_examples=100, deadline=None)
 def test_nmi_and_ari_agree_with_scikit_learn(vectors):

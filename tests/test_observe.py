@@ -93,6 +93,7 @@ def test_every_way_of_resizing_is_cubic_interpolation_within_a_level(golden):
         assert far.max() < limits_here().rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "images"), [("resnet18", 12), ("resnet50", 3)])
 def test_masks_and_prototypes_equal_the_reference(golden, tmp_path, backbone, images):
     limits = limits_here()
@@ -124,6 +125,7 @@ def test_the_prototype_is_the_sum_that_the_paper_defines():
     torch.testing.assert_close(prototypes, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_batches_workers_or_shards(golden, tmp_path, small_file, monkeypatch):
     samples = val(golden)
     reference, _ = run(small_file, samples, SMALL, tmp_path / "a", batch_size=1, workers=1)
@@ -166,6 +168,7 @@ class Dies(nn.Module):
         return self.inner(images)
 
 
+@pytest.mark.slow
 def test_an_interrupted_pass_is_resumed_where_it_stopped(golden, tmp_path, small_file):
     samples = val(golden)
     store = ShardStore(tmp_path / "store", MASK)

@@ -16,6 +16,8 @@ from bench.protocols.base import Settings
 from tests.checkpoints import write_checkpoint
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def bank_ids(arrays):
     """The reference's bank by id: its entries are in the order of train, some images left out."""

@@ -8,6 +8,8 @@ import pytest
 from bench.base import folders
 from bench.records.record import json_files
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "--model", "random-shapes", "--limit", 30, "--clusters", 3, "--num-seeds", 1)
 
 

@@ -48,6 +48,7 @@ def install(tmp_path, monkeypatch):
     forget()
 
 
+@pytest.mark.slow
 def test_it_is_listed_and_shown(bench, install):
     assert "nearest-mean" not in bench("list", "protocols").stdout
     install()
@@ -56,6 +57,7 @@ def test_it_is_listed_and_shown(bench, install):
     assert registry.groups()["all"][-1] == "retrieval-7" and "nearest-mean" in registry.groups()["all"]
 
 
+@pytest.mark.slow
 def test_it_is_planned_cached_recorded_reported_and_checked(bench, install, tmp_path):
     install()
     line = ("run", "--model", "tiny:3", "--protocol", "nearest-mean", "--results", tmp_path / "r")
@@ -78,6 +80,7 @@ def test_it_is_planned_cached_recorded_reported_and_checked(bench, install, tmp_
     assert bench("list", "results", "--results", tmp_path / "r").returncode == 0
 
 
+@pytest.mark.slow
 def test_its_variant_has_a_name_of_its_own(bench, install, tmp_path):
     install()
     made = json.loads(
@@ -90,6 +93,7 @@ def test_its_variant_has_a_name_of_its_own(bench, install, tmp_path):
     assert registry.command_words("nearest-mean-every-2") == ["--protocol", "nearest-mean", "--set", "grid=2"]
 
 
+@pytest.mark.slow
 def test_a_card_may_have_its_preset(bench, install, tmp_path):
     install()
     card = tmp_path / "mine.toml"

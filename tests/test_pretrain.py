@@ -68,6 +68,7 @@ def close_sums(tensor, expected, relative):
     return np.allclose(sums(tensor), expected, rtol=0, atol=relative * expected[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dropout"), [("nodrop", 0.0), ("drop", 0.5)])
 def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, name, dropout):
     """With dropout on, the order of random draws counts as well: f_q's dropout, the shuffle, f_k's dropout."""
@@ -297,6 +298,7 @@ def test_a_part_that_is_too_small_to_be_clustered_is_refused():
 # --- memory ---
 
 
+@pytest.mark.slow
 def test_only_networks_too_narrow_for_onednn_are_trained_in_plain_memory():
     shipped = [recipe.architecture for recipe in catalogue.recipes().values()]
     for architecture in (*shipped, NARROW, Architecture(backbone="resnet50", width=4)):
@@ -323,6 +325,7 @@ for width in (4, 8):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instructions", ["AVX2", "SSE41"])
 def test_gradients_are_the_same_every_time_whatever_onednn_may_use(instructions):
     """In channels last, about half of those of width 4 were others with AVX2, where the process lived on."""

@@ -34,6 +34,7 @@ def own(tiny, tmp_path):
 # --- images, masks and recipes ---
 
 
+@pytest.mark.slow
 def test_images_without_a_mask_are_counted_named_and_skipped(own, tmp_path):
     for name in ("train_00003", "train_00007"):
         (own / "masks" / f"{name}.png").unlink()
@@ -57,6 +58,7 @@ def test_a_mask_of_another_size_is_named(own, tmp_path):
         train(own, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_masks_of_background_only_are_refused(own, tmp_path):
     for path in (own / "masks").glob("*.png"):
         Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)  # 127 is not foreground
@@ -64,6 +66,7 @@ def test_masks_of_background_only_are_refused(own, tmp_path):
         train(own, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_masks_of_foreground_only_give_no_pair(own, tmp_path):
     for path in (own / "masks").glob("*.png"):
         Image.new("L", Image.open(path).size, 255).save(path)
@@ -102,6 +105,7 @@ def test_more_images_than_a_batch_are_needed(tiny, tmp_path):
         train(tiny, tmp_path, entries={"batch": 32, "queue": 32})
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint_intact(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
     with pytest.raises(Killed):
@@ -126,6 +130,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_intact(tiny, tmp_path, monkeypat
     train(tiny, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("save_seconds", "message"),
     [
@@ -144,6 +149,7 @@ def test_divergence_stops_the_run_and_leaves_the_good_checkpoint(tiny, tmp_path,
         assert checkpoint.peek(tmp_path / "checkpoint.pth.tar")["step"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "entries", [{"warmup": 1e-300}, {"aspect": [1e6, 1e6], "extent": None}, {"batch": 2, "queue": 2}, {"crop": 16}]
 )
@@ -163,6 +169,7 @@ def test_memory_that_does_not_suffice_is_no_bug(tiny, tmp_path, monkeypatch):
 # --- what lies in --out ---
 
 
+@pytest.mark.slow
 def test_a_checkpoint_from_elsewhere_is_not_overwritten(tiny, small_file, tmp_path):
     path = tmp_path / "checkpoint.pth.tar"
     contents = [
@@ -185,6 +192,7 @@ def saved(content):
     return stream.getvalue()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_lacks_an_entry_is_refused(tiny, tmp_path):
     path = train(tiny, tmp_path, entries={"epochs": 1}).checkpoint
     content = torch.load(path, weights_only=True)
@@ -194,6 +202,7 @@ def test_a_checkpoint_that_lacks_an_entry_is_refused(tiny, tmp_path):
             train(tiny, tmp_path, entries={"epochs": 1})
 
 
+@pytest.mark.slow
 def test_fresh_gives_up_a_damaged_checkpoint(tiny, tmp_path):
     (tmp_path / "checkpoint.pth.tar").write_bytes(b"half")
     outcome = train(tiny, tmp_path, entries={"epochs": 1}, fresh=True)
@@ -228,6 +237,7 @@ def test_a_damaged_log_is_set_aside_and_nothing_lost(tmp_path, monkeypatch, cont
     assert (tmp_path / "log.csv").read_text().splitlines() == [HEADER, "2,12,,,,,,,,"]
 
 
+@pytest.mark.slow
 def test_another_choice_of_held_out_images_is_named_by_its_flag(tmp_path):
     folder = write_training_set(tmp_path, 100)
     entries = {"epochs": 1, "batch": 80, "queue": 80}
@@ -254,6 +264,7 @@ def test_a_flag_and_an_entry_that_contradict_each_other_are_refused(tiny, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_split_that_was_trained_on_is_the_recipes_entry(tiny, tmp_path, capsys):
     (tmp_path / "tiny.toml").write_text((tiny / "tiny.toml").read_text().replace('"train"', '"val"'))
     given = ["--recipe", tmp_path / "tiny.toml", "--dataset", "shapes", "--data-root", tiny / "data", "--device", "cpu"]

@@ -14,6 +14,8 @@ from bench.pretrain.momentum import MomentumContrast
 from tests.conftest import ROOT
 from tests.training import write_training_set
 
+pytestmark = pytest.mark.slow
+
 FROZEN = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 STEPS, WORLD, SHARE = 3, 2, 4
 

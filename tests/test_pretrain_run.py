@@ -17,6 +17,8 @@ from bench.pretrain import checkpoint, run, trainer
 from bench.pretrain.run import Settings, pretrain
 from tests.training import Killed, kill_at, train, write_training_set
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):

@@ -132,6 +132,7 @@ def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides():
     assert np.array_equal(orders[1], epoch_order(50, 0, 1))
 
 
+@pytest.mark.slow
 def test_batches_do_not_depend_on_workers_or_on_where_a_run_begins(pairs):
     whole = stacked(batches(pairs, 0, 0, 8, 0, 1, workers=3))
     assert len(whole) == 8 and pairs.steps_per_epoch == IMAGES // 4

@@ -117,6 +117,7 @@ def test_the_reader_refuses_folders_that_hold_no_masks(shapes, truth, tmp_path):
 # --- boundary ---
 
 
+@pytest.mark.slow
 def test_it_beats_an_ellipse_by_far_on_shapes_and_says_so(priors, shapes):
     done = priors(shapes, "--method", "boundary", "--evaluate", "--json")
     outcome = json.loads(done.stdout)
@@ -127,6 +128,7 @@ def test_it_beats_an_ellipse_by_far_on_shapes_and_says_so(priors, shapes):
     assert found["proposals"]["iou"] > 30 + found["ellipse"]["iou"]
 
 
+@pytest.mark.slow
 def test_it_beats_an_ellipse_on_real_images(priors, realdata):
     options = ("--split", "trainaug", "--method", "boundary", "--limit", 48, "--evaluate", "--json")
     done = priors(realdata / "VOCdevkit", *options, dataset="pascal-voc")
@@ -134,6 +136,7 @@ def test_it_beats_an_ellipse_on_real_images(priors, realdata):
     assert found["proposals"]["iou"] > 3 + found["ellipse"]["iou"]
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_masks_as_none(priors, shapes, tmp_path):
     said(priors(shapes, "--method", "boundary", "--limit", 4), 0)
     alone = {path.name: path.read_bytes() for path in (tmp_path / "masks").glob("*.png")}
@@ -390,6 +393,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(environment, tmp_path):
     (tmp_path / "parent.py").write_text(_PARENT)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

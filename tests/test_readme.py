@@ -90,6 +90,7 @@ def at_hand(tmp_path, small_file, monkeypatch):
 # --- commands ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with("bash"), ids=name_of)
 def test_its_commands_run(page, at_hand, bench):
     for block in blocks(page, "bash"):

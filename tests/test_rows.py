@@ -105,6 +105,7 @@ def test_a_damaged_file_is_bad_input_that_names_it(rows, tmp_path, damage):
         ConfusionRows.read(path)
 
 
+@pytest.mark.slow
 def test_no_flipped_byte_escapes_as_another_error(tmp_path):
     path = tmp_path / "x.rows.npz"
     random_rows(0, images=2, classes=2, seeds=1).write(path)

@@ -21,6 +21,8 @@ from bench.records import record
 from bench.runs.score_folder import model_entry, score_folder
 from bench.scoring.confusion_rows import ConfusionRows
 
+pytestmark = pytest.mark.slow
+
 CARD = catalogue.dataset("pascal-voc")
 SMALL = {"input": [64, 64]}
 SHARED = ("mIoU", "pixel_accuracy", "mean_class_accuracy")

@@ -37,6 +37,7 @@ def test_twenty_distinct_classes() -> None:
     assert len(shapes.CLASSES) == len(set(shapes.CLASSES)) == 20
 
 
+@pytest.mark.slow
 def test_types_sizes_and_values(drawn: list[tuple[np.ndarray, np.ndarray]]) -> None:
     """Images and labels have the promised types, sizes and values."""
     sizes = set()

@@ -119,6 +119,7 @@ def rows_of(site, data_set, split, protocol, metric):
     raise AssertionError(f"no page of {data_set} {split} {protocol} {metric}")
 
 
+@pytest.mark.slow
 def test_published_figures_and_their_outcomes_are_those_of_the_json(site, data):
     names = {"mIoU": "mIoU", "pixel_accuracy": "Pixel accuracy"}
     for line in data["published"]:
@@ -376,6 +377,7 @@ def test_runs_without_labels_stand_below_the_ranking_of_those_with_labels(tmp_pa
     assert lines == [["without labels", "1 run, not ranked"]]
 
 
+@pytest.mark.slow
 def test_a_model_of_many_runs_gets_a_page_for_each(tmp_path):
     records = [make_record(model="mine", fingerprint=f"{n:064x}", protocol={"modified": True}) for n in range(50)]
     site = build(tmp_path, records)

@@ -6,6 +6,8 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.conftest import DESKTOP, PHONE
 
+pytestmark = pytest.mark.slow
+
 KINDS = {
     "home": "index.html",
     "benchmark": "benchmarks/pascal-voc--val.html",

@@ -8,6 +8,8 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.site_records import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 VOC = "benchmarks/pascal-voc--val.html"
 SUP = "models/maskcontrast-sup.html"
 TITLE = "MaskContrast (Saliency)"

@@ -3,10 +3,13 @@
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+import pytest
 from selenium.webdriver.common.by import By
 
 from tests.conftest import PHONE
 from tests.site_records import BREAKOUT
+
+pytestmark = pytest.mark.slow
 
 VOC = "benchmarks/pascal-voc--val.html"
 A4 = 718

@@ -165,6 +165,7 @@ def test_rows_without_a_date_have_no_point_and_are_counted(tmp_path):
     assert draw(rows, "mIoU").undated == 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.dates(), st.floats(-100, 100)), min_size=1, max_size=12))
 def test_everything_is_drawn_inside_the_plot(tmp_path_factory, pairs):
     folder = tmp_path_factory.getbasetemp()

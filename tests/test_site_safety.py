@@ -49,6 +49,7 @@ def hostile_record(name, number):
     return record | {"warnings": [name], "environment": {name: name}, "cost": {name: [name]}, "created": name}
 
 
+@pytest.mark.slow
 def test_hostile_names_harm_neither_page_nor_file_system(tmp_path):
     results, target = tmp_path / "results", tmp_path / "deep" / "site"
     stored = [
@@ -101,6 +102,7 @@ def test_names_that_differ_only_in_case_have_pages_of_their_own(tmp_path):
     assert {"PASCAL VOC 2012 val", "PASCAL VOC 2012 Val", "PASCAL VOC 2012 VAL"} <= headings
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.text(max_size=90), min_size=1, max_size=3).map(tuple), min_size=2, max_size=2, unique=True))
 def test_a_slug_is_safe_and_tells_names_apart(pair):
     first, second = (slug(*parts) for parts in pair)

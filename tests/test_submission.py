@@ -20,6 +20,7 @@ from tests.submissions import ENTRIES, S50, check, options, pngs, texts, write
 # --- from a model ---
 
 
+@pytest.mark.slow
 def test_test_is_painted_with_train_s_clusters_and_val_s_classes(s50_tree, small_file, tmp_path, submission):
     record = bench.evaluate(small_file, S50, data_root=s50_tree, entries=ENTRIES, num_seeds=1)
     # the same by hand: val's record, and clusters of the test images told by match.json
@@ -69,6 +70,7 @@ def test_method_txt_says_what_made_it(s50_tree, small_file, submission):
         assert about[key] == f"{entry['split']}, {entry['images']} images, manifest {entry['manifest']}"
 
 
+@pytest.mark.slow
 def test_distance_matching_is_exported_in_its_own_track(s50_tree, small_file, tmp_path):
     entries = {"upsample": 2}
     settings = Settings(data_root=s50_tree, split="test", entries={"input": [32, 32]} | entries)

@@ -50,6 +50,7 @@ def deep_png():
 ONE = "n00000003/n00000003_0.png"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "data", "line"),
     [
@@ -178,6 +179,7 @@ def test_tricks_refuse_the_archive(s50_tree, submission, name, mode, reason):
         check(submission, s50_tree)
 
 
+@pytest.mark.slow
 def test_an_archive_that_unpacks_to_too_much_is_refused(s50_tree, submission, monkeypatch):
     monkeypatch.setattr(verify, "LIMITS", verify.Limits(members=200, ratio=2.0, small=1 << 20))
     assert check(submission, s50_tree).lines == []

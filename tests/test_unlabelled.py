@@ -22,6 +22,8 @@ from bench.report.formats import FORMATS
 from bench.runs.score_folder import score_folder
 from bench.scoring.cluster_rows import ClusterRows, SeedClusters, agreement
 
+pytestmark = pytest.mark.slow
+
 CARD = """
 schema = 1
 id = "{id}"

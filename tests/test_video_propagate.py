@@ -40,6 +40,7 @@ def plain_step(context, features, preset):
     return result
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 2**31 - 1),

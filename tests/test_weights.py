@@ -15,6 +15,7 @@ from bench.networks.find_model import find_model
 from tests.checkpoints import QUERY, small_state, value_hash, values, write_linear_checkpoint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "expected"), [("resnet18", "b5a69be5b48b550e"), ("resnet50", "181b195266aeb4c8")])
 def test_the_generated_checkpoint_is_the_one_the_goldens_were_measured_with(backbone, expected):
     assert value_hash(values(backbone)) == expected
@@ -26,6 +27,7 @@ def test_the_query_network_is_taken_and_the_leftovers_dropped(small_file):
     assert all(torch.equal(state[k], v) for k, v in small_state().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", ["no outer dict", "unprefixed", "state_dict", "safetensors", "half precision"])
 def test_every_documented_wrapping_gives_the_same_network(tmp_path, small_file, wrap):
     state = small_state()
@@ -50,6 +52,7 @@ def test_every_documented_wrapping_gives_the_same_network(tmp_path, small_file, 
     assert not network.training
 
 
+@pytest.mark.slow
 def test_a_resnet50_file_is_recognised_by_its_keys(tmp_path):
     card = catalogue.model("random-resnet50")
     torch.save(draw_random(card.architecture, card.weights).state, tmp_path / "r50.pth")
@@ -63,6 +66,7 @@ def save(tmp_path, state):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -85,6 +89,7 @@ def test_loading_is_strict_and_lists_the_keys(tmp_path, damage, words):
     assert words in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "shape", "words"),
     [
@@ -103,6 +108,7 @@ def test_one_wrong_tensor_does_not_change_what_the_file_is_read_as(tmp_path, key
     assert "--model" not in caught.value.remedy  # that is what was done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", sorted(small_state()))
 def test_one_missing_tensor_is_the_one_that_is_named(tmp_path, key):
     state = small_state()
@@ -159,6 +165,7 @@ def test_files_that_are_no_checkpoint_are_named_as_what_they_are(tmp_path, conte
         assert words in str(caught.value) or (name.endswith("safetensors") and "safetensors file" in str(caught.value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [b"", b"\x80\x02", b"PK\x03\x04"])
 def test_random_bytes_are_no_checkpoint(tmp_path, start):
     random = np.random.default_rng(0)
@@ -168,6 +175,7 @@ def test_random_bytes_are_no_checkpoint(tmp_path, start):
             read_checkpoint(tmp_path / "file.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["_best.pth", "+run 2.pth.tar", "-.pth", "Ωmega.pth", f"{'x' * 90}.pth"])
 def test_any_file_name_gives_an_id_that_a_record_can_have(tmp_path, small_file, name):
     path = tmp_path / name
@@ -204,6 +212,7 @@ def test_other_networks_and_linear_classifiers_are_told_apart(tmp_path):
         read_checkpoint(save(tmp_path, {"epoch": 3}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module.encoder_q."])
 def test_a_bare_resnet_of_torchvision_or_moco_is_a_backbone(tmp_path, prefix):
     resnet18 = pytest.importorskip("torchvision.models").resnet18
@@ -229,6 +238,7 @@ def test_a_bare_resnet_of_torchvision_or_moco_is_a_backbone(tmp_path, prefix):
     assert network.features(images).shape == (1, 512, 8, 8)
 
 
+@pytest.mark.slow
 def test_random_cards_draw_the_same_weights_every_time():
     for name in ("random-shapes", "random-resnet18"):
         card = catalogue.model(name)
@@ -255,6 +265,7 @@ def test_folding_batch_norms_keeps_the_function():
         torch.testing.assert_close(new, old, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_resnet50_backbone_is_torchvisions():
     resnet50 = pytest.importorskip("torchvision.models").resnet50
 
