@@ -118,6 +118,13 @@ def test_groups_that_are_plain_to_see_are_found(solver):
     assert scored.extra["ari"] == pytest.approx([100, 100])
 
 
+def test_prototypes_on_a_line_are_whitened_to_one_component():
+    said = []
+    line = np.linspace(-1, 1, 9, dtype=np.float32)[:, None] * np.array([[1, 2, 0.5, -1]], np.float32)
+    points = whiten(line, 3, said.append)
+    assert points.shape == (9, 1) and points.std(ddof=1) == pytest.approx(1) and len(said) == 1
+
+
 def test_whitened_points_have_unit_variance_and_no_correlation():
     points = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) @ np.diag([1, 5, 0.1, 30])
     np.testing.assert_allclose(np.cov(whiten(points.astype(np.float32), 4, unexpected).T), np.eye(4), atol=1e-4)

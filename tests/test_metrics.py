@@ -185,3 +185,8 @@ def test_the_iou_of_an_image_is_the_mean_over_the_classes_that_it_shows_or_was_p
 def test_nothing_at_all_gives_no_nan():
     assert mean_over_classes(np.array([np.nan, np.nan]), "skip") == 0
     assert all(np.isfinite(v) for v in from_sums(np.zeros(6), "skip").values())
+
+
+def test_a_class_with_one_labelled_pixel_counts_in_the_mean_accuracy():
+    sums = np.array([1, 3, 1, 4, 1, 4], float)  # hits, predicted and labelled pixels of two classes
+    assert from_sums(sums, "zero")["mean_class_accuracy"] == pytest.approx(100 * (1 / 1 + 3 / 4) / 2)
