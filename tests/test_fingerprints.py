@@ -45,10 +45,7 @@ FINGERPRINTS = {
 @pytest.mark.parametrize("name", FINGERPRINTS)
 def test_an_unmodified_preset_keeps_its_fingerprint(name):
     dataset, _, protocol = name.rpartition("/")
-    if dataset:
-        preset = catalogue.dataset(dataset).protocols.preset(protocol)
-    else:
-        preset = registry.preset_type(protocol)()
+    preset = catalogue.dataset(dataset).protocols.preset(protocol) if dataset else registry.preset_type(protocol)()
     assert fingerprint(protocol, preset.resolved())[:16] == FINGERPRINTS[name]
 
 
