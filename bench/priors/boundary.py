@@ -190,7 +190,8 @@ def _background(regions: _Regions, settings: Settings) -> Floats:
     around = np.triu_indices(len(border), 1)
     first = np.concatenate([regions.neighbours[0], border[around[0]]])
     second = np.concatenate([regions.neighbours[1], border[around[1]]])
-    first, second = np.unique(np.stack([first, second]), axis=1)
+    # scipy 1.13 takes graphs with indices of 32 bits only
+    first, second = np.unique(np.stack([first, second]), axis=1).astype(np.int32)
     steps = np.maximum(regions.difference[first, second] - settings.unseen_step, 0) + 1e-6  # 0 would be no edge
     graph = coo_array((steps, (first, second)), (count, count)).tocsr()
     # beyond three standard deviations regions do not blend; not to go there saves most of the time
