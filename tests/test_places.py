@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from bench.base import folders
 from bench.records.record import json_files
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -18,8 +20,9 @@ def clone(tmp_path, monkeypatch):
     """A checkout with its own records, as `bench` sees it."""
     root = tmp_path / "clone"
     shutil.copytree(folders.folder("results"), root / "results", ignore=shutil.ignore_patterns(folders.LOCAL))
-    for name in ("models", "datasets"):
-        (root / name).symlink_to(folders.folder(name))
+    (root / "setup.cfg").touch()
+    for name in ("bench", "models", "datasets"):
+        (root / name).symlink_to(ROOT / name)
     monkeypatch.setattr(folders, "checkout", lambda: root)
     return root
 
@@ -43,6 +46,16 @@ def test_what_was_run_here_is_shown_in_place_of_what_came_along(bench, clone):
     assert came.count("random-shapes") == own.count("random-shapes")
     done = bench("compare", "random-shapes", "maskcontrast-shapes", "--json")
     assert "/local/random-shapes/" in json.loads(done.stdout)["a"]["path"]
+
+
+def test_an_installed_copy_leaves_the_checkout_alone_in_which_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "checkout", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    assert folders.default_results() == Path("results") == folders.default_records()
+    (tmp_path / "setup.cfg").touch()
+    for name in ("bench", "models", "datasets"):
+        (tmp_path / name).mkdir()
+    assert folders.default_results() == Path("results/local") and folders.default_records() == Path("results")
 
 
 def test_only_a_record_of_the_same_place_is_hidden(tmp_path):

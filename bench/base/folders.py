@@ -9,8 +9,12 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 def checkout() -> Path | None:
     """The checkout's root when `bench` runs from one (setup.cfg lies beside it), else None."""
-    root = PACKAGE.parent
-    return root if (root / "setup.cfg").is_file() and (root / "models").is_dir() else None
+    return PACKAGE.parent if is_checkout(PACKAGE.parent) else None
+
+
+def is_checkout(root: Path) -> bool:
+    """Whether a folder is a checkout of this project."""
+    return (root / "setup.cfg").is_file() and all((root / name).is_dir() for name in ("bench", "models", "datasets"))
 
 
 def folder(name: str) -> Path:
@@ -29,5 +33,6 @@ def default_records() -> Path:
 
 
 def default_results() -> Path:
-    """Where records go: the checkout's `results/local/`, else `./results`."""
-    return default_records() / LOCAL if checkout() else default_records()
+    """Where records go: `results/local/` of a checkout, also of one in which an installed copy runs, else `./results`."""
+    records = default_records()
+    return records / LOCAL if is_checkout(records.parent) else records
