@@ -33,6 +33,6 @@ def default_records() -> Path:
 
 
 def default_results() -> Path:
-    """Where records go: `results/local/` of a checkout, also of one in which an installed copy runs, else `./results`."""
+    """Where records go: `results/local/` of a checkout, whichever copy runs there; elsewhere `./results`."""
     records = default_records()
     return records / LOCAL if is_checkout(records.parent) else records
