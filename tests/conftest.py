@@ -41,7 +41,7 @@ def golden() -> Path:
 def folder_at_hand(name: str, what: str) -> Path:
     """The folder that `BENCH_TEST_<NAME>` names; skips where there is none."""
     variable = f"BENCH_TEST_{name.upper()}"
-    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name)).resolve()
     if not folder.is_dir():
         pytest.skip(f"no {what} at {folder} (set {variable})")
     return folder
