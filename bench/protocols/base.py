@@ -7,6 +7,7 @@ Metrics, intervals and comparisons are made by the rows (`bench.scoring.rows`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -199,7 +200,7 @@ class Result:
     """None where nothing can be painted: the predictions were somebody else's."""
 
 
-class Protocol(Generic[P]):
+class Protocol(ABC, Generic[P]):
     """A protocol. Several ids share a class where only their presets differ."""
 
     batch_size: ClassVar[int | None] = None
@@ -242,9 +243,9 @@ class Protocol(Generic[P]):
         """The presets by which a published figure may have been made."""
         return [comparable]
 
+    @abstractmethod
     def measure(self, run: Run[P]) -> Result:
         """Carry the plan out. What was found earlier under the same conditions is taken from the cache."""
-        raise NotImplementedError(f"{type(self).__name__} has no `measure`")
 
     def cached(self, run: Run[P]) -> str:
         """What of the plan's work is in the cache, in words."""
