@@ -25,6 +25,7 @@ from bench.cards.models import UNKNOWN
 from bench.cards.presets import fingerprint
 from bench.data.decoding import read_label, read_prediction, require_classes
 from bench.data.find_samples import find_samples
+from bench.data.first_look import oddities
 from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
@@ -80,6 +81,8 @@ def score_folder(
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
     _warn_of_others(sets, whole, warn)
+    for odd in oddities(whole):
+        warn(odd)
     seeds = tuple(seed for seed, _ in sets if seed is not None)
     if card.kind == "video":
         measured, content = measure_masks(folder, samples, settings)
