@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.base.archives import Limits, unpack
+from bench.base.archive_members import Limits
+from bench.base.archives import unpack
 from bench.base.errors import BadEnvironment, BadInput
 from tests.archives import tree, write_tar, write_zip
 
@@ -61,7 +62,7 @@ def test_no_path_leads_out(tmp_path, name, kind):
     assert not (tmp_path.parent / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["n" * 256, "n" * 256 + "/file", "deep/" * 2000 + "file", "\u00fc" * 200])
+@pytest.mark.parametrize("name", ["n" * 256, "n" * 256 + "/file", "\u00fc" * 200])
 @pytest.mark.parametrize("kind", ["f.tar", "f.zip"])
 def test_a_name_too_long_for_the_system_is_the_archive_s_fault(tmp_path, name, kind):
     write = write_zip if kind.endswith("zip") else write_tar
@@ -164,7 +165,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path):
         stream.write(header.tobuf())
         for _ in range(40):
             stream.write(bytes(2**20))
-    refused(tmp_path / "f.tgz", "header of more than 16 MB")
+    refused(tmp_path / "f.tgz", "header of more than 262,144 bytes")
 
 
 def test_a_sparse_file_is_refused(tmp_path):
@@ -172,7 +173,7 @@ def test_a_sparse_file_is_refused(tmp_path):
     sparse.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(2**40)}
     content = b"1\n0\n1\n".ljust(512, b"\0") + b"x".ljust(512, b"\0")
     sparse.size = len(content)
-    refused(write_tar(tmp_path / "f.tar", {}, (sparse, content)), "'holes' is a sparse file")
+    refused(write_tar(tmp_path / "f.tar", {}, (sparse, content)), "has a sparse file")
 
 
 @pytest.mark.parametrize("name", ["f.tar", "f.zip"])

@@ -112,15 +112,13 @@ def test_pieces_that_do_not_fit_together_are_fetched_anew(client, web):
 
 
 def test_a_part_that_is_whole_is_not_fetched_again(client, web):
-    client.part.describe(web.url("/f"), '"one"', len(DATA))
-    client.part.path.write_bytes(DATA)
+    client.keep(DATA, total=len(DATA))
     client("/f")
     assert client.whole() and not web.requests
 
 
 def test_a_part_longer_than_the_file_is_forgotten(client, web):
-    client.part.describe(web.url("/f"), '"one"', None)
-    client.part.path.write_bytes(DATA + b"more")
+    client.keep(DATA + b"more")
     web.table["/f"] = File(DATA)
     client("/f")
     assert client.whole()
@@ -265,7 +263,7 @@ def test_redirects_have_an_end(client, web):
         web.table[f"/{i}"] = answer(302, Location=f"/{i + 1}")
     web.table |= {"/20": File(DATA), "/loop": answer(302, Location="/loop")}
     for path in ("/0", "/loop"):
-        with pytest.raises(BadEnvironment, match="redirects in a circle, too often"):
+        with pytest.raises(BadInput, match="redirects in a circle, or too often"):
             client(path)
     assert len(web.requests) < 20
 

@@ -79,7 +79,7 @@ def test_an_encoded_rest_leaves_the_part_alone(client, web):
 
 def test_a_tgz_of_which_the_server_says_that_it_is_encoded_is_the_file(client, web):
     web.table["/f"] = File(DATA, encoding="x-gzip")
-    client("/f", file="data.tgz")
+    client("/f", file="data.tgz", root=client.path.parent / "data")
     assert client.whole()
 
 
