@@ -148,7 +148,8 @@ def _from_mirror(url: str, item: Item, part: Part, expected: Expected | None, ne
 def _wait_after(failure: Failure, course: _Course, network: Network) -> None:
     """Sleep as long as the server wants, else twice as long as last time. Raises Failure once patience is at an end."""
     if course.fruitless >= network.attempts or course.lost >= network.patience:
-        raise Failure(f"{failure.reason} ({course.fruitless} times)") from failure
+        times = f" ({course.fruitless} times)" if course.fruitless > 1 else ""
+        raise Failure(f"{failure.reason}{times}") from failure
     wait = 2.0 ** (course.fruitless - 1) if failure.wait is None else failure.wait
     if wait > network.longest_wait:
         raise Failure(f"{failure.reason} and asks for a pause of {wait:.0f} seconds") from failure
