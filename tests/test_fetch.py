@@ -17,7 +17,6 @@ from bench.download import fetch, http, part_files
 from tests.client import DATA, NOW, SHA
 from tests.webserver import File, WebServer, answer, in_turn, raw
 
-
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
 """Of an answer, to which a test adds others."""
 
