@@ -171,7 +171,7 @@ def _verify(item: Item, part: Part, before: int, expected: Expected | None, vouc
         try:
             require_sound(part.path, item)
         except BadInput as error:
-            problem = error.problem.replace(str(part.path), "what it sent")
+            problem = f"{error.problem.replace(str(part.path), 'what it sent')}; it is not kept, and not pinned"
     if problem is not None:
         part.discard()
         raise Failure(problem, anew=pieces, wrong=True)

@@ -205,8 +205,8 @@ def _unpack(item: Item, digest: str, source: str, network: Network, how: str) ->
             item.path.unlink(missing_ok=True)
             raise BadInput(
                 error.problem,
-                "It was removed: the same command fetches it again. By hand: get a whole one elsewhere, save it as "
-                f"{item.path}, and run the same command.",
+                "It was removed, and nothing was pinned: the same command fetches it again. By hand: get a whole one "
+                f"elsewhere, save it as {item.path}, and run the same command.",
             ) from error
         raise
     return staging
