@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin, urlsplit
+
+from bench.base.escaping import one_line
 
 DOWNLOAD = "https://drive.usercontent.google.com/download"
 HOSTS = (".google.com", ".googleusercontent.com")
@@ -86,8 +89,9 @@ class Answer:
 def read_page(html: str, url: str) -> Answer:
     """What the page at `url` says. Only Google's question about the virus scan is answered for the user."""
     page = _Page()
-    page.feed(html)
-    title = " ".join(page.title.split())[:80]
+    with suppress(AssertionError, ValueError):  # of markup that is none: what stands before it counts
+        page.feed(html)
+    title = one_line(page.title)[:80]
     text = " ".join(" ".join(page.text).split()).lower()
     if not is_drive(url):
         return Answer("a web page came instead of the file" + (f" ('{title}')" if title else ""))
