@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from bench.base.archives import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
+from bench.base.archive_members import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
 from bench.base.errors import BadInput, WrongName
 from bench.base.files import cache_folder
 from bench.base.parallel import default_workers, prefetch
