@@ -32,6 +32,7 @@ from bench.protocols.base import Result, Settings, collect_warnings
 from bench.protocols.davis.given_masks import measure_masks
 from bench.records import record
 from bench.records.record import Stored
+from bench.runs.label_warnings import warn_of_lone_class, warn_of_palettes
 from bench.runs.make_record import complete, describe
 from bench.runs.predictions import read_about, seed_folders
 from bench.scoring import imagenet_s_figures
@@ -80,12 +81,14 @@ def score_folder(
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
     _warn_of_others(sets, whole, warn)
+    warn_of_palettes(samples, warn)
     seeds = tuple(seed for seed, _ in sets if seed is not None)
     if card.kind == "video":
         measured, content = measure_masks(folder, samples, settings)
         contents = [content]
     else:
         measured, contents = _measure_sets(sets, samples, matching, settings, folder.name, warn)
+    warn_of_lone_class(measured.rows, card, warn)
     model = model_entry(folder, contents, settings.name, supervision)
     protocol = _protocol_entry(card, matching, seeds, _painter(folder))
     made = describe(model, samples, protocol, seeds, measured, (samples,) if samples.limited else ())
