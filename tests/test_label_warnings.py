@@ -76,8 +76,11 @@ def plain(label, path):
 
 
 def own_palette(label, path):
-    """As Pillow makes a coloured mask indexed: the file's palette has the colours in an order of its own."""
-    Image.fromarray(COLOURS[label]).convert("P", palette=Image.Palette.ADAPTIVE, colors=8).save(path)
+    """As programs make a coloured mask indexed: the file's palette has its colours in the order in which they come."""
+    order = list(dict.fromkeys(label.ravel().tolist()))
+    picture = Image.fromarray(np.argsort(order).astype(np.uint8)[label], mode="P")
+    picture.putpalette(COLOURS[order].tobytes())
+    picture.save(path)
 
 
 def one_palette(label, path):

@@ -29,9 +29,9 @@ def warn_of_lone_class(rows: Rows, card: DatasetCard, warn: Warn) -> None:
         ignore = card.labels.ignore
         free = ignore - 1 if ignore > len(card.classes) else ignore + 1
         zero = "class 0" if card.labels.map else "0"
+        objects = f"map = [{{ ids = [0, 0], classes = [0, 0] }}, {{ ids = [{ignore}, {ignore}], classes = [1, 1] }}]"
         warn(
             f"all labels hold only {zero} and {ignore}, or {zero} alone: are they foreground masks? Here {ignore} is "
             f"ignored, so '{card.classes[0]}' is all that counts. For objects that are {ignore} set [labels] "
-            f"ignore = {free}, map = [{{ ids = [0, 0], classes = [0, 0] }}, {{ ids = [{ignore}, {ignore}], classes = [1, 1] }}] "
-            "in the card"
+            f"ignore = {free}, {objects} in the card"
         )
