@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.decoding import DAMAGED_IMAGE
+from bench.data.picture_files import DAMAGED_IMAGE
 from bench.data.listings import evenly
 
 LOOKED_AT = 16

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.parallel import Progress, default_workers, prefetch
-from bench.data.decoding import DAMAGED_IMAGE
 from bench.data.listings import evenly
+from bench.data.picture_files import DAMAGED_IMAGE
 from bench.discover.tree import Pair
 
 Size = tuple[int, int]

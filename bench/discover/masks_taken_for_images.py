@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bench.data.decoding import DAMAGED_IMAGE
 from bench.data.listings import evenly
+from bench.data.picture_files import DAMAGED_IMAGE
 from bench.discover.tree import Pair
 
 LOOKED_AT = 20

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from bench.base.packed_arrays import Ragged
 from bench.base.sample_columns import Item
 from bench.cards.presets import ImagePreset
-from bench.data.decoding import read_image
+from bench.data.decoding import read_image_of
 from bench.data.preprocessing import label_to_input, resize_nearest
 from bench.data.samples import Samples
 from bench.passes.cache import ShardStore
@@ -170,7 +170,7 @@ def _count(
     own = np.empty((0, 0), np.uint16)
     for candidate, output in enumerate(painted):
         if refiner:
-            image, _ = read_image(item.sample.image)
+            image, _ = read_image_of(item.sample)
             own = refiner(image, output)
         else:
             own = resize_nearest(output, item.size)

@@ -23,7 +23,7 @@ from bench.cards.card import ID_PATTERN, Id, as_id, require_model_id
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import UNKNOWN
 from bench.cards.presets import fingerprint
-from bench.data.decoding import read_ids, read_label, require_classes, require_size
+from bench.data.decoding import read_label, read_prediction, require_classes
 from bench.data.find_samples import find_samples
 from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels
 from bench.passes.image_pass import short_digest
@@ -200,17 +200,15 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     The table is one of bands where the data set's figures need them.
     """
     path = folder / f"{sample.id}.png"
-    predicted, own = read_ids(path, card.labels.encoding)
-    if matching == "none":
-        remedy = "Give class ids; for cluster ids use --match iou, pixels or images."
-        require_classes(predicted, path, card, remedy)
     digest = hashlib.sha256(sample.image.read_bytes()).digest()
     by_boundaries = card.figures == "imagenet-s"
-    if sample.label is None:
-        return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
-    label, label_digest = read_label(sample.label, card)
+    label, label_digest = (None, b"") if sample.label is None else read_label(sample.label, card)
     remedy = "Resize the predictions (nearest) to the label's own size before saving."
-    require_size(path, predicted, label.shape, "its label", remedy)
+    predicted, own = read_prediction(path, card, None if label is None else label.shape, "its label", remedy)
+    if matching == "none":
+        require_classes(predicted, path, card, "Give class ids; for cluster ids use --match iou, pixels or images.")
+    if label is None:
+        return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
     table = (imagenet_s_figures.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
     if matching == "none":
         # a pixel left open is a wrong prediction, whatever its class

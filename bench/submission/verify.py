@@ -22,8 +22,8 @@ from bench.base.files import cache_folder
 from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
-from bench.data.decoding import DAMAGED_IMAGE, read_size
 from bench.data.find_samples import find_samples
+from bench.data.picture_files import DAMAGED_IMAGE, open_picture
 from bench.protocols.base import Settings
 from bench.submission.form import (
     DATASET,
@@ -331,7 +331,7 @@ def _problem(named: tuple[str, bytes], wanted: _Wanted) -> str | None:
     if (depth, colour) != (8, 2):
         return f"{name}.png has {depth}-bit {_COLOURS.get(colour, 'unknown')} pixels; 8-bit RGB is expected"
     image = wanted.images[name]
-    if image is not None and (size := read_size(image)) != (height, width):
+    if image is not None and (size := open_picture(image).size) != (height, width):
         return f"{name}.png is {width}×{height} pixels, its image {size[1]}×{size[0]}"
     if not 0 < width * height <= PIXELS:
         return f"{name}.png has {width}×{height} pixels, more than {PIXELS:,}"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bench.base.parallel import Progress
 from bench.base.sample_columns import Item
-from bench.data.decoding import Image8
+from bench.data.picture_files import Image8
 from bench.data.samples import Samples
 from bench.data.sequences import videos_of
 from bench.passes.cache import ShardStore

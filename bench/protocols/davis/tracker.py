@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,9 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.base.errors import BadInput
 from bench.base.parallel import prefetch
 from bench.base.sample_columns import Item
-from bench.data.decoding import Image8, require_size
+from bench.data.picture_files import Image8
 from bench.data.preprocessing import normalise, resize_image
 from bench.data.sequences import Frame, Video, count_objects, read_frame
 from bench.passes.engine import Engine, arithmetic, call, halving
@@ -92,9 +94,16 @@ class Tracker:
                 ids = torch.from_numpy(frame.ids).to(features.device)
                 self.context = Propagation(features, shares(ids, self.objects, features.shape[-2:]), self.preset)
                 return frame.ids
-            path, remedy = self.video.frames[number], "Give all frames of a sequence the same size."
-            require_size(path, frame.ids, self.size, "the first frame of its sequence", remedy)
+            self._require_size(frame.ids.shape, self.video.frames[number])
             return paint(self.context.step(features), self.size, stretch=self.preset.stretch).cpu().numpy()
+
+    def _require_size(self, size: tuple[int, ...], path: Path) -> None:
+        if size != self.size:
+            (height, width), (first_height, first_width) = size, self.size
+            raise BadInput(
+                f"{path} is {width}×{height} pixels, the first frame of its sequence {first_width}×{first_height}",
+                "Give all frames of a sequence the same size.",
+            )
 
     def _forward(self, images: Sequence[Image8]) -> list[Tensor]:
         with torch.inference_mode(), arithmetic(self.engine):
