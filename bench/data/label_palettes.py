@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.picture_files import DAMAGED_IMAGE
 from bench.data.listings import evenly
+from bench.data.picture_files import DAMAGED_IMAGE
 
-LOOKED_AT = 16
+LOOKED_AT = 32
 """So many labels of a split are opened for their palettes."""
 LARGEST = 1 << 26
 """Labels of more pixels are not opened for that."""
