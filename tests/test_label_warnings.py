@@ -100,8 +100,8 @@ def test_labels_of_0_and_the_ignore_id_alone_are_said(tmp_path, warnings_of):
 @pytest.mark.parametrize("warnings_of", [scored, pytest.param(ran, marks=pytest.mark.slow)])
 def test_labels_whose_palettes_differ_are_said(tmp_path, warnings_of):
     found = [text for text in warnings_of(toy(tmp_path, own_palette)) if "palettes" in text]
-    assert len(found) == 1 and "the labels' masks have different palettes (0 is (" in found[0]
-    assert "an index is not the same class" in found[0] and 'encoding = "colour"' in found[0]
+    assert len(found) == 1 and "the masks have different palettes (0 is (" in found[0]
+    assert "is an index the same class" in found[0] and 'encoding = "colour"' in found[0]
 
 
 @pytest.mark.parametrize("save", [plain, one_palette])

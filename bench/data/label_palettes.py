@@ -8,24 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.listings import evenly
-from bench.data.picture_files import DAMAGED_IMAGE
-
-LOOKED_AT = 32
-"""So many labels of a split are opened for their palettes."""
-LARGEST = 1 << 26
-"""Labels of more pixels are not opened for that."""
-_HEAD = 29
-"""Bytes of a PNG up to where its header ends: signature, length, "IHDR", width, height, bit depth, colour type, …"""
-_INDEXED = 3
-"""The colour type of a PNG with a palette."""
+from bench.base.errors import BadInput
+from bench.data.label_values import ids_of, open_label
+from bench.data.picture_files import Picture
 
 Colour = tuple[int, int, int]
 
 
 @dataclass
 class PaletteColours:
-    """The colours that palettes give to the indices that masks hold."""
+    """The colours that palettes give to the indices that masks hold; entries that no pixel has say nothing."""
 
     first: dict[int, tuple[Colour, str]] = field(default_factory=dict)
     """Index → its colour in the first mask that holds it, and that mask."""
@@ -49,41 +41,25 @@ class PaletteColours:
         index = min(self.other)
         (one, file), (two, other) = self.first[index], self.other[index]
         return (
-            f"masks have different palettes ({index} is {one} in {file} and {two} in {other}), so an index is "
-            'not the same class in all of them; where the colour says the class, set encoding = "colour" in the '
-            "card's [labels], and palette = […], a colour per class"
+            f"the masks have different palettes ({index} is {one} in {file} and {two} in {other}): is an index the "
+            'same class in all of them? If colours are the classes, labels.encoding = "colour" in the card reads them, '
+            "by its palette"
         )
 
 
+def palette_of_file(picture: Picture) -> bytes:
+    """The palette in a label file, RGB after RGB; empty where it has none."""
+    return bytes(picture.opened.getpalette("RGB") or b"") if picture.mode == "P" else b""
+
+
 def palette_conflict(paths: Sequence[Path]) -> str:
-    """What to say of label files whose palettes give one index two colours, as far as some of them tell."""
+    """What to say of label files whose palettes give one index two colours; a damaged one is passed over."""
     colours = PaletteColours()
-    for place in evenly(len(paths), LOOKED_AT):
-        path = paths[place]
-        if _is_indexed(path):
-            indices, palette = _read(path)
-            colours.add(path.name, indices, palette)
+    for path in paths:
+        try:
+            picture = open_label(path)
+            if palette := palette_of_file(picture):
+                colours.add(path.name, np.unique(ids_of(picture)).tolist(), palette)
+        except BadInput:  # said by whoever reads the labels
+            continue
     return colours.conflict()
-
-
-def _is_indexed(path: Path) -> bool:
-    """Whether a file is a PNG with a palette, and not too large to open, by its first bytes."""
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD)
-    except OSError:
-        return False
-    width, height = (int.from_bytes(head[start : start + 4]) for start in (16, 20))
-    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[25:26] == bytes([_INDEXED]) and width * height <= LARGEST
-
-
-def _read(path: Path) -> tuple[list[int], bytes]:
-    """The indices that a PNG holds, and its palette; nothing of a damaged one, which whoever reads it will say."""
-    from PIL import Image
-
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            counts = np.bincount(np.asarray(picture).reshape(-1))
-            return np.flatnonzero(counts).tolist(), bytes(picture.getpalette("RGB") or b"")
-    except DAMAGED_IMAGE:
-        return [], b""

@@ -262,7 +262,11 @@ def orientation(picture: Picture) -> int:
     Read from the first directory of the EXIF block: CIPA DC-008 (Exif 3.0), 4.6.5, tag 0x0112.
     """
     block = picture.opened.info.get("exif", b"")
-    block = block.removeprefix(b"Exif\0\0") if isinstance(block, bytes) else b""
+    return exif_orientation(block.removeprefix(b"Exif\0\0")) if isinstance(block, bytes) else 1
+
+
+def exif_orientation(block: bytes) -> int:
+    """The orientation in an EXIF block, which begins with its byte order; 1 where there is none."""
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None or len(block) < 8:
         return 1

@@ -61,7 +61,7 @@ def propose(survey: Survey, names: Names | None) -> Proposal:
             "between, and masks of objects have one value per object"
         )
     if conflict := survey.palettes.conflict():
-        checks.append(f"the {conflict}")
+        checks.append(conflict)
     ignore = ignored if ignored is not None else next(_free([*kept, *void], len(kept), survey.highest))
     mapped = bool(void) or kept != list(range(len(kept)))
     return Proposal(classes, tuple(kept), ignore, mapped, _palette(survey.palette, kept), void, checks)

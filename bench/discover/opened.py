@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput
+from bench.data.label_palettes import palette_of_file
 from bench.data.label_values import LABEL_FORMATS, Ids, ids_of, open_label
 from bench.data.picture_files import (
     IMAGE_FORMATS,
@@ -130,7 +131,7 @@ def _look_into(label: Picture, seen: Seen, named: AbstractSet[int]) -> Seen:
         return replace(seen, refused="alpha")
     if ids[ids != 65535].max(initial=0) >= MOST_IDS:
         return replace(seen, refused="16-bit")
-    palette = bytes(label.opened.getpalette("RGB") or b"") if label.mode == "P" else b""
+    palette = palette_of_file(label)
     colours = _colours_of(ids, palette)
     strange = _first(colours, named)
     return replace(seen, kind="index", ids=ids, pixels=pixels, colours=colours, palette=palette, strange=strange)

@@ -46,7 +46,9 @@ def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, pr
     entries = preset.resolved()
     labels = samples.card.labels
     # how plain indices are read has always been the same, and left unsaid
-    decoding = {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
+    decoding: dict[str, Any] = (
+        {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
+    )
     if labels.encoding == "colour":
         decoding["colours"] = samples.card.palette
     return decoding | {

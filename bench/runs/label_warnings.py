@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from bench.base.errors import Warn
 from bench.cards.datasets import DatasetCard
-from bench.data.label_palettes import LOOKED_AT, palette_conflict
-from bench.data.listings import evenly
-from bench.data.samples import Samples
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.rows import Rows
-
-
-def warn_of_palettes(samples: Samples, warn: Warn) -> None:
-    """Say where labels are read as indices although their palettes differ; some of the files are opened."""
-    if samples.card.kind == "video" or samples.card.labels.encoding != "index" or not samples.labelled:
-        return
-    some = [samples.entries[place].label for place in evenly(len(samples), LOOKED_AT)]
-    if conflict := palette_conflict([path for path in some if path is not None]):
-        warn(f"the labels' {conflict}")
 
 
 def warn_of_lone_class(rows: Rows, card: DatasetCard, warn: Warn) -> None:

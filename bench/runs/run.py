@@ -17,7 +17,7 @@ from bench.records import record
 from bench.records.published import answers_to
 from bench.records.record import Record, Stored
 from bench.runs import example_pages, predictions
-from bench.runs.label_warnings import warn_of_lone_class, warn_of_palettes
+from bench.runs.label_warnings import warn_of_lone_class
 from bench.runs.make_record import complete, describe
 from bench.runs.plan import make_plan, run_of
 from bench.scoring.rows import Rows
@@ -135,7 +135,6 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     if settings.save_predictions is not None:
         predictions.require_free(settings.save_predictions, _identity(plan), settings.fresh)
     run, room = run_of(plan, settings, warn), registry.load(plan.base)
-    warn_of_palettes(plan.samples, warn)
     measured: Result = room.measure(run)
     warn_of_lone_class(measured.rows, plan.samples.card, warn)
     protocol = {

@@ -25,6 +25,7 @@ from bench.cards.models import UNKNOWN
 from bench.cards.presets import fingerprint
 from bench.data.decoding import read_label, read_prediction, require_classes
 from bench.data.find_samples import find_samples
+from bench.data.first_look import oddities
 from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
@@ -32,7 +33,7 @@ from bench.protocols.base import Result, Settings, collect_warnings
 from bench.protocols.davis.given_masks import measure_masks
 from bench.records import record
 from bench.records.record import Stored
-from bench.runs.label_warnings import warn_of_lone_class, warn_of_palettes
+from bench.runs.label_warnings import warn_of_lone_class
 from bench.runs.make_record import complete, describe
 from bench.runs.predictions import read_about, seed_folders
 from bench.scoring import imagenet_s_figures
@@ -81,7 +82,8 @@ def score_folder(
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
     _warn_of_others(sets, whole, warn)
-    warn_of_palettes(samples, warn)
+    for odd in oddities(whole):
+        warn(odd)
     seeds = tuple(seed for seed, _ in sets if seed is not None)
     if card.kind == "video":
         measured, content = measure_masks(folder, samples, settings)

@@ -24,7 +24,7 @@ from bench.data.samples import Samples
 from bench.passes.cache import ShardStore
 from bench.passes.classify import Classifiers
 from bench.passes.engine import Engine, arithmetic, call
-from bench.passes.features import Features, feature_map
+from bench.passes.features import Features, feature_map, unit
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.protocols.clustering_dense.preset import DensePreset
 from bench.scoring import cached_centres
@@ -46,10 +46,9 @@ def store(cache: Path, recipe: dict[str, Any], preset: DensePreset) -> ShardStor
 
 def unit_features(extract: Features) -> Features:
     """`extract` with every pixel's features L2-normalised, B×D×h×w float32."""
-    import torch.nn.functional as F
 
     def features(images: Tensor) -> Tensor:
-        return F.normalize(feature_map(extract(images), len(images)).float(), dim=1)
+        return unit(feature_map(extract(images), len(images)).float(), dim=1)
 
     return features
 

@@ -24,7 +24,7 @@ from bench.data.picture_files import Image8
 from bench.data.preprocessing import normalise, resize_image
 from bench.data.sequences import Frame, Video, count_objects, read_frame
 from bench.passes.engine import Engine, arithmetic, call, halving
-from bench.passes.features import Features, feature_map
+from bench.passes.features import Features, feature_map, require_variety
 from bench.passes.image_pass import require_finite, short_digest
 from bench.protocols.davis.preset import DavisPreset
 from bench.protocols.davis.propagation import Propagation, paint, shares
@@ -90,6 +90,7 @@ class Tracker:
         # similarities are float32 always: --precision is the network's
         with torch.inference_mode(), arithmetic(replace(self.engine, precision="float32")):
             if self.context is None:
+                require_variety(features, 0, str(self.video.frames[number]))
                 self.objects, self.size = count_objects(frame, self.video), frame.ids.shape
                 ids = torch.from_numpy(frame.ids).to(features.device)
                 self.context = Propagation(features, shares(ids, self.objects, features.shape[-2:]), self.preset)

@@ -26,12 +26,13 @@ from bench.data.samples import Samples
 from bench.passes.cache import ShardStore
 from bench.passes.classify import MAP, encode_map
 from bench.passes.engine import Engine, arithmetic, call
-from bench.passes.features import Features, feature_map
+from bench.passes.features import Features, feature_map, unit
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.passes.observations import manifest_of
 from bench.protocols.distance_matching.preset import DistancePreset
 from bench.scoring.id_counts import Painted, contingency
 from bench.scoring.imagenet_s_figures import band_table, counts_of
+from bench.scoring.whitening import require_variety
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,6 +106,7 @@ def fill_bank(
             "Name another split with --set bank=…; distance-matching needs a labelled bank.",
         )
     entries = np.concatenate([part for part in kept.iterate_apart(samples.keys) if len(part)])
+    require_variety(entries, "instances of the bank")
     manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
     return Bank(entries, classes, manifest, len(samples))
 
@@ -130,7 +132,6 @@ def _run(
 def _instances(item: Loaded, feature: Tensor, preset: DistancePreset, ignore: int) -> tuple[Classes, Float32]:
     """Classes and mean embeddings (k×D, L2-normalised) of one image's instances."""
     import torch
-    import torch.nn.functional as F
 
     from bench.passes.prototypes import upsampling
 
@@ -145,7 +146,7 @@ def _instances(item: Loaded, feature: Tensor, preset: DistancePreset, ignore: in
         region = torch.from_numpy(item.label == value).to(feature)
         means.append(torch.einsum("dhw,hw->d", feature, rows.T @ region @ columns) / region.sum())
     stacked = torch.stack(means) if means else feature.new_empty((0, len(feature)))
-    return present.astype(np.uint16), F.normalize(stacked, dim=1).cpu().numpy()
+    return present.astype(np.uint16), unit(stacked, dim=1).cpu().numpy()
 
 
 def _bank_item(item: Loaded, found: tuple[Classes, Float32]) -> Item:
@@ -207,7 +208,6 @@ def _votes(item: Loaded, feature: Tensor, index: Any, classes: Classes, preset: 
 def upsampled_rows(feature: Tensor, factor: int) -> Iterator[Float32]:
     """The pixels of D×h×w features, upsampled by `factor` (bilinear) and L2-normalised: n×D, some rows at a time."""
     import torch
-    import torch.nn.functional as F
 
     from bench.passes.prototypes import upsampling
 
@@ -216,7 +216,7 @@ def upsampled_rows(feature: Tensor, factor: int) -> Iterator[Float32]:
     wide = torch.einsum("dhw,cw->dhc", feature, columns)
     for part in torch.split(rows, max(1, PART // (depth * factor * width))):
         pixels = torch.einsum("dhc,rh->rcd", wide, part).reshape(-1, depth)
-        yield F.normalize(pixels, dim=1).cpu().numpy()
+        yield unit(pixels, dim=1).cpu().numpy()
 
 
 def vote(similar: Float32, classes: Classes, temperature: float) -> Classes:
