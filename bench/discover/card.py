@@ -58,19 +58,13 @@ def discover(folder: Path, *, every: bool = False, labels: bool = True, progress
 
     Without `labels` the masks are left alone. Raises BadInput where there is nothing to write a card of.
     """
-    tree = look_at(folder)
+    tree = look_at(folder, labels=labels)
     pairs = [pair for members in tree.splits.values() for pair in members]
-    if not labels:
-        pairs = [Pair(pair.id, pair.image, None) for pair in pairs]
     names = find_names(folder, tree.texts) if labels and tree.labelled else None
     found = survey(folder, pairs, None if every else LOOKED_AT, progress, names.colours if names else ())
     _require_usable(folder, tree, found, names, labels)
     splits = {
-        split: tuple(
-            Pair(pair.id, pair.image, pair.label if labels else None)
-            for pair in members
-            if pair.image not in found.left_out
-        )
+        split: tuple(pair for pair in members if pair.image not in found.left_out)
         for split, members in tree.splits.items()
     }
     splits = {split: members for split, members in splits.items() if members}

@@ -52,8 +52,8 @@ def propose(survey: Survey, names: Names | None) -> Proposal:
         ignored, void = void[0], ()
     if len(kept) == 1:
         checks.append(f"every mask holds the value {kept[0]} alone, so there is only one class")
-        above = kept[0] + 1
-        kept = [*kept, above] if above != ignored and above <= survey.highest else [kept[0] - 1, *kept]
+        others = (*range(kept[0] + 1, survey.highest + 1), *range(kept[0] - 1, -1, -1))
+        kept = sorted([*kept, next(value for value in others if value != ignored and value not in void)])
     classes = _distinct([given.get(value, f"class {value}") for value in kept])
     if len(values) > MANY and survey.encoding == "index":
         checks.append(

@@ -55,8 +55,8 @@ class Tree:
         return [pair for pairs in self.splits.values() for pair in pairs if pair.label is not None]
 
 
-def look_at(folder: Path) -> Tree:
-    """Which images and masks a folder holds. Reads names and list files, no picture.
+def look_at(folder: Path, *, labels: bool = True) -> Tree:
+    """Which images and masks a folder holds. Reads names and list files, no picture. Without `labels` masks are left.
 
     Raises BadInput for a folder that is missing, or holds no image; BadEnvironment for one that cannot be read.
     """
@@ -83,7 +83,7 @@ def look_at(folder: Path) -> Tree:
     if not images:
         what = f"{len(masks)} masks and no image" if masks else "no image (.jpg, .png, .webp, .bmp)"
         raise BadInput(f"{folder} holds {what}", "Give the folder above, which holds the images as well.")
-    _pair(tree, folder, _without_lead(images), masks)
+    _pair(tree, folder, _without_lead(images), masks, labels)
     if (unread := found["annotations"]) and not masks:
         tree.notes.append(f"no masks; {len(unread)} .json or .xml files are not read ({unread[0]} first)")
     return tree
@@ -165,7 +165,7 @@ Masks = dict[str, dict[str, PictureFile]]
 """Kind → key → mask."""
 
 
-def _pair(tree: Tree, folder: Path, images: list[PictureFile], masks: list[PictureFile]) -> None:
+def _pair(tree: Tree, folder: Path, images: list[PictureFile], masks: list[PictureFile], labels: bool) -> None:
     """Fill in the splits, and what stayed alone."""
     images, masks = _by_stem(images, masks)
     kinds: Masks = defaultdict(dict)
@@ -178,13 +178,13 @@ def _pair(tree: Tree, folder: Path, images: list[PictureFile], masks: list[Pictu
         own, *unused = _masks_of(members, kinds)
         others += [f"{next(iter(more.values())).path} first of {len(more)} for {split}" for more in unused]
         pairs = [(file, own.get(file.path)) for file in members]
-        has_masks = any(mask for _, mask in pairs)
-        if has_masks:
+        used |= {mask.path for _, mask in pairs if mask is not None}
+        if labels and own:
             tree.lone_images += [file.path for file, mask in pairs if mask is None]
             pairs = _one_each(tree, [(file, mask) for file, mask in pairs if mask is not None])
         else:
+            pairs = [(file, None) for file in members]
             _note_namesakes(tree, members)
-        used |= {mask.path for _, mask in pairs if mask is not None}
         names = _unique_ids([file for file, _ in pairs])
         tree.splits[split] = [
             Pair(name, file.path, mask.path if mask else None) for name, (file, mask) in zip(names, pairs, strict=True)
