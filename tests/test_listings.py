@@ -90,6 +90,17 @@ def test_accents_are_found_in_either_form(tmp_path, written, on_disk):
     assert ids_of(tmp_path, unicodedata.normalize(written, name)) == (unicodedata.normalize(on_disk, name),)
 
 
+def test_predictions_may_spell_an_accent_otherwise_than_the_images(tmp_path):
+    on_disk, written = (unicodedata.normalize(form, "ça") for form in ("NFD", "NFC"))
+    fill(tmp_path, (on_disk,))
+    (tmp_path / "val.txt").write_text(written)
+    card_of(tmp_path)
+    (tmp_path / "pred").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / f"pred/{written}.png")
+    done = bench("score", tmp_path / "pred", "--dataset", tmp_path / "toy.toml", "--results", tmp_path / "results")
+    assert done.returncode == 0 and "belong to no image" not in done.stderr, done.stderr
+
+
 def test_an_id_in_both_forms_is_listed_twice(tmp_path):
     fill(tmp_path, (unicodedata.normalize("NFD", "é"),))
     with pytest.raises(BadInput, match="twice"):
@@ -167,6 +178,14 @@ def test_a_coco_subset_says_how_much_of_the_list_is_there(tmp_path):
     with pytest.raises(BadInput, match=r"images/im8\.jpg is missing: of the 4 images that instances\.json lists 2 are"):
         open_split(card, "val", tmp_path)
     said(bench("show", str(tmp_path / "toy.toml"), "--samples", "1"), 3, "For a subset", "init-dataset")
+
+
+def test_coco_s_names_with_folders_or_accents_are_those_of_the_images_that_are_there(tmp_path):
+    names = ("a", "sub/b", unicodedata.normalize("NFD", "ç"))
+    fill(tmp_path, names)
+    coco(tmp_path, "images/a.jpg", "sub/b.jpg", unicodedata.normalize("NFC", "ç") + ".jpg")
+    card = card_of(tmp_path, "coco-instances", "instances.json")
+    assert set(open_split(card, "val", tmp_path).ids) == set(names)
 
 
 @pytest.mark.parametrize("name", ["", "/", None, 7, ["a"], "a\0.jpg", "\ud800.jpg"])

@@ -102,11 +102,16 @@ def _named(line: str, place: Place) -> tuple[str, str] | None:
     """The id of the image that a line names, and what stands behind it; None where it names none that is there."""
     gaps = ((line[: gap.start()], line[gap.end() :]) for gap in re.finditer(r"\s+", line))
     for text, rest in ((line, ""), *itertools.islice(gaps, GAPS)):
-        for name in _names(text, place):
-            for form in dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))):
-                if place.has(form):
-                    return form, rest
+        if (name := find_id(text, place)) is not None:
+            return name, rest
     return None
+
+
+def find_id(text: str, place: Place) -> str | None:
+    """The id of the image that a text names, by id, file name or path; None where no such image is there."""
+    spellings = ((unicodedata.normalize(form, name) for form in ("NFC", "NFD")) for name in _names(text, place))
+    names = itertools.chain(_names(text, place), *spellings)
+    return next((name for name in names if place.has(name)), None)
 
 
 def _names(text: str, place: Place) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 from bench.base.errors import BadInput
 from bench.base.packed_arrays import Names
 from bench.base.text_files import read_text
-from bench.data.listed_lines import Place, numbered_lines, read_ids
+from bench.data.listed_lines import Place, find_id, numbered_lines, read_ids
 
 
 def read_listing(path: Path, kind: str, ending: str = "", place: Place | None = None) -> Names:
@@ -22,7 +22,7 @@ def read_listing(path: Path, kind: str, ending: str = "", place: Place | None = 
     """
     if kind == "folders":
         return Names.of(_files_in_folders(path, ending))
-    ids = _coco_instances(path) if kind == "coco-instances" else read_ids(path, place)
+    ids = _coco_instances(path, place) if kind == "coco-instances" else read_ids(path, place)
     seen: set[str] = set()
     for name in ids:
         if name in seen:
@@ -117,9 +117,10 @@ def first_words(path: Path, what: str) -> list[str]:
     return [line.split()[0] for _, line in numbered_lines(path, what)]
 
 
-def _coco_instances(path: Path) -> list[str]:
+def _coco_instances(path: Path, place: Place | None) -> list[str]:
     """The images with at least one instance annotation, by file name without its ending, sorted.
 
+    A name with folders or accents is that of the image which is there, as in a list of lines.
     See docs/protocols.md#coco-stuff-81.
     """
     remedy = (
@@ -134,7 +135,7 @@ def _coco_instances(path: Path) -> list[str]:
         for entry in content["images"]:
             if entry["id"] in names:
                 raise BadInput(f"{path} gives two images the id {entry['id']}", "Give each image an id of its own.")
-            names[entry["id"]] = _stem(entry["file_name"])
+            names[entry["id"]] = _id_of(entry["file_name"], place)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} is not a COCO annotation file: {_reason(error)}", remedy) from error
     if strange := annotated - names.keys():
@@ -146,11 +147,14 @@ def _coco_instances(path: Path) -> list[str]:
     return sorted(names[image] for image in annotated)
 
 
-def _stem(file_name: Any) -> str:
+def _id_of(file_name: Any, place: Place | None) -> str:
     """A file's name without its ending. Raises TypeError for what is no text, ValueError for what names no file."""
     if not isinstance(file_name, str):
         raise TypeError
-    return str(PurePosixPath(file_name).with_suffix(""))
+    name = str(PurePosixPath(file_name).with_suffix(""))
+    if place is None or (file_name.isascii() and "/" not in file_name):
+        return name
+    return find_id(file_name, place) or name
 
 
 def _reason(error: Exception) -> str:

@@ -60,7 +60,7 @@ def propose(survey: Survey, names: Names | None) -> Proposal:
             f"the masks hold {len(values)} values: are they class ids? Soft or resized masks have values in "
             "between, and masks of objects have one value per object"
         )
-    if conflict := survey.palettes.conflict():
+    if survey.encoding == "index" and (conflict := survey.palettes.conflict()):
         checks.append(conflict)
     ignore = ignored if ignored is not None else next(_free([*kept, *void], len(kept), survey.highest))
     mapped = bool(void) or kept != list(range(len(kept)))
@@ -74,16 +74,18 @@ def _propose_colours(survey: Survey, names: Names) -> Proposal:
         colours = {colour: name for colour, name in colours.items() if survey.tally.pixels[code_of(colour)]}
     codes = {code_of(colour): name for colour, name in colours.items()}
     checks: list[str] = []
-    kept, void = _without_void(list(codes), codes, checks)
+    kept, void = _without_void(list(codes), codes, checks, least=2)
     classes = _distinct([codes[code] for code in kept])
     ignore = max(255, len(kept))
     return Proposal(classes, tuple(kept), ignore, False, tuple(map(rgb_of, kept)), void, checks)
 
 
-def _without_void(kept: list[int], given: Mapping[int, str], checks: list[str]) -> tuple[list[int], tuple[int, ...]]:
-    """The values that are classes, and those whose names say that they do not count, if a class is left then."""
+def _without_void(
+    kept: list[int], given: Mapping[int, str], checks: list[str], least: int = 1
+) -> tuple[list[int], tuple[int, ...]]:
+    """The values that are classes, and those whose names say that they do not count, if enough are left then."""
     void = tuple(value for value in kept if is_void(given.get(value, "")))
-    if not void or len(void) == len(kept):
+    if not void or len(kept) - len(void) < least:
         return kept, ()
     names = ", ".join(f"'{given[value]}'" for value in void)
     checks.append(f"{names}: taken for ignored pixels, by the name: is that right?")
