@@ -45,8 +45,8 @@ def init_dataset(
     """Read a FOLDER of images and masks, and write a data-set card.
 
     It recognises folders (images/ and labels/, masks/, annotations/, …), names (x.jpg beside x.png or x_mask.png),
-    train/val/test folders, lists as in PASCAL VOC, and images without masks. Lists of ids and paths are written beside
-    the card.
+    train/val/test folders, lists as in PASCAL VOC, exports of labelme, CVAT and Roboflow, and images without masks.
+    Lists of ids and paths are written beside the card.
     """
     from bench.base import folders
     from bench.cards.catalogue import TEMPLATE
