@@ -55,6 +55,8 @@ _STARTS = {
     b"\xff\n": "JPEG XL",
     b"\0\0\0\x0cJXL ": "JPEG XL",
     b"\x93NUMPY": "numpy",
+    b"MATLAB": "MATLAB",
+    b"\x89HDF": "HDF5",
     b"PK\x03\x04": "zip",
     b"<svg": "SVG",
     b"<!DOCTYPE": "HTML",
@@ -109,10 +111,9 @@ class Picture:
             raise BadInput(
                 f"{self.path} has {self.opened.mode} pixels; 8-bit images are expected", "Convert it to an 8-bit image."
             )
-        if self.format == "JPEG" and self.opened.mode in ("RGB", "L"):
-            pixels = _decode_jpeg(self)
-            if pixels is not None:
-                return pixels
+        pixels = _decode_jpeg(self) if self.format == "JPEG" else None
+        if pixels is not None and self.opened.mode in ("RGB", "L"):
+            return pixels
         if self.format == "JPEG" and _END not in self.data[len(self.data) // 2 :]:
             raise damaged(self.path, "it ends before its last byte")
         try:
@@ -234,7 +235,7 @@ _END = b"\xff\xd9"
 
 
 def _decode_jpeg(picture: Picture) -> Image8 | None:
-    """A grey or colour JPEG, by a decoder that says what it had to make up; the pixels are those of Pillow.
+    """A JPEG by a decoder that says what it had to make up; grey and RGB pixels are those of Pillow.
 
     Both decode with libjpeg-turbo, but Pillow keeps quiet about the warnings of damaged data. None where this decoder
     does not know the sampling of the colours.
@@ -242,7 +243,7 @@ def _decode_jpeg(picture: Picture) -> Image8 | None:
     import simplejpeg
 
     try:
-        return np.asarray(simplejpeg.decode_jpeg(picture.data, "RGB"))
+        return np.asarray(simplejpeg.decode_jpeg(picture.data, "CMYK" if picture.opened.mode == "CMYK" else "RGB"))
     except ValueError as error:
         if "subsampling" in str(error):
             return None
