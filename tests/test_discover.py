@@ -83,6 +83,8 @@ def test_masks_of_images_in_folders_that_do_not_say_so_are_told_the_reason(tmp_p
         ({"mode": "RGBA", "values": (0, 0x800000, 0x0000FF), "alpha": 9}, "colour-coded, with an alpha channel"),
         ({"mode": "RGBA", "values": (0, 0x010101, 0x020202), "alpha": 9}, "grey saved as RGB with an alpha channel"),
         ({"mode": "RGB", "values": (0, 255)}, "colour-coded:"),
+        ({"mode": "RGB", "values": (0, 0xFF0000)}, "colour-coded:"),
+        ({"mode": "RGB", "values": (0, 0x070000, 0x2C0100)}, "ids in blue"),
         ({"mode": "RGBA", "values": (0, 255)}, "colour-coded:"),
         ({"mode": "LA", "values": (0, 1), "alpha": 9}, "alpha channel"),
     ],

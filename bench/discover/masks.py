@@ -119,10 +119,16 @@ class _Tallies:
         if not codes.size:
             return ""
         if not blue.any():
-            ids = green.any() or not set(red.tolist()) <= RAW_SHADES
-            small = codes[codes != 65535].max(initial=0) < MOST_IDS
-            return "rgb" if ids and small else "colours"
+            return "rgb" if _are_ids(red, green) else "colours"
+        if not red.any() and _are_ids(blue, green):
+            return "blue"
         return "grey" if ((red == green) & (green == blue)).all() else "colours"
+
+
+def _are_ids(low: Int64, high: Int64) -> bool:
+    """Whether low + 256·high are ids rather than colours: small, and not only shades that colours are mixed of."""
+    ids = low | high << 8
+    return bool(high.any() or not set(low.tolist()) <= RAW_SHADES) and ids[ids != 65535].max(initial=0) < MOST_IDS
 
 
 def survey(
@@ -194,7 +200,7 @@ def _settle(found: Survey, tallies: _Tallies) -> None:
     elif kind == "grey":
         _take(found, "index", index.joined(tallies.rgb.grey()), {"grey as RGBA": tallies.clear.files})
     else:
-        lacking = "unnamed" if tallies.has_names else "colours"
+        lacking = "blue" if kind == "blue" else "unnamed" if tallies.has_names else "colours"
         _take(found, "index", index, {lacking: tallies.rgb.files, "colours and alpha": tallies.clear.files})
 
 

@@ -125,7 +125,7 @@ def _of_table(file: str, lines: Sequence[str]) -> Names:
     if {"name", "r", "g", "b"} <= set(columns):
         name, *channels = (columns.index(column) for column in ("name", "r", "g", "b"))
         return _of_colours(file, [(row[name], tuple(row[i] for i in channels)) for row in rows])
-    if columns[:2] == ["pixel value", "class"] and all(row[0].isdecimal() for row in rows):
+    if columns[0] == "pixel value" and len(columns) > 1 and all(row[0].isdecimal() for row in rows):
         return Names(file, {int(row[0]): row[1] for row in rows if len(row[0]) <= 5}, numbered=True)
     return Names(file, {})
 

@@ -40,6 +40,8 @@ EXPLAINED = {
     "colours and alpha": "colour-coded, with an alpha channel: which colour is which class is not in the file; save "
     "class ids in 8 bits, one channel",
     "one channel": "one channel, where most masks have their ids in red and green: save all alike",
+    "blue": "ids in blue, where red and green should have them: OpenCV's imwrite takes blue first; exchange red and "
+    "blue",
     "unnamed": "colour-coded, in colours that the file of names lacks: add them to it",
     "lossy": "JPEG, which changes values: save class ids as PNG",
     "no PNG": "no PNG file: save class ids as PNG",

@@ -10,6 +10,8 @@ from bench.base.text_files import read_text
 from bench.discover.file_words import ENDINGS, PictureFile, composed
 from bench.discover.names import FILES
 
+LARGEST = 1 << 28
+"""A longer text, in bytes, is no list."""
 LIST_FOLDERS = frozenset({"", "sets", "splits", "lists", "imagesets", "segmentation"})
 
 
@@ -28,6 +30,8 @@ def read_lists(
     lists, notes = [], []
     for text in filter(_may_be_list, texts):
         try:
+            if (folder / text).stat().st_size > LARGEST:
+                continue
             lines = [line.strip() for line in read_text(folder / text).splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError):
             continue
