@@ -98,7 +98,7 @@ def test_a_faulty_card_is_bad_input_that_names_file_and_key(tmp_path, source, ol
     assert key in caught.value.problem.removeprefix(f"{path}: ")
 
 
-@pytest.mark.parametrize("content", [b"schema = ", b"\xff\xfe", b"<html>"])
+@pytest.mark.parametrize("content", [b"schema = ", b"\xff\xff", b"\xff\xfea", b"<html>", b"a = " + b"[" * 10**5])
 def test_what_is_no_toml_is_bad_input(tmp_path, content):
     path = tmp_path / "mine.toml"
     path.write_bytes(content)

@@ -22,7 +22,7 @@ def put(folder, name, palette=None, how=1, form="JPEG"):
     exif[0x0112] = how
     options = {"exif": exif} if how != 1 else {}
     Image.fromarray(np.zeros((8, 6, 3), np.uint8)).save(folder / f"{name}.jpg", form, **options)
-    label = Image.new("L" if palette is None else "P", (6, 8))
+    label = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(8, 6) % 2, mode="L" if palette is None else "P")
     if palette is not None:
         label.putpalette(palette)
     label.save(folder / f"{name}.png")
@@ -39,15 +39,28 @@ def test_images_to_turn_are_counted_and_the_first_is_named(tmp_path, form):
         assert oddities(samples_in(tmp_path, samples.ids, OWN.model_copy(update={"orientation": choice}))) == []
 
 
-@pytest.mark.parametrize("second, differ", [([0, 0, 0, 9, 9, 9], True), ([0, 0, 0, 1, 2, 3, 200, 0, 0], False)])
+@pytest.mark.parametrize(
+    "second, differ",
+    [([0, 0, 0, 9, 9, 9], True), ([0, 0, 0, 1, 2, 3, 200, 0, 0], False), ([0, 0, 0], False)],
+)
 def test_palettes_that_differ_are_said_but_not_one_that_is_longer(tmp_path, second, differ):
     put(tmp_path, "a", palette=[0, 0, 0, 1, 2, 3])
     put(tmp_path, "b", palette=None)
     put(tmp_path, "c", palette=second)
     said = oddities(samples_in(tmp_path, ["a", "b", "c"]))
-    assert [line.partition(":")[0] for line in said] == ["c.png and a.png have different palettes"] * differ
+    words = "the masks have different palettes (1 is (1, 2, 3) in a.png and (9, 9, 9) in c.png)"
+    assert [line.partition(":")[0] for line in said] == [words] * differ
     coloured = OWN.model_copy(update={"labels": Labels(encoding="colour")})
     assert oddities(samples_in(tmp_path, ["a", "b", "c"], coloured)) == []
+
+
+def test_palettes_are_compared_all_with_all_and_by_the_indices_that_pixels_have(tmp_path):
+    put(tmp_path, "a", palette=[0, 0, 0])  # shorter than the others, and at one with both
+    put(tmp_path, "b", palette=[0, 0, 0, 1, 2, 3, 4, 4, 4])
+    put(tmp_path, "c", palette=[0, 0, 0, 9, 9, 9])
+    put(tmp_path, "d", palette=[0, 0, 0, 1, 2, 3, 5, 5, 5])
+    assert "in b.png and (9, 9, 9) in c.png" in oddities(samples_in(tmp_path, ["a", "b", "c"]))[0]
+    assert oddities(samples_in(tmp_path, ["a", "b", "d"])) == []
 
 
 def test_nothing_is_said_of_files_that_cannot_be_read(tmp_path):

@@ -107,7 +107,7 @@ def config_path() -> Path:
 
 def read_config() -> dict[str, Any]:
     """The content of the settings file; empty if there is none."""
-    import tomllib
+    from bench.base.text_files import read_toml
 
     path = config_path()
     if not path.is_file():
@@ -115,8 +115,8 @@ def read_config() -> dict[str, Any]:
             raise click.UsageError(f"$BENCH_CONFIG names {path}, which does not exist")
         return {}
     try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        config = read_toml(path)
+    except ValueError as error:
         raise click.UsageError(f"{path} is not a TOML file: {error}") from error
     for key in ("results", "cache"):
         if not isinstance(config.get(key, ""), str):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench.base.parallel import default_workers
 from bench.cards.datasets import DatasetCard
+from bench.data.label_palettes import palette_conflict
 from bench.data.listings import evenly
 from bench.data.picture_files import exif_orientation
 from bench.data.samples import Samples
@@ -73,19 +74,14 @@ def _orientation(head: bytes) -> int:
 
 
 def _palettes(paths: Sequence[Path], heads: Iterator[bytes]) -> list[str]:
-    first: tuple[Path, bytes] | None = None
-    for path, head in zip(paths, heads, strict=True):
-        palette = palette_in(head)
-        if not palette:
-            continue
-        if first is None:
-            first = path, palette
-        common = min(len(palette), len(first[1]))
-        if palette[:common] != first[1][:common]:
-            return [
-                f"{path.name} and {first[0].name} have different palettes: is an index the same class in both? "
-                'If colours are the classes, labels.encoding = "colour" in the card reads them'
-            ]
+    """The files are opened only where their beginnings differ: entries that no pixel has may."""
+    longest = b""
+    for palette in map(palette_in, heads):
+        common = min(len(palette), len(longest))
+        if palette[:common] != longest[:common]:
+            conflict = palette_conflict(paths)
+            return [conflict] if conflict else []
+        longest = max(longest, palette, key=len)
     return []
 
 

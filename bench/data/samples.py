@@ -20,6 +20,7 @@ from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.packed_arrays import Keys
 from bench.base.parallel import prefetch
 from bench.cards.datasets import DatasetCard, Layout, Orientation, SplitFiles
+from bench.data.listed_lines import Place
 from bench.data.listings import class_folders, read_listing, read_table
 
 
@@ -142,19 +143,33 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     if files.listing == "table":
         entries = tuple(_sample(row, files, base, listing, card.orientation) for row in read_table(listing))
     else:
-        ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix)
+        place = Place(base, files.image, files.label)
+        ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix, place)
         entries = Files(ids, base, files.image, files.label, card.orientation)
     if card.class_folders is not None and files.listing == "folders":
         card = _with_names(card, listing)
     keys, missing = _find(entries)
     if missing:
-        sample = entries[missing[0]]
-        path = sample.label if sample.image.is_file() and sample.label else sample.image
-        raise BadInput(
-            f"{path} is missing ({len(missing)} of {len(entries)} samples of {listing.name} lack a file)",
-            f"Complete the data, or take the ids out of {listing}.",
-        )
+        raise _lacking(entries, missing, files.listing, listing)
     return Samples(card, split, root, layout.name, entries, keys)
+
+
+def _lacking(entries: Sequence[Sample], missing: Sequence[int], kind: str, listing: Path) -> BadInput:
+    """The error for samples that lack a file: the first is named, all are counted."""
+    sample = entries[missing[0]]
+    has_image = os.path.isfile(sample.image)  # noqa: PTH113 (false for a name that is too long as well)
+    path = sample.label if has_image and sample.label else sample.image
+    if kind == "coco-instances":
+        there = len(entries) - len(missing)
+        return BadInput(
+            f"{path} is missing: of the {len(entries)} images that {listing.name} lists {there} are there",
+            "Complete the data. For a subset, name its images in a list: `bench init-dataset FOLDER` writes a card and "
+            'list of what is there; or give the split a text file with an id a line and listing = "lines" in the card.',
+        )
+    return BadInput(
+        f"{path} is missing ({len(missing)} of {len(entries)} samples of {listing.name} lack a file)",
+        f"Complete the data, or take the ids out of {listing}.",
+    )
 
 
 def _list_file(card: DatasetCard, files: SplitFiles, base: Path) -> Path:

@@ -17,6 +17,7 @@ from bench.records import record
 from bench.records.published import answers_to
 from bench.records.record import Record, Stored
 from bench.runs import example_pages, predictions
+from bench.runs.label_warnings import warn_of_lone_class
 from bench.runs.make_record import complete, describe
 from bench.runs.plan import make_plan, run_of
 from bench.scoring.rows import Rows
@@ -135,6 +136,7 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
         predictions.require_free(settings.save_predictions, _identity(plan), settings.fresh)
     run, room = run_of(plan, settings, warn), registry.load(plan.base)
     measured: Result = room.measure(run)
+    warn_of_lone_class(measured.rows, plan.samples.card, warn)
     protocol = {
         "id": plan.protocol,
         "fingerprint": plan.fingerprint,
