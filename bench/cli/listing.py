@@ -290,6 +290,7 @@ def _show_checkpoint(path: Path, cache: Path) -> None:
         ("parameters", f"{count_parameters(architecture):,}"),
         ("protocols", ", ".join(subject.protocols)),
         ("linear takes", linear),
+        *([("note", subject.note)] if subject.note else []),
     ]
     echo_table(rows)
     protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.outputs else 'clustering-dense'}"
