@@ -6,8 +6,10 @@ kind is refused as what it is. Nothing in a file is ever executed, or expanded b
 
 from __future__ import annotations
 
+import math
 import re
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ _UNPACK = "Unpack it, and give the checkpoint that is in it."
 _OTHER_LIBRARY = "Convert its weights with the library that wrote it, and save them: torch.save(model.state_dict(), …)."
 _PYTHON = "Save its weights, torch.save(model.state_dict(), …), or evaluate it from Python, with bench.evaluate."
 _LFS = "`git lfs pull` fetches the file."
+LARGEST_EXPANSION = 8
+ALWAYS_ALLOWED = 16 << 20
+"""How many times its size a file may come to, and how many bytes any file. torch stores without compression, and
+weights that people compress again get hardly smaller."""
 _HEAD = 512
 _MOST_NESTED = 50
 
@@ -140,6 +146,13 @@ def _refuse_onnx(path: Path, head: bytes) -> None:
 def _damaged(path: Path) -> BadInput:
     size = path.stat().st_size
     return BadInput(f"{path} is truncated or not a checkpoint ({size:,} bytes)", _AGAIN)
+
+
+def require_bounded(shapes: Iterable[Sequence[int]], path: Path) -> None:
+    """Raises BadInput where tensors of these shapes would take many times the file's size: all views of one storage."""
+    expanded = 4 * sum(map(math.prod, shapes))
+    if expanded > LARGEST_EXPANSION * path.stat().st_size + ALWAYS_ALLOWED:
+        raise BadInput(f"{path} would unpack to {expanded:,} bytes, many times its size", _SAVE)
 
 
 def as_tensor(value: Any, key: str, path: Path) -> Any:

@@ -21,7 +21,7 @@ from bench.base.files import printable_name, sha256_file
 from bench.cards.files import RandomWeights
 from bench.cards.models import Architecture
 from bench.networks.architectures import FeatureNetwork, assemble
-from bench.networks.checkpoint_files import as_tensor, open_checkpoint, unusual_tensor
+from bench.networks.checkpoint_files import as_tensor, open_checkpoint, require_bounded, unusual_tensor
 from bench.networks.checkpoint_names import AnyTensor, choose_network
 from bench.networks.other_networks import looks_like
 
@@ -58,6 +58,7 @@ def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:
     is no checkpoint, or holds no network of ours.
     """
     chosen = choose_network(open_checkpoint(path), path)
+    require_bounded((getattr(value, "shape", ()) for value in chosen.state.values()), path)
     state = {key: _weights_of(key, value, path) for key, value in chosen.state.items()}
     for key, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

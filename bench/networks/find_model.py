@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput, Warn, WrongName
-from bench.base.files import printable_name, sha256_file
+from bench.base.files import is_ordinary_file, printable_name, sha256_file
 from bench.cards import catalogue
 from bench.cards.card import as_id, require_model_id
 from bench.cards.files import FileWeights, RandomWeights
@@ -120,7 +120,7 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
     name = str(model)
     if name not in catalogue.models() and not name.endswith(".toml"):
         path = Path(name).expanduser()
-        if path.is_file() or catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name):
+        if is_ordinary_file(path) or catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name):
             return _from_checkpoint(path, cache, warn)
         if (subject := adapted(name)) is not None:
             return subject

@@ -7,9 +7,10 @@ A name that is no known data is refused. Nothing is imported, and nothing is exp
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -52,15 +53,15 @@ class StoredTensor:
     def unusual(self) -> str:
         """What it is, if it is more than what lies in the file; else nothing."""
         stored = self.storage.size * self.storage.dtype.itemsize // self.dtype.itemsize
-        count = _product(self.shape)
-        return f"expanded ({count:,} values of which {stored:,} are in the file)" if count > stored else ""
+        count = math.prod(self.shape)
+        return f"expanded ({count:,} values, of which {stored:,} are in the file)" if count > stored else ""
 
     def read(self) -> Tensor:
         """The tensor itself. Raises ValueError where it reaches beyond its storage."""
         numbers = self.storage.read().view(self.dtype)
         offset = self.offset + self.storage.start
         last = offset + sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True))
-        if _product(self.shape) and last >= len(numbers):
+        if math.prod(self.shape) and last >= len(numbers):
             raise ValueError("a tensor reaches beyond its storage")
         return numbers.as_strided(self.shape, self.stride, min(offset, len(numbers)))
 
@@ -78,13 +79,13 @@ class PlainDict(dict[Any, Any]):
     __slots__ = ()
 
     def __init__(self, *arguments: Any) -> None:
-        """Takes what is pickled of them: nothing, a factory, a dict, or pairs."""
+        """Takes what is pickled of them: nothing, a factory, or pairs, which are used up: no list is copied twice."""
         super().__init__()
-        for argument in arguments:
-            pairs = list(argument.items()) if isinstance(argument, dict) else argument
-            for pair in pairs if isinstance(pairs, list) else ():
-                if isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], _KEYS):
-                    self[pair[0]] = pair[1]
+        pairs = arguments[0] if arguments and isinstance(arguments[0], list) else []
+        for pair in pairs:
+            if isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], _KEYS):
+                self[pair[0]] = pair[1]
+        pairs.clear()
 
 
 class Inert:
@@ -137,13 +138,6 @@ _DATA = re.compile(
     re.VERBOSE,
 )
 """Names that stand for data, and run no code: what training scripts keep beside the weights."""
-
-
-def _product(sizes: Sequence[int]) -> int:
-    count = 1
-    for size in sizes:
-        count *= size
-    return count
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_hooks: Any) -> StoredTensor:

@@ -20,16 +20,12 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from bench.networks.checkpoint_files import ALWAYS_ALLOWED, LARGEST_EXPANSION
 from bench.networks.inert_pickle import InertUnpickler, Storage, WouldRunCode
 
 LEGACY_MAGIC = (b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19", b"L119547037146038801333356L")
 """The number in the older form's first pickle: of protocol 2 and later, and of 0 and 1."""
-_LARGEST_EXPANSION = 8
 _LARGEST_PICKLE = 64 << 20
-_ALWAYS_ALLOWED = 16 << 20
-"""Bytes. torch stores without compression; people compress again, which makes weights hardly smaller."""
-
-
 _UNPACK = "Unpack it if a checkpoint is in it; else save one: torch.save(model.state_dict(), …)."
 _SAVE = "Save the weights alone, without compression: torch.save(model.state_dict(), …), or a .safetensors file."
 _PYTHON = "Save its weights, torch.save(model.state_dict(), …), or evaluate it from Python, with bench.evaluate."
@@ -53,7 +49,7 @@ def read_archive(path: Path) -> Any:
     members = {info.filename: info for info in archive.infolist()}
     _require_torch(members)
     top = next(name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")).removesuffix("data.pkl")
-    if sum(info.file_size for info in members.values()) > _LARGEST_EXPANSION * size + _ALWAYS_ALLOWED:
+    if sum(info.file_size for info in members.values()) > LARGEST_EXPANSION * size + ALWAYS_ALLOWED:
         raise NotTorch("an archive that would unpack to many times its size", _SAVE)
     if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in members.values()):
         raise NotTorch("a zip archive in a compression that torch does not read", _SAVE)
