@@ -175,6 +175,19 @@ def cache_folder(explicit: Path | None = None) -> Path:
     return Path(platformdirs.user_cache_dir("bench", appauthor=False))
 
 
+def is_ordinary_file(path: Path) -> bool:
+    """Whether there is a file with content that ends: no pipe, no device; a link to itself is none, and no error."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def printable_name(path: Path) -> str:
+    """A file's name as text that any record can hold: bytes that are no UTF-8 become U+FFFD."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
 def display(path: Path) -> str:
     """A path for people: relative if it is below the current folder."""
     try:
