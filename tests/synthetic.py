@@ -125,6 +125,7 @@ def keep(results: Path, record: Record, rows: ConfusionRows | None = None) -> St
         rows = rows_of(record)
         bare = {name: {k: v for k, v in said.items() if k != "ci95"} for name, said in record["metrics"].items()}
         value = record["metrics"].get("mIoU", next(iter(record["metrics"].values())))["value"]
-        record = record | {"metrics": bare, "per_class": record["per_class"] | {REST: value}}
+        classes = record["per_class"] | {REST: value} if record["per_class"] else {}
+        record = record | {"metrics": bare, "per_class": classes}
     path = write(record, rows, results)
     return Stored(path, read(path))
