@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
+import stat
 import struct
 import tempfile
 import tokenize
@@ -13,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -22,15 +25,52 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal, read in chunks."""
-    with path.open("rb") as stream:
+def open_regular(path: Path) -> BufferedReader:
+    """Open an ordinary file for reading, through links as well.
+
+    Raises OSError for what is none, at once: a pipe would wait for its writer for ever, a device never end.
+    """
+    # O_NONBLOCK opens a pipe that nobody writes to; on an ordinary file it means nothing
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not an ordinary file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of an ordinary file. Raises OSError for what is none, and for one of more than `most` bytes."""
+    with open_regular(path) as stream:
+        data = stream.read(most + 1)
+    _require_size(path, len(data), most)
+    return data
+
+
+def _require_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+
+
+def sha256_file(path: Path, most: int | None = None) -> str:
+    """SHA-256 of an ordinary file's bytes, in hexadecimal, read in chunks.
+
+    Raises OSError for what is no ordinary file, and for one of more than `most` bytes.
+    """
+    with open_regular(path) as stream:
+        if most is not None:
+            _require_size(path, os.fstat(stream.fileno()).st_size, most)
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def md5_file(path: Path) -> str:
-    """MD5 of a file's bytes, for files whose publisher gave no other hash."""
-    with path.open("rb") as stream:
+    """MD5 of an ordinary file's bytes, for files whose publisher gave no other hash."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "md5").hexdigest()
 
 
@@ -123,15 +163,36 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def load_npz(path: Path) -> dict[str, npt.NDArray[Any]] | None:
-    """All arrays of an .npz; None where it is absent or damaged. Nothing in it is executed."""
-    import numpy as np
+def load_npz(path: Path, most: int | None = None) -> dict[str, npt.NDArray[Any]] | None:
+    """All arrays of an .npz; None where it is absent or damaged, or unpacks to more than `most` bytes.
 
+    Nothing in it is executed, and no array is made before its shape is known to fit the bytes that are there.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
+                return None
+            if most is not None and sum(entry.file_size for entry in entries) > most:
+                return None
+            return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in entries}
     except _DAMAGE:
         return None
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    """One array of an .npz. Raises what `_DAMAGE` lists for a header that does not fit the bytes after it."""
+    import numpy as np
+
+    with archive.open(entry) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+        size = math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or size != entry.file_size - member.tell() or (0 not in shape and not size):
+            raise ValueError(f"{entry.filename} is not of the size that its header says")
+    with archive.open(entry) as member:
+        return np.asarray(np.lib.format.read_array(member, allow_pickle=False))
 
 
 @contextmanager

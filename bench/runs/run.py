@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from bench.runs import example_pages, predictions
 from bench.runs.label_warnings import warn_of_lone_class
 from bench.runs.make_record import complete, describe
 from bench.runs.plan import make_plan, run_of
+from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.rows import Rows
 
 if TYPE_CHECKING:
@@ -161,6 +163,9 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     wanted = plan.published_recipe and not made["dataset"]["limited"]
     wanted = wanted and any(figure.comparable for figure in answers_to(made).values())
     gap = room.solver_gap(run, made["dataset"]["manifest"], wanted=wanted)
+    if gap and isinstance(measured.rows, ConfusionRows):
+        sums = room.solver_sums(run, made["dataset"]["manifest"])
+        measured = replace(measured, rows=replace(measured.rows, solver_sums=sums))
     complete(made, cost | {"seconds": time.perf_counter() - started}, gap)
     return made, measured
 
