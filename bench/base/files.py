@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
 import struct
-import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment
+from bench.base.temporaries import temporary_file, temporary_folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -41,16 +42,16 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     A reader sees the old file or the new one, never half of one, and two writers at once cannot mix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+    handle, temporary = temporary_file(path)
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say of which file
         raise
@@ -63,7 +64,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     A reader sees the old folder, the new one or, for a moment, none, but never half of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent))
+    new = temporary_folder(path)
     old = new.with_suffix(".old")
     try:
         yield new
@@ -116,22 +117,55 @@ def save_npz(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-# What zipfile and numpy raise on damaged bytes, a plain .npy (TypeError) or an odd zip flag (RuntimeError).
+# What zipfile and numpy raise on damaged bytes, or an odd zip flag (RuntimeError).
 _DAMAGE = (
     OSError, ValueError, KeyError, EOFError, TypeError, SyntaxError, RuntimeError, MemoryError, OverflowError,
     struct.error, tokenize.TokenError, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
+_MOST, _MOST_TIMES = 1 << 30, 64
+"""Bytes that the arrays of a file may take, or so many times its own size: DEFLATE makes 1000 times as much."""
 
 
-def load_npz(path: Path) -> dict[str, npt.NDArray[Any]] | None:
-    """All arrays of an .npz; None where it is absent or damaged. Nothing in it is executed."""
-    import numpy as np
+def load_npz(path: Path, only: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]] | None:
+    """The arrays of an .npz, or `only` these, by their checksums; None where it is absent, damaged or expands too far.
 
+    Nothing in it is executed.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        if not path.is_file():
+            return None
+        with zipfile.ZipFile(path) as archive:
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            size = sum(member.file_size for member in archive.infolist())
+            if len(members) != len(archive.infolist()) or size > max(_MOST, _MOST_TIMES * path.stat().st_size):
+                return None
+            wanted = members if only is None else members.keys() & set(only)
+            return {name: _read_array(archive, members[name]) for name in wanted}
     except _DAMAGE:
         return None
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    """One array, in memory that what follows its header really fills. Raises ValueError, or one of `_DAMAGE`."""
+    import numpy as np
+
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, by_columns, dtype = read_header[version](stream)
+        size = member.file_size - stream.tell()
+        if dtype.hasobject or min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size:
+            raise ValueError(f"{member.filename} has another length than it says")
+        data = bytearray(size)
+        view = memoryview(data)
+        while size and (part := stream.read(min(size, 1 << 20))):
+            view[len(data) - size :][: len(part)] = part
+            size -= len(part)
+        # reading to the end is what compares the checksum
+        if size or stream.read(1):
+            raise ValueError(f"{member.filename} is cut off")
+    array = np.frombuffer(data, dtype) if data else np.empty(math.prod(shape), dtype)
+    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 @contextmanager
@@ -155,8 +189,9 @@ def require_writable(folder: Path, what: str, flag: str) -> None:
     """Raises BadEnvironment at once if no file can be written to `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe."):
-            pass
+        handle, probe = temporary_file(folder / "probe")
+        os.close(handle)
+        probe.unlink()
     except OSError as error:
         raise BadEnvironment(
             f"cannot write the {what} to {folder}: {error.strerror or error}",
