@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import struct
+import threading
 import tokenize
 import zipfile
 import zlib
@@ -21,6 +22,9 @@ from bench.base.temporaries import temporary_file, temporary_folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+_umask_lock = threading.Lock()
 
 
 def sha256_file(path: Path) -> str:
@@ -48,7 +52,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -68,7 +72,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     old = new.with_suffix(".old")
     try:
         yield new
-        new.chmod(0o777 & ~_umask())
+        new.chmod(0o777 & ~umask())
         _take_place(new, path, old)
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
@@ -92,10 +96,11 @@ def _take_place(new: Path, path: Path, old: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _umask() -> int:
+def umask() -> int:
     """The process's umask: mkstemp makes private files, but results are meant to be shared."""
-    mask = os.umask(0)
-    os.umask(mask)
+    with _umask_lock:  # it can only be read by setting it, and threads write files
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 

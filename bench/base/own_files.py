@@ -31,7 +31,7 @@ def save_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
     """Write arrays (none called `seal`) to an .npz, atomically and sealed."""
     import numpy as np
 
-    save_npz(path, arrays | {SEAL: np.frombuffer(_name(path), np.uint8)})
+    save_npz(path, arrays | {SEAL: np.frombuffer(_name(path) + _contents(arrays), np.uint8)})
 
 
 def load_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]] | None:
@@ -40,10 +40,20 @@ def load_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, np
         return None
     arrays = load_npz(path, None if only is None else {*only, SEAL})
     seal = arrays.pop(SEAL, None) if arrays is not None else None
-    if arrays is None or (seal is not None and seal.tobytes() != _name(path)):
+    if arrays is None or (seal is not None and not _holds(seal.tobytes(), path, arrays if only is None else None)):
         drop(path)
         return None
     return arrays
+
+
+def _holds(seal: bytes, path: Path, arrays: dict[str, npt.NDArray[Any]] | None) -> bool:
+    """Whether a seal is that of this file with these arrays; None where not all were read."""
+    name = _name(path)
+    return seal.startswith(name) if arrays is None else seal == name + _contents(arrays)
+
+
+def _contents(arrays: Collection[str]) -> bytes:
+    return ",".join(sorted(arrays)).encode()
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:
@@ -78,8 +88,8 @@ def drop(path: Path) -> None:
 
 def _name(path: Path) -> bytes:
     """What a file is, wherever the cache lies: its own name and its folder's."""
-    return os.fsencode(f"{path.parent.name}/{path.name}")
+    return os.fsencode(f"{path.parent.name}/{path.name}") + b"\0"
 
 
 def _digest(path: Path, content: dict[str, Any]) -> str:
-    return hashlib.sha256(_name(path) + b"\0" + json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(_name(path) + json.dumps(content, sort_keys=True).encode()).hexdigest()

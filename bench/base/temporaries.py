@@ -20,7 +20,9 @@ from pathlib import Path
 
 _LONGEST = 100
 """Bytes of the final name that a temporary one repeats; 255 is the limit of most file systems."""
-_OURS = re.compile(r"\.(?P<name>.*)\.bench-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})\.[0-9a-z_]{8}\.(tmp|old)", re.S)
+_OURS = re.compile(
+    r"\.(?P<name>.*)\.bench-(?P<machine>[0-9a-f]{8})-(?P<process>\d{1,10})\.[0-9a-z_]{8}\.(tmp|old)", re.S
+)
 DAY = 24 * 60 * 60
 """Seconds after which what nobody has touched is a leftover, whoever it belonged to."""
 _swept: set[Path] = set()
