@@ -1,6 +1,7 @@
 """`python -m tests.kill [--points 100] [--losses 40] [--seed 0] [COMMAND …]`: the long version of the kill test."""
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("names", nargs="*", metavar="COMMAND")
 chosen = parser.parse_args()
 with tempfile.TemporaryDirectory(prefix="bench-kill-") as folder:
-    found = trials(Path(folder).resolve(), chosen.points, chosen.losses, chosen.seed, tuple(chosen.names))
+    found, wrong = trials(Path(folder).resolve(), chosen.points, chosen.losses, chosen.seed, tuple(chosen.names))
 for what, count in sorted(found.items()):
     print(f"{count:4}  {', '.join(what)}")
+print(*wrong, sep="\n\n")
+sys.exit(bool(wrong))

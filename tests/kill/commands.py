@@ -41,13 +41,13 @@ class Command:
 def commands() -> list[Command]:
     run = ("run", "--dataset", "few.toml", "--cache", "c", "--results", "r", "--workers", "2", "--batch-size", "8")
     observe = (*run, "--model", "random-shapes", "--num-seeds", "2", "--save-examples", "2", "--save-predictions", "p")
-    linear = (*run, "--model", "random-shapes", "--protocol", "linear", "--num-seeds", "1", "--epochs", "3")
+    linear = (*run, "--model", "random-shapes", "--protocol", "linear", "--num-seeds", "1", "--epochs", "2")
     train = ("--recipe", "tiny.toml", "--dataset", "shapes", "--data-root", "data", "--priors", "masks", "--out", "o")
     export = ("s50.toml", "--model", "small.pth.tar", "--data-root", "tree", "--out", "z.zip", "--cache", "c")
     small = ("--set", "input=[32,32]", "--set", "restarts=1", "--set", "iterations=10")
     return [
         Command("observe", observe, _few_shapes, _records),
-        Command("linear", (*linear, "--set", "batch=8"), _few_shapes, _records),
+        Command("linear", (*linear, "--set", "batch=4"), _few_shapes, _records),
         Command("pre-training", ("train", *train, "--workers", "2"), _training, _trained),
         Command("report", ("report", "--results", "r", "--out", "site"), _results, _site),
         Command("download", ("download", "data.toml", "--cache", "c"), _archive, _unpacked, power_loss=False),
@@ -60,12 +60,14 @@ def commands() -> list[Command]:
 
 def _few_shapes(work: Path, web: WebServer) -> None:
     card = (folder("datasets") / "shapes.toml").read_text(encoding="utf-8")
-    card = card.replace('id = "shapes"', 'id = "few"').replace("images = 400", "images = 40")
-    (work / "few.toml").write_text(card.replace("images = 2000", "images = 24"), encoding="utf-8")
+    for old, new in (('id = "shapes"', 'id = "few"'), ("images = 400", "images = 24"), ("images = 2000", "images = 8")):
+        assert old in card
+        card = card.replace(old, new)
+    (work / "few.toml").write_text(card, encoding="utf-8")
 
 
 def _training(work: Path, web: WebServer) -> None:
-    write_training_set(work, 16)
+    write_training_set(work, 8)
 
 
 def _results(work: Path, web: WebServer) -> None:
@@ -97,6 +99,7 @@ def _imagenet_s(work: Path, web: WebServer) -> None:
     write_tree(work / "tree")
     write_small_checkpoint(work / "small.pth.tar")
     card = (folder("datasets") / "imagenet-s-50.toml").read_text(encoding="utf-8")
+    card = card.replace('id = "imagenet-s-50"', 'id = "s50"')
     for split, images in (("val", 752), ("test", 1682)):
         assert f"[splits.{split}]\nimages = {images}" in card
         card = card.replace(f"[splits.{split}]\nimages = {images}", f"[splits.{split}]\nimages = 50")

@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,28 +139,40 @@ class Stage:
         return sum(path.is_file() for path in self.work.rglob("*"))
 
 
-def trials(base: Path, points: int, losses: int, seed: int, names: tuple[str, ...] = ()) -> Counter[tuple[str, ...]]:
+def trials(
+    base: Path, points: int, losses: int, seed: int, names: tuple[str, ...] = ()
+) -> tuple[Counter[tuple[str, ...]], list[str]]:
     """Kill commands at `points` random steps in all, and damage the files of others `losses` times.
 
-    Returns how often each came to what: (command, signal or loss, outcome).
+    Returns how often each came to what, (command, signal or loss, outcome), and what went wrong.
     """
     draw, web, count = random.Random(seed), WebServer(), Counter[tuple[str, ...]]()
+    wrong: list[str] = []
+
+    def note(command: str, what: str, trial: Callable[[], str]) -> None:
+        try:
+            outcome = trial()
+        except AssertionError as error:
+            outcome = "WRONG"
+            wrong.append(f"{command}, {what}: {error}")
+        count[command, what, outcome] += 1
+
     chosen = [command for command in commands() if not names or command.name in names]
     with Bench(base) as bench:
         for number, command in enumerate(chosen):
             stage = Stage(bench, command, web)
             for signal in _dealt(list(SIGNALS), points, number, len(chosen)):
                 at, gap = draw.randint(1, stage.steps), draw.randint(1, 4)
-                count[command.name, signal, stage.kill(signal, at, gap)] += 1
+                note(command.name, signal, partial(stage.kill, signal, at, gap))
             damaged = [one for one in chosen if one.power_loss]
             if command.power_loss:
                 for how in _dealt(list(POWER_LOSSES), losses, damaged.index(command), len(damaged)):
                     at = draw.choice((0, 0, draw.randint(1, stage.steps)))
-                    count[command.name, how, stage.lose_power(how, draw, at)] += 1
+                    note(command.name, how, partial(stage.lose_power, how, draw, at))
             shutil.rmtree(stage.template)
     web.shutdown()
     web.server_close()
-    return count
+    return count, wrong
 
 
 def _dealt(kinds: list[str], total: int, number: int, of: int) -> list[str]:
