@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,20 @@ def cache_option(command: Command) -> Command:
 def echo_warning(message: str) -> None:
     """Print a warning."""
     click.echo(f"warning: {message}", err=True)
+
+
+class _Notices(logging.Handler):
+    """Prints what the logger `bench` is told: lines that no record has, since they say nothing of a figure."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        echo_warning(record.getMessage())
+
+
+def show_notices() -> None:
+    """Print what the logger `bench` is told as warnings."""
+    logger = logging.getLogger("bench")
+    if not any(isinstance(handler, _Notices) for handler in logger.handlers):
+        logger.addHandler(_Notices())
 
 
 def results_folder(given: Path | None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
 from bench.base.files import display, require_writable
 from bench.networks.find_model import Subject
+from bench.passes.cache import DamagedShard
 from bench.passes.engine import device_name
 from bench.protocols import registry
 from bench.protocols.base import Plan, Result, Run, Settings, collect_warnings
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _logger = logging.getLogger("bench")
+_TRIES = 3
+"""How often a run is carried out whose cache turns out to be damaged on the way."""
 
 
 def evaluate(
@@ -92,6 +96,14 @@ def perform(
     if settings.save_predictions is not None:
         require_writable(settings.save_predictions, "predictions", "--save-predictions")
     plan = make_plan(model, dataset, protocol, settings, warn)
+    for _ in range(_TRIES - 1):
+        with suppress(DamagedShard):  # it is dropped by now
+            return _carry_out(plan, results, settings, warn, warnings)
+    return _carry_out(plan, results, settings, warn, warnings)
+
+
+def _carry_out(plan: Plan, results: Path | None, settings: Settings, warn: Warn, warnings: list[str]) -> Stored:
+    """Measure, and write the record. Raises DamagedShard where the cache had not what it seemed to have."""
     made, measured = execute(plan, settings, warn)
     made["warnings"] = warnings
     if results is None:
