@@ -5,7 +5,6 @@ A name may contain anything: markup, line ends, terminal escapes, letters that c
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 _LATEX = {
@@ -29,18 +28,26 @@ _FORMULA = "=+-@"
 """A spreadsheet takes a cell that begins so for a formula."""
 
 
+_UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of what a terminal obeys or does not show: controls (ESC and C1 too), marks of direction,
+invisible signs, halves of surrogate pairs, line and paragraph separators."""
+
+
 def printable(value: object) -> str:
-    """A value without control characters or marks of direction, its line ends as spaces."""
+    """A value on one line in which nothing acts on a terminal or a log: `\\x1b`, `\\n`, `\\u202e` stand for such signs."""
     text = str(value)
     if text.isascii() and text.isprintable():
         return text
-    text = re.sub(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]", " ", text)
-    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    return "".join(_visible(c) if unicodedata.category(c) in _UNSEEN else c for c in text)
+
+
+def _visible(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def one_line(value: object) -> str:
-    """A printable value with single spaces."""
-    return " ".join(printable(value).split())
+    """A printable value with single spaces; its line ends are spaces too."""
+    return printable(" ".join(str(value).split()))
 
 
 def markdown_cell(value: object) -> str:

@@ -127,10 +127,10 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
 
 
 def read_value(value: Any) -> Any:
-    """The value after `--set ENTRY=`: text is read as JSON if it is JSON."""
+    """The value after `--set ENTRY=`: text is read as JSON if it is JSON, not nested too deeply and no endless number."""
     try:
         return json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return value
 
 

@@ -18,6 +18,7 @@ from bench.base import environment
 from bench.base.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.base.files import cache_folder, locked, require_writable, sha256_file
 from bench.base.parallel import default_workers
+from bench.base.paths import expand
 from bench.cards import catalogue
 from bench.cards.recipes import Recipe, override
 from bench.data.find_samples import find_samples
@@ -225,7 +226,7 @@ def _identity(recipe: Recipe, samples: Samples, pairs: Pairs, settings: Settings
         "images": len(pairs),
         "manifest": pairs.manifest,
         "seed": settings.seed,
-        "init": init if init == RANDOM else sha256_file(Path(init).expanduser()),
+        "init": init if init == RANDOM else sha256_file(expand(init)),
         "ranks": distributed.world(),
     }
 

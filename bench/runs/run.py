@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
 from bench.base.files import display, require_writable
+from bench.base.paths import expand
 from bench.networks.find_model import Subject
 from bench.passes.engine import device_name
 from bench.protocols import registry
@@ -71,7 +72,7 @@ def evaluate(
     if unknown := set(settings) - set(Settings.__dataclass_fields__):
         raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.runs.run.evaluate")
     chosen = Settings(**settings | {"warn": settings.get("warn") or _logger.warning})
-    folder = None if results is None else Path(results).expanduser()
+    folder = None if results is None else expand(results)
     return perform(model, dataset, protocol, folder, chosen).record
 
 

@@ -1,0 +1,43 @@
+"""TOML files: cards and settings, read with a bound on their size and depth."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+LARGEST = 4 * 2**20
+"""Bytes: far above a card with thousands of classes."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file in UTF-8; a byte order mark is skipped.
+
+    Raises OSError where it cannot be read, ValueError saying why it is no TOML file: a wrong line, too large, nested
+    too deeply, or with a NUL character, which no path and no name can have.
+    """
+    with path.open("rb") as stream:
+        data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it is larger than {LARGEST // 2**20} MiB")
+    try:
+        content = tomllib.loads(data.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if key := _with_nul(content):
+        raise ValueError(f"{key} has a NUL character")
+    return content
+
+
+def _with_nul(content: dict[str, Any]) -> str | None:
+    """The key at or below which a text has a NUL character, by its place at the top; None where none has."""
+    waiting: list[tuple[str, Any]] = list(content.items())
+    while waiting:
+        top, value = waiting.pop()
+        if isinstance(value, str) and "\0" in value or "\0" in top:
+            return top
+        if isinstance(value, dict):
+            waiting += [(top, part) for part in (*value, *value.values())]
+        elif isinstance(value, list):
+            waiting += [(top, part) for part in value]
+    return None
