@@ -34,7 +34,7 @@ invisible signs, halves of surrogate pairs, line and paragraph separators."""
 
 
 def printable(value: object) -> str:
-    """A value on one line in which nothing acts on a terminal or a log: `\\x1b`, `\\n`, `\\u202e` stand for such signs."""
+    """A value on one line in which nothing acts on a terminal or a log: `\\x1b`, `\\n` and the like stand for it."""
     text = str(value)
     if text.isascii() and text.isprintable():
         return text

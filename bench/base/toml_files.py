@@ -34,7 +34,7 @@ def _with_nul(content: dict[str, Any]) -> str | None:
     waiting: list[tuple[str, Any]] = list(content.items())
     while waiting:
         top, value = waiting.pop()
-        if isinstance(value, str) and "\0" in value or "\0" in top:
+        if (isinstance(value, str) and "\0" in value) or "\0" in top:
             return top
         if isinstance(value, dict):
             waiting += [(top, part) for part in (*value, *value.values())]

@@ -127,7 +127,7 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
 
 
 def read_value(value: Any) -> Any:
-    """The value after `--set ENTRY=`: text is read as JSON if it is JSON, not nested too deeply and no endless number."""
+    """The value after `--set ENTRY=`: text is read as JSON if it is JSON, within Python's bounds."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from bench.base.errors import BadEnvironment
 from bench.base.folders import default_records, folder
 from bench.base.paths import expand
+from bench.cli.console import emit
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -34,7 +35,7 @@ def completion(context: click.Context, shell: str) -> int:
     kind = get_completion_class(shell)
     if kind is None:
         raise BadEnvironment(f"this version of click has no completion for {shell}", "pip install --upgrade click")
-    click.echo(kind(context.find_root().command, {}, "bench", VARIABLE).source())
+    emit(kind(context.find_root().command, {}, "bench", VARIABLE).source() + "\n")
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from bench.cli.console import echo, emit
 from bench.cli.settings import (
     cache_option,
     data_root_option,
@@ -74,7 +75,7 @@ def doctor(
     )
     found = examine(folder, records, roots, settings, problems)
     if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        emit(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     else:
         _print(found)
     return 0 if found["ok"] else 4
@@ -107,18 +108,18 @@ def _configured(config: dict[str, Any]) -> Iterator[dict[str, str]]:
 
 def _print(found: dict[str, Any]) -> None:
     for finding in found["problems"]:
-        click.echo(f"problem: {finding['what']}\n  {finding['remedy']}")
+        echo(f"problem: {finding['what']}\n  {finding['remedy']}")
     for finding in found["notes"]:
-        click.echo(f"note: {finding['what']}\n  {finding['remedy']}")
+        echo(f"note: {finding['what']}\n  {finding['remedy']}")
     count = len(found["problems"])
     if count:
-        click.echo(f"\n{count} problem{'s' * (count > 1)}: `bench run` does not work here")
+        echo(f"\n{count} problem{'s' * (count > 1)}: `bench run` does not work here")
     else:
-        click.echo("no problem: `bench run` works here")
+        echo("no problem: `bench run` works here")
     _section("versions", _versions(found["versions"]))
     _section("devices", _devices(found["devices"]))
     cache = found["cache"] or {"folder": "not known", "free_bytes": 0, "parts": []}
-    click.echo(f"\ncache {cache['folder']}, {size(cache['free_bytes'])} free")
+    echo(f"\ncache {cache['folder']}, {size(cache['free_bytes'])} free")
     echo_table(_indented((p["name"], size(p["bytes"]), f"{p['files']} files", p["holds"]) for p in cache["parts"]))
     _section("settings", [(s["name"], s["value"], s["source"]) for s in found["settings"]])
     _section("extras", [(e["name"], "installed" if e["there"] else e["how"], e["for"]) for e in found["extras"]])
@@ -127,7 +128,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _section(title: str, rows: list[tuple[str, ...]]) -> None:
-    click.echo(f"\n{title}")
+    echo(f"\n{title}")
     echo_table(_indented(rows))
 
 

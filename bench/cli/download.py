@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.completion import ids
-from bench.cli.settings import echo_table, echo_warning
+from bench.cli.console import echo, echo_warning
+from bench.cli.settings import echo_table
 from bench.cli.sizes import size as as_text
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def download(
     card, folder = find_card(name), cache_folder(cache)
     known = items_of(card, folder)
     if not known:
-        click.echo(f"{card.id} has nothing to fetch: it is generated, or is beside its card", err=True)
+        echo(f"{card.id} has nothing to fetch: it is generated, or is beside its card", err=True)
         return 0
     items = known if listing and not files else choose(known, files)
     network = Network(warn=echo_warning)
@@ -77,17 +78,17 @@ def download(
         require_there(items)
     _print_plan(items, None if offline else network, to_stderr=not listing)
     if others := [item.file for item in known if item.optional and item not in items and not files]:
-        click.echo(f"fetched only with --file: {', '.join(others)}", err=True)
+        echo(f"fetched only with --file: {', '.join(others)}", err=True)
     if listing:
         return 0
     if not _agreed(yes or offline):
-        click.echo("nothing was fetched", err=True)
+        echo("nothing was fetched", err=True)
         return 0
     with progress_bar("bytes") as show:
         done, failures = _obtain_all(items, folder, network, show, fresh, repin, keep_archive)
     for obtained in done:
-        click.echo(f"{obtained.item.file}: {obtained.how}, sha256 {obtained.sha256[:12]}… {obtained.verdict}")
-        click.echo(f"  {obtained.item.goal}")
+        echo(f"{obtained.item.file}: {obtained.how}, sha256 {obtained.sha256[:12]}… {obtained.verdict}")
+        echo(f"  {obtained.item.goal}")
     return _report(failures)
 
 
@@ -120,7 +121,7 @@ def _print_plan(items: Sequence[Item], network: Network | None, *, to_stderr: bo
     for item in items:
         about = [f"licence: {item.licence}", item.note, f"unpacked to {item.goal}" if item.unpack else ""]
         mark = " (optional)" if item.optional else ""
-        click.echo(f"{item.file}{mark}: {'; '.join(filter(None, about))}", err=to_stderr)
+        echo(f"{item.file}{mark}: {'; '.join(filter(None, about))}", err=to_stderr)
 
 
 def _agreed(given: bool) -> bool:
@@ -160,6 +161,6 @@ def _obtain_all(
 
 def _report(failures: Sequence[Exception]) -> int:
     """Print all failures; returns the exit code."""
-    from bench.cli import explain
+    from bench.cli.failures import explain
 
     return max((explain(error, debug=False) for error in failures), default=0)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, protocols, splits
+from bench.cli.console import echo, echo_warning, emit
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
     data_root_of,
     data_root_option,
-    echo_warning,
     entries_option,
     network_options,
 )
@@ -197,9 +197,9 @@ def _write(
         )
     if as_json:
         about = {"archive": str(out), "split": done.split, "images": done.images, "track": done.track}
-        click.echo(dumps(about | {"sha256": sha256_file(out)}), nl=False)
+        emit(dumps(about | {"sha256": sha256_file(out)}))
     else:
-        click.echo(f"{display(out)}: {done.images} predictions of {dataset} {done.split}; track: {done.track}")
+        echo(f"{display(out)}: {done.images} predictions of {dataset} {done.split}; track: {done.track}")
     return 0
 
 
@@ -211,15 +211,13 @@ def _verify(archive: Path, dataset: str | None, settings: Settings, as_json: boo
     found = verify(archive.expanduser(), dataset, settings)
     if as_json:
         about = {"archive": str(archive), "dataset": found.dataset, "split": found.split, "ok": not found.problems}
-        click.echo(dumps(about | {"predictions": found.predictions, "problems": found.lines}), nl=False)
+        emit(dumps(about | {"predictions": found.predictions, "problems": found.lines}))
     elif found.problems:
         for line in found.lines:
-            click.echo(line)
+            echo(line)
     else:
         against = (
             "against the images" if settings.data_root else "without the images; --data-root checks names and sizes too"
         )
-        click.echo(
-            f"{archive}: {found.predictions} predictions of {found.dataset} {found.split}, valid (checked {against})"
-        )
+        echo(f"{archive}: {found.predictions} predictions of {found.dataset} {found.split}, valid (checked {against})")
     return 3 if found.problems else 0

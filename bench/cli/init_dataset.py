@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.console import echo, emit
 from bench.cli.settings import echo_table
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def init_dataset(
     from bench.discover.card import card_id, discover, write
 
     if template:
-        click.echo((folders.folder("datasets") / TEMPLATE).read_text(encoding="utf-8"), nl=False)
+        emit((folders.folder("datasets") / TEMPLATE).read_text(encoding="utf-8"))
         return 0
     if folder is None:
         raise click.UsageError("Missing argument 'FOLDER'.")
@@ -77,14 +78,14 @@ def _print(found: Findings, written: list[Path]) -> None:
     echo_table(list(_facts(found)))
     checks = list(_checks(found))
     if checks:
-        click.echo("\nto check:")
+        echo("\nto check:")
         for line in checks:
-            click.echo(f"  - {line}")
+            echo(f"  - {line}")
     card = display(written[0])
     shown = card if "/" in card else f"./{card}"
-    click.echo(f"\nwrote {', '.join(display(path) for path in written)}")
-    click.echo(f"  bench show {shown} --pictures sheet.png")
-    click.echo(f"  bench run --dataset {shown} --model MODEL")
+    echo(f"\nwrote {', '.join(display(path) for path in written)}")
+    echo(f"  bench show {shown} --pictures sheet.png")
+    echo(f"  bench run --dataset {shown} --model MODEL")
 
 
 def _facts(found: Findings) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.completion import ids, splits
+from bench.cli.console import echo, emit
 from bench.cli.settings import (
     cache_option,
     data_root_of,
@@ -49,11 +50,11 @@ def list_(kind: str, as_json: bool, results: Path | None) -> int:
     if as_json:
         from bench.records.record import dumps
 
-        click.echo(dumps([dict(zip(head, row, strict=True)) for row in rows]), nl=False)
+        emit(dumps([dict(zip(head, row, strict=True)) for row in rows]))
     elif rows:
         echo_table([tuple(_HEADS.get(name, name).upper() for name in head), *rows])
     else:
-        click.echo(f"no {kind} yet", err=True)
+        echo(f"no {kind} yet", err=True)
     return 0
 
 
@@ -241,7 +242,7 @@ def _meanings(name: str) -> tuple[str, ...]:
 def _show_protocol(name: str, *, title: bool) -> None:
     head, rows = _protocols()
     if title:
-        click.echo(f"\nThe protocol {name}:")
+        echo(f"\nThe protocol {name}:")
     echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
 
 
@@ -293,9 +294,7 @@ def _show_checkpoint(path: Path, cache: Path) -> None:
     ]
     echo_table(rows)
     protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.outputs else 'clustering-dense'}"
-    click.echo(
-        f"\nbench run --model {path}{protocol} evaluates it; --name and --supervision add what the file does not say"
-    )
+    echo(f"\nbench run --model {path}{protocol} evaluates it; --name and --supervision add what the file does not say")
 
 
 def _show_dataset(
@@ -316,7 +315,7 @@ def _show_dataset(
     if count != 0:
         _show_samples(samples.first(5 if count is None else count), len(samples))
     if pictures is None:
-        click.echo(f"\nbench show {name} --pictures sheet.png draws them")
+        echo(f"\nbench show {name} --pictures sheet.png draws them")
     else:
         _draw_sheet(samples, count or 12, pictures)
 
@@ -358,7 +357,7 @@ def _draw_sheet(samples: Samples, count: int, path: Path) -> None:
     from bench.data.pictures import write_picture
 
     write_picture(path.expanduser(), contact_sheet(samples, count))
-    click.echo(f"\nwrote {display(path.expanduser())}")
+    echo(f"\nwrote {display(path.expanduser())}")
 
 
 def _open_samples(
@@ -375,13 +374,13 @@ def _open_samples(
     except NoDataRoot as error:
         if required:
             raise
-        click.echo(f"no samples shown: {error}", err=True)
+        echo(f"no samples shown: {error}", err=True)
         return None
 
 
 def _show_samples(samples: Samples, of: int) -> None:
     """Open samples and print what is in them."""
-    click.echo(f"\n{of} samples in {samples.split} at {samples.root} ({samples.layout})")
+    echo(f"\n{of} samples in {samples.split} at {samples.root} ({samples.layout})")
     if samples.card.kind == "video":
         echo_table([("SEQUENCE", "FRAMES", "SIZE", "OBJECTS IN THE FIRST FRAME"), *_video_rows(samples)])
     else:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table, echo_warning
+from bench.cli.console import echo, echo_warning, emit
+from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table
 
 if TYPE_CHECKING:
     from bench.cards.datasets import DatasetCard
@@ -126,7 +127,7 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
     skipped = sum(report.skipped.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
     made = report.written + skipped
-    click.echo(
+    echo(
         f"{display(out)}: {report.written} written, {report.kept} kept, {skipped} skipped"
         + (f" ({reasons})" if skipped else "")
         + f"; {report.seconds:.1f} s"
@@ -138,7 +139,7 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
     for name, quality in ((method.id, evaluation.proposals), ("centred ellipse", evaluation.ellipse)):
         rows.append((name, f"{quality.iou:.2f}", f"{quality.f_measure:.2f}", str(evaluation.images)))
     echo_table(rows)
-    click.echo(
+    echo(
         f"Means over images of {samples.card.id} {samples.split}, against label > 0; F with β² = 0.3. "
         f"Masks missing and counted as empty: {evaluation.without_mask}; images without foreground, left out: "
         f"{evaluation.without_foreground}.\nThe ellipse is half as wide and half as high as the image."
@@ -163,4 +164,4 @@ def _print_json(report: Report, method: Method, samples: Samples, out: Path, eva
         "images_per_second": report.images_per_second,
         "evaluation": evaluation.as_json() if evaluation else None,
     }
-    click.echo(dumps(outcome), nl=False)
+    emit(dumps(outcome))

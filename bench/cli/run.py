@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, protocols, splits
+from bench.cli.console import echo, echo_warning, emit
 from bench.cli.settings import (
     cache_option,
     data_root_of,
     data_root_option,
-    echo_warning,
     entries_option,
     network_options,
     require_said_once,
@@ -173,7 +173,7 @@ def run(
     if as_json and made:
         from bench.records.record import dumps
 
-        click.echo(dumps(made if len(jobs) > 1 else made[0]), nl=False)
+        emit(dumps(made if len(jobs) > 1 else made[0]))
     return _report_failures(failures)
 
 
@@ -216,7 +216,7 @@ def _report_failures(failures: list[tuple[str, Exception]]) -> int:
 
     Returns the exit code.
     """
-    from bench.cli import explain
+    from bench.cli.failures import explain
 
     code = 0
     alike: dict[tuple[type[Exception], str], list[tuple[str, Exception]]] = {}
@@ -224,7 +224,7 @@ def _report_failures(failures: list[tuple[str, Exception]]) -> int:
         alike.setdefault((type(error), str(error)), []).append((what, error))
     for group in alike.values():
         for what, _ in group:
-            click.echo(f"{what} failed:", err=True)
+            echo(f"{what} failed:", err=True)
         code = explain(group[0][1], debug=False)
     return code
 
@@ -308,17 +308,13 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
 
     device = choose_device(settings.device)
     plan = make_plan(model, dataset, protocol, settings, echo_warning)
-    click.echo(
-        f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
-    )
+    echo(f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})")
     samples = plan.samples
-    click.echo(f"data set     {plan.card.id} {samples.split}, {samples.images} images at {display(samples.root)}")
-    click.echo(
-        f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}" + (", modified" if plan.modified else "")
-    )
-    click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
-    click.echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
-    click.echo(f"device       {device}")
-    click.echo(f"done         {registry.load(plan.base).cached(run_of(plan, settings, echo_warning))}")
-    click.echo(f"results      {display(folder)}")
+    echo(f"data set     {plan.card.id} {samples.split}, {samples.images} images at {display(samples.root)}")
+    echo(f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}" + (", modified" if plan.modified else ""))
+    echo(f"preset       {json.dumps(plan.preset.resolved())}")
+    echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
+    echo(f"device       {device}")
+    echo(f"done         {registry.load(plan.base).cached(run_of(plan, settings, echo_warning))}")
+    echo(f"results      {display(folder)}")
     sys.stdout.flush()

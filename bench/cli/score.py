@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import splits
+from bench.cli.console import echo_warning, emit
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
     data_root_of,
     data_root_option,
     dataset_option,
-    echo_warning,
     results_folder,
     results_option,
 )
@@ -84,7 +84,7 @@ def score(
             folder.expanduser(), dataset, results_folder(results), chosen, matching=matching, supervision=supervision
         )
     if as_json:
-        click.echo(dumps(stored.record), nl=False)
+        emit(dumps(stored.record))
     else:
         print_record(stored)
     return 0

@@ -11,6 +11,7 @@ import click
 
 from bench.base.escaping import one_line, printable
 from bench.cli.completion import ids, preset_entries, recipe_entries
+from bench.cli.console import echo, echo_warning
 
 if TYPE_CHECKING:
     from bench.records.record import Stored
@@ -61,11 +62,6 @@ def cache_option(command: Command) -> Command:
     return click.option(
         "--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder."
     )(command)
-
-
-def echo_warning(message: str) -> None:
-    """Print a warning."""
-    click.echo(f"warning: {message}", err=True)
 
 
 def results_folder(given: Path | None) -> Path:
@@ -222,8 +218,8 @@ def network_options(command: Command) -> Command:
 
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:
     """Print rows in aligned columns, the last one unpadded; to stderr with `err`."""
-    rows = [tuple(printable(cell) for cell in row) for row in rows]
+    rows = [tuple(printable(" ".join(cell.splitlines())) for cell in row) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]).rstrip(), err=err)
+        echo("  ".join([*cells, row[-1]]).rstrip(), err=err)

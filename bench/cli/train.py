@@ -10,7 +10,8 @@ import click
 
 from bench.base.errors import WrongName
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_root_of, dataset_option, echo_warning, entries_option
+from bench.cli.console import echo, echo_warning
+from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option
 
 _EPILOG = """\b
 Examples:
@@ -119,6 +120,6 @@ def train(
     if int(os.environ.get("RANK", "0")):
         return  # rank 0 speaks for all
     since = f", resumed after step {outcome.resumed_at}" if outcome.resumed_at else ""
-    click.echo(f"trained on {outcome.images} images, {outcome.steps} steps{since}")
-    click.echo(f"  checkpoint: {display(outcome.checkpoint)}")
-    click.echo(f"  network:    {display(outcome.network)}   (bench run --model {display(outcome.network)})")
+    echo(f"trained on {outcome.images} images, {outcome.steps} steps{since}")
+    echo(f"  checkpoint: {display(outcome.checkpoint)}")
+    echo(f"  network:    {display(outcome.network)}   (bench run --model {display(outcome.network)})")
