@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import click
 
 from bench._version import __version__
-from bench.base.errors import BadEnvironment, BenchError
-from bench.cli import console
+from bench.base.errors import BadEnvironment, BenchError, WrongName
+from bench.cli import configuration, console
 from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.completion import completion
@@ -64,11 +64,11 @@ class _Commands(click.Group):
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
     """Evaluate models of unsupervised semantic segmentation. Each figure says how it was made."""
-    from bench.cli.settings import default_map
-
     try:
-        context.default_map = default_map(cli.commands)
-    except click.UsageError as error:
+        files = configuration.sources()
+        configuration.announce(files)
+        context.default_map = configuration.default_map(cli.commands, files)
+    except WrongName as error:
         if context.invoked_subcommand != "doctor":
             raise
         context.obj = error  # one of its findings

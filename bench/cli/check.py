@@ -11,6 +11,7 @@ import click
 from bench.base.escaping import one_line, printable
 from bench.cli.completion import ids
 from bench.cli.console import echo, emit
+from bench.cli.parameters import Place
 from bench.cli.settings import echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ Examples:
 )
 @click.option(
     "--against",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=Place(file=False, exists=True),
     metavar="RECORDS",
     help="Compare with earlier records instead of published figures.",
 )
@@ -47,7 +48,7 @@ Examples:
 )
 @click.option(
     "--summary",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Place(folder=False, writes=True),
     envvar="GITHUB_STEP_SUMMARY",
     help="Append a summary in Markdown to this file. [default: $GITHUB_STEP_SUMMARY]",
 )

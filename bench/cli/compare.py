@@ -10,6 +10,7 @@ import click
 from bench.base.escaping import one_line
 from bench.cli.completion import records
 from bench.cli.console import echo, emit
+from bench.cli.parameters import NameOrPath
 from bench.cli.settings import echo_table, records_folder, results_option
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("a", metavar="A", shell_complete=records)
-@click.argument("b", metavar="B", shell_complete=records)
+@click.argument("a", metavar="A", type=NameOrPath(), shell_complete=records)
+@click.argument("b", metavar="B", type=NameOrPath(), shell_complete=records)
 @click.option(
     "--metric",
     help="mIoU, pixel_accuracy or mean_class_accuracy; for video J_mean, J_recall, J_decay, F_mean, F_recall, F_decay "

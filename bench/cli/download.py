@@ -11,7 +11,8 @@ import click
 
 from bench.cli.completion import ids
 from bench.cli.console import echo, echo_warning
-from bench.cli.settings import echo_table
+from bench.cli.parameters import Deliberate, NameOrPath
+from bench.cli.settings import cache_option, echo_table
 from bench.cli.sizes import size as as_text
 
 if TYPE_CHECKING:
@@ -35,15 +36,21 @@ it at the path that --list prints. Proxies come from the environment (https_prox
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("name", metavar="ID|CARD", shell_complete=ids("models", "datasets"))
+@click.argument("name", metavar="ID|CARD", type=NameOrPath(), shell_complete=ids("models", "datasets"))
 @click.option("--file", "files", multiple=True, metavar="NAME", help="Fetch only this file of the card. Repeatable.")
 @click.option("--list", "--dry-run", "listing", is_flag=True, help="Print what would be fetched, and stop.")
-@click.option("--yes", "-y", is_flag=True, help="Fetch without asking. Without a terminal nothing is asked either.")
+@click.option(
+    "--yes",
+    "-y",
+    cls=Deliberate,
+    is_flag=True,
+    help="Fetch without asking. Without a terminal nothing is asked either.",
+)
 @click.option("--offline", is_flag=True, envvar="BENCH_OFFLINE", help="Use no network; fail if a file is missing.")
 @click.option("--fresh", is_flag=True, help="Fetch all files again, also those that are there.")
-@click.option("--repin", is_flag=True, help="Accept a file whose hash differs from the pinned one.")
+@click.option("--repin", cls=Deliberate, is_flag=True, help="Accept a file whose hash differs from the pinned one.")
 @click.option("--keep-archive", is_flag=True, help="Keep each archive after it is unpacked.")
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@cache_option
 def download(
     name: str,
     files: tuple[str, ...],
@@ -95,6 +102,7 @@ def download(
 def find_card(name: str) -> ModelCard | DatasetCard:
     """The model card or data-set card of a name or a path."""
     from bench.base.errors import unknown_name
+    from bench.base.paths import expand
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
 
@@ -103,7 +111,7 @@ def find_card(name: str) -> ModelCard | DatasetCard:
     if name in catalogue.datasets():
         return catalogue.dataset(name)
     if catalogue.looks_like_path(name):
-        return catalogue.model(name) if is_model_card(Path(name).expanduser()) else catalogue.dataset(name)
+        return catalogue.model(name) if is_model_card(expand(name)) else catalogue.dataset(name)
     raise unknown_name("model or data set", name, [*catalogue.models(), *catalogue.datasets()], "bench list models")
 
 

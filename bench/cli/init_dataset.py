@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.console import echo, emit
+from bench.cli.parameters import Deliberate, Place
 from bench.cli.settings import echo_table
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ Examples:
 
 
 @click.command(name="init-dataset", epilog=_EPILOG)
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Path of the card. [default: ./<id>.toml]")
+@click.argument("folder", type=Place(), required=False)
+@click.option("--out", type=Place(folder=False, writes=True), help="Path of the card. [default: ./<id>.toml]")
 @click.option("--id", "name", help="The card's id. [default: the folder's name]")
 @click.option("--every", is_flag=True, help="Open every mask. [default: at most 5000, spread evenly]")
 @click.option("--without-labels", is_flag=True, help="Ignore the masks: write a card of images without labels.")
-@click.option("--force", is_flag=True, help="Replace an existing card.")
+@click.option("--force", cls=Deliberate, is_flag=True, help="Replace an existing card.")
 @click.option("--template", is_flag=True, help="Print a card that explains every key, and stop.")
 def init_dataset(
     folder: Path | None,
@@ -58,9 +59,8 @@ def init_dataset(
         return 0
     if folder is None:
         raise click.UsageError("Missing argument 'FOLDER'.")
-    folder = folder.expanduser()
     own = card_id(folder, name)
-    path = (out or Path(f"{own}.toml")).expanduser()
+    path = out or Path(f"{own}.toml")
     if path.suffix != ".toml":
         raise click.UsageError("--out must end in .toml")
     with progress_bar() as show:

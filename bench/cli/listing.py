@@ -11,6 +11,7 @@ import click
 
 from bench.cli.completion import ids, splits
 from bench.cli.console import echo, emit
+from bench.cli.parameters import NameOrPath, Place
 from bench.cli.settings import (
     cache_option,
     data_root_of,
@@ -165,7 +166,7 @@ def _results(folder: Path) -> Table:
 
 
 @click.command()
-@click.argument("name", metavar="ID|CARD|FILE", shell_complete=ids("models", "datasets"))
+@click.argument("name", metavar="ID|CARD|FILE", type=NameOrPath(), shell_complete=ids("models", "datasets"))
 @data_root_option
 @click.option("--split", shell_complete=splits, help="Split whose samples are opened. [default: the data set's own]")
 @click.option(
@@ -173,7 +174,7 @@ def _results(folder: Path) -> Table:
 )
 @click.option(
     "--pictures",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Place(folder=False, writes=True),
     metavar="FILE",
     help="Draw samples of a data set, with labels in colour, to this .png or .jpg file.",
 )
@@ -192,6 +193,7 @@ def show(
     it, its number of parameters, and the protocols that can evaluate it.
     """
     from bench.base.files import cache_folder
+    from bench.base.paths import expand
     from bench.cards import catalogue
 
     if pictures is not None and pictures.suffix.lower() not in (".png", ".jpg", ".jpeg"):
@@ -206,7 +208,7 @@ def show(
     if "protocol" in meant and pictures is None:
         _show_protocol(name, title="data set" in meant)
     if "checkpoint" in meant:
-        _show_checkpoint(Path(name).expanduser(), cache_folder(cache))
+        _show_checkpoint(expand(name), cache_folder(cache))
     return 0
 
 
@@ -216,6 +218,7 @@ def _meanings(name: str) -> tuple[str, ...]:
     Raises WrongName for a name that means nothing.
     """
     from bench.base.errors import unknown_name
+    from bench.base.paths import expand
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
     from bench.protocols import registry
@@ -227,7 +230,7 @@ def _meanings(name: str) -> tuple[str, ...]:
     }
     if found := tuple(kind for kind, known in built_in.items() if name in known):
         return found
-    path, is_path = Path(name).expanduser(), catalogue.looks_like_path(name)
+    path, is_path = expand(name), catalogue.looks_like_path(name)
     if is_path and is_model_card(path):
         return ("model",)
     # any file that is no card, whatever it is called
@@ -356,8 +359,8 @@ def _draw_sheet(samples: Samples, count: int, path: Path) -> None:
     from bench.data.contact_sheet import contact_sheet
     from bench.data.pictures import write_picture
 
-    write_picture(path.expanduser(), contact_sheet(samples, count))
-    echo(f"\nwrote {display(path.expanduser())}")
+    write_picture(path, contact_sheet(samples, count))
+    echo(f"\nwrote {display(path)}")
 
 
 def _open_samples(

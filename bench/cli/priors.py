@@ -10,6 +10,7 @@ import click
 
 from bench.cli.completion import ids, splits
 from bench.cli.console import echo, echo_warning, emit
+from bench.cli.parameters import NameOrPath, Place
 from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("dataset", metavar="DATASET", shell_complete=ids("datasets"))
+@click.argument("dataset", metavar="DATASET", type=NameOrPath(), shell_complete=ids("datasets"))
 @click.option("--method", required=True, help="How the masks are made; see below.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the masks.")
+@click.option("--out", required=True, type=Place(file=False, writes=True), help="Folder for the masks.")
 @click.option(
     "--split", shell_complete=splits, help="Split to make masks for. [default: train, else the data set's own]"
 )
@@ -44,7 +45,7 @@ Examples:
 @click.option(
     "--from",
     "source",
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="FOLDER",
     help="For precomputed: the folder of masks. A path, or the name of a folder beside the images.",
 )
@@ -88,10 +89,10 @@ def priors(
     from bench.priors.propose import propose
 
     card = catalogue.dataset(dataset)
-    out, workers = out.expanduser(), workers or default_workers()
+    workers = workers or default_workers()
     with progress_bar() as show:
         samples = _samples(card, split, data_root_of(dataset, data_root), cache, show)
-        chosen = find_method(method, source.expanduser() if source else None, clean_up, samples)
+        chosen = find_method(method, source, clean_up, samples)
         if evaluate:
             require_labels(samples)
         report = propose(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.console import echo, echo_warning, emit
+from bench.cli.parameters import Place
 from bench.cli.settings import echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     help="With --format badge: the figure of this record, as MODEL/DATASET-SPLIT/PROTOCOL. [default: the number of "
     "reproduced figures]",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The file to write instead of stdout; for html, the folder."
-)
+@click.option("--out", type=Place(writes=True), help="The file to write instead of stdout; for html, the folder.")
 @results_option
 def report(form: str | None, figure: str | None, out: Path | None, results: Path | None) -> int:
     """Write the leaderboard: records beside the published figures."""

@@ -12,6 +12,7 @@ import click
 
 from bench.cli.completion import ids, protocols, splits
 from bench.cli.console import echo, echo_warning, emit
+from bench.cli.parameters import NameOrPath, Place
 from bench.cli.settings import (
     cache_option,
     data_root_of,
@@ -44,6 +45,7 @@ Examples:
     "--model",
     "models",
     multiple=True,
+    type=NameOrPath(),
     metavar="ID|CARD|FILE",
     shell_complete=ids("models"),
     help="A card's id, a card, or a checkpoint file. Repeatable. [default: the models that the data set's card names]",
@@ -52,6 +54,7 @@ Examples:
     "--dataset",
     "datasets",
     multiple=True,
+    type=NameOrPath(),
     default=("shapes",),
     show_default=True,
     metavar="ID|CARD",
@@ -104,7 +107,7 @@ Examples:
 )
 @click.option(
     "--save-predictions",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(file=False, writes=True),
     metavar="DIR",
     help="Write the predicted classes of each image as a palette PNG; `bench score DIR` scores such folders. For one "
     "run only: one model, data set and protocol.",

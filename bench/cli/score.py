@@ -9,6 +9,7 @@ import click
 
 from bench.cli.completion import splits
 from bench.cli.console import echo_warning, emit
+from bench.cli.parameters import Place
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
@@ -31,7 +32,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="DIR", type=Place(file=False))
 @dataset_option
 @click.option("--split", shell_complete=splits, help="Split that was predicted. [default: the data set's own]")
 @data_root_option
@@ -81,7 +82,7 @@ def score(
             **settings,
         )
         stored = score_folder(
-            folder.expanduser(), dataset, results_folder(results), chosen, matching=matching, supervision=supervision
+            folder, dataset, results_folder(results), chosen, matching=matching, supervision=supervision
         )
     if as_json:
         emit(dumps(stored.record))

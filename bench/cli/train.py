@@ -11,6 +11,7 @@ import click
 from bench.base.errors import WrongName
 from bench.cli.completion import ids, splits
 from bench.cli.console import echo, echo_warning
+from bench.cli.parameters import DataRoot, NameOrPath, Place
 from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option
 
 _EPILOG = """\b
@@ -35,6 +36,7 @@ def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]
 @click.option(
     "--recipe",
     required=True,
+    type=NameOrPath(),
     metavar="ID|CARD",
     shell_complete=ids("models/recipes"),
     help="A recipe's id or a card (see `bench list recipes`).",
@@ -43,19 +45,20 @@ def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]
 @click.option(
     "--priors",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(file=False),
     help="Folder of object masks, ID.png of 0 and 255, as `bench priors` makes them.",
 )
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(file=False, writes=True),
     help="Folder for checkpoint, log and network. A checkpoint in it is resumed.",
 )
-@click.option("--data-root", metavar="PATH", envvar="BENCH_DATA_ROOT", help="Folder of the data.")
+@click.option("--data-root", type=DataRoot(), metavar="PATH", envvar="BENCH_DATA_ROOT", help="Folder of the data.")
 @click.option("--split", shell_complete=splits, help="Split to train on. [default: the recipe's]")
 @click.option(
     "--init",
+    type=NameOrPath(),
     metavar="random|FILE",
     help="First weights of the backbone: random, or a file of torchvision or MoCo v2. The published recipes need the "
     "file.",
@@ -106,8 +109,8 @@ def train(
         outcome = pretrain(
             recipe,
             dataset,
-            priors.expanduser(),
-            out.expanduser(),
+            priors,
+            out,
             Settings(
                 data_root=data_root_of(dataset, (data_root,) if data_root else ()),
                 entries=entries,
