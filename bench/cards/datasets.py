@@ -26,6 +26,10 @@ from bench.cards.presets import Preset
 from bench.protocols import registry
 
 Channel = Annotated[int, Field(ge=0, le=255)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+MOST_CLASSES = 4096
+MOST_GENERATED = 100_000
+"""Images in a split that the program draws itself."""
 
 
 class SplitFiles(Entry):
@@ -80,9 +84,9 @@ class Layout(Entry):
 class Split(Entry):
     """What the publisher says of a split."""
 
-    images: Annotated[int, Field(ge=1)] | None = None
+    images: Count | None = None
     """Its official size; a run on fewer images is marked as limited."""
-    sequences: Annotated[int, Field(ge=1)] | None = None
+    sequences: Count | None = None
     """The same of a split of video."""
     objects: Literal["one", "many"] | None = None
     """In video, what annotations hold. `one`: everything above 0 is the object. `many`: ids, 255 is void."""
@@ -206,9 +210,9 @@ class DatasetCard(Card):
     default_split: str = "val"
     default_models: tuple[str, ...] = ()
     """The models that `bench run` takes on this data set when none is named."""
-    classes: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
+    classes: Annotated[tuple[str, ...], Field(max_length=MOST_CLASSES)] = ()
     """At least two for images with labels, none for video."""
-    class_folders: Annotated[int, Field(ge=1)] | None = None
+    class_folders: Annotated[int, Field(ge=1, le=MOST_CLASSES)] | None = None
     """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
     palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
     """`voc`, or an RGB triple per class."""
@@ -234,7 +238,7 @@ class DatasetCard(Card):
     def _number_class_folders(cls, entries: Any) -> Any:
         """Stand-ins for the names of classes that only the tree knows."""
         count = entries.get("class_folders") if isinstance(entries, dict) else None
-        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)):
+        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)) or count > MOST_CLASSES:
             return entries
         return entries | {"classes": [*entries["classes"], *(f"folder {i + 1}" for i in range(count))]}
 
@@ -262,6 +266,8 @@ class DatasetCard(Card):
         for layout in self.layouts:
             if unknown := set(layout.splits) - set(self.splits):
                 raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is not one of the splits")
+        if self.generator and any((split.images or 0) > MOST_GENERATED for split in self.splits.values()):
+            raise ValueError(f"splits: at most {MOST_GENERATED} images are generated")
         if len({download.file for download in self.downloads}) != len(self.downloads):
             raise ValueError("downloads: two have the same file name")
         return self

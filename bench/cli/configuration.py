@@ -130,7 +130,7 @@ def default_map(commands: Mapping[str, click.Command], files: Sequence[Source]) 
 
 def announce(files: Sequence[Source]) -> None:
     """Say on stderr that the folder's configuration is read: its owner may not be the user. Rank 0 speaks for all."""
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") in ("", "0"):
         for source in files:
             if not source.own:
                 echo(f"reading ./{source.name}", err=True)

@@ -90,7 +90,7 @@ def _source(context: click.Context, name: str, files: Sequence[Source] = ()) -> 
 
 
 def _refused(context: click.Context) -> list[Finding]:
-    """What is wrong in the settings files, or else the error of `bench run` about a value in them or the environment."""
+    """What is wrong in the settings files, else the error of `bench run` about a value in them or the environment."""
     from bench.doctor.findings import Finding
 
     unread: WrongName | None = context.obj

@@ -54,8 +54,10 @@ Examples:
     default=True,
     help="For precomputed: remove contours under 1 % of the image. Masks that were cleaned up before need no clean-up.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes or threads. [default: one per core, at most 8]")
-@click.option("--limit", type=click.IntRange(1), help="Use only the first N images.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Processes or threads. [default: one per core, at most 8]"
+)
+@click.option("--limit", type=click.IntRange(1, 10**9), help="Use only the first N images.")
 @cache_option
 @click.option("--evaluate", is_flag=True, help="Compare the masks, and a centred ellipse, with the labels.")
 @click.option("--fresh", is_flag=True, help="Remove the masks in --out, and start again.")

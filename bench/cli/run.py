@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,15 @@ from bench.cli.settings import (
     require_said_once,
     results_folder,
     results_option,
+    warn_of_slow_precision,
 )
 
 if TYPE_CHECKING:
     from bench.protocols.base import Settings
     from bench.records.record import Record
 
+Job = tuple[str, str, str]
+"""A model, a data set and a protocol, by their names."""
 _EPILOG = """\b
 Examples:
   bench run
@@ -90,12 +93,14 @@ Examples:
 @click.option(
     "--solver", type=click.Choice(["faiss", "minibatch"]), help="Solver of K-means. The authors used minibatch."
 )
-@click.option("--clusters", type=click.IntRange(2), help="Number of K-means clusters.")
+@click.option("--clusters", type=click.IntRange(2, 32766), help="Number of K-means clusters.")
 @entries_option("preset", "protocols")
-@click.option("--epochs", type=click.IntRange(1), help="Number of epochs to train the linear classifier.")
+@click.option("--epochs", type=click.IntRange(1, 10**6), help="Number of epochs to train the linear classifier.")
 @click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
 @click.option(
-    "--limit", type=click.IntRange(1), help="Use only the first N images or sequences. The record is marked as limited."
+    "--limit",
+    type=click.IntRange(1, 10**9),
+    help="Use only the first N images or sequences. The record is marked as limited.",
 )
 @results_option
 @cache_option
@@ -160,19 +165,20 @@ def run(
     _require_one(jobs, options)
     _require_takers([*flags, *drawn], [protocol for _, _, protocol in jobs])
     folder = results_folder(results)
+    planned = [
+        (job, _settings(job[2], flags, drawn, entries, data_root_of(job[1], data_root), options)) for job in jobs
+    ]
+    warn_of_slow_precision(options["precision"], options["device"])
     made: list[Record] = []
-    failures: list[tuple[str, Exception]] = []
-    for model, dataset, protocol in jobs:
-        settings = _settings(protocol, flags, drawn, entries, data_root_of(dataset, data_root), options)
-        try:
-            if dry_run:
-                _print_plan(model, dataset, protocol, settings, folder)
-            else:
-                made.append(_run_one(model, dataset, protocol, settings, folder, quiet=as_json))
-        except Exception as error:
-            if len(jobs) == 1:
-                raise
-            failures.append((f"{model} on {dataset}, {protocol}", error))
+
+    def carry_out(model: str, dataset: str, protocol: str, settings: Settings) -> None:
+        if dry_run:
+            _print_plan(model, dataset, protocol, settings, folder)
+        else:
+            made.append(_run_one(model, dataset, protocol, settings, folder, quiet=as_json))
+
+    # an entry that one protocol lacks is said before another one has run for hours
+    failures = _each(planned, _require_entries) or _each(planned, carry_out)
     if as_json and made:
         from bench.records.record import dumps
 
@@ -180,7 +186,26 @@ def run(
     return _report_failures(failures)
 
 
-def _require_one(jobs: Sequence[tuple[str, str, str]], options: Mapping[str, Any]) -> None:
+def _each(planned: Sequence[tuple[Job, Settings]], do: Callable[..., None]) -> list[tuple[str, Exception]]:
+    """Call `do` for every run; those that failed, and why. Raises the error where there is only one run."""
+    failures: list[tuple[str, Exception]] = []
+    for (model, dataset, protocol), settings in planned:
+        try:
+            do(model, dataset, protocol, settings)
+        except Exception as error:
+            if len(planned) == 1:
+                raise
+            failures.append((f"{model} on {dataset}, {protocol}", error))
+    return failures
+
+
+def _require_entries(model: str, dataset: str, protocol: str, settings: Settings) -> None:
+    from bench.runs.plan import require_entries
+
+    require_entries(dataset, protocol, settings)
+
+
+def _require_one(jobs: Sequence[Job], options: Mapping[str, Any]) -> None:
     """Raises UsageError if there are several models or runs, for an option that takes one."""
     if options["save_predictions"] is not None and len(jobs) > 1:
         raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")

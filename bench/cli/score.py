@@ -48,7 +48,9 @@ Examples:
 )
 @click.option("--name", metavar="ID", help=f"The model's id in the record. [default: {NAMED_BY}]")
 @click.option("--supervision", metavar="TEXT", help="The model's supervision: the labels that it has seen.")
-@click.option("--limit", type=click.IntRange(1), help="Use only the first N images. The record is marked as limited.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10**9), help="Use only the first N images. The record is marked as limited."
+)
 @results_option
 @cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")

@@ -160,15 +160,29 @@ def entries_option(of: str, listing: str) -> Callable[[Command], Command]:
 def network_options(command: Command) -> Command:
     """The options of every command that runs a network on images: weights, device, batch size, workers."""
     for option in (
-        click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]"),
         click.option(
-            "--batch-size", type=click.IntRange(1), help="Images per batch. [default: 4 on a CPU, 32 on a GPU]"
+            "--workers", type=click.IntRange(1, 1024), help="Loader threads. [default: one per core, at most 8]"
+        ),
+        click.option(
+            "--batch-size", type=click.IntRange(1, 65536), help="Images per batch. [default: 4 on a CPU, 32 on a GPU]"
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …"),
         click.option("--weights", type=Place(), help="File of weights for a model card."),
     ):
         command = option(command)
     return command
+
+
+def warn_of_slow_precision(precision: str | None, device: str) -> None:
+    """Say that bfloat16 is emulated, if it was asked for and will run on a processor without it."""
+    from bench.base.environment import has_bfloat16
+    from bench.passes.engine import choose_device
+
+    if precision == "bfloat16" and has_bfloat16() is False and choose_device(device) == "cpu":
+        echo_warning(
+            "this processor has no instructions for bfloat16, so it takes up to ten times as long as float32; leave "
+            "--precision out, or use a GPU"
+        )
 
 
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:

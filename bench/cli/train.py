@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from bench.base.errors import WrongName
 from bench.cli.completion import ids, splits
 from bench.cli.console import echo, echo_warning
 from bench.cli.parameters import DataRoot, NameOrPath, Place
-from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option
+from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option, warn_of_slow_precision
 
 _EPILOG = """\b
 Examples:
@@ -64,13 +63,13 @@ def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]
     "file.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
-@click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Loader threads. [default: one per core, at most 8]")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
     help="bfloat16 is mixed precision. [default: the recipe's; the published recipes have float32, on a GPU too]",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Number of epochs. [default: the recipe's]")
+@click.option("--epochs", type=click.IntRange(1, 10**6), help="Number of epochs. [default: the recipe's]")
 @entries_option("recipe", "recipes")
 @click.option(
     "--eval-every",
@@ -100,10 +99,13 @@ def train(
 
     After an interruption, the same command continues from the last checkpoint.
     """
+    from bench.base.environment import whole_number
     from bench.base.files import display
     from bench.cli.progress import progress_bar
     from bench.pretrain.run import Settings, pretrain
 
+    if whole_number("RANK") == 0:  # it speaks for all
+        warn_of_slow_precision(precision, settings["device"])
     entries = _merged(entries, {"split": split, "precision": precision, "epochs": epochs})
     with progress_bar() as progress:
         outcome = pretrain(
@@ -120,8 +122,8 @@ def train(
                 **settings,
             ),
         )
-    if int(os.environ.get("RANK", "0")):
-        return  # rank 0 speaks for all
+    if whole_number("RANK"):
+        return
     since = f", resumed after step {outcome.resumed_at}" if outcome.resumed_at else ""
     echo(f"trained on {outcome.images} images, {outcome.steps} steps{since}")
     echo(f"  checkpoint: {display(outcome.checkpoint)}")
