@@ -45,6 +45,11 @@ def _visible(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def storable(name: str) -> str:
+    """A file's name as text that can be written: bytes that are no UTF-8 become `\\udc80` to `\\udcff`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def one_line(value: object) -> str:
     """A printable value with single spaces; its line ends are spaces too."""
     return printable(" ".join(str(value).split()))

@@ -9,7 +9,7 @@ import click
 
 from bench.cli.completion import ids, protocols, splits
 from bench.cli.console import echo, echo_warning, emit
-from bench.cli.parameters import NameOrPath, Place
+from bench.cli.parameters import NameOrPath, Place, Prose
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
@@ -96,7 +96,10 @@ Examples:
 )
 @click.option("--name", metavar="ID", help=f"With --from: the method's id. [default: {NAMED_BY}]")
 @click.option(
-    "--supervision", metavar="TEXT", help="With --from: the method's supervision, i.e. the labels it has seen."
+    "--supervision",
+    type=Prose(),
+    metavar="TEXT",
+    help="With --from: the method's supervision, i.e. the labels it has seen.",
 )
 @network_options
 @entries_option("preset", "protocols")

@@ -61,6 +61,20 @@ class NameOrPath(click.ParamType):  # type: ignore[type-arg]  # generic in later
         return value if "/" in value or os.sep in value or value.startswith("~") else None
 
 
+class Prose(click.ParamType):  # type: ignore[type-arg]
+    """Text that goes into a record."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, if it can be one."""
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"'{value}' is no text in UTF-8", param, ctx)
+        return str(value)
+
+
 class Deliberate(click.Option):
     """An option that lifts a protection: somebody else's configuration cannot set it."""
 

@@ -12,7 +12,7 @@ import click
 
 from bench.cli.completion import ids, protocols, splits
 from bench.cli.console import echo, echo_warning, emit
-from bench.cli.parameters import NameOrPath, Place
+from bench.cli.parameters import NameOrPath, Place, Prose
 from bench.cli.settings import (
     cache_option,
     data_root_of,
@@ -81,7 +81,12 @@ Examples:
     metavar="ID",
     help="For a checkpoint file: the model's id in the record. [default: the file's name and hash]",
 )
-@click.option("--supervision", metavar="TEXT", help="For a checkpoint file: the labels that had a part in its weights.")
+@click.option(
+    "--supervision",
+    type=Prose(),
+    metavar="TEXT",
+    help="For a checkpoint file: the labels that had a part in its weights.",
+)
 @network_options
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="The first seed. [default: 1234]")

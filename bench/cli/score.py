@@ -9,7 +9,7 @@ import click
 
 from bench.cli.completion import splits
 from bench.cli.console import echo_warning, emit
-from bench.cli.parameters import Place
+from bench.cli.parameters import Place, Prose
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
@@ -47,7 +47,9 @@ Examples:
     "there 0 must be background, and stays background).",
 )
 @click.option("--name", metavar="ID", help=f"The model's id in the record. [default: {NAMED_BY}]")
-@click.option("--supervision", metavar="TEXT", help="The model's supervision: the labels that it has seen.")
+@click.option(
+    "--supervision", type=Prose(), metavar="TEXT", help="The model's supervision: the labels that it has seen."
+)
 @click.option(
     "--limit", type=click.IntRange(1, 10**9), help="Use only the first N images. The record is marked as limited."
 )

@@ -133,7 +133,11 @@ def _coco_instances(path: Path) -> list[str]:
             if entry["id"] in names:
                 raise BadInput(f"{path} gives two images the id {entry['id']}", "Give each image an id of its own.")
             names[entry["id"]] = str(entry["file_name"])
-    except (ValueError, KeyError, TypeError) as error:
+            if not PurePosixPath(names[entry["id"]]).name:
+                raise BadInput(
+                    f"{path} gives image {entry['id']} no file_name", "Give each image the name of its file."
+                )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} is not a COCO annotation file: {_reason(error)}", remedy) from error
     if strange := annotated - names.keys():
         raise BadInput(
@@ -147,4 +151,6 @@ def _coco_instances(path: Path) -> list[str]:
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"{error} is missing"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
     return "its parts have wrong types" if isinstance(error, TypeError) else f"it is not JSON ({error})"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
+from bench.base.escaping import storable
 from bench.base.files import display, require_writable
 from bench.base.paths import expand
 from bench.networks.find_model import Subject
@@ -185,9 +186,9 @@ def _identity(plan: Plan) -> dict[str, Any]:
 def _model_entry(subject: Subject) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": subject.id,
-        "title": subject.title,
+        "title": storable(subject.title),
         "weights_sha256": subject.weights_sha256,
-        "weights_source": subject.weights_source,
+        "weights_source": storable(subject.weights_source),
         "initialisation": subject.training.initialisation,
         "prior": subject.training.prior,
         "supervision": subject.training.supervision,
