@@ -18,7 +18,7 @@ from bench.base.errors import BadEnvironment, BenchError, WrongName
 from bench.cli import configuration, console
 from bench.cli.check import check
 from bench.cli.compare import compare
-from bench.cli.completion import completion
+from bench.cli.completion import VARIABLE, completion
 from bench.cli.doctor import doctor
 from bench.cli.download import download
 from bench.cli.export import export
@@ -91,20 +91,21 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _code(arguments: list[str], *, debug: bool) -> int:
     """The exit code. All that was printed is out."""
+    completing = VARIABLE in os.environ  # then a shell asks, at every key press
     try:
         outcome = cli.main(arguments, prog_name="bench", standalone_mode=False)
         console.settle()
         return outcome if isinstance(outcome, int) else 0
     except SystemExit as left:
-        # so click ends where the reader of a page of help has left
-        return 0 if isinstance(left.__context__, BrokenPipeError) else int(left.code or 0)
+        # so click ends completion, and where the reader of a page of help has left
+        return 0 if isinstance(left.__context__, BrokenPipeError) else 2 if completing and left.code else 0
     except click.ClickException as error:
         return explain_usage(error)
     except (click.Abort, KeyboardInterrupt):
         say("interrupted; finished work is kept, and the same command continues from there")
         return 130
     except Exception as error:  # noqa: BLE001 - the edge of the program
-        return explain(error, debug)
+        return 2 if completing else explain(error, debug)
     finally:
         with contextlib.suppress(BenchError):
             console.settle()

@@ -86,7 +86,7 @@ def score_folder(
         measured, content = measure_masks(folder, samples, settings)
         contents = [content]
     else:
-        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name, warn)
+        measured, contents = _measure_sets(sets, samples, matching, settings, storable(folder.name), warn)
     model = model_entry(folder, contents, settings.name, supervision)
     protocol = _protocol_entry(card, matching, seeds, _painter(folder))
     made = describe(model, samples, protocol, seeds, measured, (samples,) if samples.limited else ())
