@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment
+from bench.base.escaping import printable
+from bench.base.paths import expand
 from bench.base.temporaries import temporary_file, temporary_folder
 
 if TYPE_CHECKING:
@@ -256,9 +258,9 @@ def require_writable(folder: Path, what: str, flag: str) -> None:
 def cache_folder(explicit: Path | None = None) -> Path:
     """The cache: `--cache`, else $BENCH_CACHE, else the platform's cache folder for `bench`."""
     if explicit is not None:
-        return explicit.expanduser()
+        return expand(explicit)
     if os.environ.get("BENCH_CACHE"):
-        return Path(os.environ["BENCH_CACHE"]).expanduser()
+        return expand(os.environ["BENCH_CACHE"])
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("bench", appauthor=False))
@@ -278,8 +280,8 @@ def printable_name(path: Path) -> str:
 
 
 def display(path: Path) -> str:
-    """A path for people: relative if it is below the current folder."""
+    """A path for people: relative if it is below the current folder, and printable."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+        return printable(path.resolve().relative_to(Path.cwd()))
+    except (ValueError, OSError, RuntimeError):  # elsewhere, the current folder is gone, or a link leads to itself
+        return printable(path)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
+from bench.base.escaping import storable
 from bench.base.files import display, require_writable
+from bench.base.paths import expand
 from bench.networks.find_model import Subject
 from bench.passes.cache import DamagedShard
 from bench.passes.engine import device_name
@@ -78,7 +80,7 @@ def evaluate(
     if unknown := set(settings) - set(Settings.__dataclass_fields__):
         raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.runs.run.evaluate")
     chosen = Settings(**settings | {"warn": settings.get("warn") or _logger.warning})
-    folder = None if results is None else Path(results).expanduser()
+    folder = None if results is None else expand(results)
     return perform(model, dataset, protocol, folder, chosen).record
 
 
@@ -203,9 +205,9 @@ def _identity(plan: Plan) -> dict[str, Any]:
 def _model_entry(subject: Subject) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": subject.id,
-        "title": subject.title,
+        "title": storable(subject.title),
         "weights_sha256": subject.weights_sha256,
-        "weights_source": subject.weights_source,
+        "weights_source": storable(subject.weights_source),
         "initialisation": subject.training.initialisation,
         "prior": subject.training.prior,
         "supervision": subject.training.supervision,
