@@ -5,8 +5,9 @@ import hashlib
 import numpy as np
 
 from bench.download import fetch
-from bench.download.fetch import Expected, Network
+from bench.download.fetch import Expected
 from bench.download.items import Item
+from bench.download.network import Network
 from bench.download.part_files import Part
 
 DATA = np.random.default_rng(1).bytes(300_000)
@@ -19,7 +20,7 @@ class Client:
 
     def __init__(self, folder, web):
         self.web = web
-        self.path = folder / "cache" / "weights" / "m" / "file.bin"
+        self.path = folder / "cache" / "datasets" / "m" / "file.bin"
         self.part = Part.of(self.path)
         self.slept, self.warned, self.seen = [], [], []
         self.network = Network(
@@ -30,10 +31,17 @@ class Client:
             progress=lambda *step: self.seen.append(step),
         )
 
-    def __call__(self, *paths, expected=None, size=None, file="file.bin"):
+    def __call__(self, *paths, expected=None, size=None, file="file.bin", home="datasets/m", root=None):
         urls = tuple(path if "://" in path else self.web.url(path) for path in paths)
-        item = Item("m", "weights/m", file, urls, "https://example.org/page", self.path, "CC0", bytes=size)
+        item = Item("m", home, file, urls, "https://example.org/page", self.path, "CC0", bytes=size, root=root)
         return fetch.fetch(item, Expected(expected, "published", "Pin it anew.") if expected else None, self.network)
+
+    def keep(self, data, source=None, validator='"one"', total=None):
+        """A part with its journal, as a command leaves it that was interrupted."""
+        self.path.parent.mkdir(parents=True)
+        self.part.describe(source or self.web.url("/f"), validator, total)
+        with self.part.writer(0, lambda: 0.0) as write:
+            write(data)
 
     def whole(self):
         """The file is there, and nothing else."""

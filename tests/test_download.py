@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 import re
 import shutil
 import sys
@@ -136,6 +137,66 @@ def test_pins_say_when_and_from_where(bench, model, cache, web, small_file):
         (cache / "downloads/pins.json").write_text(damage)
         done = bench("download", model())
         assert done.returncode == 3 and "pins.json is damaged" in done.stderr
+
+
+def zeroed(data):
+    """With a hole in the middle, as a power loss leaves it."""
+    return data[: len(data) // 2] + bytes(4096) + data[len(data) // 2 + 4096 :]
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (zeroed, "damaged.*Bad CRC"),
+        (lambda data: data[: len(data) // 2], "damaged"),
+        (lambda data: data[:2000] + bytes(len(data) - 2000), "damaged"),
+        (lambda data: b"no weights at all" * 100, "not a checkpoint"),
+        (lambda data: pickle.dumps(print, protocol=2), "code"),
+        (lambda data: b"\xef\xbb\xbf<!-- sorry -->\n<HTML>" + data, "web page"),
+    ],
+)
+def test_damaged_weights_are_not_pinned(bench, model, cache, web, small_file, damage, words):
+    damaged = damage(small_file.read_bytes())
+    path = weights_file(cache, ID, "mine.pth.tar")
+    web.table["/m"] = File(damaged)
+    done = bench("download", model())
+    assert done.returncode == 3 and re.search(words, done.stderr), done.stderr
+    assert "pinned" in done.stderr or words == "web page"
+    assert not path.exists() and not list(path.parent.glob("*.part*"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(damaged)
+    done = bench("download", model(), "--offline")
+    assert done.returncode == 3 and "Nothing was pinned. Remove the file" in done.stderr and path.exists()
+    assert not (cache / "downloads/pins.json").exists()
+
+
+def test_safetensors_are_opened_before_they_are_pinned(bench, model, cache, web, small_file):
+    from safetensors.torch import save
+
+    from bench.networks.checkpoints import read_checkpoint
+
+    data = save(read_checkpoint(small_file).state)
+    for damaged in (data[:-1], data + b"x", data[:100]):
+        web.table["/m"] = File(damaged)
+        done = bench("download", model(file="mine.safetensors"))
+        assert done.returncode == 3 and not (cache / "downloads/pins.json").exists(), done.stderr
+    web.table["/m"] = File(data)
+    assert bench("download", model(file="mine.safetensors")).returncode == 0
+    assert Pins(cache).find(f"weights/{ID}/mine.safetensors").bytes == len(data)
+
+
+def test_weights_of_which_nobody_says_the_length_are_taken_only_whole_and_that_is_said(
+    bench, model, cache, web, small_file
+):
+    data = small_file.read_bytes()
+    for end in (len(data) - 1, len(data) // 2):
+        web.table["/m"] = File(data, sized=False, breaks=[end])
+        done = bench("download", model())
+        assert done.returncode == 3 and not (cache / "downloads/pins.json").exists(), done.stderr
+    web.table["/m"] = File(data, sized=False)
+    done = bench("download", model())
+    assert done.returncode == 0 and "nothing vouches for the length of mine.pth.tar" in done.stderr
+    assert Pins(cache).find(f"weights/{ID}/mine.pth.tar")
 
 
 def test_a_published_hash_is_checked_and_nothing_pinned(bench, model, cache, small_file):

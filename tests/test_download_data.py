@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import tarfile
@@ -177,6 +178,45 @@ def test_an_archive_that_cannot_be_used_is_discarded_so_that_a_mended_one_comes(
     web.table["/v.tgz"] = sound
     done = bench("download", data(bundle))
     assert done.returncode == 0 and "fetched" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("unpacked", [True, False])
+@pytest.mark.parametrize("name", ["i.tar", "i.tgz", "i.zip"])
+def test_an_archive_of_which_nobody_says_the_length_is_taken_only_whole_and_that_is_said(
+    bench, data, cache, tmp_path, web, name, unpacked
+):
+    write = write_zip if name.endswith("zip") else write_tar
+    body = write(tmp_path / name, {f"{i}.bin": os.urandom(9000) for i in range(9)}).read_bytes()
+    card = data({"file": name, "urls": [web.url("/i")], "unpack": unpacked})
+    for end in (512 * 19, len(body) // 2, len(body) - 10_000):
+        web.table["/i"] = File(body, sized=False, breaks=[end])
+        done = bench("download", card)
+        assert done.returncode == 3 and "damaged" in done.stderr, done.stderr
+        assert not (cache / "downloads/pins.json").exists() and not list(cache.rglob(f"*{name}*"))
+    web.table["/i"] = File(body, sized=False)
+    done = bench("download", card)
+    assert done.returncode == 0 and f"nothing vouches for the length of {name}" in done.stderr
+    assert Pins(cache).find(f"datasets/my-voc/{name}").bytes == len(body)
+
+
+def test_an_archive_that_is_kept_as_it_is_is_read_before_it_is_pinned(bench, data, cache, tmp_path, web):
+    content = os.urandom(9000)
+    with zipfile.ZipFile(tmp_path / "i.zip", "w") as archive:
+        archive.writestr("a.bin", content)
+    body = (tmp_path / "i.zip").read_bytes()
+    card = data({"file": "i.zip", "urls": [web.url("/i"), web.url("/j")]})
+    web.table["/i"] = File(body.replace(content[4000:5000], bytes(1000)))
+    done = bench("download", card)
+    assert done.returncode == 4 and "Bad CRC" in done.stderr
+    assert not (cache / "downloads/pins.json").exists() and not list(cache.rglob("i.zip"))
+    web.table["/j"] = File(body)
+    assert bench("download", card).returncode == 0 and list(cache.rglob("i.zip"))
+
+
+def test_an_archive_cannot_bring_a_receipt(bench, data, cache, tmp_path, web):
+    web.table["/i"] = File(write_tar(tmp_path / "i.tar", {"a": b"1", ".downloads": b"mine"}).read_bytes())
+    assert bench("download", data({"file": "i.tar", "urls": [web.url("/i")], "unpack": True})).returncode == 0
+    assert [path.name for path in (data_folder(cache, "my-voc") / ".downloads").iterdir()] == ["i.tar.json"]
 
 
 def test_an_archive_that_somebody_put_there_is_kept_and_named(bench, data, bundle, cache):

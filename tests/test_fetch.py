@@ -2,6 +2,9 @@
 
 import email.utils
 import errno
+import hashlib
+import itertools
+import os
 import socket
 from dataclasses import replace
 
@@ -10,9 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.base.errors import BadEnvironment, BadInput
-from bench.download import fetch, http
+from bench.download import fetch, http, part_files
 from tests.client import DATA, NOW, SHA
-from tests.webserver import File, answer, in_turn
+from tests.webserver import File, WebServer, answer, in_turn, raw
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+"""Of an answer, to which a test adds others."""
 
 
 def test_a_file_comes_whole_with_its_hash(client, web):
@@ -112,15 +118,97 @@ def test_pieces_that_do_not_fit_together_are_fetched_anew(client, web):
 
 
 def test_a_part_that_is_whole_is_not_fetched_again(client, web):
-    client.part.describe(web.url("/f"), '"one"', len(DATA))
-    client.part.path.write_bytes(DATA)
+    client.keep(DATA, total=len(DATA))
     client("/f")
     assert client.whole() and not web.requests
 
 
+def test_bytes_that_were_not_synced_are_not_resumed_from(client, web):
+    client.keep(DATA[:100_000])
+    with client.part.path.open("ab") as stream:
+        stream.write(DATA[100_000:150_000] + bytes(50_000))  # written after the last sync; the power went off
+    web.table["/f"] = File(DATA)
+    client("/f")
+    assert client.whole() and web.ranges() == ["bytes=100000-"]
+    assert "100,000 bytes of an earlier download are fetched again" in client.warned[0]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:50_000] + bytes(50_000), lambda data: data[:50_000]])
+@pytest.mark.parametrize("expected", [None, SHA])
+def test_a_part_that_is_not_what_its_journal_says_begins_anew(client, web, damage, expected):
+    client.keep(DATA[:100_000])
+    client.part.path.write_bytes(damage(DATA[:100_000]))
+    web.table["/f"] = File(DATA)
+    client("/f", expected=expected)
+    assert client.whole() and web.ranges() == [None]
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        None, b"", bytes(200), b"[]", b"[" * 100_000, b'{"synced": -1, "sha256": "0"}',
+        b'{"synced": "all", "sha256": 7}', b'{"source": "SOURCE", "validator": "\\"one\\"", "total": 300000}',
+    ],
+)  # fmt: skip
+def test_a_part_without_a_sound_journal_begins_anew(client, web, journal):
+    client.keep(DATA[:100_000])
+    place = client.part.path.with_name("file.bin.part.json")
+    place.unlink()
+    if journal is not None:
+        place.write_bytes(journal.replace(b"SOURCE", web.url("/f").encode()))
+    web.table["/f"] = File(DATA)
+    client("/f")
+    assert client.whole() and web.ranges() == [None]
+
+
+def test_the_journal_never_says_more_than_is_synced_and_little_less_than_came(client, web, monkeypatch):
+    synced, claimed = [0], []
+    monkeypatch.setattr(part_files, "CHECKPOINT", 100_000)
+    monkeypatch.setattr(fetch, "CHUNK", 10_000)
+    sync = os.fsync
+
+    def keep(handle):
+        sync(handle)
+        if client.part.size and os.path.samestat(os.fstat(handle), client.part.path.stat()):
+            synced.append(os.fstat(handle).st_size)
+
+    def look(what, done, total):
+        journal = client.part.journal()
+        claimed.append(journal.synced)
+        assert journal.synced <= synced[-1]
+        if journal.sha256:
+            assert journal.sha256 == hashlib.sha256(DATA[: journal.synced]).hexdigest()
+        assert done - journal.synced < 110_000
+
+    monkeypatch.setattr(os, "fsync", keep)
+    client.network = replace(client.network, progress=look)
+    web.table["/f"] = File(DATA)
+    client("/f")
+    assert client.whole() and 3 <= len(set(claimed)) <= 5
+
+
+def test_the_journal_is_written_on_a_slow_line_too(client, web, monkeypatch):
+    monkeypatch.setattr(fetch, "CHUNK", 10_000)
+    claimed = []
+    client.network = replace(
+        client.network,
+        clock=itertools.count(0.0, 1.0).__next__,
+        progress=lambda what, done, total: claimed.append(client.part.journal().synced),
+    )
+    web.table["/f"] = File(DATA)
+    client("/f")
+    assert client.whole() and len(set(claimed)) > 2
+
+
+def test_an_answer_that_is_only_a_piece_of_the_rest_is_not_the_end(client, web):
+    client.keep(DATA[:100_000], total=len(DATA))
+    web.table["/f"] = File(DATA, piece=80_000)
+    client("/f")
+    assert client.whole() and web.ranges() == ["bytes=100000-", "bytes=180000-", "bytes=260000-"]
+
+
 def test_a_part_longer_than_the_file_is_forgotten(client, web):
-    client.part.describe(web.url("/f"), '"one"', None)
-    client.part.path.write_bytes(DATA + b"more")
+    client.keep(DATA + b"more")
     web.table["/f"] = File(DATA)
     client("/f")
     assert client.whole()
@@ -157,6 +245,51 @@ def test_chunks_beyond_the_card_s_size_are_refused(client, web):
     web.table["/f"] = File(DATA, chunked=True)
     with pytest.raises(BadInput, match="more than the 1,000 bytes"):
         client("/f", size=1000)
+    assert client.kept() == 0
+
+
+def test_chunks_that_break_off_are_a_broken_connection(client, web):
+    web.table["/f"] = File(DATA, chunked=True, breaks=[100_000])
+    client("/f")
+    assert client.whole() and web.ranges() == [None, "bytes=100000-"]
+
+
+def test_where_nothing_says_how_long_the_file_is_it_is_not_taken(client, web):
+    web.table |= {"/cut": File(DATA, sized=False, breaks=[100_000]), "/f": File(DATA, sized=False)}
+    for path in ("/cut", "/f"):
+        with pytest.raises(BadInput, match="says how long the file is"):
+            client(path)
+        assert client.kept() == 0
+
+
+def test_without_a_length_the_card_s_size_tells_a_break(client, web):
+    web.table["/f"] = File(DATA, sized=False, breaks=[100_000])
+    assert client("/f", size=len(DATA)).vouched
+    assert client.whole() and web.ranges() == [None, "bytes=100000-"]
+
+
+def test_without_a_length_a_hash_tells_a_break(client, web):
+    web.table |= {"/cut": File(DATA, sized=False, breaks=[100_000]), "/f": File(DATA, sized=False)}
+    with pytest.raises(BadInput, match="SHA-256"):
+        client("/cut", expected=SHA)
+    assert client("/f", expected=SHA).vouched and client.whole()
+
+
+@pytest.mark.parametrize(
+    "lengths, words",
+    [
+        (b"300000\r\nContent-Length: 200000", "two lengths"),
+        (b"9" * 17, "needs"),
+        (b"9" * 5000, "says how long the file is"),
+        (b"-5", "says how long the file is"),
+        (b"three", "says how long the file is"),
+        (b"0", "empty file"),
+    ],
+)
+def test_a_length_that_is_none_is_not_believed(client, web, lengths, words):
+    web.table["/f"] = raw(HEAD + b"Content-Length: " + lengths + b"\r\n\r\n" + DATA)
+    with pytest.raises((BadInput, BadEnvironment), match=words):
+        client("/f")
     assert client.kept() == 0
 
 
@@ -229,6 +362,62 @@ def test_a_server_that_falls_silent(client, web):
     assert client.kept() > 0
 
 
+@pytest.mark.parametrize("end", [b"Content-Length: 1000000\r\n\r\n", b"\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_a_server_that_drips_is_given_up_and_what_came_is_kept(client, web, end):
+    body, drop = (b"186a0\r\n%b\r\n", b"1\r\nx\r\n") if b"chunked" in end else (b"%b", b"x")
+    web.table["/f"] = raw(HEAD + end + body % DATA[:100_000], drop)
+    client.network = replace(client.network, clock=itertools.count(0.0, 10.0).__next__)
+    with pytest.raises(BadEnvironment, match="sends less than 1,000 bytes a second"):
+        client("/f")
+    assert client.kept() >= 100_000
+
+
+@pytest.mark.parametrize("start, again", [(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"), (b"", b"x")])
+def test_headers_that_drip_are_given_up(client, web, start, again):
+    web.table["/f"] = raw(start, again)
+    client.network = replace(client.network, clock=itertools.count(0.0, 10.0).__next__)
+    with pytest.raises(BadEnvironment, match="next to nothing for 60 seconds"):
+        client("/f")
+
+
+@pytest.mark.parametrize(
+    "start, again, words",
+    [
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1000\r\n" + b"x" * 4096 + b"\r\n", "more than 1,000,000"),
+        (HEAD + b"\r\n", b"x" * 4096, "more than 1,000,000 bytes"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n", b"X: y\r\n" * 500, "without an end"),
+        (b"", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 100, "without an end"),
+        (HEAD, b"X: y\r\n" * 100, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 4096, "not HTTP"),
+        (b"", b"220 ready\r\n", "not HTTP"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /g\r\n\r\n", b"x" * 4096, "without an end"),
+    ],
+)
+def test_a_server_without_an_end_is_given_up(client, web, start, again, words):
+    web.table["/f"] = raw(start, again)
+    client.network = replace(client.network, most=1_000_000)
+    with pytest.raises(BadInput, match=words):
+        client("/f")
+    assert client.kept() == 0
+
+
+def test_a_server_that_begins_anew_again_and_again_is_given_up(client, web, monkeypatch):
+    monkeypatch.setattr(fetch, "PROGRESS", 100_000)
+    web.table["/f"] = File(DATA, etag=None, breaks=[150_000, 10] * 50)
+    with pytest.raises(BadEnvironment, match="broke after"):
+        client("/f")
+    assert len(web.requests) < 10
+
+
+def test_silence_is_not_waited_for_again_and_again(client, web):
+    clock = itertools.count(0.0, 10.0)
+    web.table["/f"] = raw(b"")
+    client.network = replace(client.network, clock=clock.__next__, attempts=100)
+    with pytest.raises(BadEnvironment, match="the connection broke"):
+        client("/f")
+    assert len(web.requests) < 10
+
+
 def test_a_connection_refused(client, web):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -265,17 +454,68 @@ def test_redirects_have_an_end(client, web):
         web.table[f"/{i}"] = answer(302, Location=f"/{i + 1}")
     web.table |= {"/20": File(DATA), "/loop": answer(302, Location="/loop")}
     for path in ("/0", "/loop"):
-        with pytest.raises(BadEnvironment, match="redirects in a circle, too often"):
+        with pytest.raises(BadInput, match="redirects in a circle, or too often"):
             client(path)
     assert len(web.requests) < 20
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/f", "data:text/plain,x"])
-def test_redirects_lead_to_web_addresses_only(client, web, target):
+@pytest.mark.parametrize(
+    "target, words",
+    [
+        ("file:///etc/passwd", "redirects to 'file:///etc/passwd' .*no web address"),
+        ("FILE:/etc/passwd", "no web address"),
+        ("ftp://127.0.0.1/f", "no web address"),
+        ("data:text/plain,x", "no web address"),
+        ("javascript:alert(1)", "no web address"),
+        ("http://[::1/f", "no address"),
+        ("http://[fe80::zz]/f", "no address|cannot be used"),
+        ("http://[v1.x]/f", "no address|cannot be used|no connection|cannot be resolved"),
+        ("http://127.0.0.1:99999/f", "no address"),
+        ("http://127.0.0.1:port/f", "no address"),
+        ("http:///f", "in a circle"),
+        ("//", "in a circle"),
+        ("", "redirects to '' .*no address"),
+        ("http://a..b/f", "cannot be used"),
+        (f"http://{'n' * 70}.invalid/f", "cannot be used"),
+    ],
+)
+def test_redirects_lead_to_web_addresses_only(client, web, target, words):
     web.table["/f"] = answer(302, Location=target)
-    with pytest.raises((BadEnvironment, BadInput)):
+    with pytest.raises((BadEnvironment, BadInput), match=words) as caught:
         client("/f")
-    assert client.kept() == 0
+    assert client.kept() == 0 and "\n" not in caught.value.problem
+    if "v1" not in target:
+        assert caught.value.exit_code == 3
+
+
+def test_a_redirect_without_a_target_is_refused(client, web):
+    web.table["/f"] = answer(301)
+    with pytest.raises(BadInput, match="no address"):
+        client("/f")
+
+
+def test_a_redirect_to_an_address_of_ipv6_is_followed(client, web):
+    class Server6(WebServer):
+        address_family = socket.AF_INET6
+
+    try:
+        other = Server6("::1")
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    other.table["/g"] = File(DATA)
+    web.table["/f"] = answer(302, Location=f"http://[::1]:{other.server_port}/g")
+    try:
+        client("/f")
+    finally:
+        other.stop()
+    assert client.whole()
+
+
+def test_what_a_server_says_cannot_act_on_the_terminal(client, web):
+    web.table["/f"] = raw(b"HTTP/1.1 418 \x1b[31mred\x1b[0m\x9b2J\r\nContent-Length: 0\r\n\r\n")
+    with pytest.raises(BadEnvironment, match="it answered 418") as caught:
+        client("/f")
+    assert not set("\x1b\x9b") & set(caught.value.problem)
 
 
 def test_https_never_becomes_http():

@@ -7,8 +7,8 @@ import pytest
 
 from bench.base.errors import BadInput
 from bench.download import drive
-from tests.client import DATA
-from tests.webserver import File, in_turn
+from tests.client import DATA, SHA
+from tests.webserver import File, in_turn, raw
 
 
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/octet-stream"])
@@ -18,6 +18,50 @@ def test_a_web_page_is_not_the_file(client, web, kind):
     with pytest.raises(BadInput, match=r"a web page came instead of the file \('Please log in'\)") as caught:
         client("/f")
     assert client.kept() == 0 and caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"\xef\xbb\xbf<!DOCTYPE html>", b"<!-- saved -->\n<html lang='de'>", "\ufeff<html>".encode("utf-16-le"),
+        b'<?xml version="1.0"?><html>', b"<head><title>x", b"<script>location='/'",
+    ],
+)  # fmt: skip
+def test_a_web_page_is_known_by_its_beginning_however_slowly_it_comes(client, web, page):
+    def slowly(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(page)))
+        handler.end_headers()
+        for byte in page:
+            handler.wfile.write(bytes([byte]))
+
+    web.table["/f"] = slowly
+    with pytest.raises(BadInput, match="a web page came instead of the file"):
+        client("/f")
+    assert client.kept() == 0
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<![<![<![", "<form action='http://[::1'><input type='hidden' name='id' value='x'>", "<!" * 5000,
+        "<form action='ftp://x.google.com/'><input type='hidden' name='id' value='x'>", "<title>\x1b[31m\n\x9b",
+    ],
+)  # fmt: skip
+def test_a_page_of_broken_markup_is_a_page(client, web, monkeypatch, markup):
+    monkeypatch.setattr(drive, "DOWNLOAD", web.url("/download"))
+    web.table["/download"] = File(f"<html>{markup}".encode(), kind="text/html")
+    with pytest.raises(BadInput, match="web page") as caught:
+        client(drive.download_address("abcdefghijkl"))
+    assert not set("\x1b\x9b\n") & set(caught.value.problem)
+
+
+@pytest.mark.parametrize("carried", ["gzip, chunked", "deflate"])
+def test_a_body_carried_in_another_way_is_not_the_file(client, web, carried):
+    web.table["/f"] = raw(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {carried}\r\n\r\n".encode() + DATA)
+    with pytest.raises(BadInput, match="encoded"):
+        client("/f", expected=SHA)
+    assert client.kept() == 0
 
 
 @pytest.mark.parametrize(
@@ -79,7 +123,7 @@ def test_an_encoded_rest_leaves_the_part_alone(client, web):
 
 def test_a_tgz_of_which_the_server_says_that_it_is_encoded_is_the_file(client, web):
     web.table["/f"] = File(DATA, encoding="x-gzip")
-    client("/f", file="data.tgz")
+    client("/f", file="data.tgz", root=client.path.parent / "data")
     assert client.whole()
 
 

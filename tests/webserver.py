@@ -25,6 +25,8 @@ class File:
     """Whether Range is honoured."""
     length: int | None = None
     """A Content-Length that lies."""
+    sized: bool = True
+    """Whether a Content-Length is sent; without one the end of the connection is the file's."""
     chunked: bool = False
     breaks: list[int] = field(default_factory=list)
     """Per GET, the bytes of the body after which the connection ends; none left: it goes well."""
@@ -32,6 +34,8 @@ class File:
     """End it with a reset, which may cost what was under way."""
     hang: bool = False
     """Send half of it and then nothing."""
+    piece: int | None = None
+    """Bytes that an answer with a range has at most."""
     shift: int = 0
     """Bytes by which a range begins too late."""
 
@@ -63,16 +67,17 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes */{len(file.data)}")
             self.end_headers()
             return
-        body = file.data[start + (file.shift if start else 0) :]
+        body = file.data[start + (file.shift if start else 0) :][: file.piece if start else None]
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", file.kind)
         if start:
             first = start + file.shift
-            self.send_header("Content-Range", f"bytes {first}-{len(file.data) - 1}/{len(file.data)}")
+            self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(file.data)}")
         if file.chunked:
             self.send_header("Transfer-Encoding", "chunked")
-        else:
-            self.send_header("Content-Length", str(len(body) if file.length is None else file.length - start))
+        elif file.sized:
+            length = len(body) if file.length is None else file.length - start
+            self.send_header("Content-Length", str(length))
         for name, value in (
             ("ETag", file.etag),
             ("Last-Modified", file.modified),
@@ -94,6 +99,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_body(self, file: File, body: bytes):
         if file.breaks:
+            if file.chunked:
+                self.wfile.write(f"{len(body):x}\r\n".encode())
             self.wfile.write(body[: file.breaks.pop(0)])
             self.wfile.flush()
             if file.reset:
@@ -121,8 +128,8 @@ class WebServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, address: str = "127.0.0.1"):
+        super().__init__((address, 0), Handler)
         self.table: dict[str, File | Reply] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.released = threading.Event()
@@ -159,6 +166,20 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Reply:
         handler.end_headers()
         if handler.command == "GET":
             handler.wfile.write(body)
+
+    return reply
+
+
+def raw(start: bytes, again: bytes = b"", sent: list[int] | None = None) -> Reply:
+    """Bytes in place of an answer, and others after them as long as the client listens; `sent` is how many pieces."""
+
+    def reply(handler: Handler):
+        handler.close_connection = True
+        handler.wfile.write(start)
+        while again:
+            handler.wfile.write(again)
+            if sent is not None:
+                sent[0] += 1
 
     return reply
 

@@ -26,6 +26,8 @@ from bench.cards.presets import Preset
 from bench.protocols import registry
 
 Channel = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Channel, Channel, Channel]
+Orientation = Literal["stored", "upright"]
 
 
 class SplitFiles(Entry):
@@ -118,19 +120,16 @@ class IdRange(Entry):
 class Labels(Entry):
     """How a label file is decoded to class indices."""
 
-    encoding: Literal["index", "rgb"] = "index"
-    """`index`: an 8-bit palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B unused."""
+    encoding: Literal["index", "rgb", "colour"] = "index"
+    """`index`: a palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B is 0. `colour`: a PNG in the
+    colours of the card's `palette`."""
     ignore: LabelId = 255
     """The id of ignored pixels, in the file and after `map`."""
     map: tuple[IdRange, ...] = ()
-    """What the file's ids stand for; without it they are the class indices. An id that is not in it is an error."""
-
-    @field_validator("ignore")
-    @classmethod
-    def _ignore_fits(cls, ignore: int, info: ValidationInfo) -> int:
-        if info.data.get("encoding") == "index" and ignore > 255:
-            raise ValueError("an 8-bit label has ids up to 255")
-        return ignore
+    """What the file's ids stand for, a class or the ignore id; without it they are the class indices. An id that is
+    not in it is an error."""
+    ignored_colours: tuple[Colour, ...] = ()
+    """With `colour`, the colours of ignored pixels. A colour that is neither a class's nor among these is an error."""
 
     @field_validator("map")
     @classmethod
@@ -139,11 +138,17 @@ class Labels(Entry):
         ignore = info.data.get("ignore")
         if any(first[1] >= second[0] for first, second in itertools.pairwise(spans)):
             raise ValueError("two ranges share an id")
-        if spans and info.data.get("encoding") == "index" and spans[-1][1] > 255:
-            raise ValueError("an 8-bit label has ids up to 255")
         if ignore is not None and any(first <= ignore <= last for first, last in spans):
             raise ValueError(f"{ignore} is the id of ignored pixels")
         return ranges
+
+    @model_validator(mode="after")
+    def _is_of_one_form(self) -> Labels:
+        if self.encoding == "colour" and self.map:
+            raise ValueError("map: colours have no ids; order the palette as the classes")
+        if self.encoding != "colour" and self.ignored_colours:
+            raise ValueError('ignored_colours: for encoding = "colour"; else `map` sends ids to the ignore id')
+        return self
 
 
 class Protocols:
@@ -210,9 +215,12 @@ class DatasetCard(Card):
     """At least two for images with labels, none for video."""
     class_folders: Annotated[int, Field(ge=1)] | None = None
     """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
-    palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
+    palette: Literal["voc"] | tuple[Colour, ...] = "voc"
     """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
+    orientation: Orientation | None = None
+    """How an image with an EXIF orientation is read: as its pixels are `stored`, or turned `upright`. Unset: upright,
+    unless its label has the size that only the stored picture has."""
     figures: Literal["classes", "imagenet-s"] = "classes"
     """What predictions made elsewhere are scored by: `imagenet-s` adds boundary mIoU, F-measure, image accuracy and
     mIoU by object size. Unset: as the preset for clustering has it."""
@@ -253,18 +261,29 @@ class DatasetCard(Card):
             raise ValueError("classes: two have the same name")
         if self.labels.ignore < len(self.classes):
             raise ValueError(f"labels.ignore: {self.labels.ignore} is also a class index")
-        if outside := [entry.classes[1] for entry in self.labels.map if entry.classes[1] >= len(self.classes)]:
+        void = (self.labels.ignore, self.labels.ignore)
+        meant = [entry.classes for entry in self.labels.map if entry.classes != void]
+        if outside := [last for _, last in meant if last >= len(self.classes)]:
             raise ValueError(f"labels.map: there is no class {outside[0]}")
         if self.default_split not in self.splits:
             raise ValueError(f"default_split: '{self.default_split}' is not one of the splits")
         if self.palette != "voc" and len(self.palette) > 256:
             raise ValueError("palette: more than 256 colours")
+        if self.labels.encoding == "colour":
+            self._require_colours()
         for layout in self.layouts:
             if unknown := set(layout.splits) - set(self.splits):
                 raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is not one of the splits")
         if len({download.file for download in self.downloads}) != len(self.downloads):
             raise ValueError("downloads: two have the same file name")
         return self
+
+    def _require_colours(self) -> None:
+        """Raises ValueError unless every class has a colour of its own."""
+        if self.palette == "voc" or len(self.palette) != len(self.classes):
+            raise ValueError('palette: labels.encoding = "colour" needs a colour for each class, in their order')
+        if len({*self.palette, *self.labels.ignored_colours}) < len(self.palette) + len(self.labels.ignored_colours):
+            raise ValueError("palette: two classes, or a class and an ignored colour, have the same colour")
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> DatasetCard:

@@ -68,7 +68,7 @@ class Pins:
             entries = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._damaged(str(error)) from error
         if not isinstance(entries, dict):
             raise self._damaged("it is not a table")

@@ -1,7 +1,7 @@
 """The command line. Modules here import no heavy library, so that `bench --help` answers at once.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 fine, 1 a check failed, 2 a wrong name or flag,
-3 bad input, 4 the environment, 70 a bug in bench, 130 interrupted.
+3 bad input, 4 the environment, 70 a bug in bench, 128 + the number of the signal that ended it (130: Ctrl-C).
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from bench.cli.priors import priors
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
+from bench.cli.settings import show_notices
+from bench.cli.signals import Stopped, handled
 from bench.cli.train import train
 
+_STOPPED = "interrupted; finished work is kept, and the same command continues from there"
 EPILOG = """\b
 Examples:
   bench run                                     the built-in data set, no download
@@ -73,16 +76,21 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
-        outcome = cli.main([a for a in arguments if a != "--debug"], prog_name="bench", standalone_mode=False)
-        sys.stdout.flush()
+        with handled():
+            show_notices()
+            outcome = cli.main([a for a in arguments if a != "--debug"], prog_name="bench", standalone_mode=False)
+            sys.stdout.flush()
         sys.exit(outcome if isinstance(outcome, int) else 0)
     except click.ClickException as error:
         if _first_to_say(error.format_message()):
             error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; finished work is kept, and the same command continues from there")
+        _say(_STOPPED)
         sys.exit(130)
+    except Stopped as stopped:
+        _say(_STOPPED)
+        sys.exit(stopped.exit_code)
     except BrokenPipeError:
         # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,12 +94,16 @@ def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...
 
 
 def _bounds(one: Difference, resamples: int) -> str:
+    if math.isnan(one.low):
+        return "no interval"
     least = 2 / (resamples + 1)
     p = f"p ≤ {least:.2g}" if one.p <= least else f"p = {one.p:.2g}"
     return f"95 % interval {one.low:+.2f} to {one.high:+.2f}, {p}"
 
 
 def _verdict(low: float, high: float) -> str:
+    if math.isnan(low):
+        return "Nothing is shown: there is a single thing to draw from."
     if low > 0:
         return "B is higher than A: the interval lies above 0."
     if high < 0:

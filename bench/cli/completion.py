@@ -40,11 +40,11 @@ def completion(context: click.Context, shell: str) -> int:
 
 def _cards(kind: str) -> Iterator[dict[str, Any]]:
     """The content of a folder's cards, unchecked; a card that cannot be read is left out."""
-    import tomllib
+    from bench.base.text_files import read_toml
 
     for path in sorted(folder(kind).glob("*.toml")):
         try:
-            yield tomllib.loads(path.read_text(encoding="utf-8"))
+            yield read_toml(path)
         except (OSError, ValueError):
             continue
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bench.cards.datasets import DatasetCard
     from bench.cards.models import ModelCard
     from bench.cli.progress import Show
-    from bench.download.fetch import Network
     from bench.download.items import Item
+    from bench.download.network import Network
     from bench.download.obtain import Obtained
 
 _EPILOG = """\b
@@ -60,8 +60,8 @@ def download(
     """
     from bench.base.files import cache_folder
     from bench.cli.progress import progress_bar
-    from bench.download.fetch import Network
     from bench.download.items import choose, items_of
+    from bench.download.network import Network
     from bench.download.obtain import require_there
 
     if fresh and offline:

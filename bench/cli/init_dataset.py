@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 VALUES = 40
 """At most this many label values are printed."""
+_FORMS = {"index": "one value a pixel", "rgb": "RGB, id = R + 256·G", "colour": "colours"}
 _EPILOG = """\b
 Examples:
   bench init-dataset ~/photos                   write a card to the current folder
@@ -44,8 +45,8 @@ def init_dataset(
     """Read a FOLDER of images and masks, and write a data-set card.
 
     It recognises folders (images/ and labels/, masks/, annotations/, …), names (x.jpg beside x.png or x_mask.png),
-    train/val/test folders, lists as in PASCAL VOC, and images without masks. Lists of ids and paths are written beside
-    the card.
+    train/val/test folders, lists as in PASCAL VOC, exports of labelme, CVAT and Roboflow, and images without masks.
+    Lists of ids and paths are written beside the card.
     """
     from bench.base import folders
     from bench.cards.catalogue import TEMPLATE
@@ -88,6 +89,8 @@ def _print(found: Findings, written: list[Path]) -> None:
 
 
 def _facts(found: Findings) -> Iterator[tuple[str, str]]:
+    from bench.discover.opened import rgb_of
+
     tree, survey, proposal = found.tree, found.survey, found.proposal
     for split, pairs in found.splits.items():
         what = "pairs of image and mask" if pairs[0].label is not None else "images without masks"
@@ -101,22 +104,22 @@ def _facts(found: Findings) -> Iterator[tuple[str, str]]:
     yield "sizes", _sizes(found)
     if proposal is None:
         return
-    yield (
-        "labels",
-        {"index": "8-bit", "rgb": "RGB, id = R + 256·G"}[survey.encoding]
-        + (", with a palette" if survey.palette else ""),
-    )
+    yield "labels", _FORMS[survey.encoding] + (", with a palette" if survey.palette else "")
     names = dict(zip(proposal.values, proposal.classes, strict=True))
-    pixels = survey.pixels.total()
-    known = sorted({*survey.pixels, *proposal.values})
+    tally = survey.tally
+    total = tally.pixels.total()
+    by_colour = survey.encoding == "colour"
+    known = list(dict.fromkeys([*proposal.values, *tally.pixels]))
+    known = known if by_colour else sorted(known)
+    spelt = (lambda code: str(rgb_of(code))) if by_colour else str
     for value in known[:VALUES]:
-        share = f"{100 * survey.pixels[value] / pixels:.2f} % of the pixels"
-        held = f"{share}, in {survey.masks[value]} of {survey.usable} masks" if survey.pixels[value] else "in no mask"
-        yield f"  {value}", f"{names.get(value, 'ignored')}: {held}"
+        share = f"{100 * tally.pixels[value] / total:.2f} % of the pixels"
+        held = f"{share}, in {tally.masks[value]} of {survey.usable} masks" if tally.pixels[value] else "in no mask"
+        yield f"  {spelt(value)}", f"{names.get(value, 'ignored')}: {held}"
     if len(known) > VALUES:
-        yield "  …", f"and {len(known) - VALUES} more, up to {known[-1]}"
+        yield "  …", f"and {len(known) - VALUES} more, up to {spelt(known[-1])}"
     if proposal.mapped:
-        yield "map", f"the values have gaps; they become the classes 0 to {len(proposal.classes) - 1}, in this order"
+        yield "map", f"the values become the classes 0 to {len(proposal.classes) - 1}, in this order"
     if found.names:
         yield "names from", found.names.file
 
@@ -129,7 +132,7 @@ def _sizes(found: Findings) -> str:
 
 def _checks(found: Findings) -> Iterator[str]:
     from bench.discover.card import examples_of
-    from bench.discover.masks import EXPLAINED
+    from bench.discover.opened import EXPLAINED
 
     tree, survey = found.tree, found.survey
     if survey.looked_at < survey.of:
@@ -146,7 +149,16 @@ def _checks(found: Findings) -> Iterator[str]:
     ):
         if files:
             yield f"left out: {len(files)} {what} ({examples_of(files)})"
+    if survey.turned:
+        yield (
+            f"{len(survey.turned)} images have an EXIF orientation ({examples_of(survey.turned)}): they are read "
+            "upright, unless the mask has the size that only the stored picture has. Look at the pictures; where that "
+            'is wrong, set orientation = "stored" in the card'
+        )
     yield from tree.notes
+    yield from found.names.notes if found.names else ()
+    if survey.strange and survey.encoding == "colour":
+        yield f"a colour has no name in {found.names.file if found.names else 'any file'}: {survey.strange}"
     if found.proposal is not None:
         yield from found.proposal.checks
     yield "licence, title, and the number of clusters in the card"

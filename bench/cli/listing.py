@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bench.data.samples import Samples
 
 _KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
+_LARGEST_CARD = 1 << 20
+"""Bytes: a larger file is not looked at as a card."""
 _HEADS = {"labels seen": "supervision"}
 """Column → its head in a table for people, where it differs from the key of `--json`."""
 
@@ -205,7 +207,7 @@ def show(
     if "protocol" in meant and pictures is None:
         _show_protocol(name, title="data set" in meant)
     if "checkpoint" in meant:
-        _show_checkpoint(Path(name).expanduser(), cache_folder(cache))
+        _show_checkpoint(name, cache_folder(cache))
     return 0
 
 
@@ -215,6 +217,7 @@ def _meanings(name: str) -> tuple[str, ...]:
     Raises WrongName for a name that means nothing.
     """
     from bench.base.errors import unknown_name
+    from bench.base.files import is_ordinary_file
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
     from bench.protocols import registry
@@ -227,15 +230,25 @@ def _meanings(name: str) -> tuple[str, ...]:
     if found := tuple(kind for kind, known in built_in.items() if name in known):
         return found
     path, is_path = Path(name).expanduser(), catalogue.looks_like_path(name)
-    if is_path and is_model_card(path):
+    if catalogue.looks_like_checkpoint(name) or _is_pipe(path):
+        return ("checkpoint",)
+    if is_path and is_ordinary_file(path) and path.stat().st_size < _LARGEST_CARD and is_model_card(path):
         return ("model",)
     # any file that is no card, whatever it is called
-    if catalogue.looks_like_checkpoint(name) or (path.is_file() and ".toml" not in path.suffixes):
+    if is_ordinary_file(path) and ".toml" not in path.suffixes:
         return ("checkpoint",)
     if is_path:
         return ("data set",)
     known = [own for names in built_in.values() for own in names]
     raise unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
+
+
+def _is_pipe(path: Path) -> bool:
+    """Whether a path is a pipe or a device: nothing is read of it, for it may never end."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _show_protocol(name: str, *, title: bool) -> None:
@@ -269,12 +282,13 @@ def _show_model(card: ModelCard, cache: Path) -> None:
     echo_table(rows)
 
 
-def _show_checkpoint(path: Path, cache: Path) -> None:
+def _show_checkpoint(name: str, cache: Path) -> None:
     """Print the network that a file holds, and what can evaluate it. Raises BadInput if `bench run` would refuse it."""
     from bench.networks.checkpoints import count_parameters, in_words
     from bench.networks.find_model import find_model
 
-    subject = find_model(path, None, cache, lambda message: None)
+    path = Path(name).expanduser()
+    subject = find_model(name, None, cache, lambda message: None)
     architecture = subject.architecture
     assert architecture is not None
     if subject.outputs is not None:
@@ -290,6 +304,7 @@ def _show_checkpoint(path: Path, cache: Path) -> None:
         ("parameters", f"{count_parameters(architecture):,}"),
         ("protocols", ", ".join(subject.protocols)),
         ("linear takes", linear),
+        *([("note", subject.note)] if subject.note else []),
     ]
     echo_table(rows)
     protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.outputs else 'clustering-dense'}"

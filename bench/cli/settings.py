@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -68,6 +69,20 @@ def echo_warning(message: str) -> None:
     click.echo(f"warning: {message}", err=True)
 
 
+class _Notices(logging.Handler):
+    """Prints what the logger `bench` is told: lines that no record has, since they say nothing of a figure."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        echo_warning(record.getMessage())
+
+
+def show_notices() -> None:
+    """Print what the logger `bench` is told as warnings."""
+    logger = logging.getLogger("bench")
+    if not any(isinstance(handler, _Notices) for handler in logger.handlers):
+        logger.addHandler(_Notices())
+
+
 def results_folder(given: Path | None) -> Path:
     """The folder in which records are written."""
     from bench.base.folders import default_results
@@ -107,7 +122,7 @@ def config_path() -> Path:
 
 def read_config() -> dict[str, Any]:
     """The content of the settings file; empty if there is none."""
-    import tomllib
+    from bench.base.text_files import read_toml
 
     path = config_path()
     if not path.is_file():
@@ -115,8 +130,8 @@ def read_config() -> dict[str, Any]:
             raise click.UsageError(f"$BENCH_CONFIG names {path}, which does not exist")
         return {}
     try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        config = read_toml(path)
+    except ValueError as error:
         raise click.UsageError(f"{path} is not a TOML file: {error}") from error
     for key in ("results", "cache"):
         if not isinstance(config.get(key, ""), str):

@@ -30,7 +30,7 @@ def print_record(stored: Stored) -> None:
     )
     for metric, measured in record["metrics"].items():
         line = f"  {metric_name(metric):<24}{measured['value']:6.2f}"
-        if "ci95" in measured:
+        if measured.get("ci95"):
             line += "   95 % interval {:.2f} to {:.2f}".format(*measured["ci95"])
         if measured["std"] is not None:
             line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"

@@ -39,7 +39,7 @@ def find_samples(
 
 def _written_shapes(card: DatasetCard, split: str, cache: Path, progress: Progress | None) -> Path:
     """Write a split of the built-in data set if it is not there yet; returns its root."""
-    from bench.data.shapes import write_split
+    from bench.data.shapes_files import write_split
 
     root = cache / "datasets" / f"{card.id}-v{SHAPES_VERSION}"
     entry = card.splits.get(split)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from bench.base.escaping import one_line
+
 DOWNLOAD = "https://drive.usercontent.google.com/download"
 HOSTS = (".google.com", ".googleusercontent.com")
+START = 512
+"""Bytes at the beginning of a file that tell a web page."""
+_PAGE = re.compile(
+    rb"(\s|<!--.*?-->|<\?xml.*?\?>)*<(!doctype html|(html|head|body|title|script|meta)\b)", re.DOTALL | re.IGNORECASE
+)
+_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks."""
 
 
 def download_address(file_id: str) -> str:
@@ -22,7 +33,10 @@ def is_drive(url: str) -> bool:
 
 def looks_like_page(start: bytes) -> bool:
     """Whether a file that begins with these bytes is a web page."""
-    return start.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html"))
+    for mark in _MARKS:
+        if start.startswith(mark):
+            start = start.removeprefix(mark).replace(b"\0", b"")
+    return _PAGE.match(start) is not None
 
 
 @dataclass
@@ -75,13 +89,14 @@ class Answer:
 def read_page(html: str, url: str) -> Answer:
     """What the page at `url` says. Only Google's question about the virus scan is answered for the user."""
     page = _Page()
-    page.feed(html)
-    title = " ".join(page.title.split())[:80]
+    with suppress(AssertionError, ValueError):  # of markup that is none: what stands before it counts
+        page.feed(html)
+    title = one_line(page.title)[:80]
     text = " ".join(" ".join(page.text).split()).lower()
     if not is_drive(url):
         return Answer("a web page came instead of the file" + (f" ('{title}')" if title else ""))
     for form in page.forms:
-        target = urljoin(url, form.action)
+        target = _target(url, form.action)
         if "id" in form.hidden and is_drive(target):
             return Answer(
                 "Google Drive asks for a confirmation, because it cannot scan the file for viruses",
@@ -94,3 +109,12 @@ def read_page(html: str, url: str) -> Answer:
     if "accounts.google" in url or "sign in" in title.lower() or "need access" in text:
         return Answer("Google Drive asks for a sign-in: the file is not public (any more)")
     return Answer("Google Drive answered with a web page" + (f" ('{title}')" if title else ""))
+
+
+def _target(url: str, action: str) -> str:
+    """Where a form on the page at `url` leads; empty where that is no address, or of another kind than the page's."""
+    try:
+        target = urljoin(url, action)
+        return target if urlsplit(target).scheme == urlsplit(url).scheme else ""
+    except ValueError:
+        return ""

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from http.client import HTTPResponse
 from pathlib import Path
 
-from bench.base.errors import BadEnvironment, BadInput, Warn
-from bench.base.files import md5_file, sha256_file
-from bench.download.drive import Answer, looks_like_page, read_page
-from bench.download.http import NETWORK, Failure, fail, host, open_url
+from bench.base.errors import BadEnvironment, BadInput
+from bench.base.files import md5_file
+from bench.download.answers import is_page, length_of, offset_of, require_kind, require_plain
+from bench.download.drive import START, Answer, read_page
+from bench.download.http import Reply, host, open_url
 from bench.download.items import Item
+from bench.download.network import Failure, Network
 from bench.download.part_files import Part, validator_of
+from bench.download.soundness import require_sound, shows_its_end
 
 CHUNK = 1 << 18
+PAGE = 1 << 17
+"""Bytes of a web page that are read."""
 PROGRESS = 1 << 20
 """Bytes after which a broken connection counts as a first one again."""
-
-TEXTS = {
-    ".json": ("json", "text"), ".jsonl": ("json", "text"), ".xml": ("xml", "text"), ".svg": ("xml", "text"),
-} | dict.fromkeys((".txt", ".csv", ".tsv", ".md", ".lst", ".yaml", ".yml", ".toml"), ("text",))  # fmt: skip
-"""Endings of files that are text, and as what kinds of it servers send them. All others are binary."""
-
 RESTARTS = 2
 """How often one mirror may begin anew after what it sent did not fit together."""
-
-Show = Callable[[str, int, int | None], None]
-"""Takes what is being done, the bytes that are done, and how many there are, if that is known."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """How patient to be, and whom to tell. Times in seconds."""
-
-    attempts: int = 4
-    """Requests to one mirror that bring nothing new before the next is tried."""
-    timeout: float = 30.0
-    """For every wait on the socket."""
-    longest_wait: float = 120.0
-    """A server that wants to be asked later than this is given up."""
-    sleep: Callable[[float], None] = time.sleep
-    now: Callable[[], float] = time.time
-    warn: Warn = lambda message: None
-    progress: Show | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +51,29 @@ class Fetched:
 
     url: str
     sha256: str
+    vouched: bool
+    """Whether a hash, the card or the server says that this is all of it."""
+
+
+@dataclass
+class _Course:
+    """How the requests to one mirror have gone."""
+
+    reached: int
+    """The most bytes that there have ever been."""
+    fruitless: int = 0
+    """Requests that brought nothing new, one after the other."""
+    lost: float = 0.0
+    """Seconds that these took."""
+    restarts: int = 0
+
+    def note(self, size: int, seconds: float) -> None:
+        """A request failed after so many seconds, and there are so many bytes now."""
+        if size - self.reached >= PROGRESS:
+            self.fruitless, self.lost = 0, 0.0
+        else:
+            self.lost += seconds
+        self.reached = max(self.reached, size)
 
 
 def fetch(item: Item, expected: Expected | None, network: Network) -> Fetched:
@@ -84,17 +83,22 @@ def fetch(item: Item, expected: Expected | None, network: Network) -> Fetched:
     file; both name each mirror's reason and the manual way. What has come is kept, unless it is wrong.
     """
     part = Part.of(item.path)
+    if dropped := part.resume(expected is not None):
+        network.warn(
+            f"{item.file}: {dropped:,} bytes of an earlier download are fetched again, for nothing shows that they "
+            "are what came"
+        )
     failures: list[tuple[str, Failure]] = []
     for url in item.urls:
         try:
-            digest = _from_mirror(url, item, part, expected, network)
+            vouched = _from_mirror(url, item, part, expected, network)
         except Failure as failure:
             failures.append((url, failure))
             if url != item.urls[-1]:
                 network.warn(f"{item.file} from {host(url)}: {failure.reason}; trying the next mirror")
         else:
             part.become(item.path)
-            return Fetched(url, digest)
+            return Fetched(url, part.sha256, vouched or expected is not None)
     raise _explained(item, part, failures, expected.remedy if expected else "")
 
 
@@ -114,71 +118,88 @@ def _explained(item: Item, part: Part, failures: list[tuple[str, Failure]], reme
     )
 
 
-def _from_mirror(url: str, item: Item, part: Part, expected: Expected | None, network: Network) -> str:
-    """The hash of the part, now whole. Raises Failure once the mirror is not worth another try."""
-    address, fruitless, restarts = url, 0, 0
+def _from_mirror(url: str, item: Item, part: Part, expected: Expected | None, network: Network) -> bool:
+    """Make the part whole; returns whether its length is vouched for.
+
+    Raises Failure once the mirror is not worth another try.
+    """
+    address, course = url, _Course(part.size)
     while True:
-        before = part.size
+        before, begun = part.size, network.clock()
         try:
             answer = _transfer(url, address, item, part, expected is not None, network)
-            if answer is None:
-                return _verified(part, before, expected)
+            if isinstance(answer, bool):
+                _verify(item, part, before, expected, answer)
+                return answer
             if answer.confirmed is None or address != url:
                 raise Failure(answer.reason, wrong=True)
             address = answer.confirmed
         except Failure as failure:
-            if failure.anew and restarts < RESTARTS:
-                restarts += 1
+            course.note(part.size, network.clock() - begun)
+            if failure.anew and course.restarts < RESTARTS:
+                course.restarts += 1
             elif failure.again:
-                fruitless = 1 if part.size - before >= PROGRESS else fruitless + 1
-                _wait_after(failure, fruitless, network)
+                course.fruitless += 1
+                _wait_after(failure, course, network)
             else:
                 raise
 
 
-def _wait_after(failure: Failure, fruitless: int, network: Network) -> None:
+def _wait_after(failure: Failure, course: _Course, network: Network) -> None:
     """Sleep as long as the server wants, else twice as long as last time. Raises Failure once patience is at an end."""
-    if fruitless >= network.attempts:
-        raise Failure(f"{failure.reason} ({fruitless} times)") from failure
-    wait = 2.0 ** (fruitless - 1) if failure.wait is None else failure.wait
+    if course.fruitless >= network.attempts or course.lost >= network.patience:
+        times = f" ({course.fruitless} times)" if course.fruitless > 1 else ""
+        raise Failure(f"{failure.reason}{times}") from failure
+    wait = 2.0 ** (course.fruitless - 1) if failure.wait is None else failure.wait
     if wait > network.longest_wait:
         raise Failure(f"{failure.reason} and asks for a pause of {wait:.0f} seconds") from failure
     network.sleep(wait)
 
 
-def _verified(part: Part, before: int, expected: Expected | None) -> str:
-    """The part's hash. One that is wrong is discarded, and worth another try if it was made of two pieces."""
-    digest = sha256_file(part.path)
-    problem = expected.mismatch(part.path, digest) if expected else None
-    if problem is None:
-        return digest
-    part.discard()
-    raise Failure(problem, anew=before > 0, wrong=True)
+def _verify(item: Item, part: Part, before: int, expected: Expected | None, vouched: bool) -> None:
+    """Raises Failure for a part that is not the file, which is discarded.
+
+    One that was made of two pieces is worth another try. Where no hash tells, the file's own format must show that it
+    is sound, and, where nobody said how long it is, whole.
+    """
+    problem, pieces = None, before > 0
+    if expected is not None:
+        problem = expected.mismatch(part.path, part.sha256)
+    elif not (vouched or shows_its_end(item)):
+        problem = "neither it nor the card says how long the file is, so nothing shows whether all of it came"
+    elif not item.unpack:
+        try:
+            require_sound(part.path, item)
+        except BadInput as error:
+            problem = f"{error.problem.replace(str(part.path), 'what it sent')}; it is not kept, and not pinned"
+    if problem is not None:
+        part.discard()
+        raise Failure(problem, anew=pieces, wrong=True)
 
 
-def _transfer(source: str, address: str, item: Item, part: Part, hashed: bool, network: Network) -> Answer | None:
-    """Bring the rest of the part, or what the web page says that came instead.
+def _transfer(source: str, address: str, item: Item, part: Part, hashed: bool, network: Network) -> Answer | bool:
+    """Bring the rest of the part; returns whether its length is vouched for, or what the web page says that came.
 
     `hashed`: a hash will tell whether the pieces belong together. Raises Failure.
     """
     have, headers = _resumption(source, part, hashed)
-    if have and have == part.note().get("total"):
-        return None
+    if have and have == part.journal().total:
+        return True
     try:
-        response = open_url(address, headers, network.timeout, network.now())
+        reply = open_url(address, headers, network)
     except Failure as failure:
         if failure.status == 416 and have:
             part.discard()
             raise Failure("it cannot send the rest of the file", anew=True) from failure
         raise
-    with response:
-        _require_plain(response, item.file)
-        offset = _offset(response, have, source, part)
-        first = _read(response, CHUNK, network)
-        if _is_page(response, first, item.file):
-            return read_page(_page(response, first, network), response.url)
-        _require_kind(response, first, item.file)
-        total = _total(response, offset, item)
+    with reply:
+        require_plain(reply, item.file)
+        offset = offset_of(reply, have, source, part)
+        start = _read_until(reply, START)
+        if is_page(reply, start, item.file):
+            return read_page(_read_until(reply, PAGE, start).decode("utf-8", "replace"), reply.url)
+        require_kind(reply, start, item.file)
+        length = length_of(reply, offset, item, part)
         if have and not offset:
             network.warn(
                 f"{item.file}: {host(source)} cannot continue, or the file has changed; the download starts again"
@@ -186,115 +207,55 @@ def _transfer(source: str, address: str, item: Item, part: Part, hashed: bool, n
         if not offset:
             part.discard()
             item.path.parent.mkdir(parents=True, exist_ok=True)
-            part.describe(source, validator_of(response.headers), total)
-        _require_space(item, (total or 0) - offset)
-        _copy(response, first, part, offset, total, network, f"fetching {item.file}")
-    return None
+            part.describe(source, validator_of(reply.headers), length.total)
+        _require_space(item, (length.total or 0) - offset)
+        _copy(reply, start, part, offset, length.total, network, f"fetching {item.file}")
+    return length.vouched
 
 
 def _resumption(source: str, part: Part, hashed: bool) -> tuple[int, dict[str, str]]:
     """How much of the part can stay, and the headers that ask for the rest of the same version of the file."""
-    have, note = part.size, part.note()
-    validator = note.get("validator") if note.get("source") == source else None
+    have, journal = part.size, part.journal()
+    validator = journal.validator if journal.source == source else None
     if have and validator:
-        return have, {"Range": f"bytes={have}-", "If-Range": str(validator)}
+        return have, {"Range": f"bytes={have}-", "If-Range": validator}
     if have and hashed:
         return have, {"Range": f"bytes={have}-"}
     return 0, {}
 
 
-def _offset(response: HTTPResponse, have: int, source: str, part: Part) -> int:
-    """Where in the file the answer begins: 0 where the server ignored the range or the file has changed."""
-    if response.status != 206:
-        return 0
-    note, validator = part.note(), validator_of(response.headers)
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-    fits = match is not None and int(match[1]) == have > 0
-    if match and match[2] != "*" and note.get("total") is not None:
-        fits = fits and int(match[2]) == note["total"]
-    if note.get("source") == source and note.get("validator") and validator:
-        fits = fits and validator == note["validator"]
-    if not fits:
-        part.discard()
-        raise Failure("it sent another part of the file than the requested one", anew=True)
-    return have
+def _read_until(reply: Reply, count: int, data: bytes = b"") -> bytes:
+    """The data and what follows it, until they are at least `count` bytes or the answer ends."""
+    while len(data) < count and (chunk := reply.read(CHUNK)):
+        data += chunk
+    return data
 
 
-def _total(response: HTTPResponse, offset: int, item: Item) -> int | None:
-    """The length of the whole file. Raises Failure where it is not the one on the card."""
-    length = response.headers.get("Content-Length", "")
-    chunked = response.headers.get("Transfer-Encoding", "").lower() == "chunked"
-    total = offset + int(length) if length.isdecimal() and not chunked else item.bytes
-    if total is not None and item.bytes is not None and total != item.bytes:
-        raise Failure(f"it offers {total:,} bytes, the card says {item.bytes:,}", wrong=True)
-    if total == 0:
-        raise Failure("it sent an empty file", wrong=True)
-    return total
-
-
-def _is_page(response: HTTPResponse, first: bytes, file: str) -> bool:
-    """Whether a web page came in a file's place, by what the server says or by its first bytes."""
-    if file.endswith((".html", ".htm")):
-        return False
-    return looks_like_page(first) or response.headers.get_content_type() == "text/html"
-
-
-def _require_plain(response: HTTPResponse, file: str) -> None:
-    """Raises Failure for a body that is encoded, which was not asked for: its bytes are not the file's."""
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
-    # of a .tgz some servers say that it is encoded, and mean the file itself
-    own = file.endswith("gz") and encoding in ("gzip", "x-gzip")
-    if encoding not in ("", "identity") and not own:
-        raise Failure(f"it sent the file encoded ({encoding[:40]}), which was not requested", wrong=True)
-
-
-def _require_kind(response: HTTPResponse, first: bytes, file: str) -> None:
-    """Raises Failure where text came in a binary file's place, such as the error of a programming interface."""
-    kind = response.headers.get_content_type()
-    subtype = re.split(r"[/+]", kind)[-1]
-    role = subtype if subtype in ("json", "xml") else "text" if kind.startswith("text/") else ""
-    # for files of no known kind some servers say text/plain; no text has a NUL
-    if role and role not in TEXTS.get(Path(file).suffix.lower(), ()) and b"\0" not in first:
-        raise Failure(f"text ({kind[:40]}) came instead of the file", wrong=True)
-
-
-def _page(response: HTTPResponse, first: bytes, network: Network) -> str:
-    """The page's text, at most 1 MB of it."""
-    text, chunk = first, first
-    while chunk and len(text) < 4 * CHUNK:
-        chunk = _read(response, CHUNK, network)
-        text += chunk
-    return text.decode("utf-8", "replace")
-
-
-def _copy(
-    response: HTTPResponse, first: bytes, part: Part, offset: int, total: int | None, network: Network, what: str
-) -> None:
+def _copy(reply: Reply, start: bytes, part: Part, offset: int, total: int | None, network: Network, what: str) -> None:
     """Append the answer's body. Raises Failure unless exactly what was announced came."""
-    done, chunk, announced = offset, first, response.length
-    with part.writer(offset) as out:
-        while chunk and (total is None or done + len(chunk) <= total):
-            out.write(chunk)
+    done, chunk, announced = offset, start, reply.length is not None
+    most = network.most if total is None else total
+    with part.writer(offset, network.clock) as write:
+        while chunk and done + len(chunk) <= most:
+            write(chunk)
             done += len(chunk)
             if network.progress:
                 network.progress(what, done, total)
             # not a byte beyond the length: a server that keeps the line open would let us wait
-            chunk = _read(response, CHUNK if total is None or announced is None else min(CHUNK, total - done), network)
+            chunk = reply.read(min(CHUNK, most - done) if announced else CHUNK)
     if chunk:
         part.discard()
-        raise Failure(f"it sends more than the {total:,} bytes of the file", wrong=True)
+        raise Failure(_too_much(total, most), wrong=True)
     if total is not None and done < total:
         raise Failure(f"the connection broke after {done:,} of {total:,} bytes", again=True)
     if done == 0:
         raise Failure("it sent an empty file", wrong=True)
 
 
-def _read(response: HTTPResponse, count: int, network: Network) -> bytes:
-    """What has arrived, at most `count` bytes; empty at the end."""
-    try:
-        return response.read1(count) if count else b""
-    except NETWORK as error:
-        fail(error, network.timeout)
+def _too_much(total: int | None, most: int) -> str:
+    if total is not None:
+        return f"it sends more than the {total:,} bytes of the file"
+    return f"it sends more than {most:,} bytes, and neither it nor the card (`bytes`) says how long the file is"
 
 
 def _require_space(item: Item, needed: int) -> None:

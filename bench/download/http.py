@@ -7,97 +7,151 @@ limited. Proxies come from the environment (`http_proxy`, `https_proxy`, `no_pro
 from __future__ import annotations
 
 import email.utils
+import re
 import socket
 import ssl
 from email.message import Message
-from http.client import HTTPException, HTTPMessage, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse, IncompleteRead, InvalidURL
+from types import TracebackType
 from typing import IO, Any, NoReturn
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import (
     HTTPDefaultErrorHandler,
     HTTPErrorProcessor,
-    HTTPHandler,
     HTTPRedirectHandler,
-    HTTPSHandler,
     OpenerDirector,
     ProxyHandler,
     Request,
     UnknownHandler,
-)
+)  # fmt: skip
 
 from bench._version import __version__
+from bench.base.escaping import one_line
+from bench.download.connections import Allowance, Http, Https
+from bench.download.network import Failure, Network
 
 NETWORK = (OSError, HTTPException)
 """What opening an address or reading from it can raise."""
+WEB = ("http", "https")
+"""Kinds of addresses that are opened."""
+BROKEN = (ConnectionError, IncompleteRead)
+"""Of these, what a new request may mend."""
 
 
-class Failure(Exception):
-    """Why an address did not give the file, in one line."""
+class Reply:
+    """An answer of 200 or 206, read at the pace that the network demands."""
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        again: bool = False,
-        wait: float | None = None,
-        anew: bool = False,
-        wrong: bool = False,
-        status: int = 0,
+    def __init__(self, response: HTTPResponse, allowance: Allowance, network: Network) -> None:
+        self._response, self._allowance, self._network = response, allowance, network
+        self.status, self.headers, self.url = response.status, response.headers, response.url
+        self.chunked = bool(response.chunked)
+        """Whether the body says itself where it ends."""
+        self._since, self._came = network.clock(), 0
+
+    def __enter__(self) -> Reply:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.again = again
-        """Whether the same request may succeed later."""
-        self.wait = wait
-        """Seconds after which the server wants to be asked again."""
-        self.anew = anew
-        """Whether what had come was thrown away, and may come right from the start."""
-        self.wrong = wrong
-        """Whether something came that is not the file."""
-        self.status = status
+        self._response.close()
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body as its header has them. Raises Failure where it has several lengths."""
+        if self.chunked:
+            return None
+        said = {length.strip() for length in self.headers.get_all("Content-Length", [])}
+        if len(said) > 1:
+            raise Failure("its answer has two lengths", wrong=True)
+        return number(said.pop()) if said else None
+
+    def read(self, count: int) -> bytes:
+        """What has arrived, at most `count` bytes; empty at the end. Raises Failure for a line broken or too slow."""
+        if not count:
+            return b""
+        self._allowance.renew(self._network.window)
+        try:
+            data = self._response.read1(count)
+        except NETWORK as error:
+            fail(error, self._network.timeout)
+        if data:
+            self._require_pace(len(data))
+        return data
+
+    def _require_pace(self, count: int) -> None:
+        self._came += count
+        elapsed = self._network.clock() - self._since
+        if elapsed < self._network.window:
+            return
+        if self._came < self._network.least * elapsed:
+            raise Failure(f"it sends less than {self._network.least:,} bytes a second", again=True)
+        self._since, self._came = self._network.clock(), 0
+
+
+def number(text: str) -> int | None:
+    """The number of bytes in a header; None for what is none."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 class _Redirects(HTTPRedirectHandler):
     max_redirections = 8
 
+    def http_error_302(self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage) -> Any:
+        target = headers.get("Location", "").strip()
+        shown = f"'{one_line(target)[:80]}' ({code})"
+        try:
+            address = urlsplit(urljoin(req.full_url, target))
+            usable = bool(target and (address.hostname or address.scheme not in WEB)) and address.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise Failure(f"it redirects to {shown}, which is no address", wrong=True, status=code)
+        if address.scheme not in WEB:
+            raise Failure(f"it redirects to {shown}, which is no web address", wrong=True, status=code)
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
         if urlsplit(req.full_url).scheme == "https" and urlsplit(newurl).scheme != "https":
-            raise Failure(f"it redirects from https to {newurl[:80]}; refused", wrong=True)
+            raise Failure(f"it redirects from https to {one_line(newurl)[:80]}; refused", wrong=True)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener() -> OpenerDirector:
+def _opener(allowance: Allowance) -> OpenerDirector:
     """Made for each request, for the proxies are read from the environment. It knows no file: or ftp: addresses."""
     opener = OpenerDirector()
     for handler in (
-        ProxyHandler(), UnknownHandler(), HTTPHandler(), HTTPSHandler(), HTTPDefaultErrorHandler(), _Redirects(),
+        ProxyHandler(), UnknownHandler(), Http(allowance), Https(allowance), HTTPDefaultErrorHandler(), _Redirects(),
         HTTPErrorProcessor(),
     ):  # fmt: skip
         opener.add_handler(handler)
     return opener
 
 
-def open_url(url: str, headers: dict[str, str], timeout: float, now: float, method: str = "GET") -> HTTPResponse:
-    """Request `url`. `timeout` in seconds holds for every wait on the socket, `now` is the time since the epoch.
-
-    Raises Failure for anything but an answer of 200 or 206.
-    """
+def open_url(url: str, headers: dict[str, str], network: Network, method: str = "GET") -> Reply:
+    """Request `url`. Raises Failure for anything but an answer of 200 or 206."""
     fixed = {"User-Agent": f"maskcontrast-bench/{__version__}", "Accept-Encoding": "identity"}
+    allowance = Allowance(network.clock)
+    allowance.renew(network.patience)
     try:
         request = Request(url, headers=fixed | headers, method=method)
-        response: Any = _opener().open(request, timeout=timeout)
+        response: Any = _opener(allowance).open(request, timeout=network.timeout)
     except HTTPError as error:
         with error:
-            raise _refused(error, now) from error
+            raise _refused(error, network.now()) from error
     except NETWORK as error:
-        fail(error, timeout)
+        fail(error, network.timeout)
+    except ValueError as error:  # the address, one that it redirects to, or that of a proxy
+        raise Failure(f"an address on the way to it cannot be used ({one_line(error)[:80]})", wrong=True) from error
     if response.status not in (200, 206):
         response.close()
         raise Failure(f"it answered {response.status}", wrong=True, status=response.status)
-    return response
+    return Reply(response, allowance, network)
 
 
 def _refused(error: HTTPError, now: float) -> Failure:
@@ -110,13 +164,11 @@ def _refused(error: HTTPError, now: float) -> Failure:
     }
     if code in known:
         return Failure(known[code], status=code)
-    if 300 <= code < 400:
-        return Failure(
-            f"it redirects in a circle, too often, or to something that is not a web address ({code})", status=code
-        )
+    if code in (301, 302, 303, 307, 308):
+        return Failure(f"it redirects in a circle, or too often ({code})", wrong=True, status=code)
     if code in (429, 503):
         return Failure(f"it is too busy ({code})", again=True, wait=_retry_after(error.headers, now), status=code)
-    return Failure(f"it answered {code} {error.reason}", again=code >= 500, status=code)
+    return Failure(f"it answered {code} {one_line(error.reason)[:80]}", again=code >= 500, status=code)
 
 
 def _retry_after(headers: Message, now: float) -> float | None:
@@ -126,7 +178,7 @@ def _retry_after(headers: Message, now: float) -> float | None:
         return float(text[:9])
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
 
@@ -141,10 +193,14 @@ def fail(error: Exception, timeout: float) -> NoReturn:
         raise Failure(f"its certificate cannot be trusted ({cause.verify_message})") from error
     if isinstance(cause, ConnectionRefusedError):
         raise Failure("it refuses the connection") from error
-    if isinstance(cause, (ConnectionError, HTTPException)):
+    if isinstance(cause, BROKEN):
         raise Failure("the connection broke", again=True) from error
+    if isinstance(cause, InvalidURL):
+        raise Failure(f"an address on the way to it cannot be used ({one_line(cause)[:80]})", wrong=True) from error
+    if isinstance(cause, HTTPException):
+        raise Failure("what it answered is not HTTP", wrong=True) from error
     words = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
-    raise Failure(f"no connection ({words})") from error
+    raise Failure(f"no connection ({one_line(words)[:200]})") from error
 
 
 def host(url: str) -> str:

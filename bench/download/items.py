@@ -48,6 +48,11 @@ class Item:
         return bool(self.sha256 or self.md5)
 
     @property
+    def weights(self) -> bool:
+        """Whether it is a model's weights."""
+        return self.home.startswith("weights/")
+
+    @property
     def unpack(self) -> bool:
         """Whether the content is wanted rather than the file."""
         return self.root is not None

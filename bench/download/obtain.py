@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,12 @@ from bench.base.archives import unpack
 from bench.base.errors import BadEnvironment, BadInput
 from bench.base.files import atomic_write, locked, sha256_file
 from bench.cards.pins import BY_HAND, Pin, Pins
-from bench.download.drive import looks_like_page
-from bench.download.fetch import Expected, Network, fetch
-from bench.download.http import Failure, open_url
+from bench.download.fetch import Expected, fetch
+from bench.download.http import open_url
 from bench.download.items import Item
+from bench.download.network import Failure, Network
 from bench.download.part_files import Part
+from bench.download.soundness import require_sound
 
 RECEIPTS = ".downloads"
 """Folder below a data root: what was unpacked into it."""
@@ -58,10 +60,9 @@ def size_of(item: Item, network: Network) -> int | None:
         return item.bytes
     for url in item.urls:
         try:
-            with open_url(url, {}, min(network.timeout, 10.0), network.now(), "HEAD") as response:
-                length = response.headers.get("Content-Length", "")
-                if length.isdecimal() and response.headers.get_content_type() != "text/html":
-                    return int(length)
+            with open_url(url, {}, replace(network, timeout=min(network.timeout, 10.0)), "HEAD") as reply:
+                if reply.length is not None and reply.headers.get_content_type() != "text/html":
+                    return reply.length
         except Failure:
             continue
     return None
@@ -101,11 +102,16 @@ def obtain(
         pin = None if item.published else pins.find(item.key)
         expected = _expected(item, None if repin else pin)
         if item.path.is_file() and not fresh:
-            how, source, digest = "found", BY_HAND, _check_present(item, expected)
+            how, source, digest, vouched = "found", BY_HAND, _check_present(item, expected), True
         else:
             fetched = fetch(item, expected, network)
-            how, source, digest = "fetched", fetched.url, fetched.sha256
+            how, source, digest, vouched = "fetched", fetched.url, fetched.sha256, fetched.vouched
         staging = _unpack(item, digest, source, network, how) if item.root is not None else None
+        if not vouched:
+            network.warn(
+                f"nothing vouches for the length of {item.file}: neither the card nor the server says it; by its own "
+                "format the file is whole"
+            )
         verdict = "as published"
         if not item.published:
             verdict = _pin(item, pins, pin, digest, source)
@@ -142,15 +148,17 @@ def _pin(item: Item, pins: Pins, pin: Pin | None, digest: str, source: str) -> s
 def _check_present(item: Item, expected: Expected | None) -> str:
     """The hash of a file that is there already. Raises BadInput unless it can be the one."""
     path, remedy = item.path, "Remove the file, and run the same command again."
-    with path.open("rb") as stream:
-        if looks_like_page(stream.read(512)):
-            raise BadInput(f"{path} is a web page, not the file", remedy)
     size = path.stat().st_size
     if item.bytes is not None and size != item.bytes:
         raise BadInput(f"{path} has {size:,} bytes, the file has {item.bytes:,}", remedy)
     digest = sha256_file(path)
     if expected is not None and (problem := expected.mismatch(path, digest)):
         raise BadInput(f"{path} is not the file: {problem}", f"{remedy} {expected.remedy}".strip())
+    if expected is None and not item.unpack:
+        try:
+            require_sound(path, item)
+        except BadInput as error:
+            raise BadInput(error.problem, f"Nothing was pinned. {remedy}") from error
     return digest
 
 
@@ -160,7 +168,7 @@ def receipt_of(item: Item) -> dict[str, Any] | None:
         return None
     try:
         receipt = json.loads((item.root / RECEIPTS / f"{item.file}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(receipt, dict) or not all(isinstance(receipt.get(key), str) for key in ("sha256", "date")):
         return None
@@ -187,7 +195,8 @@ def _unpack(item: Item, digest: str, source: str, network: Network, how: str) ->
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "licence": item.licence,
         }
-        shutil.rmtree(staging / RECEIPTS, ignore_errors=True)
+        _clear(staging / RECEIPTS)
+        _sync()
         with atomic_write(staging / RECEIPTS / f"{item.file}.json") as stream:
             stream.write(json.dumps(receipt, indent=1).encode())
     except BaseException as error:
@@ -196,11 +205,25 @@ def _unpack(item: Item, digest: str, source: str, network: Network, how: str) ->
             item.path.unlink(missing_ok=True)
             raise BadInput(
                 error.problem,
-                "It was removed: the same command fetches it again. By hand: get a whole one elsewhere, save it as "
-                f"{item.path}, and run the same command.",
+                "It was removed, and nothing was pinned: the same command fetches it again. By hand: get a whole one "
+                f"elsewhere, save it as {item.path}, and run the same command.",
             ) from error
         raise
     return staging
+
+
+def _clear(path: Path) -> None:
+    """Remove what an archive has in the place of our receipts."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync() -> None:
+    """Have what was unpacked reach the disk: the receipt, which is synced, must not be all that a power loss leaves."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _install(staging: Path, root: Path) -> None:

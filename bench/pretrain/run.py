@@ -170,7 +170,7 @@ def _has_bfloat16() -> bool:
 
 def _module(recipe: Recipe, settings: Settings) -> MomentumContrast:
     return MomentumContrast(
-        initial_network(recipe, settings.init, settings.seed),
+        initial_network(recipe, settings.init, settings.seed, settings.warn),
         queue=recipe.queue,
         momentum=recipe.momentum,
         temperature=recipe.temperature,

@@ -27,6 +27,7 @@ from bench.passes.image_pass import observation_recipe
 from bench.protocols.prediction_maps import Map
 from bench.protocols.registry import Entry, protocols
 from bench.scoring.cluster_members import Clusters
+from bench.scoring.confusion_rows import Sums
 from bench.scoring.matching import Mapping as ClusterClasses
 from bench.scoring.rows import Rows
 
@@ -257,6 +258,10 @@ class Protocol(ABC, Generic[P]):
         None where it was not measured: nobody `wanted` it, as there is no published figure to hold the run against.
         """
         return 0.0
+
+    def solver_sums(self, run: Run[P], manifest: str) -> Sums | None:
+        """What a distance other than 0 was counted from, which the rows keep: `ConfusionRows.solver_sums`."""
+        return None
 
     def require_submission(self, plan: Plan, ids: str) -> None:
         """Raises WrongName where a submission to a benchmark's server cannot be painted.

@@ -12,6 +12,7 @@ from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset, fingerprint, override
 from bench.data.find_samples import find_samples
+from bench.data.first_look import oddities
 from bench.data.samples import Samples
 from bench.networks.find_model import Subject, find_model, restate
 from bench.passes.engine import Engine, choose_device
@@ -144,6 +145,8 @@ def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, w
         warn(f"{samples.root} lists {len(samples)} {split} {what}, the card says {official}")
     if samples.limited and settings.limit is None:
         warn(f"{samples.root} holds {len(samples)} of the {official} {split} {what}: the run is marked as limited")
+    for odd in oddities(samples):
+        warn(odd)
     return samples
 
 
