@@ -113,7 +113,8 @@ def call(function: Callable[[], Any]) -> Done:
 
 def _captured(function: Callable[[], Any]) -> Done:
     _TRACES.clear()
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    err = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
     code, value = 0, None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
