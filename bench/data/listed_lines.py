@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -16,6 +17,9 @@ from bench.base.text_files import read_text
 GAPS = 8
 """A line is tried as an image's name and more behind it at so many of its spaces."""
 
+_PARTS = re.compile(r"[\s/\\]")
+"""What an id that stands alone in its line has none of."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -24,6 +28,12 @@ class Place:
     base: Path
     image: str
     label: str | None = None
+
+    @functools.cached_property
+    def endings(self) -> tuple[str, ...]:
+        """How the files of images and of labels end."""
+        patterns = (self.image, *((self.label,) if self.label else ()))
+        return tuple(filter(None, (PurePosixPath(pattern).suffix for pattern in patterns)))
 
     def has(self, name: str) -> bool:
         """Whether there is an image of this id."""
@@ -90,12 +100,7 @@ def read_ids(path: Path, place: Place | None = None) -> list[str]:
 
 def _is_plain(line: str, place: Place) -> bool:
     """Whether a line can be nothing but an id: most are, and are not looked for on the disk."""
-    endings = tuple(filter(None, (_ending(place.image), _ending(place.label))))
-    return line.isascii() and not re.search(r"[\s/\\]", line) and not line.endswith(endings)
-
-
-def _ending(pattern: str | None) -> str:
-    return PurePosixPath(pattern).suffix if pattern else ""
+    return line.isascii() and not _PARTS.search(line) and not line.endswith(place.endings)
 
 
 def _named(line: str, place: Place) -> tuple[str, str] | None:
@@ -136,14 +141,13 @@ def _guess(text: str, place: Place) -> str:
 
 def _by_ending(text: str, place: Place) -> str:
     """A text without the ending of images or of labels, if it has one."""
-    endings = (_ending(place.image), _ending(place.label))
-    return next((text.removesuffix(ending) for ending in endings if ending and text.endswith(ending)), text)
+    return next((text.removesuffix(ending) for ending in place.endings if text.endswith(ending)), text)
 
 
 def _require_own_label(where: str, name: str, rest: str, place: Place) -> None:
     """Raises BadInput where what stands behind an image is the path of another file than its label's."""
     path = rest.replace("\\", "/")
-    if place.label is None or not ("/" in path or path.endswith(_ending(place.label) or "/")):
+    if place.label is None or not ("/" in path or path.endswith(place.endings)):
         return
     own = _composed(PurePosixPath(place.label.replace("{id}", name)).name)
     if own not in (_composed(PurePosixPath(text).name) for text in (path, path.split()[0])):

@@ -76,15 +76,19 @@ def evenly(number: int, most: int) -> list[int]:
 
 def require_below(name: str, where: str) -> None:
     """Raises BadInput for a name that would lead out of the data root, or that no file can have."""
-    try:
-        if b"\0" in os.fsencode(name):
-            raise ValueError
-    except ValueError as error:
-        raise BadInput(
-            f"{where}: no file can be called {name!r}", "Fetch or write the list again: it is damaged."
-        ) from error
-    if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
+    if "\0" in name or not (name.isascii() or _can_be_encoded(name)):
+        raise BadInput(f"{where}: no file can be called {name!r}", "Fetch or write the list again: it is damaged.")
+    if name.startswith(("/", "\\")) or (".." in name and ".." in PurePosixPath(name).parts):
         raise BadInput(f"{where}: '{name}' leads out of the data root", "Ids are names, not paths.")
+
+
+def _can_be_encoded(name: str) -> bool:
+    """Whether the system can be asked for a file of this name: not with half of a pair of surrogates."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def class_folders(path: Path) -> list[str]:
