@@ -76,9 +76,14 @@ def without_controls(text: str) -> str:
     return "".join(sign for sign in text if sign in _JOINERS or unicodedata.category(sign) not in ("Cc", "Cf", "Cs"))
 
 
+def storable(name: str) -> str:
+    """A file's name as text that can be written: bytes that are no UTF-8 become `\\udc80` to `\\udcff`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def one_line(value: object) -> str:
-    """A printable value with single spaces."""
-    return " ".join(printable(value).split())
+    """A printable value with single spaces; its line ends are spaces too."""
+    return printable(" ".join(str(value).split()))
 
 
 def markdown_cell(value: object) -> str:

@@ -28,6 +28,10 @@ from bench.protocols import registry
 Channel = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Channel, Channel, Channel]
 Orientation = Literal["stored", "upright"]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+MOST_CLASSES = 4096
+MOST_GENERATED = 100_000
+"""Images in a split that the program draws itself."""
 
 
 class SplitFiles(Entry):
@@ -82,9 +86,9 @@ class Layout(Entry):
 class Split(Entry):
     """What the publisher says of a split."""
 
-    images: Annotated[int, Field(ge=1)] | None = None
+    images: Count | None = None
     """Its official size; a run on fewer images is marked as limited."""
-    sequences: Annotated[int, Field(ge=1)] | None = None
+    sequences: Count | None = None
     """The same of a split of video."""
     objects: Literal["one", "many"] | None = None
     """In video, what annotations hold. `one`: everything above 0 is the object. `many`: ids, 255 is void."""
@@ -211,9 +215,9 @@ class DatasetCard(Card):
     default_split: str = "val"
     default_models: tuple[str, ...] = ()
     """The models that `bench run` takes on this data set when none is named."""
-    classes: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
+    classes: Annotated[tuple[str, ...], Field(max_length=MOST_CLASSES)] = ()
     """At least two for images with labels, none for video."""
-    class_folders: Annotated[int, Field(ge=1)] | None = None
+    class_folders: Annotated[int, Field(ge=1, le=MOST_CLASSES)] | None = None
     """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
     palette: Literal["voc"] | tuple[Colour, ...] = "voc"
     """`voc`, or an RGB triple per class."""
@@ -242,7 +246,7 @@ class DatasetCard(Card):
     def _number_class_folders(cls, entries: Any) -> Any:
         """Stand-ins for the names of classes that only the tree knows."""
         count = entries.get("class_folders") if isinstance(entries, dict) else None
-        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)):
+        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)) or count > MOST_CLASSES:
             return entries
         return entries | {"classes": [*entries["classes"], *(f"folder {i + 1}" for i in range(count))]}
 
@@ -256,7 +260,7 @@ class DatasetCard(Card):
             return entries
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> DatasetCard:
+    def _has_labels_that_fit(self) -> DatasetCard:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: two have the same name")
         if self.labels.ignore < len(self.classes):
@@ -265,15 +269,21 @@ class DatasetCard(Card):
         meant = [entry.classes for entry in self.labels.map if entry.classes != void]
         if outside := [last for _, last in meant if last >= len(self.classes)]:
             raise ValueError(f"labels.map: there is no class {outside[0]}")
-        if self.default_split not in self.splits:
-            raise ValueError(f"default_split: '{self.default_split}' is not one of the splits")
         if self.palette != "voc" and len(self.palette) > 256:
             raise ValueError("palette: more than 256 colours")
         if self.labels.encoding == "colour":
             self._require_colours()
+        return self
+
+    @model_validator(mode="after")
+    def _has_splits_that_fit(self) -> DatasetCard:
+        if self.default_split not in self.splits:
+            raise ValueError(f"default_split: '{self.default_split}' is not one of the splits")
         for layout in self.layouts:
             if unknown := set(layout.splits) - set(self.splits):
                 raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is not one of the splits")
+        if self.generator and any((split.images or 0) > MOST_GENERATED for split in self.splits.values()):
+            raise ValueError(f"splits: at most {MOST_GENERATED} images are generated")
         if len({download.file for download in self.downloads}) != len(self.downloads):
             raise ValueError("downloads: two have the same file name")
         return self

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.console import echo, emit
+from bench.cli.parameters import Deliberate, Place
 from bench.cli.settings import echo_table
 
 if TYPE_CHECKING:
@@ -26,12 +28,12 @@ Examples:
 
 
 @click.command(name="init-dataset", epilog=_EPILOG)
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Path of the card. [default: ./<id>.toml]")
+@click.argument("folder", type=Place(), required=False)
+@click.option("--out", type=Place(folder=False, writes=True), help="Path of the card. [default: ./<id>.toml]")
 @click.option("--id", "name", help="The card's id. [default: the folder's name]")
 @click.option("--every", is_flag=True, help="Open every mask. [default: at most 5000, spread evenly]")
 @click.option("--without-labels", is_flag=True, help="Ignore the masks: write a card of images without labels.")
-@click.option("--force", is_flag=True, help="Replace an existing card.")
+@click.option("--force", cls=Deliberate, is_flag=True, help="Replace an existing card.")
 @click.option("--template", is_flag=True, help="Print a card that explains every key, and stop.")
 def init_dataset(
     folder: Path | None,
@@ -54,13 +56,12 @@ def init_dataset(
     from bench.discover.card import card_id, discover, write
 
     if template:
-        click.echo((folders.folder("datasets") / TEMPLATE).read_text(encoding="utf-8"), nl=False)
+        emit((folders.folder("datasets") / TEMPLATE).read_text(encoding="utf-8"))
         return 0
     if folder is None:
         raise click.UsageError("Missing argument 'FOLDER'.")
-    folder = folder.expanduser()
     own = card_id(folder, name)
-    path = (out or Path(f"{own}.toml")).expanduser()
+    path = out or Path(f"{own}.toml")
     if path.suffix != ".toml":
         raise click.UsageError("--out must end in .toml")
     with progress_bar() as show:
@@ -78,14 +79,14 @@ def _print(found: Findings, written: list[Path]) -> None:
     echo_table(list(_facts(found)))
     checks = list(_checks(found))
     if checks:
-        click.echo("\nto check:")
+        echo("\nto check:")
         for line in checks:
-            click.echo(f"  - {line}")
+            echo(f"  - {line}")
     card = display(written[0])
     shown = card if "/" in card else f"./{card}"
-    click.echo(f"\nwrote {', '.join(display(path) for path in written)}")
-    click.echo(f"  bench show {shown} --pictures sheet.png")
-    click.echo(f"  bench run --dataset {shown} --model MODEL")
+    echo(f"\nwrote {', '.join(display(path) for path in written)}")
+    echo(f"  bench show {shown} --pictures sheet.png")
+    echo(f"  bench run --dataset {shown} --model MODEL")
 
 
 def _facts(found: Findings) -> Iterator[tuple[str, str]]:

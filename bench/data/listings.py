@@ -167,5 +167,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
         return f"it is not JSON ({error})"
     if isinstance(error, RecursionError):
-        return "it is nested too deep"
+        return "it is nested too deeply"
     return "its parts have wrong types" if isinstance(error, TypeError) else f"a file name in it is none ({error})"

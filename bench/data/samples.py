@@ -296,7 +296,7 @@ def file_key(name: str, paths: Iterable[Path], folder: Callable[[Path], Path] = 
 
     `folder` finds where a folder really lies, behind all links.
     """
-    digest = hashlib.sha256(name.encode())
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape"))
     for path in paths:
         try:
             status = path.lstat()
@@ -306,5 +306,5 @@ def file_key(name: str, paths: Iterable[Path], folder: Callable[[Path], Path] = 
                 real = folder(path.parent) / path.name
         except OSError:
             return b""
-        digest.update(f"|{real}|{status.st_size}|{status.st_mtime_ns}".encode())
+        digest.update(f"|{real}|{status.st_size}|{status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     return digest.digest()[:_KEY]

@@ -58,8 +58,8 @@ def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:
     is no checkpoint, or holds no network of ours.
     """
     chosen = choose_network(open_checkpoint(path), path)
-    require_bounded((getattr(value, "shape", ()) for value in chosen.state.values()), path)
     state = {key: _weights_of(key, value, path) for key, value in chosen.state.items()}
+    require_bounded((tensor.shape for tensor in state.values()), path)
     for key, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise BadInput(f"{path}: NaN or infinity in '{key}'", "The training diverged or the file is damaged.")

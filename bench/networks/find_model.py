@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from bench.base.errors import BadInput, Warn, WrongName
 from bench.base.files import is_ordinary_file, printable_name, sha256_file
+from bench.base.paths import expand
 from bench.cards import catalogue
 from bench.cards.card import as_id, require_model_id
 from bench.cards.files import FileWeights, RandomWeights
@@ -119,7 +120,7 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
         raise WrongName(f"a {type(model).__name__} is not a model", "Give a card's id, a path, or a torch.nn.Module.")
     name = str(model)
     if name not in catalogue.models() and not name.endswith(".toml"):
-        path = Path(name).expanduser()
+        path = expand(name)
         if is_ordinary_file(path) or catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name):
             return _from_checkpoint(path, cache, warn)
         if (subject := adapted(name)) is not None:
@@ -276,7 +277,7 @@ def _check_hash(card: ModelCard, entry: FileWeights, file: _File, cache: Path, w
 
 def _weights_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path) -> Path:
     if given is not None:
-        return given.expanduser()
+        return expand(given)
     found = local_weights(card, cache)
     if found is not None:
         return found

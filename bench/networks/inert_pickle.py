@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
@@ -205,6 +206,7 @@ class InertUnpickler(pickle._Unpickler):
     stack: list[Any]
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
     proto: int
 
     def __init__(self, stream: IO[bytes], storage: Callable[[torch.dtype, str, int], Storage] | None = None) -> None:
@@ -276,6 +278,13 @@ class InertUnpickler(pickle._Unpickler):
         self.pop_mark()
         self.append(Inert())
 
+    def _byte_array(self) -> None:
+        """The unpickler's own takes the memory for as many bytes as the file names before it reads them."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        if len(self.read(length)) < length:
+            raise EOFError("bytes end too early")
+        self.append(Inert())
+
     def _refuse(self) -> None:
         raise pickle.UnpicklingError("a step that no checkpoint has")
 
@@ -287,7 +296,8 @@ class InertUnpickler(pickle._Unpickler):
         pickle.APPENDS[0]: _appends,
         pickle.EMPTY_SET[0]: _empty_set,
         pickle.ADDITEMS[0]: _add_items,
+        pickle.BYTEARRAY8[0]: _byte_array,
         pickle.FROZENSET[0]: _frozen_set,
         **dict.fromkeys((code[0] for code in (pickle.EXT1, pickle.EXT2, pickle.EXT4)), _refuse),
-        **dict.fromkeys((code[0] for code in (pickle.BYTEARRAY8, pickle.NEXT_BUFFER)), _refuse),
+        **dict.fromkeys((code[0] for code in (pickle.NEXT_BUFFER, pickle.READONLY_BUFFER)), _refuse),
     }

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.base.errors import BadInput, Warn, WrongName
+from bench.base.paths import expand
 from bench.cards.recipes import Recipe
 from bench.networks.architectures import MaskContrastNetwork
 from bench.networks.checkpoints import read_checkpoint
@@ -45,7 +46,7 @@ def initial_network(
     if recipe.zero_sum:
         _centre(network)
     if init is not None and init != RANDOM:
-        _load_backbone(network.backbone, Path(init).expanduser(), recipe, warn)
+        _load_backbone(network.backbone, expand(init), recipe, warn)
     return network
 
 

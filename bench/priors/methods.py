@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.base.errors import BadInput, WrongName, unknown_name
+from bench.base.escaping import storable
 from bench.data.decoding import read_image_of, size_of
 from bench.data.picture_files import Image8
 from bench.data.samples import Sample, Samples
@@ -135,7 +136,7 @@ class Precomputed:
     @property
     def parameters(self) -> dict[str, Any]:
         """The folder, and whether it is cleaned up."""
-        return {"from": str(self.folder.resolve()), "clean_up": self.clean}
+        return {"from": storable(str(self.folder.resolve())), "clean_up": self.clean}
 
     def sources(self, sample: Sample) -> tuple[Path, ...]:
         """The mask file, where there is one."""

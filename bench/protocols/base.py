@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from bench.base.errors import BadInput, Warn, WrongName
 from bench.base.files import cache_folder
 from bench.base.parallel import Progress
+from bench.base.paths import expand
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset
 from bench.data.samples import Samples, require_label_files
@@ -70,7 +71,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("data_root", "weights", "cache", "save_predictions"):
             if (path := getattr(self, name)) is not None:
-                object.__setattr__(self, name, Path(path).expanduser())
+                object.__setattr__(self, name, expand(path))
 
     def stage(self, name: str) -> Progress | None:
         """The progress callback for one stage of the work; None where nobody watches."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.folders import LOCAL
+from bench.base.paths import expand
 from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
 from bench.records.recount import problem_of
 from bench.scoring import rows as rows_of
@@ -80,7 +81,7 @@ def find(name: str, results: Path) -> Stored:
 
     Raises WrongName where there is none, BadInput where the file is no record.
     """
-    given = Path(name).expanduser()
+    given = expand(name)
     file = f"{name.removesuffix('.json')}.json"
     for path in (given, results / LOCAL / file, results / file):
         if path.is_file():

@@ -72,6 +72,17 @@ def make_plan(
     )
 
 
+def require_entries(dataset: str, protocol: str, settings: Settings) -> None:
+    """Raises WrongName for an entry that the protocol's preset lacks, or a value that it cannot have.
+
+    Only cards are read. A data set without such a preset is left to `make_plan`.
+    """
+    base, entries = registry.parse(protocol)
+    preset = catalogue.dataset(dataset).protocols.preset(base)
+    if preset is not None:
+        override(preset, entries | settings.entries)
+
+
 def run_of(plan: Plan, settings: Settings, warn: Warn) -> Run[Any]:
     """The plan, with an engine to carry it out. Raises BadEnvironment for a device that is not there."""
     return Run(plan, settings, engine_for(settings, warn, registry.load(plan.base).batch_size), warn)

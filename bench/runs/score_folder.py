@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from bench.base.errors import BadInput, Warn, WrongName
+from bench.base.escaping import storable
 from bench.base.files import cache_folder, require_writable
 from bench.base.packed_arrays import Ragged
 from bench.base.parallel import default_workers, prefetch
@@ -90,7 +91,7 @@ def score_folder(
         measured, content = measure_masks(folder, samples, settings)
         contents = [content]
     else:
-        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name, warn)
+        measured, contents = _measure_sets(sets, samples, matching, settings, storable(folder.name), warn)
     warn_of_lone_class(measured.rows, card, warn)
     model = model_entry(folder, contents, settings.name, supervision)
     protocol = _protocol_entry(card, matching, seeds, _painter(folder))
@@ -289,7 +290,7 @@ def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervi
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()
     entry: dict[str, Any] = {
         "id": f"{as_id(folder.resolve().name) or 'predictions'}-{digest[:8]}",
-        "title": folder.resolve().name,
+        "title": storable(folder.resolve().name),
         "initialisation": UNKNOWN,
         "prior": UNKNOWN,
         "supervision": UNKNOWN,

@@ -123,7 +123,7 @@ def rows_file(path: Path) -> Iterator[dict[str, npt.NDArray[Any]]]:
     KeyError, ValueError and TypeError inside of the `with` count as damage.
     """
     try:
-        arrays = load_npz(path, _unpacked(path))
+        arrays = load_npz(path, most=_unpacked(path))
         if arrays is None:
             raise KeyError("no .npz archive")
         yield arrays

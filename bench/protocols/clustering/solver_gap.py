@@ -34,7 +34,7 @@ def measured(run: Run[ClusteringPreset], manifest: str, folder: Path, score: Sco
     plan = run.plan
     digest = hashlib.sha256(f"{plan.fingerprint}|{manifest}".encode()).hexdigest()[:16]
     known = folder / f"solver-sums-{digest}.npz"
-    sums = (load_npz(known, _LARGEST) or {}).get("sums")
+    sums = (load_npz(known, most=_LARGEST) or {}).get("sums")
     if sums is not None and sums.shape == (2, GAP_SEEDS, 3 * run.num_classes) and sums.dtype == np.int64:
         return sums
     seeds = tuple(range(FIRST_SEED, FIRST_SEED + GAP_SEEDS))

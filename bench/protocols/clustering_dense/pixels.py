@@ -21,7 +21,7 @@ import numpy.typing as npt
 from bench.base.parallel import Progress
 from bench.base.sample_columns import Item
 from bench.data.samples import Samples
-from bench.passes.cache import ShardStore
+from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.passes.classify import Classifiers
 from bench.passes.engine import Engine, arithmetic, call
 from bench.passes.features import Features, feature_map, unit
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
 DENSE_VERSION = 1
 """Raised whenever this pass would draw other pixels or write other files."""
 PIXELS = "pixels"
+_COLUMNS = {"drawn": Column("int64", rows=1), "digest": DIGEST, PIXELS: Column("float32", (None,))}
 Float32 = npt.NDArray[np.float32]
 
 
 def store(cache: Path, recipe: dict[str, Any], preset: DensePreset) -> ShardStore:
     """Where the pixels drawn under `recipe` (plain JSON values) are kept."""
     draw = {"pixels": preset.pixels, "pixel_seed": preset.pixel_seed, "dense": DENSE_VERSION}
-    return ShardStore.for_recipe(cache, "pixels", recipe | draw, PIXELS)
+    return ShardStore.for_recipe(cache, "pixels", recipe | draw, PIXELS, _COLUMNS)
 
 
 def unit_features(extract: Features) -> Features:

@@ -23,7 +23,7 @@ from bench.base.errors import BadInput
 from bench.base.sample_columns import Item
 from bench.data.preprocessing import resize_nearest
 from bench.data.samples import Samples
-from bench.passes.cache import ShardStore
+from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.passes.classify import MAP, encode_map
 from bench.passes.engine import Engine, arithmetic, call
 from bench.passes.features import Features, feature_map, unit
@@ -40,6 +40,13 @@ if TYPE_CHECKING:
 DISTANCE_VERSION = 1
 """Raised whenever these passes would give other numbers or files."""
 INSTANCES = "instances"
+_BANK_COLUMNS = {"classes": Column("uint16"), "digest": DIGEST, INSTANCES: Column("float32", (None,))}
+_PAINTED_COLUMNS = {
+    "counts": Column("int64", (3,)),
+    "bands": Column("int64", (5,)),
+    "digest": DIGEST,
+    MAP: Column("uint8"),
+}
 PART = 1 << 24
 """Floats of upsampled features that are in memory at once."""
 Float32 = npt.NDArray[np.float32]
@@ -66,14 +73,14 @@ class Bank:
 def bank_store(cache: Path, recipe: dict[str, Any], preset: DistancePreset) -> ShardStore:
     """Where the instances found under `recipe` (plain JSON values) are kept."""
     own = {"background": preset.background, "distance": DISTANCE_VERSION}
-    return ShardStore.for_recipe(cache, INSTANCES, recipe | own, INSTANCES)
+    return ShardStore.for_recipe(cache, INSTANCES, recipe | own, INSTANCES, _BANK_COLUMNS)
 
 
 def painted_store(cache: Path, recipe: dict[str, Any], preset: DistancePreset, bank: Bank) -> ShardStore:
     """Where that is kept which this bank painted under `recipe`."""
     own = {key: getattr(preset, key) for key in ("neighbours", "temperature", "upsample", "figures")}
     recipe = recipe | own | {"bank": bank.digest(), "distance": DISTANCE_VERSION}
-    return ShardStore.for_recipe(cache, "distance", recipe, MAP)
+    return ShardStore.for_recipe(cache, "distance", recipe, MAP, _PAINTED_COLUMNS)
 
 
 # --- the bank ---
