@@ -364,6 +364,12 @@ def test_extended_headers_of_other_programs_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["f.tar", "f.zip"])
+def test_a_file_without_a_name_is_refused(tmp_path, name):
+    write = write_zip if name.endswith("zip") else write_tar
+    refused(write(tmp_path / name, {"good": b"1", ".": b"2"}), "a file without a name")
+
+
+@pytest.mark.parametrize("name", ["f.tar", "f.zip"])
 def test_folders_within_folders_without_an_end_are_refused(tmp_path, name):
     write = write_zip if name.endswith("zip") else write_tar
     refused(write(tmp_path / name, {"good": b"1", "deep/" * 2000 + "file": b"2"}), "more than 64 folders")

@@ -24,7 +24,7 @@ from bench.base.archive_members import (
     Limits,
     Member,
     declared,
-    require_depth,
+    require_place,
     safe_path,
     zip_members,
 )
@@ -132,7 +132,7 @@ def _counted(members: Iterator[Member], limits: Limits) -> Iterator[Member]:
     for count, member in enumerate(members, start=1):
         if count > limits.members:
             raise Hostile(f"it has more than {limits.members:,} members")
-        require_depth(safe_path(member.name))
+        require_place(safe_path(member.name), member.kind)
         if member.kind not in ("file", "folder"):
             raise Hostile(f"'{member.name}' is {member.kind}")
         yield member
