@@ -19,6 +19,7 @@ from bench.cards.models import ModelCard
 from bench.cards.pins import Pins
 from bench.cli.progress import progress_bar
 from bench.download.items import items_of
+from bench.download.part_files import Part
 from bench.networks.find_model import find_model
 from tests.webserver import File, answer
 
@@ -232,6 +233,24 @@ def test_offline_takes_what_was_put_there_by_hand(bench, model, cache, web, smal
     done = bench("download", model(), "--offline")
     assert done.returncode == 0 and not web.requests
     assert "by hand" in Pins(cache).find(f"weights/{ID}/mine.pth.tar").source
+
+
+def test_what_a_broken_download_left_goes_when_the_file_is_there(bench, model, cache, web, small_file):
+    path = weights_file(cache, ID, "mine.pth.tar")
+    part = Part.of(path)
+    part.describe(web.url("/m"), '"one"', 5000)
+    with part.writer(0, lambda: 0.0) as write:
+        write(b"x" * 1000)
+    assert "1,000 bytes of it" in bench("download", model(), "--list").stdout
+    shutil.copy(small_file, path)
+    assert bench("download", model(), "--offline").returncode == 0
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_proxy_that_is_none_is_said(bench, model):
+    for proxy in ("http://", "no proxy at all", "http://[::1", "http://127.0.0.1:port"):
+        done = bench("download", model(), http_proxy=proxy)
+        assert done.returncode in (3, 4) and "could not be fetched" in done.stderr, done.stderr
 
 
 def test_a_web_page_put_there_by_hand_is_refused(bench, model, cache):

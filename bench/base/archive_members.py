@@ -68,7 +68,7 @@ def safe_path(name: str) -> PurePosixPath:
         raise Hostile(f"'{name}' is an absolute path, or one of another system")
     if ".." in path.parts:
         raise Hostile(f"'{name}' leads out of the folder")
-    if any(unicodedata.category(letter) == "Cc" for letter in name):
+    if not name.isprintable() and any(unicodedata.category(letter) == "Cc" for letter in name):
         raise Hostile(f"{name!r} has control characters in its name")
     return path
 
