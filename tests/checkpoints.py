@@ -113,3 +113,28 @@ def write_linear_checkpoint(path: Path, classes: int = 21) -> Path:
     state |= {"decoder.4.weight": torch.from_numpy(drawn), "decoder.4.bias": torch.zeros(classes)}
     torch.save(state, path)
     return path
+
+
+def resnet_state(width: int = 4, depths: tuple[int, int, int, int] = (2, 2, 2, 2)) -> dict[str, torch.Tensor]:
+    """The names and shapes of a narrow ResNet with basic blocks, as torchvision has them; values from a seed."""
+    draw = torch.Generator().manual_seed(0)
+    state: dict[str, torch.Tensor] = {}
+
+    def layer(convolution: str, norm: str, outputs: int, inputs: int, size: int) -> None:
+        state[f"{convolution}.weight"] = torch.randn(outputs, inputs, size, size, generator=draw) / size
+        state[f"{norm}.weight"], state[f"{norm}.bias"] = torch.ones(outputs), torch.zeros(outputs)
+        state[f"{norm}.running_mean"], state[f"{norm}.running_var"] = torch.zeros(outputs), torch.ones(outputs)
+        state[f"{norm}.num_batches_tracked"] = torch.tensor(1000)
+
+    layer("conv1", "bn1", width, 3, 7)
+    last = width
+    for stage, depth in enumerate(depths):
+        planes = width << stage
+        for number in range(depth):
+            block = f"layer{stage + 1}.{number}"
+            layer(f"{block}.conv1", f"{block}.bn1", planes, last, 3)
+            layer(f"{block}.conv2", f"{block}.bn2", planes, planes, 3)
+            if last != planes:
+                layer(f"{block}.downsample.0", f"{block}.downsample.1", planes, last, 1)
+            last = planes
+    return state

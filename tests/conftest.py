@@ -31,6 +31,7 @@ def _own_environment(tmp_path_factory, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("BENCH_", "GITHUB_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
 
 
 @pytest.fixture

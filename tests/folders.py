@@ -22,15 +22,19 @@ def put_image(path: Path, size=SIZE, seed: int = 0) -> Path:
     return path
 
 
-def put_mask(path: Path, values=(0, 1, 2), size=SIZE, mode: str = "L", palette: bytes | None = None) -> Path:
+def put_mask(
+    path: Path, values=(0, 1, 2), size=SIZE, mode: str = "L", palette: bytes | None = None, alpha: int = 255
+) -> Path:
     """A mask of stripes of these values, 8 bits or as `mode` says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     stripes = np.asarray(values)[np.arange(size[0] * size[1]).reshape(size) * len(values) // (size[0] * size[1])]
     if mode == "I;16":
         picture = Image.fromarray(stripes.astype(np.uint16))
     elif mode in ("RGB", "RGBA"):
-        channels = [stripes & 255, stripes >> 8 & 255, stripes >> 16 & 255, np.full_like(stripes, 255)][: len(mode)]
+        channels = [stripes & 255, stripes >> 8 & 255, stripes >> 16 & 255, np.full_like(stripes, alpha)][: len(mode)]
         picture = Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8))
+    elif mode == "LA":
+        picture = Image.fromarray(np.stack([stripes, np.full_like(stripes, alpha)], axis=-1).astype(np.uint8))
     elif mode == "P":
         picture = Image.fromarray(stripes.astype(np.uint8), mode="P")
         picture.putpalette(palette or bytes(range(256)) * 3)

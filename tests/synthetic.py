@@ -91,24 +91,41 @@ PIXELS = 10**12
 """Pixels of each class in `rows_of`: enough for any figure to come out to nine digits."""
 
 
-def rows_of(record: Record) -> ConfusionRows:
-    """Rows of one image that give the record's mIoU under each seed: so many pixels right, the rest unmatched.
+REST = "all others"
+"""The class of `rows_of` that has the record's mIoU."""
 
-    A record without mIoU gets rows that give its first metric instead.
+
+def rows_of(record: Record) -> ConfusionRows:
+    """Rows that give the IoU of the record's classes, and its mIoU under each seed: so many pixels right, the rest
+    unmatched.
+
+    The mean takes in one class alone, the last, which is called `REST`. All pixels are in the first image. A record
+    without mIoU gets rows that give its first metric instead.
     """
-    classes = max(1, len(record["per_class"]))
+    known = [value or 0.0 for name, value in record["per_class"].items() if name != REST]
+    classes = len(known) + 1
     true = np.tile(np.arange(classes, dtype=np.int32), 2)
     predicted = np.where(np.arange(2 * classes) < classes, true, classes).astype(np.int32)
     parts = []
     metrics = record["metrics"]
     for value in metrics.get("mIoU", next(iter(metrics.values())))["per_seed"]:
-        right = round(value / 100 * PIXELS)
-        counts = np.repeat([right, PIXELS - right], classes)
+        right = [round(iou / 100 * PIXELS) for iou in (*known, value)]
+        counts = np.array([*right, *(PIXELS - hit for hit in right)])
         parts.append(SeedRows(np.zeros(2 * classes, np.int32), predicted, true, counts))
-    return ConfusionRows(("image-0",), classes, tuple(parts), np.zeros((len(parts), 0), np.int32))
+    ids = tuple(f"image-{i}" for i in range(record["dataset"]["images"]))
+    return ConfusionRows(ids, classes, tuple(parts), np.zeros((len(parts), 0), np.int32), (classes - 1,))
 
 
 def keep(results: Path, record: Record, rows: ConfusionRows | None = None) -> Stored:
-    """Write a record with rows, by default such as give its mIoU, and read it back."""
-    path = write(record, rows or rows_of(record), results)
+    """Write a record with rows, and read it back.
+
+    By default they are rows that give its mIoU and its classes; then it has no interval, which would take a while.
+    """
+    if rows is None:
+        rows = rows_of(record)
+        bare = {name: {k: v for k, v in said.items() if k != "ci95"} for name, said in record["metrics"].items()}
+        value = record["metrics"].get("mIoU", next(iter(record["metrics"].values())))["value"]
+        classes = record["per_class"] | {REST: value} if record["per_class"] else {}
+        record = record | {"metrics": bare, "per_class": classes}
+    path = write(record, rows, results)
     return Stored(path, read(path))

@@ -74,7 +74,10 @@ def edited(tmp_path, source, old, new):
         (MODEL, "schema = 1", "", "schema"),
         (MODEL, "schema = 1", 'schema = 1\npath = "elsewhere"', "path"),
         (DATASET, "ignore = 255", "ignore = 7", "labels.ignore"),
-        (DATASET, "ignore = 255", "ignore = 256", "labels.ignore"),
+        (DATASET, "ignore = 255", "ignore = 65536", "labels.ignore"),
+        (DATASET, 'encoding = "index"', 'encoding = "colour"', "palette"),
+        (DATASET, "[labels]", "[labels]\nignored_colours = [[0, 0, 0]]", "ignored_colours"),
+        (DATASET, 'orientation = "stored"', 'orientation = "sideways"', "orientation"),
         (DATASET, "images = 1449", 'images = "many"', "splits.val.images"),
         (DATASET, '"aeroplane", "bicycle"', '"aeroplane", "aeroplane"', "classes"),
         (DATASET, 'default_split = "val"', 'default_split = "test"', "default_split"),
@@ -95,7 +98,7 @@ def test_a_faulty_card_is_bad_input_that_names_file_and_key(tmp_path, source, ol
     assert key in caught.value.problem.removeprefix(f"{path}: ")
 
 
-@pytest.mark.parametrize("content", [b"schema = ", b"\xff\xfe", b"<html>"])
+@pytest.mark.parametrize("content", [b"schema = ", b"\xff\xff", b"\xff\xfea", b"<html>", b"a = " + b"[" * 10**5])
 def test_what_is_no_toml_is_bad_input(tmp_path, content):
     path = tmp_path / "mine.toml"
     path.write_bytes(content)

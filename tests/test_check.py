@@ -6,7 +6,7 @@ from bench.base.errors import WrongName
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import figures
 from bench.report.check import Movement, against_published, against_records, verdict
-from tests.synthetic import keep, make_record, random_rows
+from tests.synthetic import REST, keep, make_record, random_rows
 
 SUP = "maskcontrast-sup"
 FIGURE = f"{SUP} pascal-voc val clustering mIoU"
@@ -61,7 +61,10 @@ def test_a_figure_out_of_tolerance_fails_and_says_which_classes(tmp_path, value,
     assert f"1 {status}" in line
     # beside the authors' own figures of these classes; cow has not moved
     assert outcome.movement == (Movement("background", 88.17, 88.0), Movement("cat", 46.13, 46.0))
-    assert outcome.clusters == ("predicted ids of each class: background 0, cat 1, cow 2",)
+    assert outcome.clusters == (
+        "predicted ids of each class: background 0, cat 1, cow 2",
+        f"no cluster stands for {REST}",
+    )
 
 
 def test_without_records_nothing_is_compared_and_nothing_passes():
@@ -152,7 +155,8 @@ def test_a_moved_record_fails_and_shows_where(before, after, change, status):
     )
     outcome, (passed, _) = compared([keep(before, old)], [keep(after, new)])
     assert (outcome.status, outcome.fails, passed) == (status, True, False)
-    assert outcome.movement == (Movement("cat", 46.0, 46 + 20 * change), Movement("cow", 1.0, 0.5))
+    rest = Movement(REST, 44.2, 44.2 + change)
+    assert outcome.movement == (Movement("cat", 46.0, 46 + 20 * change), rest, Movement("cow", 1.0, 0.5))
     assert outcome.clusters == ("2 of 3 predicted ids stand for another class: 1: cat → cow, 2: cow → cat",)
 
 

@@ -228,7 +228,8 @@ def test_rows_that_are_lost_are_refused(pair, spoil, says):
 
 
 def test_rows_of_another_record_with_a_forged_hash_are_refused(tmp_path, pair):
-    forged = keep(tmp_path / "forged", pair[1].record | {"model": pair[1].record["model"] | {"id": "forged"}})
+    other = pair[1].record | {"model": pair[1].record["model"] | {"id": "forged"}}
+    forged = keep(tmp_path / "forged", other, random_rows(7, 40))
     with pytest.raises(BadInput, match="cannot be trusted: it says"):
         compare(pair[0], forged)
 

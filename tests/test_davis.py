@@ -282,7 +282,7 @@ def test_any_value_above_zero_is_the_object_of_2016(tree, masks, tmp_path):
     [
         (Image.fromarray(np.full((HEIGHT, WIDTH), 3, np.uint8)), "holds the id 3, but 'duck' has 2 objects"),
         (Image.new("L", (WIDTH, 60)), "is 96×60 pixels, its frame 96×64"),
-        (Image.new("RGB", (WIDTH, HEIGHT)), "has RGB pixels"),
+        (Image.new("RGB", (WIDTH, HEIGHT), "red"), "has RGB pixels"),
     ],
 )
 def test_a_mask_that_cannot_be_scored_is_named(tree, masks, tmp_path, picture, words):

@@ -79,12 +79,14 @@ def test_masks_of_images_in_folders_that_do_not_say_so_are_told_the_reason(tmp_p
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"mode": "I;16", "values": (0, 300)}, "16-bit"),
-        ({"mode": "RGBA", "values": (0, 0x800000, 0x0000FF)}, "colour-coded, with an alpha channel"),
-        ({"mode": "RGBA", "values": (0, 0x010101, 0x020202)}, "grey saved as RGB with an alpha channel"),
+        ({"mode": "I;16", "values": (0, 5000)}, "16-bit"),
+        ({"mode": "RGBA", "values": (0, 0x800000, 0x0000FF), "alpha": 9}, "colour-coded, with an alpha channel"),
+        ({"mode": "RGBA", "values": (0, 0x010101, 0x020202), "alpha": 9}, "grey saved as RGB with an alpha channel"),
         ({"mode": "RGB", "values": (0, 255)}, "colour-coded:"),
-        ({"mode": "RGB", "values": (0, 0x010101, 0x020202)}, "grey saved as RGB:"),
-        ({"mode": "LA", "values": (0, 1)}, "alpha channel"),
+        ({"mode": "RGB", "values": (0, 0xFF0000)}, "colour-coded:"),
+        ({"mode": "RGB", "values": (0, 0x070000, 0x2C0100)}, "ids in blue"),
+        ({"mode": "RGBA", "values": (0, 255)}, "colour-coded:"),
+        ({"mode": "LA", "values": (0, 1), "alpha": 9}, "alpha channel"),
     ],
 )
 def test_masks_of_another_kind_are_explained_not_guessed_at(tmp_path, how, words):
@@ -102,7 +104,7 @@ def test_jpeg_masks_are_explained(tmp_path):
 def test_pairs_that_cannot_be_used_are_named_and_left_out(tmp_path):
     put_pairs(tmp_path, "abcdef")
     put_mask(tmp_path / "labels/b.png", size=(5, 5))
-    put_mask(tmp_path / "labels/c.png", mode="I;16")
+    put_mask(tmp_path / "labels/c.png", mode="I;16", values=(0, 5000))
     (tmp_path / "labels/d.png").write_bytes((tmp_path / "labels/a.png").read_bytes()[:40])
     (tmp_path / "images/e.jpg").write_bytes(b"no picture")
     found, card = card_of(tmp_path, tmp_path)
@@ -134,7 +136,7 @@ def test_values_become_classes_and_are_read_back_as_such(tmp_path, values, class
     label, _ = read_label(samples_of(card).entries[0].label, card)
     kept = [value for value in values if value != ignore]
     assert sorted(set(label.reshape(-1).tolist()) - {ignore}) == list(range(len(kept)))
-    assert found.survey.masks[values[0]] == 3
+    assert found.survey.tally.masks[values[0]] == 3
 
 
 def test_masks_of_the_highest_value_alone_get_a_second_class_below_it(tmp_path):

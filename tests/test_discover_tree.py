@@ -30,7 +30,7 @@ def pairs_of(tree):
         ("{}.png", "{}_L.png"),
         ("{}.png", "{}-label.png"),
         ("image_{}.png", "mask_{}.png"),
-        ("deep/er/images/x/{}.tif", "deep/er/annotations/trimaps/x/{}.png"),
+        ("deep/er/images/x/{}.webp", "deep/er/annotations/trimaps/x/{}.png"),
         ("DUTS-TR/DUTS-TR-Image/{}.jpg", "DUTS-TR/DUTS-TR-Mask/{}.png"),
         ("segmentation/images/{}.jpg", "segmentation/masks/{}.png"),
         ("my photos/{}.jpg", "my photos/{}.ground truth.png"),

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from bench import __version__
 from bench.cards import catalogue
-from bench.doctor import machine, packages
+from bench.doctor import advisories, machine, packages
 from bench.doctor.examine import _extras, _gpu_notes
 from bench.doctor.probe import probe
 from tests.conftest import ROOT
@@ -188,6 +189,41 @@ def test_without_torchvision_nothing_is_wrong(version):
     (note,) = packages.notes([package, needed("torch", version=None)], failures)
     assert note.what == f"torchvision {'does not import: RuntimeError: no operator' if version else 'is not installed'}"
     assert note.remedy == "It is optional: no command imports it."
+
+
+def test_holes_of_installed_packages_are_named_with_the_version_that_closes_them_all():
+    versions = {
+        "torch": "2.5.1+cu124",
+        "pillow": "12.3.0",
+        "opencv-python": "4.11.0.86",
+        "filelock": "dev",
+        "jinja2": "4",
+    }
+    found = {one.what.split(" ")[0]: one for one in advisories.notes(versions.get)}
+    assert found.keys() == {"torch", "pillow", "opencv-python"}
+    torch, pillow = found["torch"], found["pillow"]
+    assert torch.what.startswith("torch 2.5.1+cu124 has known holes (as of 20")
+    assert "CVE-2025-32434" in torch.what and "CVE-2026-24747" in torch.what
+    assert torch.remedy == "pip install --upgrade 'torch>=2.10.0'"
+    assert "CVE-2026-112403" in pillow.what and "CVE-2026-25990" not in pillow.what
+    assert advisories.notes(lambda name: None) == []
+
+
+def test_the_lowest_admitted_version_of_every_package_closes_the_known_holes():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = [line.partition(";")[0] for line in config["options"]["install_requires"].split("\n") if line]
+    floors = {requirement.name: next(iter(requirement.specifier)).version for requirement in map(Requirement, lines)}
+    known, date = advisories.advisories()
+    assert {one.package for one in known} <= floors.keys() and re.fullmatch(r"20\d\d-\d\d-\d\d", date)
+    assert advisories.notes(floors.get) == []
+    assert all(one.ids and one.permits and one.source.startswith("https://") for one in known)
+
+
+def test_doctor_says_which_packages_have_holes(look, monkeypatch):
+    monkeypatch.setattr(packages, "installed", {"pillow": "12.1.0"}.get)
+    hole = "a PSD file, whatever it is called, overwrites memory when it is opened (CVE-2026-25990)"
+    assert hole in look(expected=4)  # too old, and other packages are not there
 
 
 def test_hints_for_extras_name_the_packages_where_torch_has_no_cuda():

@@ -269,12 +269,16 @@ def recipe_of(card, **changes):
 def test_the_cache_s_key_names_the_data_and_how_labels_are_read():
     voc = catalogue.dataset("pascal-voc")
     plain = recipe_of(voc)
-    about = ["classes", "dataset", "ignore", "precision", "split", "weights"]
-    assert plain.keys() == {*about, *SEEN_BY["clustering"]} - {"figures", "resizing"}  # which came later
-    assert [plain[key] for key in about] == [21, "pascal-voc", 255, "float32", "val", "w"]
+    about = ["classes", "dataset", "ignore", "orientation", "precision", "split", "weights"]
+    assert plain.keys() == {"decoding", *about, *SEEN_BY["clustering"]} - {"figures", "resizing"}  # which came later
+    assert [plain[key] for key in about] == [21, "pascal-voc", 255, "stored", "float32", "val", "w"]
     for labels in ({"encoding": "rgb"}, {"map": (IdRange(ids=(1, 1), classes=(2, 2)),)}):
         assert recipe_of(voc, labels=voc.labels.model_copy(update=labels)) != plain
     assert recipe_of(voc, classes=voc.classes[:-1]) != plain
+    assert recipe_of(voc, orientation="upright") != plain
+    coloured = voc.labels.model_copy(update={"encoding": "colour"})
+    palettes = [((0, 0, number), (1, 1, 1)) for number in (0, 2)]
+    assert len({str(recipe_of(voc, labels=coloured, palette=palette)) for palette in palettes}) == 2
 
 
 def test_the_other_way_of_resizing_observes_again(golden, tmp_path, small_file):

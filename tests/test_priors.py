@@ -16,7 +16,7 @@ from bench.base.errors import BadInput
 from bench.cards import catalogue
 from bench.data.decoding import read_image
 from bench.data.samples import open_split
-from bench.data.shapes import write_split
+from bench.data.shapes_files import write_split
 from bench.priors import open_priors, propose, read_mask
 from bench.priors.masks import clean_up, write_mask
 from bench.priors.methods import Precomputed

@@ -57,7 +57,7 @@ def test_rows_lie_beside_the_record_and_fit_its_hash(tmp_path):
 
 def test_what_was_written_is_read_back(tmp_path):
     record = make_record()
-    stored = keep(tmp_path, record)
+    stored = keep(tmp_path, record, random_rows(0, images=4))
     assert stored.record == record  # write adds the rows' entry to the caller's too
     assert stored.record["metrics"]["mIoU"]["value"] == 44.2
 

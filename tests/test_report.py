@@ -39,7 +39,8 @@ def tables(text):
 
 @pytest.fixture
 def stored(tmp_path):
-    return [keep(tmp_path, make_record(value=44.3))]
+    record = make_record(value=44.3)
+    return [Stored(keep(tmp_path, record).path, record)]
 
 
 def test_the_given_table_stands_line_by_line_in_its_order(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from bench.data import shapes
+from bench.data.shapes_files import write_split
 
 COUNT = 200
 
@@ -105,13 +106,15 @@ def test_index_out_of_range(index: int) -> None:
 
 def test_layout_and_equal_bytes(tmp_path: Path) -> None:
     """Two writings give the same files, with VOC names, a palette and the drawn labels."""
-    shapes.write_split(tmp_path / "a", "val", 6)
-    shapes.write_split(tmp_path / "b", "val", 6)
+    write_split(tmp_path / "a", "val", 6)
+    write_split(tmp_path / "b", "val", 6)
     written = files(tmp_path / "a")
     assert written == files(tmp_path / "b")
     ids = [f"val_{index:05d}" for index in range(6)]
     assert sorted(written) == sorted(
-        [f"images/{i}.jpg" for i in ids] + [f"SegmentationClass/{i}.png" for i in ids] + ["sets/val.txt"]
+        [f"images/{i}.jpg" for i in ids]
+        + [f"SegmentationClass/{i}.png" for i in ids]
+        + ["sets/val.hashes.json", "sets/val.txt"]
     )
     assert written["sets/val.txt"].decode().split() == ids
     image, label = shapes.draw("val", 3, 6)
@@ -135,24 +138,74 @@ def test_interrupted_split_has_no_marker_and_is_resumed(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        shapes.write_split(tmp_path / "a", "val", 12, stop)
+        write_split(tmp_path / "a", "val", 12, stop)
     assert not (tmp_path / "a" / "sets" / "val.txt").exists()
     steps: list[int] = []
-    shapes.write_split(tmp_path / "a", "val", 12, steps.append)
+    write_split(tmp_path / "a", "val", 12, steps.append)
     assert steps == list(range(1, 13))
-    shapes.write_split(tmp_path / "b", "val", 12)
+    write_split(tmp_path / "b", "val", 12)
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
 def test_complete_split_is_left_alone(tmp_path: Path) -> None:
     """A complete split is not written again; one of another length is."""
-    shapes.write_split(tmp_path, "val", 4)
+    write_split(tmp_path, "val", 4)
     steps: list[int] = []
-    shapes.write_split(tmp_path, "val", 4, steps.append)
+    write_split(tmp_path, "val", 4, steps.append)
     assert steps == []
-    shapes.write_split(tmp_path, "val", 5, steps.append)
+    write_split(tmp_path, "val", 5, steps.append)
     assert steps == [1, 2, 3, 4, 5]
     assert len((tmp_path / "sets" / "val.txt").read_text().split()) == 5
+
+
+@pytest.mark.parametrize("damage", ["half zeros", "one bit", "cut", "gone"])
+@pytest.mark.parametrize("file", ["images/val_00002.jpg", "SegmentationClass/val_00002.png"])
+def test_a_damaged_file_is_drawn_again_with_a_line_and_the_others_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, damage: str
+) -> None:
+    """By its hash, and however it was damaged; the other files keep their times, which are in the cache's key."""
+    write_split(tmp_path, "val", 4)
+    before, times = files(tmp_path), {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*g")}
+    data = before[file]
+    half = len(data) // 2
+    changed = {"half zeros": data[:half] + bytes(len(data) - half), "cut": data[:half]}
+    changed["one bit"] = data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
+    (tmp_path / file).unlink()
+    if damage in changed:
+        (tmp_path / file).write_bytes(changed[damage])
+    write_split(tmp_path, "val", 4)
+    assert files(tmp_path) == before
+    assert [one.message.partition(": ")[2] for one in caplog.records] == ["1 of its 4 images are drawn again"]
+    assert {p for p, time in times.items() if p.stat().st_mtime_ns != time} == {tmp_path / file}
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", b"val_00000\n"])
+def test_a_damaged_list_is_written_again_with_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
+    """Also one that is no text."""
+    write_split(tmp_path, "val", 4)
+    before = files(tmp_path)
+    (tmp_path / "sets" / "val.txt").write_bytes(damage)
+    write_split(tmp_path, "val", 4)
+    assert files(tmp_path) == before
+    assert [one.message.partition(": ")[2] for one in caplog.records] == ["its list is written again"]
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"\xff", b"[" * 5000, b'{"files": 1}'])
+def test_without_sound_hashes_every_file_is_held_against_a_new_drawing(tmp_path: Path, damage: bytes | None) -> None:
+    """As in a cache of an earlier version, which has none."""
+    write_split(tmp_path, "val", 4)
+    before, times = files(tmp_path), {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*g")}
+    receipt = tmp_path / "sets" / "val.hashes.json"
+    receipt.unlink()
+    if damage is not None:
+        receipt.write_bytes(damage)
+    (tmp_path / "images" / "val_00001.jpg").write_bytes(b"")
+    write_split(tmp_path, "val", 4)
+    assert files(tmp_path) == before
+    changed = {p.name for p, time in times.items() if p.stat().st_mtime_ns != time}
+    assert changed == {"val_00001.jpg"}
 
 
 def test_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,5 +216,5 @@ def test_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(OSError, match="no space"):
-        shapes.write_split(tmp_path, "val", 3)
+        write_split(tmp_path, "val", 3)
     assert files(tmp_path) == {}

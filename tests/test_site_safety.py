@@ -87,10 +87,10 @@ def test_hostile_names_harm_neither_page_nor_file_system(tmp_path):
 
 def test_names_of_another_direction_are_kept_apart(tmp_path):
     record = make_record(model="mine")
-    record["model"]["title"] = "\u202eשלום"
+    record["model"]["title"] = "\u202eשלום\x1b[31m"
     tree = page(build(tmp_path, [record]), "benchmarks/pascal-voc--val.html")
     (cell,) = [cell for cell in tree.all("th", class_="model") if "שלום" in cell.text]
-    assert cell.one("bdi").text == "\u202eשלום"
+    assert cell.one("bdi").text == r"\u202eשלום\x1b[31m"
 
 
 def test_names_that_differ_only_in_case_have_pages_of_their_own(tmp_path):

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.data.shapes import draw, write_split
+from bench.data.shapes import draw
+from bench.data.shapes_files import write_split
 from bench.pretrain.run import Settings, pretrain
 
 IMAGES = 24

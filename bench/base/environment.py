@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench._version import __version__
+from bench.base.errors import BadEnvironment
 from bench.base.folders import checkout
 
 T = TypeVar("T")
@@ -61,6 +62,29 @@ def torch_version() -> str:
         return "unknown"
     found = re.search(r"^__version__ = '([^']+)'", Path(spec.origin).with_name("version.py").read_text(), re.MULTILINE)
     return found[1] if found else metadata.version("torch")
+
+
+def has_bfloat16() -> bool | None:
+    """Whether the processor multiplies bfloat16 by instructions of its own, as Linux says; None where nobody says.
+
+    The names of the flags are those of Linux: arch/x86/include/asm/cpufeatures.h, arch/arm64/kernel/cpuinfo.c.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(lines[0].split()) if lines else None
+
+
+def whole_number(variable: str) -> int:
+    """The value of a variable of the environment, 0 where it is not set. Raises BadEnvironment for what is none."""
+    try:
+        return int(os.environ.get(variable) or 0)
+    except ValueError as error:
+        raise BadEnvironment(
+            f"${variable} is '{os.environ[variable]}', which is not a whole number", "Correct or unset the variable."
+        ) from error
 
 
 def _as_in_a_loader(ask: Callable[[], T]) -> T:

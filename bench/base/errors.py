@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable
 
+from bench.base.escaping import printable
+
 Warn = Callable[[str], None]
 """Takes the text of a warning; the record keeps it too."""
 
 
 class BenchError(Exception):
-    """A failure with a remedy. `str()` gives both, on two lines."""
+    """A failure with a remedy. `str()` gives both, on two lines, and nothing in it acts on a terminal."""
 
     exit_code = 70
 
@@ -24,7 +26,8 @@ class BenchError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.problem}\n  {self.remedy}" if self.remedy else self.problem
+        problem, remedy = printable(self.problem), printable(self.remedy)
+        return f"{problem}\n  {remedy}" if remedy else problem
 
 
 class WrongName(BenchError):

@@ -29,18 +29,61 @@ _FORMULA = "=+-@"
 """A spreadsheet takes a cell that begins so for a formula."""
 
 
-def printable(value: object) -> str:
-    """A value without control characters or marks of direction, its line ends as spaces."""
+_JOINERS = "\u200c\u200d"
+"""Invisible signs that some scripts, and emoji, cannot be written without. They change nothing but letters' shapes."""
+_LINE_ENDS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
+
+
+def printable(value: object, keep: str = "") -> str:
+    r"""A value in which nothing acts on a terminal or on a page: control characters, marks of direction and halves of
+    surrogate pairs are shown as `\x1b`, `\u202e`, `\udc80`, and line ends are spaces. Signs in `keep` stay as they are.
+    """
     text = str(value)
     if text.isascii() and text.isprintable():
         return text
-    text = re.sub(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]", " ", text)
-    return "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    return "".join(sign if sign in keep else _shown(sign) for sign in text)
+
+
+def _shown(sign: str) -> str:
+    if _LINE_ENDS.match(sign):
+        return " "
+    if sign in _JOINERS or unicodedata.category(sign) not in ("Cc", "Cf", "Cs"):
+        return sign
+    code = ord(sign)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_UNSEEN = re.compile(
+    "[\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def json_text(text: str) -> str:
+    """JSON in which nothing acts on a terminal: what cannot be seen stands as JSON's own escapes, with the same value.
+
+    Half a surrogate pair, as a file name that is no UTF-8 has, is no text: it becomes what `printable` shows for it.
+    """
+    return _UNSEEN.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\\\u{code:04x}" if 0xD800 <= code < 0xE000 else f"\\u{code:04x}"
+
+
+def without_controls(text: str) -> str:
+    """A text without what `printable` shows: for a reader that would not know it from the text itself."""
+    return "".join(sign for sign in text if sign in _JOINERS or unicodedata.category(sign) not in ("Cc", "Cf", "Cs"))
+
+
+def storable(name: str) -> str:
+    """A file's name as text that can be written: bytes that are no UTF-8 become `\\udc80` to `\\udcff`."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def one_line(value: object) -> str:
-    """A printable value with single spaces."""
-    return " ".join(printable(value).split())
+    """A printable value with single spaces; its line ends are spaces too."""
+    return printable(" ".join(str(value).split()))
 
 
 def markdown_cell(value: object) -> str:

@@ -4,33 +4,79 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
+import stat
 import struct
-import tempfile
+import threading
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment
+from bench.base.escaping import printable
+from bench.base.paths import expand
+from bench.base.temporaries import temporary_file, temporary_folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal, read in chunks."""
-    with path.open("rb") as stream:
+_umask_lock = threading.Lock()
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open an ordinary file for reading, through links as well.
+
+    Raises OSError for what is none, at once: a pipe would wait for its writer for ever, a device never end.
+    """
+    # O_NONBLOCK opens a pipe that nobody writes to; on an ordinary file it means nothing
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not an ordinary file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of an ordinary file. Raises OSError for what is none, and for one of more than `most` bytes."""
+    with open_regular(path) as stream:
+        data = stream.read(most + 1)
+    _require_size(path, len(data), most)
+    return data
+
+
+def _require_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+
+
+def sha256_file(path: Path, most: int | None = None) -> str:
+    """SHA-256 of an ordinary file's bytes, in hexadecimal, read in chunks.
+
+    Raises OSError for what is no ordinary file, and for one of more than `most` bytes.
+    """
+    with open_regular(path) as stream:
+        if most is not None:
+            _require_size(path, os.fstat(stream.fileno()).st_size, most)
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def md5_file(path: Path) -> str:
-    """MD5 of a file's bytes, for files whose publisher gave no other hash."""
-    with path.open("rb") as stream:
+    """MD5 of an ordinary file's bytes, for files whose publisher gave no other hash."""
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "md5").hexdigest()
 
 
@@ -41,16 +87,16 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     A reader sees the old file or the new one, never half of one, and two writers at once cannot mix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent)
+    handle, temporary = temporary_file(path)
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
+        temporary.chmod(0o666 & ~umask())
+        temporary.replace(path)
     except BaseException as error:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk does not say of which file
         raise
@@ -63,11 +109,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     A reader sees the old folder, the new one or, for a moment, none, but never half of one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent))
+    new = temporary_folder(path)
     old = new.with_suffix(".old")
     try:
         yield new
-        new.chmod(0o777 & ~_umask())
+        new.chmod(0o777 & ~umask())
         _take_place(new, path, old)
         shutil.rmtree(old, ignore_errors=True)
     except BaseException:
@@ -91,10 +137,11 @@ def _take_place(new: Path, path: Path, old: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _umask() -> int:
+def umask() -> int:
     """The process's umask: mkstemp makes private files, but results are meant to be shared."""
-    mask = os.umask(0)
-    os.umask(mask)
+    with _umask_lock:  # it can only be read by setting it, and threads write files
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 
@@ -116,22 +163,65 @@ def save_npz(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-# What zipfile and numpy raise on damaged bytes, a plain .npy (TypeError) or an odd zip flag (RuntimeError).
+# What zipfile and numpy raise on damaged bytes, or an odd zip flag (RuntimeError).
 _DAMAGE = (
     OSError, ValueError, KeyError, EOFError, TypeError, SyntaxError, RuntimeError, MemoryError, OverflowError,
     struct.error, tokenize.TokenError, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
+_MOST, _MOST_TIMES = 1 << 30, 64
+"""Bytes that the arrays of a file may take, or so many times its own size: DEFLATE makes 1000 times as much."""
 
 
-def load_npz(path: Path) -> dict[str, npt.NDArray[Any]] | None:
-    """All arrays of an .npz; None where it is absent or damaged. Nothing in it is executed."""
-    import numpy as np
+def load_npz(
+    path: Path, only: Collection[str] | None = None, most: int | None = None
+) -> dict[str, npt.NDArray[Any]] | None:
+    """The arrays of an .npz, or `only` these, by their checksums; None where it is absent, damaged or expands too far.
 
+    Too far is more than `most` bytes; where that is not said, more than a sound file of its size ever does. Nothing in
+    it is executed, and no array is made before its shape is known to fit the bytes that are there.
+    """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            members = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+            size = sum(entry.file_size for entry in entries)
+            if most is None:
+                most = max(_MOST, _MOST_TIMES * os.fstat(file.fileno()).st_size)
+            known = all(entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries)
+            if len(members) != len(entries) or size > most or not known:
+                return None
+            wanted = members if only is None else members.keys() & set(only)
+            return {name: _read_array(archive, members[name]) for name in wanted}
     except _DAMAGE:
         return None
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    """One array, in memory that what follows its header really fills. Raises ValueError, or one of `_DAMAGE`."""
+    import numpy as np
+
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, by_columns, dtype = read_header[version](stream)
+        size = member.file_size - stream.tell()
+        if (
+            dtype.hasobject
+            or min(shape, default=0) < 0
+            or math.prod(shape) * dtype.itemsize != size
+            or (not size and 0 not in shape)
+        ):
+            raise ValueError(f"{member.filename} has another length than it says")
+        data = bytearray(size)
+        view = memoryview(data)
+        while size and (part := stream.read(min(size, 1 << 20))):
+            view[len(data) - size :][: len(part)] = part
+            size -= len(part)
+        # reading to the end is what compares the checksum
+        if size or stream.read(1):
+            raise ValueError(f"{member.filename} is cut off")
+    array = np.frombuffer(data, dtype) if data else np.empty(math.prod(shape), dtype)
+    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 @contextmanager
@@ -155,8 +245,9 @@ def require_writable(folder: Path, what: str, flag: str) -> None:
     """Raises BadEnvironment at once if no file can be written to `folder`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe."):
-            pass
+        handle, probe = temporary_file(folder / "probe")
+        os.close(handle)
+        probe.unlink()
     except OSError as error:
         raise BadEnvironment(
             f"cannot write the {what} to {folder}: {error.strerror or error}",
@@ -167,17 +258,30 @@ def require_writable(folder: Path, what: str, flag: str) -> None:
 def cache_folder(explicit: Path | None = None) -> Path:
     """The cache: `--cache`, else $BENCH_CACHE, else the platform's cache folder for `bench`."""
     if explicit is not None:
-        return explicit.expanduser()
+        return expand(explicit)
     if os.environ.get("BENCH_CACHE"):
-        return Path(os.environ["BENCH_CACHE"]).expanduser()
+        return expand(os.environ["BENCH_CACHE"])
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("bench", appauthor=False))
 
 
-def display(path: Path) -> str:
-    """A path for people: relative if it is below the current folder."""
+def is_ordinary_file(path: Path) -> bool:
+    """Whether there is a file with content that ends: no pipe, no device; a link to itself is none, and no error."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def printable_name(path: Path) -> str:
+    """A file's name as text that any record can hold: bytes that are no UTF-8 become U+FFFD."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
+def display(path: Path) -> str:
+    """A path for people: relative if it is below the current folder, and printable."""
+    try:
+        return printable(path.resolve().relative_to(Path.cwd()))
+    except (ValueError, OSError, RuntimeError):  # elsewhere, the current folder is gone, or a link leads to itself
+        return printable(path)

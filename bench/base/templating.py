@@ -1,8 +1,10 @@
-"""Templates, and the one way they are rendered: a missing name is an error."""
+"""Templates, and the one way they are rendered: a missing name is an error, and nothing printed acts on its reader."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bench.base.escaping import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,4 +25,12 @@ def environment(folder: str, *, escape: bool) -> Environment:
         autoescape=escape,
         keep_trailing_newline=True,
         auto_reload=False,
+        finalize=_shown,
     )
+
+
+def _shown(value: Any) -> Any:
+    """What a template prints for a value: text as `printable` has it, its line ends kept; markup is ready as it is."""
+    from markupsafe import Markup
+
+    return printable(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -7,9 +7,8 @@ the key. `bench.cards.catalogue` finds cards; this module reads one.
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     Field,
@@ -17,6 +16,7 @@ from pydantic import (
 )
 
 from bench.base.errors import BadInput, WrongName
+from bench.base.text_files import read_toml
 from bench.cards.files import Entry
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"
@@ -62,14 +62,14 @@ _SHOWN = (
 def load_card(path: Path, kind: type[CardType]) -> CardType:
     """Read and validate one card. Raises BadInput naming the file and the offending key."""
     try:
-        entries: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = read_toml(path)
     except FileNotFoundError as error:
         raise BadInput(f"no card at {path}", "Give the path of a .toml card, or a card's id.") from error
     except OSError as error:
         raise BadInput(
             f"{path} cannot be read: {error.strerror}", "Give the path of a .toml card, or a card's id."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BadInput(f"{path} is not a TOML file: {error}", f"Correct it. {_SHOWN}") from error
     if "path" in entries:
         raise BadInput(f"{path}: path: unknown key", "Remove it.")
@@ -82,7 +82,7 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
 def is_model_card(path: Path) -> bool:
     """Whether a file is a model's card rather than a data set's: a model's has an architecture."""
     try:
-        return "architecture" in tomllib.loads(path.read_text(encoding="utf-8"))
+        return "architecture" in read_toml(path)
     except (OSError, ValueError):
         return False
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.folders import folder
+from bench.base.paths import expand
 from bench.cards.card import CardType, load_card
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _resolve(name: str, known: dict[str, CardType], kind: type[CardType], word: 
         if Path(f"{name}.toml").is_file():
             raise WrongName(f"unknown {word} '{name}'", f"To use the card in the current folder, write ./{name}.toml.")
         raise unknown_name(word, name, known, listing)
-    path = Path(name).expanduser()
+    path = expand(name)
     if path.is_dir():
         made = f"`bench init-dataset {path}` writes a card" if word == "data set" else "Give the path of a .toml card"
         raise BadInput(f"{path} is a folder, not the card of a {word}", f"{made}.")

@@ -26,6 +26,12 @@ from bench.cards.presets import Preset
 from bench.protocols import registry
 
 Channel = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Channel, Channel, Channel]
+Orientation = Literal["stored", "upright"]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+MOST_CLASSES = 4096
+MOST_GENERATED = 100_000
+"""Images in a split that the program draws itself."""
 
 
 class SplitFiles(Entry):
@@ -80,9 +86,9 @@ class Layout(Entry):
 class Split(Entry):
     """What the publisher says of a split."""
 
-    images: Annotated[int, Field(ge=1)] | None = None
+    images: Count | None = None
     """Its official size; a run on fewer images is marked as limited."""
-    sequences: Annotated[int, Field(ge=1)] | None = None
+    sequences: Count | None = None
     """The same of a split of video."""
     objects: Literal["one", "many"] | None = None
     """In video, what annotations hold. `one`: everything above 0 is the object. `many`: ids, 255 is void."""
@@ -118,19 +124,16 @@ class IdRange(Entry):
 class Labels(Entry):
     """How a label file is decoded to class indices."""
 
-    encoding: Literal["index", "rgb"] = "index"
-    """`index`: an 8-bit palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B unused."""
+    encoding: Literal["index", "rgb", "colour"] = "index"
+    """`index`: a palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B is 0. `colour`: a PNG in the
+    colours of the card's `palette`."""
     ignore: LabelId = 255
     """The id of ignored pixels, in the file and after `map`."""
     map: tuple[IdRange, ...] = ()
-    """What the file's ids stand for; without it they are the class indices. An id that is not in it is an error."""
-
-    @field_validator("ignore")
-    @classmethod
-    def _ignore_fits(cls, ignore: int, info: ValidationInfo) -> int:
-        if info.data.get("encoding") == "index" and ignore > 255:
-            raise ValueError("an 8-bit label has ids up to 255")
-        return ignore
+    """What the file's ids stand for, a class or the ignore id; without it they are the class indices. An id that is
+    not in it is an error."""
+    ignored_colours: tuple[Colour, ...] = ()
+    """With `colour`, the colours of ignored pixels. A colour that is neither a class's nor among these is an error."""
 
     @field_validator("map")
     @classmethod
@@ -139,11 +142,17 @@ class Labels(Entry):
         ignore = info.data.get("ignore")
         if any(first[1] >= second[0] for first, second in itertools.pairwise(spans)):
             raise ValueError("two ranges share an id")
-        if spans and info.data.get("encoding") == "index" and spans[-1][1] > 255:
-            raise ValueError("an 8-bit label has ids up to 255")
         if ignore is not None and any(first <= ignore <= last for first, last in spans):
             raise ValueError(f"{ignore} is the id of ignored pixels")
         return ranges
+
+    @model_validator(mode="after")
+    def _is_of_one_form(self) -> Labels:
+        if self.encoding == "colour" and self.map:
+            raise ValueError("map: colours have no ids; order the palette as the classes")
+        if self.encoding != "colour" and self.ignored_colours:
+            raise ValueError('ignored_colours: for encoding = "colour"; else `map` sends ids to the ignore id')
+        return self
 
 
 class Protocols:
@@ -206,13 +215,16 @@ class DatasetCard(Card):
     default_split: str = "val"
     default_models: tuple[str, ...] = ()
     """The models that `bench run` takes on this data set when none is named."""
-    classes: Annotated[tuple[str, ...], Field(max_length=4096)] = ()
+    classes: Annotated[tuple[str, ...], Field(max_length=MOST_CLASSES)] = ()
     """At least two for images with labels, none for video."""
-    class_folders: Annotated[int, Field(ge=1)] | None = None
+    class_folders: Annotated[int, Field(ge=1, le=MOST_CLASSES)] | None = None
     """So many more classes have the names of the folders that a listing of `folders` finds, in sorted order."""
-    palette: Literal["voc"] | tuple[tuple[Channel, Channel, Channel], ...] = "voc"
+    palette: Literal["voc"] | tuple[Colour, ...] = "voc"
     """`voc`, or an RGB triple per class."""
     labels: Labels = Labels()
+    orientation: Orientation | None = None
+    """How an image with an EXIF orientation is read: as its pixels are `stored`, or turned `upright`. Unset: upright,
+    unless its label has the size that only the stored picture has."""
     figures: Literal["classes", "imagenet-s"] = "classes"
     """What predictions made elsewhere are scored by: `imagenet-s` adds boundary mIoU, F-measure, image accuracy and
     mIoU by object size. Unset: as the preset for clustering has it."""
@@ -234,7 +246,7 @@ class DatasetCard(Card):
     def _number_class_folders(cls, entries: Any) -> Any:
         """Stand-ins for the names of classes that only the tree knows."""
         count = entries.get("class_folders") if isinstance(entries, dict) else None
-        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)):
+        if not isinstance(count, int) or not isinstance(entries.get("classes"), (list, tuple)) or count > MOST_CLASSES:
             return entries
         return entries | {"classes": [*entries["classes"], *(f"folder {i + 1}" for i in range(count))]}
 
@@ -248,23 +260,40 @@ class DatasetCard(Card):
             return entries
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> DatasetCard:
+    def _has_labels_that_fit(self) -> DatasetCard:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: two have the same name")
         if self.labels.ignore < len(self.classes):
             raise ValueError(f"labels.ignore: {self.labels.ignore} is also a class index")
-        if outside := [entry.classes[1] for entry in self.labels.map if entry.classes[1] >= len(self.classes)]:
+        void = (self.labels.ignore, self.labels.ignore)
+        meant = [entry.classes for entry in self.labels.map if entry.classes != void]
+        if outside := [last for _, last in meant if last >= len(self.classes)]:
             raise ValueError(f"labels.map: there is no class {outside[0]}")
-        if self.default_split not in self.splits:
-            raise ValueError(f"default_split: '{self.default_split}' is not one of the splits")
         if self.palette != "voc" and len(self.palette) > 256:
             raise ValueError("palette: more than 256 colours")
+        if self.labels.encoding == "colour":
+            self._require_colours()
+        return self
+
+    @model_validator(mode="after")
+    def _has_splits_that_fit(self) -> DatasetCard:
+        if self.default_split not in self.splits:
+            raise ValueError(f"default_split: '{self.default_split}' is not one of the splits")
         for layout in self.layouts:
             if unknown := set(layout.splits) - set(self.splits):
                 raise ValueError(f"layouts.{layout.name}.splits: '{min(unknown)}' is not one of the splits")
+        if self.generator and any((split.images or 0) > MOST_GENERATED for split in self.splits.values()):
+            raise ValueError(f"splits: at most {MOST_GENERATED} images are generated")
         if len({download.file for download in self.downloads}) != len(self.downloads):
             raise ValueError("downloads: two have the same file name")
         return self
+
+    def _require_colours(self) -> None:
+        """Raises ValueError unless every class has a colour of its own."""
+        if self.palette == "voc" or len(self.palette) != len(self.classes):
+            raise ValueError('palette: labels.encoding = "colour" needs a colour for each class, in their order')
+        if len({*self.palette, *self.labels.ignored_colours}) < len(self.palette) + len(self.labels.ignored_colours):
+            raise ValueError("palette: two classes, or a class and an ignored colour, have the same colour")
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> DatasetCard:

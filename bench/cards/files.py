@@ -47,9 +47,9 @@ class RandomWeights(Entry):
     """
 
     source: Literal["random"]
-    seed: int = 0
-    saliency_scale: float
-    saliency_shift: float
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    saliency_scale: Annotated[float, Field(allow_inf_nan=False)]
+    saliency_shift: Annotated[float, Field(allow_inf_nan=False)]
 
 
 class FileWeights(Entry):

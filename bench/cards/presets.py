@@ -18,7 +18,9 @@ from bench.base.errors import WrongName, unknown_name
 FIRST_SEED = 1234
 """The authors' first seed."""
 
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=10**6)]
+Seeds = Annotated[int, Field(ge=1, le=10_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Side = Annotated[int, Field(ge=1, le=8192)]
 Unit = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -127,10 +129,10 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
 
 
 def read_value(value: Any) -> Any:
-    """The value after `--set ENTRY=`: text is read as JSON if it is JSON."""
+    """The value after `--set ENTRY=`: text is read as JSON if it is JSON, within Python's bounds."""
     try:
         return json.loads(value) if isinstance(value, str) else value
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return value
 
 

@@ -1,35 +1,38 @@
 """The command line. Modules here import no heavy library, so that `bench --help` answers at once.
 
 Results go to stdout, everything else to stderr. Exit codes: 0 fine, 1 a check failed, 2 a wrong name or flag,
-3 bad input, 4 the environment, 70 a bug in bench, 130 interrupted.
+3 bad input, 4 the environment, 70 a bug in bench, 128 + the number of the signal that ended it (130: Ctrl-C).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import traceback
-import warnings
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from bench._version import __version__
-from bench.base.errors import BenchError
+from bench.base.errors import BadEnvironment, BenchError, WrongName
+from bench.cli import configuration, console
 from bench.cli.check import check
 from bench.cli.compare import compare
-from bench.cli.completion import completion
+from bench.cli.completion import VARIABLE, completion
 from bench.cli.doctor import doctor
 from bench.cli.download import download
 from bench.cli.export import export
+from bench.cli.failures import explain, explain_usage, say
 from bench.cli.init_dataset import init_dataset
 from bench.cli.listing import list_, show
 from bench.cli.priors import priors
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
+from bench.cli.signals import Stopped, handled
 from bench.cli.train import train
 
+_STOPPED = "interrupted; finished work is kept, and the same command continues from there"
 EPILOG = """\b
 Examples:
   bench run                                     the built-in data set, no download
@@ -43,17 +46,31 @@ Examples:
 """
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """All commands. click takes every broken pipe for a reader of stdout who has left, also one to another process."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError as error:
+            if console.reader_left():
+                raise
+            raise BadEnvironment(
+                "the other end of a connection was closed", "Run the same command again; finished work is kept."
+            ) from error
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
     """Evaluate models of unsupervised semantic segmentation. Each figure says how it was made."""
-    from bench.cli.settings import default_map
-
     try:
-        context.default_map = default_map(cli.commands)
-    except click.UsageError as error:
+        files = configuration.sources()
+        configuration.announce(files)
+        context.default_map = configuration.default_map(cli.commands, files)
+    except WrongName as error:
         if context.invoked_subcommand != "doctor":
             raise
         context.obj = error  # one of its findings
@@ -68,59 +85,33 @@ for _command in (
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit. A traceback is shown only with `--debug`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
     # Threads of OpenMP that spin while they wait make two runs on one machine ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    console.prepare()
+    sys.exit(_code([a for a in arguments if a != "--debug"], debug="--debug" in arguments))
+
+
+def _code(arguments: list[str], *, debug: bool) -> int:
+    """The exit code. All that was printed is out."""
+    completing = VARIABLE in os.environ  # then a shell asks, at every key press
     try:
-        outcome = cli.main([a for a in arguments if a != "--debug"], prog_name="bench", standalone_mode=False)
-        sys.stdout.flush()
-        sys.exit(outcome if isinstance(outcome, int) else 0)
+        with handled():
+            outcome = cli.main(arguments, prog_name="bench", standalone_mode=False)
+            console.settle()
+        return outcome if isinstance(outcome, int) else 0
+    except SystemExit as left:
+        # so click ends completion, and where the reader of a page of help has left
+        return 0 if isinstance(left.__context__, BrokenPipeError) else 2 if completing and left.code else 0
     except click.ClickException as error:
-        if _first_to_say(error.format_message()):
-            error.show()
-        sys.exit(error.exit_code)
+        return explain_usage(error)
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; finished work is kept, and the same command continues from there")
-        sys.exit(130)
-    except BrokenPipeError:
-        # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        say(_STOPPED)
+        return 130
+    except Stopped as stopped:
+        say(_STOPPED)
+        return stopped.exit_code
     except Exception as error:  # noqa: BLE001 - the edge of the program
-        sys.exit(explain(error, debug))
-
-
-def explain(error: Exception, debug: bool) -> int:
-    """Print an error for the user; returns the exit code."""
-    if debug:
-        traceback.print_exc()
-    if isinstance(error, BenchError):
-        _say(f"error: {error}")
-        return error.exit_code
-    if isinstance(error, MemoryError):
-        _say("error: out of memory\n  A smaller --batch-size needs less.")
-        return 4
-    if isinstance(error, ImportError) and not (error.name or "bench").startswith("bench"):
-        _say(f"error: {error}\n  `bench doctor` says which packages are missing or broken.")
-        return 4
-    if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        _say(f"error: {error.strerror or error}{where}\n  Check disk space and permissions.")
-        return 4
-    _say(f"error: a bug in bench: {type(error).__name__}: {error}\n  Run again with --debug and report what it shows.")
-    return 70
-
-
-def _say(message: str) -> None:
-    if _first_to_say(message):
-        click.echo(message, err=True)
-
-
-def _first_to_say(message: str) -> bool:
-    """Whether this process should print the message: under `torchrun` several processes fail for the same reason."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return True
-    from bench.pretrain.distributed import first_to_say
-
-    return first_to_say(message)
+        return 2 if completing else explain(error, debug)
+    finally:
+        with contextlib.suppress(BenchError):
+            console.settle()

@@ -10,6 +10,8 @@ import click
 
 from bench.base.escaping import one_line, printable
 from bench.cli.completion import ids
+from bench.cli.console import echo, emit
+from bench.cli.parameters import Place
 from bench.cli.settings import echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ Examples:
 )
 @click.option(
     "--against",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=Place(file=False, exists=True),
     metavar="RECORDS",
     help="Compare with earlier records instead of published figures.",
 )
@@ -46,7 +48,7 @@ Examples:
 )
 @click.option(
     "--summary",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Place(folder=False, writes=True),
     envvar="GITHUB_STEP_SUMMARY",
     help="Append a summary in Markdown to this file. [default: $GITHUB_STEP_SUMMARY]",
 )
@@ -76,7 +78,7 @@ def check(
         _print(outcomes, passed, line, everything)
     if annotations if annotations is not None else os.environ.get("GITHUB_ACTIONS") == "true":
         for text in github.annotations_of(outcomes, skipped, passed, line):
-            click.echo(text, err=True)
+            emit(f"{text}\n", err=True)
     if summary is not None:
         github.append(summary, github.summary(outcomes, skipped, passed, line))
     return 0 if passed else 1
@@ -109,7 +111,7 @@ def _print_json(outcomes: list[Outcome], skipped: list[str], passed: bool, line:
     from bench.records.record import dumps
 
     entries = {"passed": passed, "summary": line, "skipped": skipped, "outcomes": [asdict(o) for o in outcomes]}
-    click.echo(dumps(entries), nl=False)
+    emit(dumps(entries))
 
 
 def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool) -> None:
@@ -118,10 +120,10 @@ def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool) -
     shown = [o for o in outcomes if everything or o.fails or o.measured]
     for outcome in shown:
         text = f"{outcome.status:<15}{one_line(outcome.what)}: {one_line(outcome.detail)}"
-        click.echo(text + ("  [fails]" if outcome.fails else ""))
+        echo(text + ("  [fails]" if outcome.fails else ""))
         for part in (*map(moved, outcome.movement), *outcome.clusters):
             # a line of output that begins with :: would be a command to GitHub
-            click.echo(f"{'':<15}· {printable(part)}")
+            echo(f"{'':<15}· {printable(part)}")
     if len(shown) < len(outcomes):
-        click.echo(f"{len(outcomes) - len(shown)} figures were not run (--all prints them with their commands)")
-    click.echo(f"{'passed' if passed else 'FAILED'}: {line}")
+        echo(f"{len(outcomes) - len(shown)} figures were not run (--all prints them with their commands)")
+    echo(f"{'passed' if passed else 'FAILED'}: {line}")

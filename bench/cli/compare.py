@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import click
 
 from bench.base.escaping import one_line
 from bench.cli.completion import records
+from bench.cli.console import echo, emit
+from bench.cli.parameters import NameOrPath
 from bench.cli.settings import echo_table, records_folder, results_option
 
 if TYPE_CHECKING:
@@ -29,8 +32,8 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("a", metavar="A", shell_complete=records)
-@click.argument("b", metavar="B", shell_complete=records)
+@click.argument("a", metavar="A", type=NameOrPath(), shell_complete=records)
+@click.argument("b", metavar="B", type=NameOrPath(), shell_complete=records)
 @click.option(
     "--metric",
     help="mIoU, pixel_accuracy or mean_class_accuracy; for video J_mean, J_recall, J_decay, F_mean, F_recall, F_decay "
@@ -54,7 +57,7 @@ def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, r
     folder = records_folder(results)
     found = compare_records(find(a, folder), find(b, folder), metric, resamples)
     if as_json:
-        click.echo(dumps(found.as_json()), nl=False)
+        emit(dumps(found.as_json()))
     else:
         _print(found)
     return 0
@@ -67,18 +70,18 @@ def _print(found: Comparison) -> None:
     values = ((found.a, chosen.first), (found.b, chosen.second))
     echo_table([_who(name, found.metric, *pair) for name, pair in zip("AB", values, strict=True)])
     for name, (stored, _) in zip("AB", values, strict=True):
-        click.echo(f"supervision of {name}: {one_line(stored.record['model']['supervision'])}")
+        echo(f"supervision of {name}: {one_line(stored.record['model']['supervision'])}")
     limited, modified = dataset["limited"], protocol.get("modified")
-    click.echo(
+    echo(
         f"{dataset['id']} {one_line(dataset['split'])}, {dataset['images']} images{' (limited)' if limited else ''}, "
         f"{one_line(protocol['id'])}{' (modified)' if modified else ''}, "
         f"fingerprint {one_line(protocol['fingerprint'])[:8]}"
     )
-    click.echo(f"\n{found.metric}: B − A = {chosen.difference:+.2f}, {_bounds(chosen, found.resamples)}")
-    click.echo(f"{_verdict(chosen.low, chosen.high)} ({found.resamples} resamples of the {found.unit})")
+    echo(f"\n{found.metric}: B − A = {chosen.difference:+.2f}, {_bounds(chosen, found.resamples)}")
+    echo(f"{_verdict(chosen.low, chosen.high)} ({found.resamples} resamples of the {found.unit})")
     title = "CLASS" if found.unit == "images" else "SEQUENCE"
     rows = [_cells(part) for part in found.parts]
-    click.echo()
+    echo()
     echo_table([(title, f"{'A':>6}", f"{'B':>6}", f"{'B − A':>7}", "95 % INTERVAL"), *rows])
 
 
@@ -93,12 +96,16 @@ def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...
 
 
 def _bounds(one: Difference, resamples: int) -> str:
+    if math.isnan(one.low):
+        return "no interval"
     least = 2 / (resamples + 1)
     p = f"p ≤ {least:.2g}" if one.p <= least else f"p = {one.p:.2g}"
     return f"95 % interval {one.low:+.2f} to {one.high:+.2f}, {p}"
 
 
 def _verdict(low: float, high: float) -> str:
+    if math.isnan(low):
+        return "Nothing is shown: there is a single thing to draw from."
     if low > 0:
         return "B is higher than A: the interval lies above 0."
     if high < 0:

@@ -6,7 +6,6 @@ A shell asks at every key press, so cards are only searched for their ids, and n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +13,8 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from bench.base.errors import BadEnvironment
 from bench.base.folders import default_records, folder
+from bench.base.paths import expand
+from bench.cli.console import emit
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -34,17 +35,17 @@ def completion(context: click.Context, shell: str) -> int:
     kind = get_completion_class(shell)
     if kind is None:
         raise BadEnvironment(f"this version of click has no completion for {shell}", "pip install --upgrade click")
-    click.echo(kind(context.find_root().command, {}, "bench", VARIABLE).source())
+    emit(kind(context.find_root().command, {}, "bench", VARIABLE).source() + "\n")
     return 0
 
 
 def _cards(kind: str) -> Iterator[dict[str, Any]]:
     """The content of a folder's cards, unchecked; a card that cannot be read is left out."""
-    import tomllib
+    from bench.base.text_files import read_toml
 
     for path in sorted(folder(kind).glob("*.toml")):
         try:
-            yield tomllib.loads(path.read_text(encoding="utf-8"))
+            yield read_toml(path)
         except (OSError, ValueError):
             continue
 
@@ -99,7 +100,7 @@ def _settings(keys: Mapping[str, str | None], incomplete: str) -> list[Completio
 
 def records(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The records below the folder of records, as MODEL/DATASET-SPLIT/PROTOCOL, and the names of files."""
-    results = Path(context.params.get("results") or default_records()).expanduser()
+    results = expand(context.params.get("results") or default_records())
     pictures = ".examples"  # the folder of these beside a record has a JSON file of its own
     paths = sorted(path for path in results.rglob("*.json") if path.parent.suffix != pictures)
     names = (path.relative_to(results).with_suffix("").as_posix() for path in paths)

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from bench.base.errors import WrongName
+from bench.cli import configuration
+from bench.cli.configuration import Source
+from bench.cli.console import echo, emit
 from bench.cli.settings import (
     cache_option,
     data_root_option,
     data_roots,
     echo_table,
-    read_config,
     results_folder,
     results_option,
 )
 from bench.cli.sizes import size
 
+if TYPE_CHECKING:
+    from bench.doctor.findings import Finding
+
 _SOURCES = {
     ParameterSource.COMMANDLINE: "flag",
     ParameterSource.ENVIRONMENT: "environment",
-    ParameterSource.DEFAULT_MAP: "bench.toml",
 }
 
 
@@ -45,80 +50,84 @@ def doctor(
     """
     from bench.base.files import cache_folder
     from bench.doctor.examine import examine
-    from bench.doctor.findings import Finding
 
     records, folder = results_folder(results), cache
     with contextlib.suppress(ImportError):  # examine says which package is missing
         folder = cache_folder(cache)
-    broken = context.obj or _refused(context)
-    config = {} if context.obj else read_config()
+    problems = _refused(context)
+    files = [] if context.obj else configuration.sources()
     settings = [
-        {"name": "results", "value": str(records), "source": _source(context, "results")},
-        {"name": "cache", "value": str(folder or "not known"), "source": _source(context, "cache")},
-        *_configured(config),
+        {"name": "results", "value": str(records), "source": _source(context, "results", files)},
+        {"name": "cache", "value": str(folder or "not known"), "source": _source(context, "cache", files)},
+        *_configured(files),
     ]
-    given = _source(context, "data_root")
+    given = _source(context, "data_root", files)
     bare_or_named = {text.partition("=")[0] if "=" in text else "" for text in data_root}
+    configured = configuration.data_roots(files)
     roots = {
-        name: (path, given if name in bare_or_named else "bench.toml")
-        for name, path in data_roots(data_root, config).items()
+        name: (path, given if name in bare_or_named else configured[name][1])
+        for name, path in data_roots(data_root, {name: path for name, (path, _) in configured.items()}).items()
     }
     settings += [
         {"name": f"data root of {name or 'all others'}", "value": str(path), "source": source}
         for name, (path, source) in roots.items()
     ]
-    problems = (
-        [Finding(broken.format_message(), "Correct bench.toml, or the variable that gives the value.")]
-        if broken
-        else []
-    )
     found = examine(folder, records, roots, settings, problems)
     if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        emit(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     else:
         _print(found)
     return 0 if found["ok"] else 4
 
 
-def _source(context: click.Context, name: str) -> str:
+def _source(context: click.Context, name: str, files: Sequence[Source] = ()) -> str:
     """Where a setting comes from."""
     source = context.get_parameter_source(name)
+    if source is ParameterSource.DEFAULT_MAP:
+        saying = [file.name for file in files if name in file.content or "doctor" in file.content]
+        return saying[-1]
     return _SOURCES.get(source, "default") if source else "default"
 
 
-def _refused(context: click.Context) -> click.UsageError | None:
-    """The error of `bench run` about a value in bench.toml or the environment; None if it accepts them all."""
+def _refused(context: click.Context) -> list[Finding]:
+    """What is wrong in the settings files, else the error of `bench run` about a value in them or the environment."""
+    from bench.doctor.findings import Finding
+
+    unread: WrongName | None = context.obj
+    if unread is not None:
+        return [Finding(unread.problem, f"Correct bench.toml. {unread.remedy}")]
     root = context.find_root()
     assert isinstance(root.command, click.Group)
     try:
         root.command.commands["run"].make_context("run", [], parent=root)
     except click.UsageError as error:
-        return error
-    return None
+        return [Finding(error.format_message(), "Correct bench.toml, or the variable that gives the value.")]
+    return []
 
 
-def _configured(config: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """The settings in bench.toml that are for single commands."""
-    for command, table in config.items():
-        if isinstance(table, dict) and command != "data_roots":
-            for key, value in table.items():
-                yield {"name": f"{command} --{key}", "value": str(value), "source": "bench.toml"}
+def _configured(files: Sequence[Source]) -> Iterator[dict[str, str]]:
+    """The settings in files that are for single commands."""
+    for file in files:
+        for command, table in file.content.items():
+            if isinstance(table, dict) and command != "data_roots":
+                for key, value in table.items():
+                    yield {"name": f"{command} --{key}", "value": str(value), "source": file.name}
 
 
 def _print(found: dict[str, Any]) -> None:
     for finding in found["problems"]:
-        click.echo(f"problem: {finding['what']}\n  {finding['remedy']}")
+        echo(f"problem: {finding['what']}\n  {finding['remedy']}")
     for finding in found["notes"]:
-        click.echo(f"note: {finding['what']}\n  {finding['remedy']}")
+        echo(f"note: {finding['what']}\n  {finding['remedy']}")
     count = len(found["problems"])
     if count:
-        click.echo(f"\n{count} problem{'s' * (count > 1)}: `bench run` does not work here")
+        echo(f"\n{count} problem{'s' * (count > 1)}: `bench run` does not work here")
     else:
-        click.echo("no problem: `bench run` works here")
+        echo("no problem: `bench run` works here")
     _section("versions", _versions(found["versions"]))
     _section("devices", _devices(found["devices"]))
     cache = found["cache"] or {"folder": "not known", "free_bytes": 0, "parts": []}
-    click.echo(f"\ncache {cache['folder']}, {size(cache['free_bytes'])} free")
+    echo(f"\ncache {cache['folder']}, {size(cache['free_bytes'])} free")
     echo_table(_indented((p["name"], size(p["bytes"]), f"{p['files']} files", p["holds"]) for p in cache["parts"]))
     _section("settings", [(s["name"], s["value"], s["source"]) for s in found["settings"]])
     _section("extras", [(e["name"], "installed" if e["there"] else e["how"], e["for"]) for e in found["extras"]])
@@ -127,7 +136,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _section(title: str, rows: list[tuple[str, ...]]) -> None:
-    click.echo(f"\n{title}")
+    echo(f"\n{title}")
     echo_table(_indented(rows))
 
 

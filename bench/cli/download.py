@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.completion import ids
-from bench.cli.settings import echo_table, echo_warning
+from bench.cli.console import echo, echo_warning
+from bench.cli.parameters import Deliberate, NameOrPath
+from bench.cli.settings import cache_option, echo_table
 from bench.cli.sizes import size as as_text
 
 if TYPE_CHECKING:
@@ -34,15 +36,21 @@ it at the path that --list prints. Proxies come from the environment (https_prox
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("name", metavar="ID|CARD", shell_complete=ids("models", "datasets"))
+@click.argument("name", metavar="ID|CARD", type=NameOrPath(), shell_complete=ids("models", "datasets"))
 @click.option("--file", "files", multiple=True, metavar="NAME", help="Fetch only this file of the card. Repeatable.")
 @click.option("--list", "--dry-run", "listing", is_flag=True, help="Print what would be fetched, and stop.")
-@click.option("--yes", "-y", is_flag=True, help="Fetch without asking. Without a terminal nothing is asked either.")
+@click.option(
+    "--yes",
+    "-y",
+    cls=Deliberate,
+    is_flag=True,
+    help="Fetch without asking. Without a terminal nothing is asked either.",
+)
 @click.option("--offline", is_flag=True, envvar="BENCH_OFFLINE", help="Use no network; fail if a file is missing.")
 @click.option("--fresh", is_flag=True, help="Fetch all files again, also those that are there.")
-@click.option("--repin", is_flag=True, help="Accept a file whose hash differs from the pinned one.")
+@click.option("--repin", cls=Deliberate, is_flag=True, help="Accept a file whose hash differs from the pinned one.")
 @click.option("--keep-archive", is_flag=True, help="Keep each archive after it is unpacked.")
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder.")
+@cache_option
 def download(
     name: str,
     files: tuple[str, ...],
@@ -69,7 +77,7 @@ def download(
     card, folder = find_card(name), cache_folder(cache)
     known = items_of(card, folder)
     if not known:
-        click.echo(f"{card.id} has nothing to fetch: it is generated, or is beside its card", err=True)
+        echo(f"{card.id} has nothing to fetch: it is generated, or is beside its card", err=True)
         return 0
     items = known if listing and not files else choose(known, files)
     network = Network(warn=echo_warning)
@@ -77,23 +85,24 @@ def download(
         require_there(items)
     _print_plan(items, None if offline else network, to_stderr=not listing)
     if others := [item.file for item in known if item.optional and item not in items and not files]:
-        click.echo(f"fetched only with --file: {', '.join(others)}", err=True)
+        echo(f"fetched only with --file: {', '.join(others)}", err=True)
     if listing:
         return 0
     if not _agreed(yes or offline):
-        click.echo("nothing was fetched", err=True)
+        echo("nothing was fetched", err=True)
         return 0
     with progress_bar("bytes") as show:
         done, failures = _obtain_all(items, folder, network, show, fresh, repin, keep_archive)
     for obtained in done:
-        click.echo(f"{obtained.item.file}: {obtained.how}, sha256 {obtained.sha256[:12]}… {obtained.verdict}")
-        click.echo(f"  {obtained.item.goal}")
+        echo(f"{obtained.item.file}: {obtained.how}, sha256 {obtained.sha256[:12]}… {obtained.verdict}")
+        echo(f"  {obtained.item.goal}")
     return _report(failures)
 
 
 def find_card(name: str) -> ModelCard | DatasetCard:
     """The model card or data-set card of a name or a path."""
     from bench.base.errors import unknown_name
+    from bench.base.paths import expand
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
 
@@ -102,7 +111,7 @@ def find_card(name: str) -> ModelCard | DatasetCard:
     if name in catalogue.datasets():
         return catalogue.dataset(name)
     if catalogue.looks_like_path(name):
-        return catalogue.model(name) if is_model_card(Path(name).expanduser()) else catalogue.dataset(name)
+        return catalogue.model(name) if is_model_card(expand(name)) else catalogue.dataset(name)
     raise unknown_name("model or data set", name, [*catalogue.models(), *catalogue.datasets()], "bench list models")
 
 
@@ -120,7 +129,7 @@ def _print_plan(items: Sequence[Item], network: Network | None, *, to_stderr: bo
     for item in items:
         about = [f"licence: {item.licence}", item.note, f"unpacked to {item.goal}" if item.unpack else ""]
         mark = " (optional)" if item.optional else ""
-        click.echo(f"{item.file}{mark}: {'; '.join(filter(None, about))}", err=to_stderr)
+        echo(f"{item.file}{mark}: {'; '.join(filter(None, about))}", err=to_stderr)
 
 
 def _agreed(given: bool) -> bool:
@@ -160,6 +169,6 @@ def _obtain_all(
 
 def _report(failures: Sequence[Exception]) -> int:
     """Print all failures; returns the exit code."""
-    from bench.cli import explain
+    from bench.cli.failures import explain
 
     return max((explain(error, debug=False) for error in failures), default=0)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, protocols, splits
+from bench.cli.console import echo, echo_warning, emit
+from bench.cli.parameters import NameOrPath, Place, Prose
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
     data_root_of,
     data_root_option,
-    echo_warning,
     entries_option,
     network_options,
 )
@@ -38,19 +39,20 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("dataset", metavar="[DATASET]", required=False, shell_complete=ids("datasets"))
-@click.option("--verify", type=click.Path(path_type=Path), metavar="ZIP", help="Check an archive, and write nothing.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="ZIP", help="The archive to write.")
+@click.argument("dataset", metavar="[DATASET]", type=NameOrPath(), required=False, shell_complete=ids("datasets"))
+@click.option("--verify", type=Place(), metavar="ZIP", help="Check an archive, and write nothing.")
+@click.option("--out", type=Place(folder=False, writes=True), metavar="ZIP", help="The archive to write.")
 @click.option(
     "--model",
     metavar="ID|CARD|FILE",
+    type=NameOrPath(),
     shell_complete=ids("models"),
     help="The model that predicts: a card's id, a card, or a checkpoint file.",
 )
 @click.option(
     "--from",
     "source",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(file=False),
     metavar="DIR",
     help="Existing predictions: <folder>/<name>.png, as --save-predictions or any program writes them. A match.json "
     "beside them goes into the archive.",
@@ -59,6 +61,7 @@ Examples:
     "--dataset",
     "named",
     metavar="ID|CARD",
+    type=NameOrPath(),
     shell_complete=ids("datasets"),
     help="With --verify: the data set. [default: the one in method.txt]",
 )
@@ -93,7 +96,10 @@ Examples:
 )
 @click.option("--name", metavar="ID", help=f"With --from: the method's id. [default: {NAMED_BY}]")
 @click.option(
-    "--supervision", metavar="TEXT", help="With --from: the method's supervision, i.e. the labels it has seen."
+    "--supervision",
+    type=Prose(),
+    metavar="TEXT",
+    help="With --from: the method's supervision, i.e. the labels it has seen.",
 )
 @network_options
 @entries_option("preset", "protocols")
@@ -126,7 +132,7 @@ def export(
         if verify is not None:
             return _verify(verify, dataset, settings, as_json)
         assert dataset is not None and out is not None
-        return _write(dataset, out.expanduser(), model, source, settings, options, as_json)
+        return _write(dataset, out, model, source, settings, options, as_json)
 
 
 def _one_name(dataset: str | None, named: str | None) -> str | None:
@@ -192,14 +198,12 @@ def _write(
         done = export_run(model, dataset, out, settings, protocol=options["protocol"], ids=options["ids"], track=track)
     else:
         assert source is not None
-        done = export_folder(
-            source.expanduser(), dataset, out, settings, supervision=options["supervision"], track=track
-        )
+        done = export_folder(source, dataset, out, settings, supervision=options["supervision"], track=track)
     if as_json:
         about = {"archive": str(out), "split": done.split, "images": done.images, "track": done.track}
-        click.echo(dumps(about | {"sha256": sha256_file(out)}), nl=False)
+        emit(dumps(about | {"sha256": sha256_file(out)}))
     else:
-        click.echo(f"{display(out)}: {done.images} predictions of {dataset} {done.split}; track: {done.track}")
+        echo(f"{display(out)}: {done.images} predictions of {dataset} {done.split}; track: {done.track}")
     return 0
 
 
@@ -208,18 +212,16 @@ def _verify(archive: Path, dataset: str | None, settings: Settings, as_json: boo
     from bench.records.record import dumps
     from bench.submission.verify import verify
 
-    found = verify(archive.expanduser(), dataset, settings)
+    found = verify(archive, dataset, settings)
     if as_json:
         about = {"archive": str(archive), "dataset": found.dataset, "split": found.split, "ok": not found.problems}
-        click.echo(dumps(about | {"predictions": found.predictions, "problems": found.lines}), nl=False)
+        emit(dumps(about | {"predictions": found.predictions, "problems": found.lines}))
     elif found.problems:
         for line in found.lines:
-            click.echo(line)
+            echo(line)
     else:
         against = (
             "against the images" if settings.data_root else "without the images; --data-root checks names and sizes too"
         )
-        click.echo(
-            f"{archive}: {found.predictions} predictions of {found.dataset} {found.split}, valid (checked {against})"
-        )
+        echo(f"{archive}: {found.predictions} predictions of {found.dataset} {found.split}, valid (checked {against})")
     return 3 if found.problems else 0

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli.console import echo, emit
+from bench.cli.parameters import Deliberate, Place
 from bench.cli.settings import echo_table
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 VALUES = 40
 """At most this many label values are printed."""
+_FORMS = {"index": "one value a pixel", "rgb": "RGB, id = R + 256·G", "colour": "colours"}
 _EPILOG = """\b
 Examples:
   bench init-dataset ~/photos                   write a card to the current folder
@@ -25,12 +28,12 @@ Examples:
 
 
 @click.command(name="init-dataset", epilog=_EPILOG)
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Path of the card. [default: ./<id>.toml]")
+@click.argument("folder", type=Place(), required=False)
+@click.option("--out", type=Place(folder=False, writes=True), help="Path of the card. [default: ./<id>.toml]")
 @click.option("--id", "name", help="The card's id. [default: the folder's name]")
 @click.option("--every", is_flag=True, help="Open every mask. [default: at most 5000, spread evenly]")
 @click.option("--without-labels", is_flag=True, help="Ignore the masks: write a card of images without labels.")
-@click.option("--force", is_flag=True, help="Replace an existing card.")
+@click.option("--force", cls=Deliberate, is_flag=True, help="Replace an existing card.")
 @click.option("--template", is_flag=True, help="Print a card that explains every key, and stop.")
 def init_dataset(
     folder: Path | None,
@@ -44,8 +47,8 @@ def init_dataset(
     """Read a FOLDER of images and masks, and write a data-set card.
 
     It recognises folders (images/ and labels/, masks/, annotations/, …), names (x.jpg beside x.png or x_mask.png),
-    train/val/test folders, lists as in PASCAL VOC, and images without masks. Lists of ids and paths are written beside
-    the card.
+    train/val/test folders, lists as in PASCAL VOC, exports of labelme, CVAT and Roboflow, and images without masks.
+    Lists of ids and paths are written beside the card.
     """
     from bench.base import folders
     from bench.cards.catalogue import TEMPLATE
@@ -53,13 +56,12 @@ def init_dataset(
     from bench.discover.card import card_id, discover, write
 
     if template:
-        click.echo((folders.folder("datasets") / TEMPLATE).read_text(encoding="utf-8"), nl=False)
+        emit((folders.folder("datasets") / TEMPLATE).read_text(encoding="utf-8"))
         return 0
     if folder is None:
         raise click.UsageError("Missing argument 'FOLDER'.")
-    folder = folder.expanduser()
     own = card_id(folder, name)
-    path = (out or Path(f"{own}.toml")).expanduser()
+    path = out or Path(f"{own}.toml")
     if path.suffix != ".toml":
         raise click.UsageError("--out must end in .toml")
     with progress_bar() as show:
@@ -77,17 +79,19 @@ def _print(found: Findings, written: list[Path]) -> None:
     echo_table(list(_facts(found)))
     checks = list(_checks(found))
     if checks:
-        click.echo("\nto check:")
+        echo("\nto check:")
         for line in checks:
-            click.echo(f"  - {line}")
+            echo(f"  - {line}")
     card = display(written[0])
     shown = card if "/" in card else f"./{card}"
-    click.echo(f"\nwrote {', '.join(display(path) for path in written)}")
-    click.echo(f"  bench show {shown} --pictures sheet.png")
-    click.echo(f"  bench run --dataset {shown} --model MODEL")
+    echo(f"\nwrote {', '.join(display(path) for path in written)}")
+    echo(f"  bench show {shown} --pictures sheet.png")
+    echo(f"  bench run --dataset {shown} --model MODEL")
 
 
 def _facts(found: Findings) -> Iterator[tuple[str, str]]:
+    from bench.discover.opened import rgb_of
+
     tree, survey, proposal = found.tree, found.survey, found.proposal
     for split, pairs in found.splits.items():
         what = "pairs of image and mask" if pairs[0].label is not None else "images without masks"
@@ -101,22 +105,22 @@ def _facts(found: Findings) -> Iterator[tuple[str, str]]:
     yield "sizes", _sizes(found)
     if proposal is None:
         return
-    yield (
-        "labels",
-        {"index": "8-bit", "rgb": "RGB, id = R + 256·G"}[survey.encoding]
-        + (", with a palette" if survey.palette else ""),
-    )
+    yield "labels", _FORMS[survey.encoding] + (", with a palette" if survey.palette else "")
     names = dict(zip(proposal.values, proposal.classes, strict=True))
-    pixels = survey.pixels.total()
-    known = sorted({*survey.pixels, *proposal.values})
+    tally = survey.tally
+    total = tally.pixels.total()
+    by_colour = survey.encoding == "colour"
+    known = list(dict.fromkeys([*proposal.values, *tally.pixels]))
+    known = known if by_colour else sorted(known)
+    spelt = (lambda code: str(rgb_of(code))) if by_colour else str
     for value in known[:VALUES]:
-        share = f"{100 * survey.pixels[value] / pixels:.2f} % of the pixels"
-        held = f"{share}, in {survey.masks[value]} of {survey.usable} masks" if survey.pixels[value] else "in no mask"
-        yield f"  {value}", f"{names.get(value, 'ignored')}: {held}"
+        share = f"{100 * tally.pixels[value] / total:.2f} % of the pixels"
+        held = f"{share}, in {tally.masks[value]} of {survey.usable} masks" if tally.pixels[value] else "in no mask"
+        yield f"  {spelt(value)}", f"{names.get(value, 'ignored')}: {held}"
     if len(known) > VALUES:
-        yield "  …", f"and {len(known) - VALUES} more, up to {known[-1]}"
+        yield "  …", f"and {len(known) - VALUES} more, up to {spelt(known[-1])}"
     if proposal.mapped:
-        yield "map", f"the values have gaps; they become the classes 0 to {len(proposal.classes) - 1}, in this order"
+        yield "map", f"the values become the classes 0 to {len(proposal.classes) - 1}, in this order"
     if found.names:
         yield "names from", found.names.file
 
@@ -129,7 +133,7 @@ def _sizes(found: Findings) -> str:
 
 def _checks(found: Findings) -> Iterator[str]:
     from bench.discover.card import examples_of
-    from bench.discover.masks import EXPLAINED
+    from bench.discover.opened import EXPLAINED
 
     tree, survey = found.tree, found.survey
     if survey.looked_at < survey.of:
@@ -146,7 +150,16 @@ def _checks(found: Findings) -> Iterator[str]:
     ):
         if files:
             yield f"left out: {len(files)} {what} ({examples_of(files)})"
+    if survey.turned:
+        yield (
+            f"{len(survey.turned)} images have an EXIF orientation ({examples_of(survey.turned)}): they are read "
+            "upright, unless the mask has the size that only the stored picture has. Look at the pictures; where that "
+            'is wrong, set orientation = "stored" in the card'
+        )
     yield from tree.notes
+    yield from found.names.notes if found.names else ()
+    if survey.strange and survey.encoding == "colour":
+        yield f"a colour has no name in {found.names.file if found.names else 'any file'}: {survey.strange}"
     if found.proposal is not None:
         yield from found.proposal.checks
     yield "licence, title, and the number of clusters in the card"

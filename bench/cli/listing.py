@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.completion import ids, splits
+from bench.cli.console import echo, emit
+from bench.cli.parameters import NameOrPath, Place
 from bench.cli.settings import (
     cache_option,
     data_root_of,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from bench.data.samples import Samples
 
 _KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
+_LARGEST_CARD = 1 << 20
+"""Bytes: a larger file is not looked at as a card."""
 _HEADS = {"labels seen": "supervision"}
 """Column → its head in a table for people, where it differs from the key of `--json`."""
 
@@ -49,11 +53,11 @@ def list_(kind: str, as_json: bool, results: Path | None) -> int:
     if as_json:
         from bench.records.record import dumps
 
-        click.echo(dumps([dict(zip(head, row, strict=True)) for row in rows]), nl=False)
+        emit(dumps([dict(zip(head, row, strict=True)) for row in rows]))
     elif rows:
         echo_table([tuple(_HEADS.get(name, name).upper() for name in head), *rows])
     else:
-        click.echo(f"no {kind} yet", err=True)
+        echo(f"no {kind} yet", err=True)
     return 0
 
 
@@ -164,7 +168,7 @@ def _results(folder: Path) -> Table:
 
 
 @click.command()
-@click.argument("name", metavar="ID|CARD|FILE", shell_complete=ids("models", "datasets"))
+@click.argument("name", metavar="ID|CARD|FILE", type=NameOrPath(), shell_complete=ids("models", "datasets"))
 @data_root_option
 @click.option("--split", shell_complete=splits, help="Split whose samples are opened. [default: the data set's own]")
 @click.option(
@@ -172,7 +176,7 @@ def _results(folder: Path) -> Table:
 )
 @click.option(
     "--pictures",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=Place(folder=False, writes=True),
     metavar="FILE",
     help="Draw samples of a data set, with labels in colour, to this .png or .jpg file.",
 )
@@ -205,7 +209,7 @@ def show(
     if "protocol" in meant and pictures is None:
         _show_protocol(name, title="data set" in meant)
     if "checkpoint" in meant:
-        _show_checkpoint(Path(name).expanduser(), cache_folder(cache))
+        _show_checkpoint(name, cache_folder(cache))
     return 0
 
 
@@ -215,6 +219,8 @@ def _meanings(name: str) -> tuple[str, ...]:
     Raises WrongName for a name that means nothing.
     """
     from bench.base.errors import unknown_name
+    from bench.base.files import is_ordinary_file
+    from bench.base.paths import expand
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
     from bench.protocols import registry
@@ -226,11 +232,13 @@ def _meanings(name: str) -> tuple[str, ...]:
     }
     if found := tuple(kind for kind, known in built_in.items() if name in known):
         return found
-    path, is_path = Path(name).expanduser(), catalogue.looks_like_path(name)
-    if is_path and is_model_card(path):
+    path, is_path = expand(name), catalogue.looks_like_path(name)
+    if catalogue.looks_like_checkpoint(name) or _is_pipe(path):
+        return ("checkpoint",)
+    if is_path and is_ordinary_file(path) and path.stat().st_size < _LARGEST_CARD and is_model_card(path):
         return ("model",)
     # any file that is no card, whatever it is called
-    if catalogue.looks_like_checkpoint(name) or (path.is_file() and ".toml" not in path.suffixes):
+    if is_ordinary_file(path) and ".toml" not in path.suffixes:
         return ("checkpoint",)
     if is_path:
         return ("data set",)
@@ -238,10 +246,18 @@ def _meanings(name: str) -> tuple[str, ...]:
     raise unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
 
 
+def _is_pipe(path: Path) -> bool:
+    """Whether a path is a pipe or a device: nothing is read of it, for it may never end."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def _show_protocol(name: str, *, title: bool) -> None:
     head, rows = _protocols()
     if title:
-        click.echo(f"\nThe protocol {name}:")
+        echo(f"\nThe protocol {name}:")
     echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
 
 
@@ -269,12 +285,14 @@ def _show_model(card: ModelCard, cache: Path) -> None:
     echo_table(rows)
 
 
-def _show_checkpoint(path: Path, cache: Path) -> None:
+def _show_checkpoint(name: str, cache: Path) -> None:
     """Print the network that a file holds, and what can evaluate it. Raises BadInput if `bench run` would refuse it."""
+    from bench.base.paths import expand
     from bench.networks.checkpoints import count_parameters, in_words
     from bench.networks.find_model import find_model
 
-    subject = find_model(path, None, cache, lambda message: None)
+    path = expand(name)
+    subject = find_model(name, None, cache, lambda message: None)
     architecture = subject.architecture
     assert architecture is not None
     if subject.outputs is not None:
@@ -290,12 +308,11 @@ def _show_checkpoint(path: Path, cache: Path) -> None:
         ("parameters", f"{count_parameters(architecture):,}"),
         ("protocols", ", ".join(subject.protocols)),
         ("linear takes", linear),
+        *([("note", subject.note)] if subject.note else []),
     ]
     echo_table(rows)
     protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.outputs else 'clustering-dense'}"
-    click.echo(
-        f"\nbench run --model {path}{protocol} evaluates it; --name and --supervision add what the file does not say"
-    )
+    echo(f"\nbench run --model {path}{protocol} evaluates it; --name and --supervision add what the file does not say")
 
 
 def _show_dataset(
@@ -316,7 +333,7 @@ def _show_dataset(
     if count != 0:
         _show_samples(samples.first(5 if count is None else count), len(samples))
     if pictures is None:
-        click.echo(f"\nbench show {name} --pictures sheet.png draws them")
+        echo(f"\nbench show {name} --pictures sheet.png draws them")
     else:
         _draw_sheet(samples, count or 12, pictures)
 
@@ -357,8 +374,8 @@ def _draw_sheet(samples: Samples, count: int, path: Path) -> None:
     from bench.data.contact_sheet import contact_sheet
     from bench.data.pictures import write_picture
 
-    write_picture(path.expanduser(), contact_sheet(samples, count))
-    click.echo(f"\nwrote {display(path.expanduser())}")
+    write_picture(path, contact_sheet(samples, count))
+    echo(f"\nwrote {display(path)}")
 
 
 def _open_samples(
@@ -375,13 +392,13 @@ def _open_samples(
     except NoDataRoot as error:
         if required:
             raise
-        click.echo(f"no samples shown: {error}", err=True)
+        echo(f"no samples shown: {error}", err=True)
         return None
 
 
 def _show_samples(samples: Samples, of: int) -> None:
     """Open samples and print what is in them."""
-    click.echo(f"\n{of} samples in {samples.split} at {samples.root} ({samples.layout})")
+    echo(f"\n{of} samples in {samples.split} at {samples.root} ({samples.layout})")
     if samples.card.kind == "video":
         echo_table([("SEQUENCE", "FRAMES", "SIZE", "OBJECTS IN THE FIRST FRAME"), *_video_rows(samples)])
     else:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table, echo_warning
+from bench.cli.console import echo, echo_warning, emit
+from bench.cli.parameters import NameOrPath, Place
+from bench.cli.settings import cache_option, data_root_of, data_root_option, echo_table
 
 if TYPE_CHECKING:
     from bench.cards.datasets import DatasetCard
@@ -33,9 +35,9 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("dataset", metavar="DATASET", shell_complete=ids("datasets"))
+@click.argument("dataset", metavar="DATASET", type=NameOrPath(), shell_complete=ids("datasets"))
 @click.option("--method", required=True, help="How the masks are made; see below.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder for the masks.")
+@click.option("--out", required=True, type=Place(file=False, writes=True), help="Folder for the masks.")
 @click.option(
     "--split", shell_complete=splits, help="Split to make masks for. [default: train, else the data set's own]"
 )
@@ -43,7 +45,7 @@ Examples:
 @click.option(
     "--from",
     "source",
-    type=click.Path(path_type=Path),
+    type=Place(),
     metavar="FOLDER",
     help="For precomputed: the folder of masks. A path, or the name of a folder beside the images.",
 )
@@ -52,8 +54,10 @@ Examples:
     default=True,
     help="For precomputed: remove contours under 1 % of the image. Masks that were cleaned up before need no clean-up.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes or threads. [default: one per core, at most 8]")
-@click.option("--limit", type=click.IntRange(1), help="Use only the first N images.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), help="Processes or threads. [default: one per core, at most 8]"
+)
+@click.option("--limit", type=click.IntRange(1, 10**9), help="Use only the first N images.")
 @cache_option
 @click.option("--evaluate", is_flag=True, help="Compare the masks, and a centred ellipse, with the labels.")
 @click.option("--fresh", is_flag=True, help="Remove the masks in --out, and start again.")
@@ -87,10 +91,10 @@ def priors(
     from bench.priors.propose import propose
 
     card = catalogue.dataset(dataset)
-    out, workers = out.expanduser(), workers or default_workers()
+    workers = workers or default_workers()
     with progress_bar() as show:
         samples = _samples(card, split, data_root_of(dataset, data_root), cache, show)
-        chosen = find_method(method, source.expanduser() if source else None, clean_up, samples)
+        chosen = find_method(method, source, clean_up, samples)
         if evaluate:
             require_labels(samples)
         report = propose(
@@ -126,7 +130,7 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
     skipped = sum(report.skipped.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items())
     made = report.written + skipped
-    click.echo(
+    echo(
         f"{display(out)}: {report.written} written, {report.kept} kept, {skipped} skipped"
         + (f" ({reasons})" if skipped else "")
         + f"; {report.seconds:.1f} s"
@@ -138,7 +142,7 @@ def _print(report: Report, method: Method, samples: Samples, out: Path, evaluati
     for name, quality in ((method.id, evaluation.proposals), ("centred ellipse", evaluation.ellipse)):
         rows.append((name, f"{quality.iou:.2f}", f"{quality.f_measure:.2f}", str(evaluation.images)))
     echo_table(rows)
-    click.echo(
+    echo(
         f"Means over images of {samples.card.id} {samples.split}, against label > 0; F with β² = 0.3. "
         f"Masks missing and counted as empty: {evaluation.without_mask}; images without foreground, left out: "
         f"{evaluation.without_foreground}.\nThe ellipse is half as wide and half as high as the image."
@@ -163,4 +167,4 @@ def _print_json(report: Report, method: Method, samples: Samples, out: Path, eva
         "images_per_second": report.images_per_second,
         "evaluation": evaluation.as_json() if evaluation else None,
     }
-    click.echo(dumps(outcome), nl=False)
+    emit(dumps(outcome))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from bench.base.escaping import printable
+
 Show = Callable[..., None]
 """Called with (what, done, total), and with a note where there is more to say."""
 
@@ -42,8 +44,8 @@ def progress_bar(unit: Literal["images", "bytes"] = "images") -> Iterator[Show |
 
     amounts = (DownloadColumn(), TransferSpeedColumn()) if unit == "bytes" else (MofNCompleteColumn(), Rate())
     columns = (
-        TextColumn("{task.description}"), BarColumn(), *amounts, TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}", markup=False), BarColumn(), *amounts, TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, int] = {}
@@ -51,7 +53,7 @@ def progress_bar(unit: Literal["images", "bytes"] = "images") -> Iterator[Show |
         def show(what: str, done: int, total: int | None, note: str = "") -> None:
             if what not in tasks:
                 # what came from the cache took no time and must not count in the rate
-                tasks[what] = int(bar.add_task(what, total=total, completed=done - 1, note=note))
-            bar.update(tasks[what], completed=done, note=note)  # type: ignore[arg-type]
+                tasks[what] = int(bar.add_task(printable(what), total=total, completed=done - 1, note=""))
+            bar.update(tasks[what], completed=done, note=printable(note))  # type: ignore[arg-type]
 
         yield show

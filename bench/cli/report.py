@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.settings import echo_skipped, echo_warning, records_folder, results_option
+from bench.cli.console import echo, echo_warning, emit
+from bench.cli.parameters import Place
+from bench.cli.settings import echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.records.record import Stored
@@ -29,9 +31,7 @@ if TYPE_CHECKING:
     help="With --format badge: the figure of this record, as MODEL/DATASET-SPLIT/PROTOCOL. [default: the number of "
     "reproduced figures]",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The file to write instead of stdout; for html, the folder."
-)
+@click.option("--out", type=Place(writes=True), help="The file to write instead of stdout; for html, the folder.")
 @results_option
 def report(form: str | None, figure: str | None, out: Path | None, results: Path | None) -> int:
     """Write the leaderboard: records beside the published figures."""
@@ -55,10 +55,10 @@ def report(form: str | None, figure: str | None, out: Path | None, results: Path
         raise click.UsageError(f"--out {out} is a folder; --format {form} writes a file")
     text = as_badge(figures(), stored, folder, figure) if figure else FORMATS[form](figures(), stored, folder)
     if out is None:
-        click.echo(text, nl=False)
+        emit(text)
     else:
         write_with(out, lambda stream: stream.write(text.encode()))
-        click.echo(f"wrote {display(out)}", err=True)
+        echo(f"wrote {display(out)}", err=True)
     return 0
 
 
@@ -85,5 +85,5 @@ def _write_site(out: Path | None, stored: Sequence[Stored], results: Path, probl
     if out is None:
         raise click.UsageError("--format html writes a folder: name it with --out DIR")
     pages = write_site(out, figures(), stored, results, problems, echo_warning)
-    click.echo(f"wrote {display(out)}: {pages} pages, open {display(out / 'index.html')}", err=True)
+    echo(f"wrote {display(out)}: {pages} pages, open {display(out / 'index.html')}", err=True)
     return 0

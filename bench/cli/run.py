@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli.completion import ids, protocols, splits
+from bench.cli.console import echo, echo_warning, emit
+from bench.cli.parameters import NameOrPath, Place, Prose
 from bench.cli.settings import (
     cache_option,
     data_root_of,
     data_root_option,
-    echo_warning,
     entries_option,
     network_options,
     require_said_once,
     results_folder,
     results_option,
+    warn_of_slow_precision,
 )
 
 if TYPE_CHECKING:
     from bench.protocols.base import Settings
     from bench.records.record import Record
 
+Job = tuple[str, str, str]
+"""A model, a data set and a protocol, by their names."""
 _EPILOG = """\b
 Examples:
   bench run
@@ -44,6 +48,7 @@ Examples:
     "--model",
     "models",
     multiple=True,
+    type=NameOrPath(),
     metavar="ID|CARD|FILE",
     shell_complete=ids("models"),
     help="A card's id, a card, or a checkpoint file. Repeatable. [default: the models that the data set's card names]",
@@ -52,6 +57,7 @@ Examples:
     "--dataset",
     "datasets",
     multiple=True,
+    type=NameOrPath(),
     default=("shapes",),
     show_default=True,
     metavar="ID|CARD",
@@ -75,7 +81,12 @@ Examples:
     metavar="ID",
     help="For a checkpoint file: the model's id in the record. [default: the file's name and hash]",
 )
-@click.option("--supervision", metavar="TEXT", help="For a checkpoint file: the labels that had a part in its weights.")
+@click.option(
+    "--supervision",
+    type=Prose(),
+    metavar="TEXT",
+    help="For a checkpoint file: the labels that had a part in its weights.",
+)
 @network_options
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="The first seed. [default: 1234]")
@@ -87,12 +98,14 @@ Examples:
 @click.option(
     "--solver", type=click.Choice(["faiss", "minibatch"]), help="Solver of K-means. The authors used minibatch."
 )
-@click.option("--clusters", type=click.IntRange(2), help="Number of K-means clusters.")
+@click.option("--clusters", type=click.IntRange(2, 32766), help="Number of K-means clusters.")
 @entries_option("preset", "protocols")
-@click.option("--epochs", type=click.IntRange(1), help="Number of epochs to train the linear classifier.")
+@click.option("--epochs", type=click.IntRange(1, 10**6), help="Number of epochs to train the linear classifier.")
 @click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
 @click.option(
-    "--limit", type=click.IntRange(1), help="Use only the first N images or sequences. The record is marked as limited."
+    "--limit",
+    type=click.IntRange(1, 10**9),
+    help="Use only the first N images or sequences. The record is marked as limited.",
 )
 @results_option
 @cache_option
@@ -104,7 +117,7 @@ Examples:
 )
 @click.option(
     "--save-predictions",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(file=False, writes=True),
     metavar="DIR",
     help="Write the predicted classes of each image as a palette PNG; `bench score DIR` scores such folders. For one "
     "run only: one model, data set and protocol.",
@@ -157,27 +170,47 @@ def run(
     _require_one(jobs, options)
     _require_takers([*flags, *drawn], [protocol for _, _, protocol in jobs])
     folder = results_folder(results)
+    planned = [
+        (job, _settings(job[2], flags, drawn, entries, data_root_of(job[1], data_root), options)) for job in jobs
+    ]
+    warn_of_slow_precision(options["precision"], options["device"])
     made: list[Record] = []
-    failures: list[tuple[str, Exception]] = []
-    for model, dataset, protocol in jobs:
-        settings = _settings(protocol, flags, drawn, entries, data_root_of(dataset, data_root), options)
-        try:
-            if dry_run:
-                _print_plan(model, dataset, protocol, settings, folder)
-            else:
-                made.append(_run_one(model, dataset, protocol, settings, folder, quiet=as_json))
-        except Exception as error:
-            if len(jobs) == 1:
-                raise
-            failures.append((f"{model} on {dataset}, {protocol}", error))
+
+    def carry_out(model: str, dataset: str, protocol: str, settings: Settings) -> None:
+        if dry_run:
+            _print_plan(model, dataset, protocol, settings, folder)
+        else:
+            made.append(_run_one(model, dataset, protocol, settings, folder, quiet=as_json))
+
+    # an entry that one protocol lacks is said before another one has run for hours
+    failures = _each(planned, _require_entries) or _each(planned, carry_out)
     if as_json and made:
         from bench.records.record import dumps
 
-        click.echo(dumps(made if len(jobs) > 1 else made[0]), nl=False)
+        emit(dumps(made if len(jobs) > 1 else made[0]))
     return _report_failures(failures)
 
 
-def _require_one(jobs: Sequence[tuple[str, str, str]], options: Mapping[str, Any]) -> None:
+def _each(planned: Sequence[tuple[Job, Settings]], do: Callable[..., None]) -> list[tuple[str, Exception]]:
+    """Call `do` for every run; those that failed, and why. Raises the error where there is only one run."""
+    failures: list[tuple[str, Exception]] = []
+    for (model, dataset, protocol), settings in planned:
+        try:
+            do(model, dataset, protocol, settings)
+        except Exception as error:
+            if len(planned) == 1:
+                raise
+            failures.append((f"{model} on {dataset}, {protocol}", error))
+    return failures
+
+
+def _require_entries(model: str, dataset: str, protocol: str, settings: Settings) -> None:
+    from bench.runs.plan import require_entries
+
+    require_entries(dataset, protocol, settings)
+
+
+def _require_one(jobs: Sequence[Job], options: Mapping[str, Any]) -> None:
     """Raises UsageError if there are several models or runs, for an option that takes one."""
     if options["save_predictions"] is not None and len(jobs) > 1:
         raise click.UsageError("--save-predictions takes one run; name one model, data set and protocol")
@@ -216,7 +249,7 @@ def _report_failures(failures: list[tuple[str, Exception]]) -> int:
 
     Returns the exit code.
     """
-    from bench.cli import explain
+    from bench.cli.failures import explain
 
     code = 0
     alike: dict[tuple[type[Exception], str], list[tuple[str, Exception]]] = {}
@@ -224,7 +257,7 @@ def _report_failures(failures: list[tuple[str, Exception]]) -> int:
         alike.setdefault((type(error), str(error)), []).append((what, error))
     for group in alike.values():
         for what, _ in group:
-            click.echo(f"{what} failed:", err=True)
+            echo(f"{what} failed:", err=True)
         code = explain(group[0][1], debug=False)
     return code
 
@@ -308,17 +341,13 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
 
     device = choose_device(settings.device)
     plan = make_plan(model, dataset, protocol, settings, echo_warning)
-    click.echo(
-        f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})"
-    )
+    echo(f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})")
     samples = plan.samples
-    click.echo(f"data set     {plan.card.id} {samples.split}, {samples.images} images at {display(samples.root)}")
-    click.echo(
-        f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}" + (", modified" if plan.modified else "")
-    )
-    click.echo(f"preset       {json.dumps(plan.preset.resolved())}")
-    click.echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
-    click.echo(f"device       {device}")
-    click.echo(f"done         {registry.load(plan.base).cached(run_of(plan, settings, echo_warning))}")
-    click.echo(f"results      {display(folder)}")
+    echo(f"data set     {plan.card.id} {samples.split}, {samples.images} images at {display(samples.root)}")
+    echo(f"protocol     {plan.protocol}, fingerprint {plan.fingerprint[:8]}" + (", modified" if plan.modified else ""))
+    echo(f"preset       {json.dumps(plan.preset.resolved())}")
+    echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
+    echo(f"device       {device}")
+    echo(f"done         {registry.load(plan.base).cached(run_of(plan, settings, echo_warning))}")
+    echo(f"results      {display(folder)}")
     sys.stdout.flush()

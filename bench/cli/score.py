@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.completion import splits
+from bench.cli.console import echo_warning, emit
+from bench.cli.parameters import Place, Prose
 from bench.cli.settings import (
     NAMED_BY,
     cache_option,
     data_root_of,
     data_root_option,
     dataset_option,
-    echo_warning,
     results_folder,
     results_option,
 )
@@ -31,7 +32,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", metavar="DIR", type=Place(file=False))
 @dataset_option
 @click.option("--split", shell_complete=splits, help="Split that was predicted. [default: the data set's own]")
 @data_root_option
@@ -46,8 +47,12 @@ Examples:
     "there 0 must be background, and stays background).",
 )
 @click.option("--name", metavar="ID", help=f"The model's id in the record. [default: {NAMED_BY}]")
-@click.option("--supervision", metavar="TEXT", help="The model's supervision: the labels that it has seen.")
-@click.option("--limit", type=click.IntRange(1), help="Use only the first N images. The record is marked as limited.")
+@click.option(
+    "--supervision", type=Prose(), metavar="TEXT", help="The model's supervision: the labels that it has seen."
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 10**9), help="Use only the first N images. The record is marked as limited."
+)
 @results_option
 @cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
@@ -81,10 +86,10 @@ def score(
             **settings,
         )
         stored = score_folder(
-            folder.expanduser(), dataset, results_folder(results), chosen, matching=matching, supervision=supervision
+            folder, dataset, results_folder(results), chosen, matching=matching, supervision=supervision
         )
     if as_json:
-        click.echo(dumps(stored.record), nl=False)
+        emit(dumps(stored.record))
     else:
         print_record(stored)
     return 0

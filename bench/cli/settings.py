@@ -1,8 +1,7 @@
-"""Settings shared by commands: flag > environment > bench.toml > card."""
+"""Settings shared by commands: flag > environment > ./bench.toml > the user's bench.toml > card."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bench.base.escaping import one_line, printable
+from bench.base.paths import expand
+from bench.cli import configuration
 from bench.cli.completion import ids, preset_entries, recipe_entries
+from bench.cli.console import echo, echo_warning
+from bench.cli.parameters import DataRoot, NameOrPath, Place
 
 if TYPE_CHECKING:
     from bench.records.record import Stored
@@ -26,7 +29,7 @@ def results_option(command: Command) -> Command:
     """`--results`, the folder of records."""
     return click.option(
         "--results",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Place(file=False, writes=True),
         envvar="BENCH_RESULTS",
         help="Folder of records. [default: results/ of the checkout, else ./results; in a checkout, runs write to "
         "results/local/]",
@@ -38,6 +41,7 @@ def dataset_option(command: Command) -> Command:
     return click.option(
         "--dataset",
         required=True,
+        type=NameOrPath(),
         metavar="ID|CARD",
         shell_complete=ids("datasets"),
         help="A data set's id or a card.",
@@ -49,7 +53,7 @@ def data_root_option(command: Command) -> Command:
     return click.option(
         "--data-root",
         multiple=True,
-        type=click.Path(),  # several of them in the variable are separated as in $PATH, not by blanks
+        type=DataRoot(),
         metavar="[ID=]PATH",
         envvar="BENCH_DATA_ROOT",
         help="Folder of the data. Repeatable as ID=PATH.",
@@ -58,28 +62,23 @@ def data_root_option(command: Command) -> Command:
 
 def cache_option(command: Command) -> Command:
     """`--cache`, the cache folder."""
-    return click.option(
-        "--cache", type=click.Path(path_type=Path, file_okay=False), envvar="BENCH_CACHE", help="Cache folder."
-    )(command)
-
-
-def echo_warning(message: str) -> None:
-    """Print a warning."""
-    click.echo(f"warning: {message}", err=True)
+    return click.option("--cache", type=Place(file=False, writes=True), envvar="BENCH_CACHE", help="Cache folder.")(
+        command
+    )
 
 
 def results_folder(given: Path | None) -> Path:
     """The folder in which records are written."""
     from bench.base.folders import default_results
 
-    return given.expanduser() if given else default_results()
+    return given or default_results()
 
 
 def records_folder(given: Path | None) -> Path:
     """The folder of records to read; a warning says if the named folder does not exist."""
     from bench.base.folders import default_records
 
-    folder = given.expanduser() if given else default_records()
+    folder = given or default_records()
     if given and not folder.is_dir():
         echo_warning(f"there is no folder {one_line(str(folder))}, so there are no records")
     return folder
@@ -100,58 +99,10 @@ def echo_skipped(problems: Sequence[str]) -> None:
         echo_warning(f"skipped: {one_line(problem)}")
 
 
-def config_path() -> Path:
-    """The path of the settings file: $BENCH_CONFIG, else ./bench.toml. The file may not exist."""
-    return Path(os.environ.get("BENCH_CONFIG") or "bench.toml").expanduser()
-
-
-def read_config() -> dict[str, Any]:
-    """The content of the settings file; empty if there is none."""
-    import tomllib
-
-    path = config_path()
-    if not path.is_file():
-        if os.environ.get("BENCH_CONFIG"):
-            raise click.UsageError(f"$BENCH_CONFIG names {path}, which does not exist")
-        return {}
-    try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{path} is not a TOML file: {error}") from error
-    for key in ("results", "cache"):
-        if not isinstance(config.get(key, ""), str):
-            raise click.UsageError(f"{path}: {key} must be a path in quotes")
-    roots = config.get("data_roots", {})
-    if not isinstance(roots, dict) or not all(isinstance(value, str) for value in roots.values()):
-        raise click.UsageError(f'{path}: [data_roots] must have lines of the form ID = "PATH"')
-    return config
-
-
-def default_map(commands: Mapping[str, click.Command]) -> dict[str, Any]:
-    """The settings file as click's defaults: `results` and `cache` for all commands, `[run]` and so on for one."""
-    config = read_config()
-    shared = {key: config.pop(key) for key in ("results", "cache") if key in config}
-    config.pop("data_roots", None)
-    for name, table in config.items():
-        if name not in commands or not isinstance(table, dict):
-            raise click.UsageError(
-                f"{config_path()}: unknown setting '{name}' (known: results, cache, data_roots, "
-                f"{', '.join(f'[{c}]' for c in commands)})"
-            )
-        known = {parameter.name for parameter in commands[name].params}
-        for key in table:
-            if key.replace("-", "_") not in known:
-                raise click.UsageError(f"{config_path()}: [{name}] has no option '{key}'")
-    return {
-        name: shared | {key.replace("-", "_"): value for key, value in config.get(name, {}).items()}
-        for name in commands
-    }
-
-
-def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) -> dict[str, Path]:
+def data_roots(given: tuple[str, ...], configured: Mapping[str, Path] | None = None) -> dict[str, Path]:
     """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''.
 
-    `config` is the content of bench.toml, which is read if none is given. Its data roots hold for data sets that the
+    `configured` are those of the settings files, which are read if none are given. They hold for data sets that the
     option, or its variable, does not name. A bare path holds for all.
     """
     roots = {}
@@ -161,10 +112,10 @@ def data_roots(given: tuple[str, ...], config: Mapping[str, Any] | None = None) 
             from bench.cards.catalogue import dataset
 
             dataset(name)  # an unknown id is an error, not an unused root
-        roots[name if separator else ""] = Path(path if separator else text)
-    config = read_config() if config is None else config
-    configured = {str(key): Path(str(value)) for key, value in config.get("data_roots", {}).items()}
-    return roots if "" in roots else configured | roots
+        roots[name if separator else ""] = expand(path if separator else text)
+    if configured is None:
+        configured = {name: root for name, (root, _) in configuration.data_roots(configuration.sources()).items()}
+    return roots if "" in roots else {**configured, **roots}
 
 
 def data_root_of(dataset: str, given: tuple[str, ...]) -> Path | None:
@@ -209,21 +160,35 @@ def entries_option(of: str, listing: str) -> Callable[[Command], Command]:
 def network_options(command: Command) -> Command:
     """The options of every command that runs a network on images: weights, device, batch size, workers."""
     for option in (
-        click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]"),
         click.option(
-            "--batch-size", type=click.IntRange(1), help="Images per batch. [default: 4 on a CPU, 32 on a GPU]"
+            "--workers", type=click.IntRange(1, 1024), help="Loader threads. [default: one per core, at most 8]"
+        ),
+        click.option(
+            "--batch-size", type=click.IntRange(1, 65536), help="Images per batch. [default: 4 on a CPU, 32 on a GPU]"
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …"),
-        click.option("--weights", type=click.Path(path_type=Path), help="File of weights for a model card."),
+        click.option("--weights", type=Place(), help="File of weights for a model card."),
     ):
         command = option(command)
     return command
 
 
+def warn_of_slow_precision(precision: str | None, device: str) -> None:
+    """Say that bfloat16 is emulated, if it was asked for and will run on a processor without it."""
+    from bench.base.environment import has_bfloat16
+    from bench.passes.engine import choose_device
+
+    if precision == "bfloat16" and has_bfloat16() is False and choose_device(device) == "cpu":
+        echo_warning(
+            "this processor has no instructions for bfloat16, so it takes up to ten times as long as float32; leave "
+            "--precision out, or use a GPU"
+        )
+
+
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:
     """Print rows in aligned columns, the last one unpadded; to stderr with `err`."""
-    rows = [tuple(printable(cell) for cell in row) for row in rows]
+    rows = [tuple(printable(" ".join(cell.splitlines())) for cell in row) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]).rstrip(), err=err)
+        echo("  ".join([*cells, row[-1]]).rstrip(), err=err)

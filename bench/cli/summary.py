@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from bench.base.escaping import one_line
+from bench.cli.console import echo
 from bench.cli.settings import echo_table
 
 if TYPE_CHECKING:
@@ -24,31 +23,31 @@ def print_record(stored: Stored) -> None:
 
     record, path = stored.record, display(stored.path)
     dataset, protocol = record["dataset"], record["protocol"]
-    click.echo(
+    echo(
         f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
         + (", modified" if protocol["modified"] else "")
     )
     for metric, measured in record["metrics"].items():
         line = f"  {metric_name(metric):<24}{measured['value']:6.2f}"
-        if "ci95" in measured:
+        if measured.get("ci95"):
             line += "   95 % interval {:.2f} to {:.2f}".format(*measured["ci95"])
         if measured["std"] is not None:
             line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
-        click.echo(line)
+        echo(line)
     _print_absent(stored)
     for metric, answer in record["published"].items():
         reason = answer.get("reason")
-        click.echo(
+        echo(
             f"  published {metric_name(metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
             + answer["status"]
             + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
         )
-    click.echo(f"  supervision: {one_line(record['model']['supervision'])}")
+    echo(f"  supervision: {one_line(record['model']['supervision'])}")
     if record["dataset"].get("labelled") is False:
         _print_clusters(record)
-    click.echo(f"  record: {path}")
+    echo(f"  record: {path}")
     if entry := record.get("examples"):
-        click.echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
+        echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
 
 
 def _print_absent(stored: Stored) -> None:
@@ -58,7 +57,7 @@ def _print_absent(stored: Stored) -> None:
     missing, classes = classes_without_labels(stored)
     if missing and stored.record["protocol"]["preset"].get("absent") == "zero":
         what = "class occurs in no label and counts" if missing == 1 else "classes occur in no label and count"
-        click.echo(f"  {missing} of {classes} {what} as 0 (absent = zero)")
+        echo(f"  {missing} of {classes} {what} as 0 (absent = zero)")
 
 
 def _print_clusters(record: Record) -> None:
@@ -67,15 +66,13 @@ def _print_clusters(record: Record) -> None:
     order = sorted(range(len(first["images"])), key=lambda k: (-first["images"][k], -first["pixels"][k]))
     pixels = sum(first["pixels"]) or 1
     rows = [(f"    {k}", str(first["images"][k]), f"{100 * first['pixels'][k] / pixels:.1f} %") for k in order]
-    click.echo(
-        "  no labels: these figures do not say how good the clusters are, and compare with no figure from labels"
-    )
-    click.echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
+    echo("  no labels: these figures do not say how good the clusters are, and compare with no figure from labels")
+    echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
     echo_table([("    CLUSTER", "IMAGES", "PIXELS"), *rows[:_CLUSTERS]])
     if len(rows) > _CLUSTERS:
-        click.echo(f"    … and {len(rows) - _CLUSTERS} smaller ones")
+        echo(f"    … and {len(rows) - _CLUSTERS} smaller ones")
     if "examples" not in record:
-        click.echo("  --save-examples 6 writes a page with example images of each cluster")
+        echo("  --save-examples 6 writes a page with example images of each cluster")
 
 
 def _size(dataset: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,9 @@ import click
 
 from bench.base.errors import WrongName
 from bench.cli.completion import ids, splits
-from bench.cli.settings import cache_option, data_root_of, dataset_option, echo_warning, entries_option
+from bench.cli.console import echo, echo_warning
+from bench.cli.parameters import DataRoot, NameOrPath, Place
+from bench.cli.settings import cache_option, data_root_of, dataset_option, entries_option, warn_of_slow_precision
 
 _EPILOG = """\b
 Examples:
@@ -34,6 +35,7 @@ def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]
 @click.option(
     "--recipe",
     required=True,
+    type=NameOrPath(),
     metavar="ID|CARD",
     shell_complete=ids("models/recipes"),
     help="A recipe's id or a card (see `bench list recipes`).",
@@ -42,31 +44,32 @@ def _merged(entries: dict[str, str], flags: dict[str, object]) -> dict[str, str]
 @click.option(
     "--priors",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(file=False),
     help="Folder of object masks, ID.png of 0 and 255, as `bench priors` makes them.",
 )
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Place(file=False, writes=True),
     help="Folder for checkpoint, log and network. A checkpoint in it is resumed.",
 )
-@click.option("--data-root", metavar="PATH", envvar="BENCH_DATA_ROOT", help="Folder of the data.")
+@click.option("--data-root", type=DataRoot(), metavar="PATH", envvar="BENCH_DATA_ROOT", help="Folder of the data.")
 @click.option("--split", shell_complete=splits, help="Split to train on. [default: the recipe's]")
 @click.option(
     "--init",
+    type=NameOrPath(),
     metavar="random|FILE",
     help="First weights of the backbone: random, or a file of torchvision or MoCo v2. The published recipes need the "
     "file.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, …")
-@click.option("--workers", type=click.IntRange(1), help="Loader threads. [default: one per core, at most 8]")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Loader threads. [default: one per core, at most 8]")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
     help="bfloat16 is mixed precision. [default: the recipe's; the published recipes have float32, on a GPU too]",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Number of epochs. [default: the recipe's]")
+@click.option("--epochs", type=click.IntRange(1, 10**6), help="Number of epochs. [default: the recipe's]")
 @entries_option("recipe", "recipes")
 @click.option(
     "--eval-every",
@@ -96,17 +99,20 @@ def train(
 
     After an interruption, the same command continues from the last checkpoint.
     """
+    from bench.base.environment import whole_number
     from bench.base.files import display
     from bench.cli.progress import progress_bar
     from bench.pretrain.run import Settings, pretrain
 
+    if whole_number("RANK") == 0:  # it speaks for all
+        warn_of_slow_precision(precision, settings["device"])
     entries = _merged(entries, {"split": split, "precision": precision, "epochs": epochs})
     with progress_bar() as progress:
         outcome = pretrain(
             recipe,
             dataset,
-            priors.expanduser(),
-            out.expanduser(),
+            priors,
+            out,
             Settings(
                 data_root=data_root_of(dataset, (data_root,) if data_root else ()),
                 entries=entries,
@@ -116,9 +122,9 @@ def train(
                 **settings,
             ),
         )
-    if int(os.environ.get("RANK", "0")):
-        return  # rank 0 speaks for all
+    if whole_number("RANK"):
+        return
     since = f", resumed after step {outcome.resumed_at}" if outcome.resumed_at else ""
-    click.echo(f"trained on {outcome.images} images, {outcome.steps} steps{since}")
-    click.echo(f"  checkpoint: {display(outcome.checkpoint)}")
-    click.echo(f"  network:    {display(outcome.network)}   (bench run --model {display(outcome.network)})")
+    echo(f"trained on {outcome.images} images, {outcome.steps} steps{since}")
+    echo(f"  checkpoint: {display(outcome.checkpoint)}")
+    echo(f"  network:    {display(outcome.network)}   (bench run --model {display(outcome.network)})")

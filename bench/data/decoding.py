@@ -1,69 +1,90 @@
-"""Decoding: image and label files as arrays, and errors for bad files."""
+"""Decoding: a sample's image and label as arrays, by its data set's card, and errors for bad files."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import io
-import struct
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput
 from bench.cards.datasets import DatasetCard, Labels
+from bench.data import label_values
+from bench.data.label_values import Encoding, Ids, open_label
+from bench.data.picture_files import (
+    SIDEWAYS,
+    Image8,
+    Picture,
+    open_picture,
+    orientation,
+    turned,
+    turned_size,
+)
 
 if TYPE_CHECKING:
     from bench.data.samples import Sample
 
-Image8 = npt.NDArray[np.uint8]
+DECODING_VERSION = 1
+"""Raised whenever a file would be read in another way: old caches are then not met again."""
 Label = npt.NDArray[Any]
 """Class indices, H×W, uint8 or uint16."""
 
-DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
-"""What Pillow raises on a damaged file, format by format."""
-_AGAIN = "Fetch this file again, or write it again with the program that made it."
+
+# --- images ---
 
 
 def read_image(path: Path) -> tuple[Image8, bytes]:
-    """Decode an image to RGB uint8, H×W×3, and hash its file. Raises BadInput naming the file."""
-    from PIL import Image
-
-    data, picture = _open(path)
-    try:
-        with picture:
-            if picture.mode.startswith(("I", "F")):
-                raise BadInput(
-                    f"{path} has {picture.mode} pixels; 8-bit images are expected", "Convert it to an 8-bit image."
-                )
-            array = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    except (*DAMAGED_IMAGE, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is damaged: {error}", _AGAIN) from error
-    return array, hashlib.sha256(data).digest()
+    """Decode an image to RGB uint8, H×W×3, as its file has it, and hash the file. Raises BadInput naming the file."""
+    picture = open_picture(path)
+    return picture.rgb(), picture.digest
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """An image's (height, width) in pixels, from its header alone. Raises BadInput naming the file."""
-    with _open(path)[1] as picture:
-        return picture.height, picture.width
+def read_image_of(sample: Sample) -> tuple[Image8, bytes]:
+    """Decode a sample's image, turned upright where its card or its label say so, and hash the file."""
+    picture = open_picture(sample.image)
+    return turned(picture.rgb(), _turn(picture, sample)), picture.digest
 
 
-def read_label(path: Path, card: DatasetCard) -> tuple[Label, bytes]:
+def size_of(sample: Sample) -> tuple[int, int]:
+    """(height, width) of what `read_image_of` gives, from headers alone. Raises BadInput naming the file."""
+    picture = open_picture(sample.image)
+    return turned_size(picture.size, _turn(picture, sample))
+
+
+def _turn(picture: Picture, sample: Sample) -> int:
+    """The EXIF orientation that an image is turned by, 1 for none.
+
+    People label what a viewer shows, and viewers turn. So an image is read upright unless the card says `stored`, or
+    its label has the size that only the stored picture has.
+    """
+    how = 1 if sample.orientation == "stored" else orientation(picture)
+    if how == 1 or sample.orientation == "upright" or sample.label is None or how not in SIDEWAYS:
+        return how
+    as_stored = open_label(sample.label).size == picture.size != turned_size(picture.size, how)
+    return 1 if as_stored else how
+
+
+# --- labels ---
+
+
+def read_label(path: Path, card: DatasetCard, size: tuple[int, ...] | None = None) -> tuple[Label, bytes]:
     """Decode a label file to class indices, H×W, and hash the file.
 
-    They are uint8, or uint16 where the card's classes or its ignore id do not fit. Raises BadInput for a damaged
-    file, pixels of another kind than the card says, or an id that it does not know.
+    They are uint8, or uint16 where the card's classes or its ignore id do not fit. `size` is the (height, width) of
+    its image, if that is known. Raises BadInput for a damaged file, one of another size, pixels of another kind than
+    the card says, or an id that it does not know.
     """
-    ids, digest = read_ids(path, card.labels.encoding)
+    picture = open_label(path, size, "its image", "Image and label must have the same size.")
+    if card.labels.encoding == "colour":
+        return label_values.classes_of_colours(picture, card).astype(label_type(card), copy=False), picture.digest
+    ids = label_values.ids_of(picture, card.labels.encoding)
     if card.labels.map:
         ids = _classes_of(ids, path, card)
     else:
         require_classes(ids, path, card, "Correct the file or the card.")
-    return ids.astype(label_type(card), copy=False), digest
+    return ids.astype(label_type(card), copy=False), picture.digest
 
 
 def label_type(card: DatasetCard) -> type[np.uint8 | np.uint16]:
@@ -71,7 +92,7 @@ def label_type(card: DatasetCard) -> type[np.uint8 | np.uint16]:
     return np.uint8 if card.labels.ignore < 256 and len(card.classes) <= 256 else np.uint16
 
 
-def _classes_of(ids: Label, path: Path, card: DatasetCard) -> Label:
+def _classes_of(ids: Ids, path: Path, card: DatasetCard) -> Label:
     """Ids as they stand in a file → class indices, by the card's map."""
     lookup = _lookup(card.labels)
     present = np.flatnonzero(np.bincount(ids.reshape(-1)))
@@ -94,47 +115,22 @@ def _lookup(labels: Labels) -> npt.NDArray[np.int32]:
     return lookup
 
 
-def read_ids(path: Path, encoding: Literal["index", "rgb"] = "index") -> tuple[Label, bytes]:
-    """Decode a PNG of ids as a card's `labels.encoding` says, and hash the file.
+def read_ids(path: Path, encoding: Encoding = "index") -> tuple[Ids, bytes]:
+    """Decode a PNG of ids to H×W, as they stand in it, and hash the file. See `label_values.ids_of`."""
+    picture = open_label(path)
+    return label_values.ids_of(picture, encoding), picture.digest
 
-    `index` gives H×W uint8, `rgb` H×W uint16; an alpha channel beside RGB is let through unread. Raises BadInput.
+
+def read_prediction(
+    path: Path, card: DatasetCard, size: tuple[int, ...] | None, whose: str, remedy: str
+) -> tuple[Ids, bytes]:
+    """Decode a prediction of a data set to the ids in it, H×W, and hash the file.
+
+    Raises BadInput where it is damaged, of another (height, width) than `size`, which is `whose`, or of another kind.
     """
-    if encoding == "rgb":
-        channels, digest = _read_values(path, ("RGB", "RGBA"), "an RGB PNG, id = R + 256·G,", "RGB pixels")
-        # widened first: 8 bits times 256 overflow
-        return channels[..., 0].astype(np.uint16) | channels[..., 1].astype(np.uint16) << 8, digest
-    values, digest = _read_grey_values(path, "class ids")
-    return values.astype(np.uint8, copy=False), digest
-
-
-def read_grey(path: Path) -> Image8:
-    """Decode a palette or greyscale PNG to its values, H×W uint8; those of a 1-bit one become 0 and 255.
-
-    Raises BadInput, naming the file, where it is missing, damaged or of another kind.
-    """
-    values, _ = _read_grey_values(path, "mask values")
-    return np.where(values, np.uint8(255), np.uint8(0)) if values.dtype == bool else values
-
-
-def _read_grey_values(path: Path, what: str) -> tuple[npt.NDArray[Any], bytes]:
-    """A PNG's values as they stand in it, H×W uint8, or bool where it has one bit; and the file's hash."""
-    return _read_values(path, ("P", "L", "1"), f"a palette or greyscale PNG of {what}", f"8-bit {what}")
-
-
-def _read_values(path: Path, modes: Sequence[str], expected: str, target: str) -> tuple[npt.NDArray[Any], bytes]:
-    """A picture's values as they stand in it, and the file's hash. Raises BadInput for one of another mode."""
-    data, picture = _open(path)
-    try:
-        with picture:
-            # Pillow takes 16-bit RGB for RGB and drops the low bytes, which are the ids
-            wide = picture.format == "PNG" and picture.mode.startswith("RGB") and data[24] == 16
-            mode = f"16-bit {picture.mode}" if wide else picture.mode
-            if mode not in modes:
-                raise BadInput(f"{path} has {mode} pixels; {expected} is expected", f"Convert it to {target}.")
-            values = np.asarray(picture)
-    except DAMAGED_IMAGE as error:
-        raise BadInput(f"{path} is damaged: {error}", _AGAIN) from error
-    return values, hashlib.sha256(data).digest()
+    picture = open_label(path, size, whose, remedy)
+    encoding: Encoding = "rgb" if card.labels.encoding == "rgb" else "index"
+    return label_values.predicted_ids(picture, encoding), picture.digest
 
 
 def require_classes(label: Label, path: Path, card: DatasetCard, remedy: str = "Correct the file or the card.") -> None:
@@ -149,34 +145,13 @@ def require_classes(label: Label, path: Path, card: DatasetCard, remedy: str = "
         )
 
 
-def _open(path: Path) -> tuple[bytes, Any]:
-    """A file's bytes and the picture in them, opened but not decoded."""
-    from PIL import Image
-
-    try:
-        data = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise BadInput(f"{path} is missing, or is a folder", "Complete the data.") from error
-    try:
-        return data, Image.open(io.BytesIO(data))
-    except (*DAMAGED_IMAGE, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path} is damaged or not an image", _AGAIN) from error
-
-
 def read_sample(sample: Sample, card: DatasetCard) -> tuple[Image8, Label | None, bytes]:
     """A sample's image, its label (None where it has none), and the hashes of their files, one after the other.
 
     Raises BadInput, naming the file, where one is damaged or the two differ in size.
     """
-    image, digest = read_image(sample.image)
+    image, digest = read_image_of(sample)
     if sample.label is None:
         return image, None, digest
-    label, label_digest = read_label(sample.label, card)
-    require_size(sample.label, label, image.shape[:2], "its image", "Image and label must have the same size.")
+    label, label_digest = read_label(sample.label, card, image.shape[:2])
     return image, label, digest + label_digest
-
-
-def require_size(path: Path, array: npt.NDArray[Any], size: tuple[int, ...], whose: str, remedy: str) -> None:
-    """Raises BadInput unless the `array` read from `path` has this (height, width), which is `whose`: "its image"."""
-    if array.shape[:2] != size:
-        raise BadInput(f"{path} is {array.shape[1]}×{array.shape[0]} pixels, {whose} {size[1]}×{size[0]}", remedy)

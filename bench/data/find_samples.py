@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.base.errors import BadInput
 from bench.base.parallel import Progress
+from bench.base.paths import expand
 from bench.cards.datasets import DatasetCard
 from bench.cards.local_files import card_name, local_root
 from bench.data.samples import Samples, open_split
@@ -34,12 +35,12 @@ def find_samples(
             f'{fetch}ive its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',
         )
     find = open_videos if card.kind == "video" else open_split
-    return find(card, split, Path(root).expanduser())
+    return find(card, split, expand(root))
 
 
 def _written_shapes(card: DatasetCard, split: str, cache: Path, progress: Progress | None) -> Path:
     """Write a split of the built-in data set if it is not there yet; returns its root."""
-    from bench.data.shapes import write_split
+    from bench.data.shapes_files import write_split
 
     root = cache / "datasets" / f"{card.id}-v{SHAPES_VERSION}"
     entry = card.splits.get(split)

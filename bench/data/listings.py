@@ -10,17 +10,19 @@ from typing import Any
 
 from bench.base.errors import BadInput
 from bench.base.packed_arrays import Names
+from bench.base.text_files import read_text
+from bench.data.listed_lines import Place, find_id, numbered_lines, read_ids
 
 
-def read_listing(path: Path, kind: str, ending: str = "") -> Names:
+def read_listing(path: Path, kind: str, ending: str = "", place: Place | None = None) -> Names:
     """The ids of a split's images; `kind` is a card's `listing`, `ending` that of the image files.
 
-    Raises BadInput, naming the file, where it is none of its kind, is empty, repeats an id, or has one that leads
-    out of the data root.
+    `place` says where the files lie that lines may name in other ways than by ids. Raises BadInput, naming the file,
+    where it is none of its kind, is empty, repeats an id, or has one that leads out of the data root.
     """
     if kind == "folders":
         return Names.of(_files_in_folders(path, ending))
-    ids = _coco_instances(path) if kind == "coco-instances" else first_words(path)
+    ids = _coco_instances(path, place) if kind == "coco-instances" else read_ids(path, place)
     seen: set[str] = set()
     for name in ids:
         if name in seen:
@@ -37,15 +39,15 @@ def read_table(path: Path) -> list[dict[str, str]]:
     repeated, or a text that leads out of the data root.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_text(path).split("\n")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not a text file", "It should hold one sample per line.") from error
-    names = lines[0].rstrip("\r").split("\t")
+    names = lines[0].split("\t")
     if "id" not in names or len(set(names)) != len(names):
         raise BadInput(f"{path}:1: no column 'id'", "The first line names the columns, separated by tabs.")
     rows: dict[str, dict[str, str]] = {}
     for number, line in enumerate(lines[1:], start=2):
-        cells = line.rstrip("\r").split("\t")
+        cells = line.split("\t")
         if cells == [""]:
             continue
         if len(cells) != len(names):
@@ -73,9 +75,20 @@ def evenly(number: int, most: int) -> list[int]:
 
 
 def require_below(name: str, where: str) -> None:
-    """Raises BadInput for a name that would lead out of the data root."""
-    if name.startswith(("/", "\\")) or ".." in PurePosixPath(name).parts:
+    """Raises BadInput for a name that would lead out of the data root, or that no file can have."""
+    if "\0" in name or not (name.isascii() or _can_be_encoded(name)):
+        raise BadInput(f"{where}: no file can be called {name!r}", "Fetch or write the list again: it is damaged.")
+    if name.startswith(("/", "\\")) or (".." in name and ".." in PurePosixPath(name).parts):
         raise BadInput(f"{where}: '{name}' leads out of the data root", "Ids are names, not paths.")
+
+
+def _can_be_encoded(name: str) -> bool:
+    """Whether the system can be asked for a file of this name: not with half of a pair of surrogates."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def class_folders(path: Path) -> list[str]:
@@ -103,21 +116,15 @@ def _files_in_folders(path: Path, ending: str) -> Iterator[str]:
         )
 
 
-def first_words(path: Path, what: str = "image id") -> list[str]:
+def first_words(path: Path, what: str) -> list[str]:
     """The first word of every line that has one. Raises BadInput for a file without any; `what` they should be."""
-    remedy = f"It should hold one {what} per line."
-    try:
-        words = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not a text file", remedy) from error
-    if not words:
-        raise BadInput(f"{path} is empty", remedy)
-    return words
+    return [line.split()[0] for _, line in numbered_lines(path, what)]
 
 
-def _coco_instances(path: Path) -> list[str]:
+def _coco_instances(path: Path, place: Place | None) -> list[str]:
     """The images with at least one instance annotation, by file name without its ending, sorted.
 
+    A name with folders or accents is that of the image which is there, as in a list of lines.
     See docs/protocols.md#coco-stuff-81.
     """
     remedy = (
@@ -132,8 +139,8 @@ def _coco_instances(path: Path) -> list[str]:
         for entry in content["images"]:
             if entry["id"] in names:
                 raise BadInput(f"{path} gives two images the id {entry['id']}", "Give each image an id of its own.")
-            names[entry["id"]] = str(entry["file_name"])
-    except (ValueError, KeyError, TypeError) as error:
+            names[entry["id"]] = _id_of(entry["file_name"], place)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"{path} is not a COCO annotation file: {_reason(error)}", remedy) from error
     if strange := annotated - names.keys():
         raise BadInput(
@@ -141,10 +148,24 @@ def _coco_instances(path: Path) -> list[str]:
         )
     if not annotated:
         raise BadInput(f"{path} annotates no image", remedy)
-    return sorted(str(PurePosixPath(names[image]).with_suffix("")) for image in annotated)
+    return sorted(names[image] for image in annotated)
+
+
+def _id_of(file_name: Any, place: Place | None) -> str:
+    """A file's name without its ending. Raises TypeError for what is no text, ValueError for what names no file."""
+    if not isinstance(file_name, str):
+        raise TypeError
+    name = str(PurePosixPath(file_name).with_suffix(""))
+    if place is None or (file_name.isascii() and "/" not in file_name):
+        return name
+    return find_id(file_name, place) or name
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"{error} is missing"
-    return "its parts have wrong types" if isinstance(error, TypeError) else f"it is not JSON ({error})"
+    if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
+        return f"it is not JSON ({error})"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "its parts have wrong types" if isinstance(error, TypeError) else f"a file name in it is none ({error})"

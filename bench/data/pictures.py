@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from bench.base.files import write_with
 from bench.cards.datasets import DatasetCard
-from bench.data.decoding import Image8, Label, read_sample
+from bench.data.decoding import Label, read_sample
 from bench.data.palette import palette_of, voc_palette
+from bench.data.picture_files import Image8
 from bench.data.preprocessing import resize_nearest
 from bench.data.samples import Samples
 from bench.data.sequences import VOID, read_frame, videos_of

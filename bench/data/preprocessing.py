@@ -15,7 +15,8 @@ from bench.cards.presets import ImagePreset, Preset
 
 if TYPE_CHECKING:
     from torch import Tensor
-from bench.data.decoding import Image8, Label
+from bench.data.decoding import Label
+from bench.data.picture_files import Image8
 
 _TORCH_MODE = {"cubic": "bicubic", "linear": "bilinear", "area": "area"}
 _INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}

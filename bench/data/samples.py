@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import SupportsIndex, overload
 
@@ -19,7 +19,8 @@ import numpy as np
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.packed_arrays import Keys
 from bench.base.parallel import prefetch
-from bench.cards.datasets import DatasetCard, Layout, SplitFiles
+from bench.cards.datasets import DatasetCard, Layout, Orientation, SplitFiles
+from bench.data.listed_lines import Place
 from bench.data.listings import class_folders, read_listing, read_table
 
 
@@ -30,6 +31,8 @@ class Sample:
     id: str
     image: Path
     label: Path | None
+    orientation: Orientation | None = field(default=None, kw_only=True)
+    """How its image is read, as the data set's card says."""
 
     @property
     def images(self) -> int:
@@ -51,6 +54,7 @@ class Files(Sequence[Sample]):
     image: str
     """Below `base`, with `{id}` in it."""
     label: str | None
+    orientation: Orientation | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,7 +68,7 @@ class Files(Sequence[Sample]):
             return replace(self, ids=self.ids[index])
         name = self.ids[operator.index(index)]
         label = self.base / self.label.replace("{id}", name) if self.label else None
-        return Sample(name, self.base / self.image.replace("{id}", name), label)
+        return Sample(name, self.base / self.image.replace("{id}", name), label, orientation=self.orientation)
 
 
 @dataclass(frozen=True)
@@ -137,21 +141,35 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     listing = _list_file(card, files, base)
     entries: Sequence[Sample]
     if files.listing == "table":
-        entries = tuple(_sample(row, files, base, listing) for row in read_table(listing))
+        entries = tuple(_sample(row, files, base, listing, card.orientation) for row in read_table(listing))
     else:
-        ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix)
-        entries = Files(ids, base, files.image, files.label)
+        place = Place(base, files.image, files.label)
+        ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix, place)
+        entries = Files(ids, base, files.image, files.label, card.orientation)
     if card.class_folders is not None and files.listing == "folders":
         card = _with_names(card, listing)
     keys, missing = _find(entries)
     if missing:
-        sample = entries[missing[0]]
-        path = sample.label if sample.image.is_file() and sample.label else sample.image
-        raise BadInput(
-            f"{path} is missing ({len(missing)} of {len(entries)} samples of {listing.name} lack a file)",
-            f"Complete the data, or take the ids out of {listing}.",
-        )
+        raise _lacking(entries, missing, files.listing, listing)
     return Samples(card, split, root, layout.name, entries, keys)
+
+
+def _lacking(entries: Sequence[Sample], missing: Sequence[int], kind: str, listing: Path) -> BadInput:
+    """The error for samples that lack a file: the first is named, all are counted."""
+    sample = entries[missing[0]]
+    has_image = os.path.isfile(sample.image)  # noqa: PTH113 (false for a name that is too long as well)
+    path = sample.label if has_image and sample.label else sample.image
+    if kind == "coco-instances":
+        there = len(entries) - len(missing)
+        return BadInput(
+            f"{path} is missing: of the {len(entries)} images that {listing.name} lists {there} are there",
+            "Complete the data. For a subset, name its images in a list: `bench init-dataset FOLDER` writes a card and "
+            'list of what is there; or give the split a text file with an id a line and listing = "lines" in the card.',
+        )
+    return BadInput(
+        f"{path} is missing ({len(missing)} of {len(entries)} samples of {listing.name} lack a file)",
+        f"Complete the data, or take the ids out of {listing}.",
+    )
 
 
 def _list_file(card: DatasetCard, files: SplitFiles, base: Path) -> Path:
@@ -160,11 +178,13 @@ def _list_file(card: DatasetCard, files: SplitFiles, base: Path) -> Path:
     return beside / files.list
 
 
-def _sample(row: Mapping[str, str], files: SplitFiles, base: Path, listing: Path) -> Sample:
+def _sample(
+    row: Mapping[str, str], files: SplitFiles, base: Path, listing: Path, orientation: Orientation | None
+) -> Sample:
     image, label = (_filled(pattern, row, listing) if pattern else "" for pattern in (files.image, files.label))
     if not image:
         raise BadInput(f"{listing}: '{row['id']}' has no image", "Give every line an image; labels may be missing.")
-    return Sample(row["id"], base / image, base / label if label else None)
+    return Sample(row["id"], base / image, base / label if label else None, orientation=orientation)
 
 
 def _filled(pattern: str, row: Mapping[str, str], listing: Path) -> str:
@@ -276,7 +296,7 @@ def file_key(name: str, paths: Iterable[Path], folder: Callable[[Path], Path] = 
 
     `folder` finds where a folder really lies, behind all links.
     """
-    digest = hashlib.sha256(name.encode())
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape"))
     for path in paths:
         try:
             status = path.lstat()
@@ -286,5 +306,5 @@ def file_key(name: str, paths: Iterable[Path], folder: Callable[[Path], Path] = 
                 real = folder(path.parent) / path.name
         except OSError:
             return b""
-        digest.update(f"|{real}|{status.st_size}|{status.st_mtime_ns}".encode())
+        digest.update(f"|{real}|{status.st_size}|{status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     return digest.digest()[:_KEY]

@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from bench.base.errors import BadInput
 from bench.cards.datasets import DatasetCard
-from bench.data.decoding import Image8, read_ids, read_image, require_size
+from bench.data.decoding import read_image
+from bench.data.label_values import ids_of, open_label
 from bench.data.listings import first_words
+from bench.data.picture_files import Image8
 from bench.data.samples import Sample, Samples, file_key, find_layout
 
 VOID = 255
@@ -155,13 +157,24 @@ def read_frame(video: Video, number: int, objects: str) -> Frame:
     Raises BadInput, naming the file, where one is damaged or the two differ in size.
     """
     image, digest = read_image(video.frames[number])
-    path = video.labels[number]
-    ids, label_digest = read_ids(path)
-    require_size(path, ids, image.shape[:2], "its frame", "Frame and annotation must have the same size.")
+    path, remedy = video.labels[number], "Frame and annotation must have the same size."
+    ids, label_digest = read_objects(path, image.shape[:2], "its frame", remedy)
     if objects == "one":
         return Frame(image, (ids > 0).astype(np.uint8), np.zeros(ids.shape, np.bool_), digest + label_digest)
     void = ids == VOID
     return Frame(image, np.where(void, np.uint8(0), ids), void, digest + label_digest)
+
+
+def read_objects(path: Path, size: tuple[int, ...], whose: str, remedy: str) -> tuple[Image8, bytes]:
+    """The ids of objects in an annotation or a predicted mask, H×W uint8, and the hash of its file.
+
+    Raises BadInput where it is damaged, of another (height, width) than `size`, which is `whose`, or has no such ids.
+    """
+    picture = open_label(path, size, whose, remedy)
+    ids = ids_of(picture)
+    if ids.dtype != np.uint8:
+        raise BadInput(f"{path} holds the id {ids.max()}; objects have ids up to 255", "Convert it to 8-bit ids.")
+    return ids, picture.digest
 
 
 def count_objects(first: Frame, video: Video) -> int:

@@ -2,33 +2,20 @@
 
 Twenty classes, each with its own outline and its own bold two-tone texture. The two tones are random
 colours, drawn alike for every class, so colour says nothing about the class; outline and texture do.
-Every image is a pure function of a constant seed, the split's name and the image's index.
-
-Layout under a root folder:
-
-    images/<id>.jpg               JPEG, quality 95, 4:4:4
-    SegmentationClass/<id>.png    palette PNG: 0 background, 1..20 classes, 255 void border
-    sets/<split>.txt              one id per line; written last, so its presence marks a complete split
+Every image is a pure function of a constant seed, the split's name and the image's index. `bench.data.shapes_files`
+writes them.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import uuid
 import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from bench.base.parallel import default_workers
-from bench.data.palette import voc_palette
 from bench.data.shapes_patterns import KINDS, Floats, Points
 
 Bytes = NDArray[np.uint8]
@@ -41,9 +28,6 @@ SIDES = (160, 240)  # shortest and longest image side, in pixels
 SUPERSAMPLING = 2  # objects are drawn this many times larger, then averaged: smooth edges
 MULTI_EVERY = 5  # one image in so many holds two or three objects
 _PERMUTE, _DRAW = 0, 1  # keep the random streams of class order and of image contents apart
-
-
-# --- composing an image ---
 
 
 @dataclass(frozen=True)
@@ -233,57 +217,3 @@ def draw(split: str, index: int, count: int) -> tuple[Bytes, Bytes]:
     label = np.array([0] + [item.kind + 1 for item in items], dtype=np.uint8)[owner]
     label[_border(owner)] = VOID
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), label
-
-
-# --- files ---
-
-
-def _put(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whoever else writes it at the same time.
-
-    Unlike `bench.base.files.write_with` it does not wait for the disk: thousands of files that can be drawn again.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)  # atomic, as both lie in one folder
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_image(root: Path, split: str, index: int, count: int) -> None:
-    """Draw one image and write its two files."""
-    image, label = draw(split, index, count)
-    picture, mask = io.BytesIO(), io.BytesIO()
-    Image.fromarray(image).save(picture, "JPEG", quality=95, subsampling=0)
-    paletted = Image.frombytes("P", (label.shape[1], label.shape[0]), label.tobytes())
-    paletted.putpalette(voc_palette())
-    paletted.save(mask, "PNG")
-    name = f"{split}_{index:05d}"
-    _put(root / "images" / f"{name}.jpg", picture.getvalue())
-    _put(root / "SegmentationClass" / f"{name}.png", mask.getvalue())
-
-
-def write_split(root: Path, split: str, count: int, progress: Callable[[int], None] | None = None) -> None:
-    """Write `count` images of a split under `root`; nothing is done where the split is complete.
-
-    `progress` is called from this thread with the number of images written so far.
-    """
-    marker = root / "sets" / f"{split}.txt"
-    ids = "".join(f"{split}_{index:05d}\n" for index in range(count))
-    if marker.is_file() and marker.read_text() == ids:
-        return
-    for folder in ("images", "SegmentationClass", "sets"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    # Drawing and encoding spend most of their time in code that lets other threads run.
-    with ThreadPoolExecutor(default_workers()) as pool:
-        try:
-            jobs = [pool.submit(_write_image, root, split, index, count) for index in range(count)]
-            for done, job in enumerate(jobs, start=1):
-                job.result()
-                if progress is not None:
-                    progress(done)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # do not draw the rest before failing
-            raise
-    _put(marker, ids.encode())

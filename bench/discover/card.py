@@ -18,9 +18,10 @@ from bench.cards import catalogue
 from bench.cards.card import ID_PATTERN, first_problem
 from bench.cards.datasets import DatasetCard
 from bench.discover.classes import Proposal, id_ranges, propose
-from bench.discover.masks import EXPLAINED, LOOKED_AT, Survey, survey
+from bench.discover.masks import LOOKED_AT, Survey, survey
 from bench.discover.masks_taken_for_images import look_like_masks, twin_folders
 from bench.discover.names import Names, find_names
+from bench.discover.opened import EXPLAINED, rgb_of
 from bench.discover.tree import WHOLE, Pair, Tree, look_at
 
 SIDES = (64, 512)
@@ -57,33 +58,29 @@ def discover(folder: Path, *, every: bool = False, labels: bool = True, progress
 
     Without `labels` the masks are left alone. Raises BadInput where there is nothing to write a card of.
     """
-    tree = look_at(folder)
+    tree = look_at(folder, labels=labels)
     pairs = [pair for members in tree.splits.values() for pair in members]
-    if not labels:
-        pairs = [Pair(pair.id, pair.image, None) for pair in pairs]
-    found = survey(folder, pairs, None if every else LOOKED_AT, progress)
-    _require_usable(folder, tree, found, labels)
+    names = find_names(folder, tree.texts) if labels and tree.labelled else None
+    found = survey(folder, pairs, None if every else LOOKED_AT, progress, names.colours if names else ())
+    _require_usable(folder, tree, found, names, labels)
     splits = {
-        split: tuple(
-            Pair(pair.id, pair.image, pair.label if labels else None)
-            for pair in members
-            if pair.image not in found.left_out
-        )
+        split: tuple(pair for pair in members if pair.image not in found.left_out)
         for split, members in tree.splits.items()
     }
     splits = {split: members for split, members in splits.items() if members}
     tree.notes += twin_folders(folder, [pair for members in splits.values() for pair in members])
-    names = find_names(folder, tree.texts)
     proposal = propose(found, names) if found.encoding else None
     return Findings(folder, tree, found, names, proposal, splits)
 
 
-def _require_usable(folder: Path, tree: Tree, found: Survey, labels: bool) -> None:
+def _require_usable(folder: Path, tree: Tree, found: Survey, names: Names | None, labels: bool) -> None:
     """Raises BadInput where masks were meant to be there and none can be used, or no image can."""
     why, files = max(found.unusable.items(), key=lambda entry: len(entry[1]), default=("", []))
     if labels and tree.labelled and not found.encoding:
+        unnamed = f" ({names.file} lacks {found.strange})" if names and found.strange else ""
         raise BadInput(
-            f"no mask in {folder} can be used; {len(files)} of {found.looked_at} ({files[0]} first): {EXPLAINED[why]}",
+            f"no mask in {folder} can be used; {len(files)} of {found.looked_at} ({files[0]} first): "
+            f"{EXPLAINED[why]}{unnamed}",
             "Convert them, or ignore them with --without-labels.",
         )
     if found.looked_at == len(found.left_out):
@@ -196,10 +193,13 @@ def _classes(proposal: Proposal) -> str:
 
 def _labels(proposal: Proposal, encoding: str) -> str:
     lines = f'[labels]\nencoding = "{encoding}"\nignore = {proposal.ignore}\n'
+    if encoding == "colour":
+        void = ", ".join(str(list(rgb_of(code))) for code in proposal.void)
+        return lines + (f"ignored_colours = [{void}]\n" if void else "")
     if proposal.mapped:
-        rows = [
-            f"    {{ ids = {list(ids)}, classes = {list(classes)} }},\n" for ids, classes in id_ranges(proposal.values)
-        ]
+        void_rows = [((value, value), (proposal.ignore, proposal.ignore)) for value in proposal.void]
+        ranges = sorted([*id_ranges(proposal.values), *void_rows])
+        rows = [f"    {{ ids = {list(ids)}, classes = {list(classes)} }},\n" for ids, classes in ranges]
         lines += "map = [\n" + "".join(rows) + "]\n"
     return lines
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from bench.base.parallel import Progress, default_workers, prefetch
-from bench.data.decoding import DAMAGED_IMAGE
+from bench.data.label_palettes import PaletteColours
+from bench.data.label_values import Ids, ids_of, open_label
 from bench.data.listings import evenly
+from bench.discover.names import Colour
+from bench.discover.opened import MOST_IDS, Int64, Seen, Size, code_of, look, rgb_of
 from bench.discover.tree import Pair
 
-Size = tuple[int, int]
 LOOKED_AT = 5000
 """So many pairs are opened unless all are asked for."""
 THIN_MASKS = 40
@@ -28,39 +28,37 @@ OUTLINED = 64
 """Of masks with more values none is searched: those are hardly classes."""
 RAW_SHADES = frozenset({0, 64, 128, 192, 255})
 """Values that colours are mixed of: where red alone has only these, it is as likely a colour as an id."""
-MOST_IDS = 4096
-"""Ids are below this; a larger R + 256·G is as a rule a colour."""
-WITH_ALPHA = {"grey as RGB": "grey as RGBA", "colours": "colours and alpha"}
-EXPLAINED = {
-    "16-bit": "16-bit values: the ids of objects or a depth map as a rule; save class ids in 8 bits",
-    "float": "floating-point values: save class ids in 8 bits",
-    "alpha": "an alpha channel beside grey: save the grey channel alone, in 8 bits",
-    "grey as RGB": "grey saved as RGB: save one channel of it alone, in 8 bits",
-    "grey as RGBA": "grey saved as RGB with an alpha channel: save one channel of grey alone, in 8 bits",
-    "colours": "colour-coded: which colour is which class is not in the file; save class ids in 8 bits",
-    "colours and alpha": "colour-coded, with an alpha channel: which colour is which class is not in the file; save "
-    "class ids in 8 bits, one channel",
-    "lossy": "JPEG, which changes values: save class ids as PNG",
-    "damaged": "damaged or not a picture",
-    "size": "another size than the image",
-}
-"""What is the matter with masks that cannot be used, and what to do."""
+MOST_VALUES = 1 << 16
+"""So many different values are counted: what has more is no mask of ids, and no mask in colours with names."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What one pair is, opened."""
+@dataclass
+class Tally:
+    """What masks of one kind hold, all together."""
 
-    pair: Pair
-    size: Size | None
-    """Height and width of the image; None where it is damaged."""
-    kind: str = ""
-    """`index`, `rgb`, a key of `EXPLAINED`, or nothing where there is no mask."""
-    ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    pixels: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    palette: bytes = b""
-    alpha: bool = False
-    """Whether a mask of RGB has an alpha channel beside it, which is not read."""
+    files: list[Pair] = field(default_factory=list)
+    pixels: Counter[int] = field(default_factory=Counter)
+    """Value → its pixels in all these masks."""
+    masks: Counter[int] = field(default_factory=Counter)
+    """Value → the masks that hold it."""
+
+    def add(self, pair: Pair, values: Int64, pixels: Int64) -> None:
+        """Take in one mask: the values that it holds, and the pixels of each."""
+        self.files.append(pair)
+        if len(self.pixels) > MOST_VALUES:
+            return
+        for value, count in zip(values.tolist(), pixels.tolist(), strict=True):
+            self.pixels[value] += count
+        self.masks.update(set(values.tolist()))
+
+    def joined(self, other: Tally) -> Tally:
+        """This and another one."""
+        return Tally(self.files + other.files, self.pixels + other.pixels, self.masks + other.masks)
+
+    def grey(self) -> Tally:
+        """The same with R + 256·G + 65536·B, whose channels are equal, as one channel."""
+        pixels, masks = (Counter({code & 255: n for code, n in part.items()}) for part in (self.pixels, self.masks))
+        return Tally(self.files, pixels, masks)
 
 
 @dataclass
@@ -70,125 +68,117 @@ class Survey:
     looked_at: int = 0
     of: int = 0
     encoding: str = ""
-    """`index` or `rgb`; nothing without masks."""
-    pixels: Counter[int] = field(default_factory=Counter)
-    """Value → its pixels in all usable masks."""
-    masks: Counter[int] = field(default_factory=Counter)
-    """Value → the masks that hold it."""
-    usable: int = 0
+    """As a card has it: `index`, `rgb` or `colour`; nothing without masks."""
+    tally: Tally = field(default_factory=Tally)
+    """Of the masks that can be used; colours are R + 256·G + 65536·B."""
     sizes: Counter[Size] = field(default_factory=Counter)
     unusable: dict[str, list[str]] = field(default_factory=dict)
-    """A key of `EXPLAINED` → the files that it is true of, images or masks."""
+    """A key of `opened.EXPLAINED` → the files that it is true of, images or masks."""
     palette: bytes = b""
     """The first that a mask has."""
+    palettes: PaletteColours = field(default_factory=PaletteColours)
+    """What colours the palettes of all masks give the values."""
+    strange: str = ""
+    """The first colour that no file names, and the mask that holds it."""
+    turned: list[str] = field(default_factory=list)
+    """Images with an EXIF orientation."""
     thin: frozenset[int] = frozenset()
     """Values that are outlines wherever they occur."""
     left_out: set[str] = field(default_factory=set)
     """Images of pairs that cannot be used."""
 
+    @property
+    def usable(self) -> int:
+        """How many masks can be used."""
+        return len(self.tally.files)
 
-def survey(folder: Path, pairs: Sequence[Pair], limit: int | None, progress: Progress | None = None) -> Survey:
-    """Open the images' heads and the masks of `pairs`, or of `limit` of them spread evenly."""
-    chosen = pairs if limit is None else [pairs[i] for i in evenly(len(pairs), limit)]
-    found = Survey(looked_at=len(chosen), of=len(pairs))
-    colours = _Colours()
-    with ThreadPoolExecutor(default_workers(), "bench-loader") as pool:
-        look = functools.partial(_look, folder)
-        for done, seen in enumerate(prefetch(pool, look, chosen, depth=64), start=1):
-            _add(found, colours, seen)
-            if progress:
-                progress(done, len(chosen))
-    _settle(found, colours)
-    if found.encoding == "index":
-        masks = [pair for pair in chosen if pair.label and pair.image not in found.left_out]
-        found.thin = _outlines(folder, [masks[i] for i in evenly(len(masks), THIN_MASKS)], found)
-    return found
-
-
-def _look(folder: Path, pair: Pair) -> Seen:
-    from PIL import Image
-
-    try:
-        with Image.open(folder / pair.image) as picture:
-            size = (picture.height, picture.width)
-    except (*DAMAGED_IMAGE, Image.DecompressionBombError):
-        return Seen(pair, None)
-    if pair.label is None:
-        return Seen(pair, size)
-    try:
-        with Image.open(folder / pair.label) as picture:
-            kind = _kind(picture.mode, picture.format or "")
-            own = (picture.height, picture.width)
-            if kind in EXPLAINED:
-                return Seen(pair, size, kind)
-            values = np.asarray(picture)
-            palette = bytes(picture.getpalette() or b"") if picture.mode == "P" else b""
-    except (*DAMAGED_IMAGE, Image.DecompressionBombError):
-        return Seen(pair, size, "damaged")
-    if own != size:
-        return Seen(pair, size, "size")
-    if kind == "rgb":
-        wide = values.astype(np.int64)
-        ids = wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
-        found, counts = np.unique(ids, return_counts=True)
-        return Seen(pair, size, kind, found, counts, alpha=values.shape[2] > 3)
-    counts = np.bincount(values.reshape(-1).astype(np.uint8), minlength=256)
-    return Seen(pair, size, kind, np.flatnonzero(counts), counts[counts > 0], palette)
-
-
-def _kind(mode: str, form: str) -> str:
-    if form == "JPEG":
-        return "lossy"
-    if mode in ("P", "L", "1"):
-        return "index"
-    if mode in ("RGB", "RGBA"):
-        return "rgb"
-    return "16-bit" if mode.startswith("I") else "float" if mode == "F" else "alpha" if "A" in mode else "colours"
+    @property
+    def highest(self) -> int:
+        """The highest id that labels of this kind have."""
+        wide = self.encoding == "rgb" or max(self.tally.pixels, default=0) > 255
+        return 65535 if wide else 255
 
 
 @dataclass
-class _Colours:
-    """RGB masks: whether they hold ids or colours is decided on all of them together."""
+class _Tallies:
+    """Masks by kind: which of them a data set is made of is decided on all together."""
 
-    values: Counter[int] = field(default_factory=Counter)
-    masks: Counter[int] = field(default_factory=Counter)
-    files: list[Pair] = field(default_factory=list)
-    alpha: list[bool] = field(default_factory=list)
-    """Of each file, whether it has an alpha channel."""
+    has_names: bool
+    """Whether there are colours with names."""
+    index: Tally = field(default_factory=Tally)
+    rgb: Tally = field(default_factory=Tally)
+    clear: Tally = field(default_factory=Tally)
+    """RGB, with an alpha channel that says something."""
+    named: Tally = field(default_factory=Tally)
+    """Of all these, those whose colours have names."""
 
-    @property
-    def kind(self) -> str:
-        """`rgb` for ids R + 256·G, else what they are."""
-        codes = np.array(list(self.values), np.int64)
+    def kind_of_rgb(self) -> str:
+        """`rgb` for ids R + 256·G, else what masks of RGB are; nothing without such masks."""
+        codes = np.array(list(self.rgb.pixels + self.clear.pixels), np.int64)
         red, green, blue = codes & 255, codes >> 8 & 255, codes >> 16
+        if not codes.size:
+            return ""
         if not blue.any():
-            named = green.any() or not set(red.tolist()) <= RAW_SHADES
-            small = codes[codes != 65535].max(initial=0) < MOST_IDS
-            return "rgb" if named and small else "colours"
-        return "grey as RGB" if ((red == green) & (green == blue)).all() else "colours"
+            return "rgb" if _are_ids(red, green) else "colours"
+        if not red.any() and _are_ids(blue, green):
+            return "blue"
+        return "grey" if ((red == green) & (green == blue)).all() else "colours"
 
 
-def _add(found: Survey, colours: _Colours, seen: Seen) -> None:
-    if seen.size is None:
-        _refuse(found, "damaged", seen.pair, seen.pair.image)
+def _are_ids(low: Int64, high: Int64) -> bool:
+    """Whether low + 256·high are ids rather than colours: small, and not only shades that colours are mixed of."""
+    ids = low | high << 8
+    return bool(high.any() or not set(low.tolist()) <= RAW_SHADES) and ids[ids != 65535].max(initial=0) < MOST_IDS
+
+
+def survey(
+    folder: Path,
+    pairs: Sequence[Pair],
+    limit: int | None,
+    progress: Progress | None = None,
+    colours: Collection[Colour] = (),
+) -> Survey:
+    """Open the images' heads and the masks of `pairs`, or of `limit` of them spread evenly.
+
+    `colours` are those that a file of names has.
+    """
+    chosen = pairs if limit is None else [pairs[i] for i in evenly(len(pairs), limit)]
+    found = Survey(looked_at=len(chosen), of=len(pairs))
+    tallies = _Tallies(bool(colours))
+    with ThreadPoolExecutor(default_workers(), "bench-loader") as pool:
+        open_one = functools.partial(look, folder, frozenset(map(code_of, colours)))
+        for done, seen in enumerate(prefetch(pool, open_one, chosen, depth=64), start=1):
+            _add(found, tallies, seen)
+            if progress:
+                progress(done, len(chosen))
+    _settle(found, tallies)
+    if found.encoding == "index":
+        masks = [found.tally.files[i] for i in evenly(found.usable, THIN_MASKS)]
+        found.thin = _outlines(folder, masks, found)
+    return found
+
+
+def _add(found: Survey, tallies: _Tallies, seen: Seen) -> None:
+    pair = seen.pair
+    if seen.size != (0, 0):
+        found.sizes[seen.size] += 1
+    if seen.orientation != 1:
+        found.turned.append(pair.image)
+    if seen.refused:
+        _refuse(found, seen.refused, pair, seen.file)
         return
-    found.sizes[seen.size] += 1
-    if seen.kind in EXPLAINED:
-        _refuse(found, seen.kind, seen.pair, seen.pair.label or "")
-    elif seen.kind == "rgb":
-        colours.files.append(seen.pair)
-        colours.alpha.append(seen.alpha)
-        _count(colours.values, colours.masks, seen)
-    elif seen.kind == "index":
-        found.usable += 1
+    if not seen.kind:
+        return
+    if seen.kind == "rgb":
+        (tallies.clear if seen.alpha else tallies.rgb).add(pair, seen.ids, seen.pixels)
+    else:
+        tallies.index.add(pair, seen.ids, seen.pixels)
         found.palette = found.palette or seen.palette
-        _count(found.pixels, found.masks, seen)
-
-
-def _count(pixels: Counter[int], masks: Counter[int], seen: Seen) -> None:
-    for value, count in zip(seen.ids.tolist(), seen.pixels.tolist(), strict=True):
-        pixels[value] += count
-        masks[value] += 1
+        found.palettes.add(str(pair.label), seen.ids.tolist(), seen.palette)
+    if tallies.has_names and seen.strange is None:
+        tallies.named.add(pair, seen.colours, seen.pixels)
+    elif seen.kind == "rgb" and seen.strange is not None:
+        found.strange = found.strange or f"{rgb_of(seen.strange)}, in {pair.label}"
 
 
 def _refuse(found: Survey, why: str, pair: Pair, file: str) -> None:
@@ -196,24 +186,40 @@ def _refuse(found: Survey, why: str, pair: Pair, file: str) -> None:
     found.left_out.add(pair.image)
 
 
-def _settle(found: Survey, colours: _Colours) -> None:
+def _settle(found: Survey, tallies: _Tallies) -> None:
     """Which encoding the masks have: that of most. The others cannot be read beside them."""
-    kind = colours.kind if colours.files else ""
-    if kind == "rgb" and len(colours.files) > found.usable:
-        found.encoding = "rgb"
-        found.usable, found.pixels, found.masks, found.palette = len(colours.files), colours.values, colours.masks, b""
+    index, named, rgb = tallies.index, tallies.named, tallies.rgb.joined(tallies.clear)
+    by_colour = len(rgb.files) > len(index.files) or bool(found.palettes.other)
+    if by_colour and 2 * len(named.files) > len(index.files) + len(rgb.files):
+        _take(found, "colour", named, {"unnamed": index.joined(rgb).files})
         return
-    why = "colours" if kind == "rgb" else kind
-    for pair, alpha in zip(colours.files, colours.alpha, strict=True):
-        _refuse(found, WITH_ALPHA[why] if alpha else why, pair, pair.label or "")
-    found.encoding = "index" if found.usable else ""
+    kind = tallies.kind_of_rgb()
+    if kind == "rgb" and len(rgb.files) > len(index.files):
+        _take(found, "rgb", rgb, {"one channel": index.files})
+        found.palette = b""
+    elif kind == "grey":
+        _take(found, "index", index.joined(tallies.rgb.grey()), {"grey as RGBA": tallies.clear.files})
+    else:
+        lacking = "blue" if kind == "blue" else "unnamed" if tallies.has_names else "colours"
+        _take(found, "index", index, {lacking: tallies.rgb.files, "colours and alpha": tallies.clear.files})
+
+
+def _take(found: Survey, encoding: str, tally: Tally, others: Mapping[str, Sequence[Pair]]) -> None:
+    """Settle on the masks of a tally; `others` are refused, by a key of `EXPLAINED`, as far as they are not in it."""
+    found.encoding, found.tally = encoding if tally.files else "", tally
+    usable = {pair.image for pair in tally.files}
+    for why, pairs in others.items():
+        for pair in pairs:
+            if pair.image not in usable:
+                _refuse(found, why, pair, pair.label or "")
 
 
 def _outlines(folder: Path, pairs: Sequence[Pair], found: Survey) -> frozenset[int]:
     """Values of which hardly a pixel lies deeper than 1 % of the image's longer side, in most masks."""
-    if not 2 < len(found.pixels) <= OUTLINED:
+    pixels, masks = found.tally.pixels, found.tally.masks
+    if not 2 < len(pixels) <= OUTLINED:
         return frozenset()
-    candidates = [v for v, masks in found.masks.items() if v and masks > found.usable / 2]
+    candidates = [value for value, count in masks.items() if value and count > found.usable / 2]
     total: Counter[int] = Counter()
     deep: Counter[int] = Counter()
     for values in _values(folder, pairs):
@@ -226,9 +232,6 @@ def _outlines(folder: Path, pairs: Sequence[Pair], found: Survey) -> frozenset[i
     return frozenset(v for v in candidates if total[v] and deep[v] <= 0.02 * total[v])
 
 
-def _values(folder: Path, pairs: Sequence[Pair]) -> Iterator[npt.NDArray[Any]]:
-    from PIL import Image
-
+def _values(folder: Path, pairs: Sequence[Pair]) -> Iterator[Ids]:
     for pair in pairs:
-        with Image.open(folder / str(pair.label)) as picture:
-            yield np.asarray(picture).astype(np.uint8)
+        yield ids_of(open_label(folder / str(pair.label)))

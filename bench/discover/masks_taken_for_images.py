@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bench.data.decoding import DAMAGED_IMAGE
+from bench.base.errors import BadInput
 from bench.data.listings import evenly
+from bench.data.picture_files import open_picture
 from bench.discover.tree import Pair
 
 LOOKED_AT = 20
@@ -48,26 +49,19 @@ def twin_folders(folder: Path, pairs: Sequence[Pair]) -> Iterator[str]:
 
 
 def _channels(path: Path) -> int:
-    """How many channels a picture has; 0 for a damaged one."""
-    from PIL import Image
-
+    """How many channels a picture has; 0 for one that cannot be opened."""
     try:
-        with Image.open(path) as picture:
-            return len(picture.getbands())
-    except (*DAMAGED_IMAGE, Image.DecompressionBombError):
+        return len(open_picture(path).opened.getbands())
+    except BadInput:
         return 0
 
 
 def _has_few_values(path: Path) -> bool:
-    from PIL import Image
-
     try:
-        with Image.open(path) as picture:
-            if picture.format != "PNG":
-                return False
-            one_channel = picture.mode in ("P", "L", "1")
-            values = np.asarray(picture if one_channel else picture.convert("RGB")).astype(np.uint32)
-            codes = values if one_channel else values @ np.array([1, 1 << 8, 1 << 16], np.uint32)
-            return len(np.unique(codes)) <= FEW_VALUES
-    except (*DAMAGED_IMAGE, Image.DecompressionBombError):
+        picture = open_picture(path, {"PNG"})
+        one_channel = picture.mode in ("P", "L", "1")
+        values = (picture.values() if one_channel else picture.rgb()).astype(np.uint32)
+    except BadInput:
         return False
+    codes = values if one_channel else values @ np.array([1, 1 << 8, 1 << 16], np.uint32)
+    return len(np.unique(codes)) <= FEW_VALUES

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench import _version
 from bench.base.errors import BenchError
 from bench.base.folders import PACKAGE, checkout
-from bench.doctor import machine, packages
+from bench.doctor import advisories, machine, packages
 from bench.doctor.findings import Finding
 from bench.doctor.probe import Probed, probe
 
@@ -47,7 +47,7 @@ def examine(
     if known:
         problems += filter(None, [packages.python_problem(known.python)])
         problems += packages.problems(known.packages, probed.failures)
-        notes += packages.notes(known.packages, probed.failures)
+        notes += packages.notes(known.packages, probed.failures) + advisories.notes(packages.installed)
     for folder, what, flag in ((cache, "cache", "--cache"), (results, "records", "--results")):
         problems += filter(None, [machine.writable(folder, what, flag)] if folder else [])
     holds = machine.cache(cache) if cache else None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BenchError
+from bench.base.paths import expand
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.files import RandomWeights
@@ -52,7 +53,7 @@ def _dataset(card: DatasetCard, cache: Path, roots: Roots) -> dict[str, Any]:
         found["how"] = f"get it from {card.homepage or 'its publisher'}, then --data-root {card.id}=FOLDER"
     if root is None:
         return found
-    splits = [split for split in card.splits if _holds(card, split, root.expanduser())]
+    splits = [split for split in card.splits if _holds(card, split, expand(root))]
     return found | {"there": bool(splits), "root": str(root), "source": source, "splits": splits}
 
 
@@ -90,7 +91,7 @@ def notes(datasets: list[dict[str, Any]], roots: Roots) -> list[Finding]:
 
 def _wrong_root(entry: dict[str, Any]) -> Finding:
     root, source, name = entry["root"], entry["source"], entry["id"]
-    if not Path(root).expanduser().is_dir():
+    if not expand(root).is_dir():
         return Finding(f"there is no folder {root} ({source}), the data root of {name}", "Correct the path.")
     return Finding(
         f"{root} ({source}) holds no split of {name}", "Correct the path; for a single data set write ID=PATH."

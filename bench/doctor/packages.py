@@ -69,6 +69,11 @@ def module_of(name: str) -> str:
     return twins[0] if twins else _MODULES.get(name, name.replace("-", "_"))
 
 
+def twins_of(name: str) -> tuple[str, ...]:
+    """The distributions that bring the same module, this one among them."""
+    return next((names for names in _TWINS.values() if name in names), (name,))
+
+
 def installed(name: str) -> str | None:
     """A distribution's version; None where it is not installed."""
     try:

@@ -43,9 +43,10 @@ def _require_weights(path: Path, start: bytes) -> None:
         return
     if start.startswith(_ZIP):
         read_through(path)  # torch itself does not look at the checksums
-    from bench.networks.checkpoints import read_state
+    from bench.networks.checkpoint_files import open_checkpoint
+    from bench.networks.checkpoint_names import choose_network
 
-    read_state(path)
+    choose_network(open_checkpoint(path), path)
 
 
 def _require_safetensors(path: Path) -> None:

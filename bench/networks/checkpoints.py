@@ -6,9 +6,6 @@ See docs/models.md#tensors.
 from __future__ import annotations
 
 import hashlib
-import pickle
-import re
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from bench.base.errors import BadInput
-from bench.base.files import sha256_file
+from bench.base.files import printable_name, sha256_file
 from bench.cards.files import RandomWeights
 from bench.cards.models import Architecture
 from bench.networks.architectures import FeatureNetwork, assemble
+from bench.networks.checkpoint_files import as_tensor, open_checkpoint, require_bounded, unusual_tensor
+from bench.networks.checkpoint_names import AnyTensor, choose_network
+from bench.networks.other_networks import looks_like
 
 State = dict[str, Tensor]
 
-QUERY = "module.model_q."
-LEFTOVERS = re.compile(r"^module\.(model_k\.|queue$|queue_ptr$)")
-"""The momentum network and the queue: expected in a training file, of no use here."""
-
-MOCO_QUERY = "module.encoder_q."
-MOCO_LEFTOVERS = re.compile(r"^(module\.(encoder_k\.|queue$|queue_ptr$)|(module\.encoder_q\.)?fc\.)")
-"""What a MoCo file, or a torchvision ResNet, has besides a backbone: its own classifier above all."""
 CLASSIFIER = "decoder.4.weight"
 # tensors whose first dimension is a size of the architecture
 _WIDTH = ("backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.running_mean", "backbone.layer1.0.conv1.weight")
@@ -41,7 +34,9 @@ _DECODER_WIDTH = ("decoder.1.weight", "decoder.2.weight", "decoder.2.running_mea
 _EMBEDDING = ("head.weight", "head.bias")
 _CLASSES = (CLASSIFIER, "decoder.4.bias")
 _OTHERS = "Any other network can be evaluated from Python, with bench.evaluate."
-_AGAIN = "Download or save it again, whole: a .pth, .pth.tar, .pt or .safetensors file."
+_COUNTER = "num_batches_tracked"
+_REAL = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_WHOLE = (torch.int64, torch.int32)
 
 
 @dataclass(frozen=True)
@@ -52,116 +47,40 @@ class Weights:
     sha256: str
     """Of the file's bytes; for generated weights, of their values."""
     source: str
+    note: str = ""
+    """What of the file was read and what was left out; empty where all of it was read."""
 
 
-def read_checkpoint(path: Path) -> Weights:
-    """Read the query network's tensors from a checkpoint file, whatever its wrapping.
+def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:
+    """Read the network's tensors from a checkpoint file, whatever its wrapping: floating ones as float32.
 
-    Accepted: the authors' training file, the same dict without its outer `model`, an unprefixed dict, and
-    safetensors. Nothing in the file is ever executed. Raises BadInput for anything else.
+    `sha256` is the hash of its bytes, if it is known. Nothing in the file is ever executed. Raises BadInput for what
+    is no checkpoint, or holds no network of ours.
     """
-    state = _query_network(read_state(path), path)
+    chosen = choose_network(open_checkpoint(path), path)
+    state = {key: _weights_of(key, value, path) for key, value in chosen.state.items()}
+    require_bounded((tensor.shape for tensor in state.values()), path)
     for key, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise BadInput(f"{path}: NaN or infinity in '{key}'", "The training diverged or the file is damaged.")
     state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
-    return Weights(state, sha256_file(path), path.name)
+    _add_counters(state)
+    return Weights(state, sha256 or sha256_file(path), printable_name(path), chosen.note)
 
 
-def read_state(path: Path) -> State:
-    """All tensors of a checkpoint file by the keys they have in it, unwrapped from `model` or `state_dict`.
-
-    Nothing in the file is ever executed. Raises BadInput for a file that is none.
-    """
-    return _unwrap(read_content(path), path)
-
-
-def read_content(path: Path) -> Any:
-    """Everything in a checkpoint file, read safely. Raises BadInput for a file that is none."""
-    if not path.is_file():
-        raise BadInput(f"no checkpoint at {path}", "Give the path of a .pth, .pth.tar, .pt or .safetensors file.")
-    _refuse_web_page(path)
-    return _read_tensors(path)
+def _weights_of(key: str, value: AnyTensor, path: Path) -> Tensor:
+    """A tensor of the file in memory. Raises BadInput for one of a kind that no network is computed with."""
+    tensor: Tensor = as_tensor(value, key, path)
+    if tensor.dtype in _REAL or (key.endswith(_COUNTER) and tensor.dtype in _WHOLE):
+        return tensor
+    raise unusual_tensor(path, key, str(tensor.dtype).removeprefix("torch."))
 
 
-def _refuse_web_page(path: Path) -> None:
-    with path.open("rb") as stream:
-        start = stream.read(512).lstrip().lower()
-    if not start:
-        raise BadInput(f"{path} is empty", _AGAIN)
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise BadInput(
-            f"{path} is a web page, not a checkpoint",
-            "Google Drive sends one if it asks for a confirmation or its quota is used up: "
-            "open the link in a browser and save the file itself.",
-        )
-
-
-def _read_tensors(path: Path) -> Any:
-    """The file's content through torch's or safetensors' safe reader."""
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise BadInput(f"{path} is not a whole safetensors file: {error}", _AGAIN) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # what cannot be read is said below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"GLOBAL (\S+) w", str(error))
-        if refused:
-            raise BadInput(
-                f"{path} would run code when it is opened ({refused[1]}), and is refused",
-                "A plain state dict runs none: torch.save(model.state_dict(), …), or a .safetensors file.",
-            ) from error
-        raise _damaged(path) from error
-    except Exception as error:  # a damaged pickle makes its reader fail in any way
-        raise _damaged(path) from error
-
-
-def _damaged(path: Path) -> BadInput:
-    size = path.stat().st_size
-    return BadInput(f"{path} is truncated or not a checkpoint ({size:,} bytes)", _AGAIN)
-
-
-def _unwrap(content: Any, path: Path) -> State:
-    """The dict of tensors inside `model`, `state_dict` or nothing at all."""
-    for key in ("model", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict):
-        raise BadInput(f"{path} holds a {type(content).__name__}, not a dict of tensors", "Save `model.state_dict()`.")
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise BadInput(f"{path} holds no tensors", "Save `model.state_dict()`.")
-    return tensors
-
-
-def _query_network(state: State, path: Path) -> State:
-    """The query network's tensors under bare keys; expected leftovers are dropped, nothing else."""
-    if any(key.startswith(MOCO_QUERY) for key in state) or {"conv1.weight", "layer4.0.conv1.weight"} <= state.keys():
-        return _backbone(state)
-    if not any(key.startswith(QUERY) for key in state):
-        if any(LEFTOVERS.match(key) for key in state):
-            raise BadInput(
-                f"{path} has no '{QUERY}*' keys, only the momentum network",
-                "Give a whole file, with the query network in it.",
-            )
-        return state
-    return {key.removeprefix(QUERY): tensor for key, tensor in state.items() if not LEFTOVERS.match(key)}
-
-
-def _backbone(state: State) -> State:
-    """The tensors of a bare ResNet, torchvision's or MoCo's, under `backbone.`; classifiers are dropped.
-
-    See docs/models.md#tensors.
-    """
-    kept = {key: tensor for key, tensor in state.items() if not MOCO_LEFTOVERS.match(key)}
-    return {f"backbone.{key.removeprefix(MOCO_QUERY)}": tensor for key, tensor in kept.items()}
+def _add_counters(state: State) -> None:
+    """Counters of batches, where a file has none at all: torch before 0.4.1 had none. No figure depends on them."""
+    if not any(key.endswith(_COUNTER) for key in state):
+        norms = [key.removesuffix("running_var") for key in state if key.endswith(".running_var")]
+        state.update({norm + _COUNTER: torch.zeros((), dtype=torch.int64) for norm in norms})
 
 
 def recognise(state: State, path: Path) -> Architecture:
@@ -169,6 +88,8 @@ def recognise(state: State, path: Path) -> Architecture:
 
     Sizes are what most tensors say that depend on them, so that a single wrong tensor is found as that one.
     """
+    if other := looks_like(state):
+        raise BadInput(f"{path} looks like {other}; of files, ResNet-18 and ResNet-50 are read", _OTHERS)
     bare = not any(key.startswith(("decoder.", "head.", "classification_head.")) for key in state)
     linear = any(key in state for key in _CLASSES)
     width = _size(state, _WIDTH)
@@ -180,7 +101,7 @@ def recognise(state: State, path: Path) -> Architecture:
         raise BadInput(
             f"{path} is not a MaskContrast network: it lacks '{missing[0]}' (it holds {_groups(state)})",
             "Expected are `backbone.*`, `decoder.*`, `head.*` and `classification_head.*`, "
-            "bare or prefixed `module.model_q.`; `decoder.4.*` in the heads' place; or a ResNet's keys alone.",
+            "below any prefix; `decoder.4.*` in the heads' place; or a ResNet's keys alone.",
         )
     try:
         return Architecture(

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput, Warn, WrongName
-from bench.base.files import sha256_file
+from bench.base.files import is_ordinary_file, printable_name, sha256_file
+from bench.base.paths import expand
 from bench.cards import catalogue
 from bench.cards.card import as_id, require_model_id
 from bench.cards.files import FileWeights, RandomWeights
@@ -27,6 +28,7 @@ from bench.cards.models import NOT_STATED, Architecture, ModelCard, Training
 from bench.cards.pins import Pins
 from bench.networks import known_weights
 from bench.networks.adapters import adapted
+from bench.networks.checkpoint_files import require_file
 from bench.protocols import registry
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Subject:
     """How many classes the linear classifier tells apart that came with the weights; None where none did."""
     classifier: Callable[[], Classifier] | None = None
     """Reads that classifier."""
+    note: str = ""
+    """What was left out of the file that the weights are in."""
     cacheable: bool = True
     """False for a module in memory: its weights' hash does not tell what its `forward` does."""
 
@@ -116,9 +120,9 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
         raise WrongName(f"a {type(model).__name__} is not a model", "Give a card's id, a path, or a torch.nn.Module.")
     name = str(model)
     if name not in catalogue.models() and not name.endswith(".toml"):
-        path = Path(name).expanduser()
-        if path.is_file() or catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name):
-            return _from_checkpoint(path, cache)
+        path = expand(name)
+        if is_ordinary_file(path) or catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name):
+            return _from_checkpoint(path, cache, warn)
         if (subject := adapted(name)) is not None:
             return subject
     card = catalogue.model(name)
@@ -140,22 +144,24 @@ def _is_module(model: object) -> bool:
 
 
 class _File:
-    """A checkpoint, read when it is needed."""
+    """A checkpoint, hashed once, and read when it is needed. Raises BadInput for a path that is no readable file."""
 
     def __init__(self, path: Path, cache: Path, architecture: Architecture | None) -> None:
+        require_file(path)
         self.path, self.cache = path, cache
-        self.sha256 = sha256_file(path) if path.is_file() else ""
+        self.state_of_file = _state_of(path)
+        self.sha256 = sha256_file(path)
         wanted = architecture.model_dump() if architecture else None
         self.subject = {"weights": self.sha256, "architecture": wanted}
-        self.receipt = known_weights.find(cache, self.subject) if self.sha256 else None
+        self.receipt = known_weights.find(cache, self.subject)
 
     @functools.cached_property
     def weights(self) -> Weights:
         """All of it. Raises BadInput for a file that is damaged, no checkpoint, or not as it was when it was found."""
         from bench.networks.checkpoints import read_checkpoint
 
-        weights = read_checkpoint(self.path)
-        if weights.sha256 != self.sha256:
+        weights = read_checkpoint(self.path, self.sha256)
+        if _state_of(self.path) != self.state_of_file:
             raise BadInput(f"{self.path} changed while it was read", "Run the same command again.")
         return weights
 
@@ -166,9 +172,24 @@ class _File:
         except (KeyError, ValueError):
             return None
 
+    def note(self, warn: Warn) -> str:
+        """What was left out of the file, and a warning of it; empty in a receipt that is older than such notes."""
+        found = self.weights.note if "weights" in vars(self) else (self.receipt or {}).get("note")
+        if not isinstance(found, str) or not found:
+            return ""
+        warn(f"{printable_name(self.path)}: {found}")
+        return found
+
     def keep(self, architecture: Architecture) -> None:
         """That the file was found to be whole, and to fit."""
-        known_weights.keep(self.cache, self.subject, {"architecture": architecture.model_dump()})
+        found = {"architecture": architecture.model_dump()}
+        known_weights.keep(self.cache, self.subject, found | ({"note": self.weights.note} if self.weights.note else {}))
+
+
+def _state_of(path: Path) -> tuple[int, ...]:
+    """What changes if a file is written or replaced."""
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _from_card(card: ModelCard, entry: FileWeights, path: Path, cache: Path, warn: Warn) -> Subject:
@@ -183,11 +204,11 @@ def _from_card(card: ModelCard, entry: FileWeights, path: Path, cache: Path, war
 
         check_fit(card.architecture, file.weights)
         file.keep(card.architecture)
-    about = {"id": card.id, "title": card.title, "training": card.training, "card": card}
-    return _of_weights(lambda: file.weights, file.sha256, path.name, card.architecture, **about)
+    about = {"id": card.id, "title": card.title, "training": card.training, "card": card, "note": file.note(warn)}
+    return _of_weights(lambda: file.weights, file.sha256, printable_name(path), card.architecture, **about)
 
 
-def _from_checkpoint(path: Path, cache: Path) -> Subject:
+def _from_checkpoint(path: Path, cache: Path, warn: Warn) -> Subject:
     file = _File(path, cache, None)
     architecture = file.known_architecture()
     if architecture is None:
@@ -196,9 +217,10 @@ def _from_checkpoint(path: Path, cache: Path) -> Subject:
         architecture = recognise(file.weights.state, path)
         check_fit(architecture, file.weights, recognised=True)
         file.keep(architecture)
-    stem = as_id(path.name.lower().split(".pth")[0].removesuffix(".safetensors")) or "checkpoint"
-    about = {"id": f"{stem}-{file.sha256[:8]}", "title": path.name}
-    return _of_weights(lambda: file.weights, file.sha256, path.name, architecture, **about)
+    name = printable_name(path)
+    stem = as_id(name.lower().split(".pth")[0].removesuffix(".safetensors")) or "checkpoint"
+    about = {"id": f"{stem}-{file.sha256[:8]}", "title": name, "note": file.note(warn)}
+    return _of_weights(lambda: file.weights, file.sha256, name, architecture, **about)
 
 
 def _of_weights(
@@ -255,7 +277,7 @@ def _check_hash(card: ModelCard, entry: FileWeights, file: _File, cache: Path, w
 
 def _weights_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path) -> Path:
     if given is not None:
-        return given.expanduser()
+        return expand(given)
     found = local_weights(card, cache)
     if found is not None:
         return found

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.base.files import write_with
+from bench.base.own_files import load_json, save_json
 
 READER_VERSION = 1
 """Raised whenever reading, recognising or drawing weights would come to something else."""
@@ -19,16 +19,12 @@ READER_VERSION = 1
 
 def find(cache: Path, subject: dict[str, Any]) -> dict[str, Any] | None:
     """What was kept of a subject (plain JSON values, the weights' hash or seed among them); None where nothing was."""
-    try:
-        kept = json.loads(_path(cache, subject).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return kept if isinstance(kept, dict) else None
+    return load_json(_path(cache, subject))
 
 
 def keep(cache: Path, subject: dict[str, Any], found: dict[str, Any]) -> None:
     """Keep what a subject came to."""
-    write_with(_path(cache, subject), lambda stream: stream.write(json.dumps(found).encode()))
+    save_json(_path(cache, subject), found)
 
 
 def _path(cache: Path, subject: dict[str, Any]) -> Path:

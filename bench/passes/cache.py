@@ -2,7 +2,7 @@
 
 Rows are found by the sample's key, not only by position: a limited run, a longer list or one changed image
 uses all rows that are still valid. Files are replaced whole, so a reader never sees half a shard. At worst, two
-writers do the same work twice.
+writers do the same work twice. What a power loss damaged is dropped and made again (`bench.base.own_files`).
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.base.files import load_npz, save_npz, write_with
+from bench.base.errors import BadEnvironment
+from bench.base.own_files import drop, load_arrays, load_json, save_arrays, save_json
 from bench.base.packed_arrays import Keys, Ragged
 from bench.base.parallel import Progress
 from bench.base.sample_columns import Columns, Item
@@ -27,33 +29,89 @@ SHARD = 256
 FLUSH_SECONDS = 30.0
 
 
+class DamagedShard(BadEnvironment):
+    """What lies apart of some samples was damaged: it is dropped, and the next pass makes it again."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the arrays of one name are: a file of another form is none that this program wrote."""
+
+    dtype: str
+    row: tuple[int | None, ...] = ()
+    """The shape of a row; None for any length."""
+    rows: int | None = None
+    """Rows per sample; None for any number."""
+    like: str = ""
+    """The column with as many rows per sample, if there is one."""
+    optional: bool = False
+
+    def fits(self, column: Ragged, others: Mapping[str, Ragged]) -> bool:
+        """Whether a column is of this form."""
+        row = column.flat.shape[1:]
+        return (
+            column.flat.dtype == self.dtype
+            and len(row) == len(self.row)
+            and all(own in (None, length) for own, length in zip(self.row, row, strict=True))
+            and (self.rows is None or bool((column.lengths == self.rows).all()))
+            and (self.like not in others or np.array_equal(column.ends, others[self.like].ends))
+        )
+
+
+DIGEST = Column("uint8", rows=16)
+"""`bench.passes.image_pass.short_digest` of a sample's files."""
+
+
 class ShardStore:
     """Cached items of one split under one recipe, in shards of 256 samples.
 
-    The array named `apart` lies in a file of its own beside the others, and is read only on demand.
+    The array named `apart` lies in a file of its own beside the others, and is read only on demand. `columns` says what
+    the arrays are like; without it they are taken as they come.
     """
 
-    def __init__(self, folder: Path, apart: str) -> None:
+    def __init__(self, folder: Path, apart: str, columns: Mapping[str, Column] | None = None) -> None:
         self.folder = folder
         self.apart = apart
+        self.columns = columns or {}
 
     @classmethod
-    def for_recipe(cls, cache: Path, kind: str, recipe: dict[str, Any], apart: str) -> ShardStore:
+    def for_recipe(
+        cls, cache: Path, kind: str, recipe: dict[str, Any], apart: str, columns: Mapping[str, Column] | None = None
+    ) -> ShardStore:
         """The store of all that was found in this way. `recipe` must be plain JSON values."""
         text = json.dumps(recipe, sort_keys=True)
-        return cls(cache / kind / hashlib.sha256(text.encode()).hexdigest()[:24], apart)
+        return cls(cache / kind / hashlib.sha256(text.encode()).hexdigest()[:24], apart, columns)
 
     def _paths(self, shard: int) -> tuple[Path, Path]:
         return self.folder / f"{shard:05d}.npz", self.folder / f"{shard:05d}.{self.apart}.npz"
 
     def load(self, shard: int) -> Columns:
-        """One shard, without what lies apart. A damaged file counts as absent."""
+        """One shard, without what lies apart, of the samples that have both. A damaged file is dropped."""
         path, beside = self._paths(shard)
-        return _read(path) if beside.is_file() else Columns.of_items({})
+        found = load_arrays(beside, only=("keys",))
+        apart = _keys(found) if found else None
+        if apart is None:
+            return Columns.of_items({})
+        rows, there = self._read(path, self.columns.keys() - {self.apart}), set(apart)
+        return _only(rows, [key for key in rows.keys if key in there])
 
     def load_apart(self, shard: int) -> dict[bytes, npt.NDArray[Any]]:
-        """The arrays of one shard that lie apart, by sample key."""
-        return {key: item[self.apart] for key, item in _read(self._paths(shard)[1]).items()}
+        """The arrays of one shard that lie apart, by sample key. A damaged file is dropped."""
+        return {key: item[self.apart] for key, item in self._read(self._paths(shard)[1], {self.apart}).items()}
+
+    def _read(self, path: Path, names: Iterable[str]) -> Columns:
+        """What `_write` wrote, with the columns of these `names` in their form; empty where it is absent or damaged."""
+        arrays = load_arrays(path)
+        if arrays is None:
+            return Columns.of_items({})
+        read = _columns(arrays)
+        forms = {name: self.columns[name] for name in names if name in self.columns}
+        if read is None or not all(
+            form.fits(read[name], read.names) if name in read.names else form.optional for name, form in forms.items()
+        ):
+            drop(path)
+            return Columns.of_items({})
+        return read
 
     def save(self, shard: int, fresh: dict[bytes, Item]) -> None:
         """Add items to a shard; what lies apart is written first."""
@@ -70,25 +128,35 @@ class ShardStore:
 
     def read_meta(self) -> dict[str, Any]:
         """What is known of the pass that filled this store."""
-        try:
-            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return meta if isinstance(meta, dict) else {}
+        return load_json(self.folder / "meta.json") or {}
 
     def write_meta(self, meta: dict[str, Any]) -> None:
         """Keep what is known of the pass that filled this store."""
-        write_with(self.folder / "meta.json", lambda stream: stream.write(json.dumps(meta).encode()))
+        save_json(self.folder / "meta.json", meta)
 
     def iterate_apart(self, keys: Sequence[bytes], chosen: Sequence[int] | None = None) -> Iterator[npt.NDArray[Any]]:
-        """What lies apart of each of `keys`, or of those at `chosen`, in order, one shard in memory at a time."""
+        """What lies apart of each of `keys`, or of those at `chosen`, in order, one shard in memory at a time.
+
+        Raises DamagedShard where some of it is no longer there; then all that is damaged is dropped.
+        """
         wanted = None if chosen is None else frozenset(chosen)
         for shard, members in shards(keys):
             places = enumerate(members, start=shard * SHARD)
             mine = [key for i, key in places if wanted is None or i in wanted]
             if mine:
                 rows = self.load_apart(shard)
+                if any(key not in rows for key in mine):
+                    self._give_up(keys)
                 yield from (rows[key] for key in mine)
+
+    def _give_up(self, keys: Sequence[bytes]) -> None:
+        """Drop every file that is damaged, so that one more pass makes all of it, and raise DamagedShard."""
+        for shard, _ in shards(keys):
+            self.load_apart(shard)
+        raise DamagedShard(
+            f"files of the cache at {self.folder} were damaged and are dropped",
+            "Run the same command again: it makes them again. If that does not help, check the disk.",
+        )
 
     def fill(
         self,
@@ -150,19 +218,21 @@ def _write(path: Path, rows: dict[bytes, Item]) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {"keys": columns.keys.array}
     for name, column in columns.names.items():
         arrays |= {name: column.flat, f"{name}.ends": column.ends}
-    save_npz(path, arrays)
+    save_arrays(path, arrays)
 
 
-def _read(path: Path) -> Columns:
-    """What `_write` wrote; empty where the file is absent or damaged."""
-    arrays = load_npz(path) or {}
-    keys = arrays.get("keys")
-    if keys is None or keys.ndim != 2 or keys.dtype != np.uint8:
-        return Columns.of_items({})
+def _columns(arrays: Mapping[str, npt.NDArray[Any]]) -> Columns | None:
+    """The arrays that `_write` made of columns as columns again; None where they are no such arrays."""
+    keys = _keys(arrays)
+    if keys is None:
+        return None
     names = {name: Ragged(arrays[name], arrays[f"{name}.ends"]) for name in arrays if f"{name}.ends" in arrays}
-    if not all(_fits(column, len(keys)) for column in names.values()):
-        return Columns.of_items({})
-    return Columns(Keys(keys), names)
+    return Columns(keys, names) if all(_fits(column, len(keys)) for column in names.values()) else None
+
+
+def _keys(arrays: Mapping[str, npt.NDArray[Any]]) -> Keys | None:
+    keys = arrays.get("keys")
+    return None if keys is None or keys.ndim != 2 or keys.dtype != np.uint8 else Keys(keys)
 
 
 def _fits(column: Ragged, samples: int) -> bool:

@@ -22,10 +22,10 @@ import numpy.typing as npt
 from bench.base.packed_arrays import Ragged
 from bench.base.sample_columns import Item
 from bench.cards.presets import ImagePreset
-from bench.data.decoding import read_image
+from bench.data.decoding import read_image_of
 from bench.data.preprocessing import label_to_input, resize_nearest
 from bench.data.samples import Samples
-from bench.passes.cache import ShardStore
+from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.passes.engine import Engine, arithmetic, call
 from bench.passes.features import Features, feature_map, upsample
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
@@ -39,6 +39,13 @@ CLASSIFIER_VERSION = 1
 """Raised whenever this pass would give other numbers or files."""
 MAP = "map"
 GRIDS = ("label", "input")
+_COLUMNS = {
+    "label": Column("int64", (4,)),
+    "input": Column("int64", (4,)),
+    "size": Column("int32", (2,), rows=1),
+    "digest": DIGEST,
+    MAP: Column("uint8"),
+}
 Classes = npt.NDArray[np.uint16]
 Refine = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.float32]], Classes]
 """An image H×W×3 and class probabilities C×H×W of the same size → H×W classes."""
@@ -67,7 +74,7 @@ class Classifiers:
 
 def store(cache: Path, recipe: dict[str, Any]) -> ShardStore:
     """Where a pass under `recipe` (plain JSON values) keeps what it found."""
-    return ShardStore.for_recipe(cache, "classified", recipe | {"classify": CLASSIFIER_VERSION}, MAP)
+    return ShardStore.for_recipe(cache, "classified", recipe | {"classify": CLASSIFIER_VERSION}, MAP, _COLUMNS)
 
 
 def classify(
@@ -170,7 +177,7 @@ def _count(
     own = np.empty((0, 0), np.uint16)
     for candidate, output in enumerate(painted):
         if refiner:
-            image, _ = read_image(item.sample.image)
+            image, _ = read_image_of(item.sample)
             own = refiner(image, output)
         else:
             own = resize_nearest(output, item.size)

@@ -10,6 +10,9 @@ from bench.base.errors import BadInput
 if TYPE_CHECKING:
     from torch import Tensor
 
+EQUAL = 8 * 2.0**-23
+"""Values that differ by less, relative to the largest, are equal but for float32's rounding."""
+LOADED = "Check that its weights are loaded, and that the model sees the image."
 Features = Callable[["Tensor"], "Tensor"]
 """B×3×H×W normalised images → B×D×h×w features."""
 
@@ -22,6 +25,33 @@ def feature_map(output: Any, images: int) -> Tensor:
         return output
     shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
     raise BadInput(f"the network's features are {shape}", "Return one tensor, B×D×h×w.")
+
+
+_SAFE = 1e12
+"""Of values between this and its inverse, sums of squares neither overflow nor vanish in float32."""
+
+
+def unit(features: Tensor, dim: int) -> Tensor:
+    """Features, float32, as unit vectors along `dim`, whatever their scale; zeros stay zeros.
+
+    Only what lies outside of the safe range is scaled first, so that no other value changes by a bit.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    largest = features.abs().amax(dim, keepdim=True)
+    safe = (largest == 0) | ((largest > 1 / _SAFE) & (largest < _SAFE))
+    if not bool(safe.all()):
+        features = features / torch.where(safe, 1.0, largest)
+    return F.normalize(features, dim=dim)
+
+
+def require_variety(features: Tensor, dim: int, where: str) -> None:
+    """Raises BadInput where the feature vectors along `dim` are all one and the same: such a network is dead."""
+    others = [axis for axis in range(features.ndim) if axis != dim % features.ndim]
+    spread = (features.amax(others) - features.amin(others)).max()
+    if features.numel() > features.shape[dim] and bool(spread <= EQUAL * features.abs().max()):
+        raise BadInput(f"the network gives the same features everywhere in {where}", LOADED)
 
 
 def upsample(logits: Tensor, size: tuple[int, ...]) -> Tensor:

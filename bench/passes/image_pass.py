@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bench.base.errors import BadInput
 from bench.base.sample_columns import Columns, Item
 from bench.cards.presets import ImagePreset, Preset
-from bench.data.decoding import Label, read_sample
+from bench.data.decoding import DECODING_VERSION, Label, read_sample
 from bench.data.preprocessing import normalise, to_input
 from bench.data.samples import Sample, Samples
 from bench.passes.cache import FLUSH_SECONDS, ShardStore
@@ -46,8 +46,14 @@ def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, pr
     entries = preset.resolved()
     labels = samples.card.labels
     # how plain indices are read has always been the same, and left unsaid
-    decoding = {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
+    decoding: dict[str, Any] = (
+        {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
+    )
+    if labels.encoding == "colour":
+        decoding["colours"] = samples.card.palette
     return decoding | {
+        "decoding": DECODING_VERSION,
+        "orientation": samples.card.orientation,
         "weights": weights_sha256,
         "dataset": samples.card.id,
         "split": samples.split,

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from bench.base.errors import BadInput, Warn
 from bench.base.sample_columns import Item
 from bench.cards.presets import SaliencyPreset
-from bench.data.decoding import Image8, Label
+from bench.data.decoding import Label
+from bench.data.picture_files import Image8
 from bench.data.preprocessing import label_to_input, resize_nearest
 from bench.data.samples import Samples
 from bench.passes.cache import ShardStore

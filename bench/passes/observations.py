@@ -18,7 +18,7 @@ import numpy.typing as npt
 import scipy  # its parts are loaded when they are used
 
 from bench.base.sample_columns import Columns, Item
-from bench.passes.cache import ShardStore
+from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.scoring.confusion_rows import SeedRows
 from bench.scoring.matching import UNMATCHED
 
@@ -28,6 +28,17 @@ OBSERVER_VERSION = 2
 MASK = "mask"
 Int64 = npt.NDArray[np.int64]
 NO_BANDS = np.empty((0, 8), np.int32)
+_COLUMNS = {
+    "prototype": Column("float32", (None,), rows=1),
+    "area": Column("int64", (2,), rows=1),
+    "size": Column("int32", (2,), rows=1),
+    "classes": Column("uint16"),
+    "counts": Column("int32", (4,), like="classes"),
+    "bands": Column("int32", (8,), like="classes", optional=True),
+    "digest": DIGEST,
+    MASK: Column("uint8"),
+}
+"""What the cache keeps of `Observation`."""
 GRIDS = {"label": (0, 1), "input": (2, 3)}
 """Grid → columns of `counts`: inside the mask, outside of it."""
 
@@ -136,7 +147,7 @@ def stack(ids: Sequence[str], observations: Sequence[Observation], meta: dict[st
 
 def observation_store(cache: Path, recipe: dict[str, Any]) -> ShardStore:
     """Where everything that was observed in this way is kept. `recipe` must be plain JSON values."""
-    return ShardStore.for_recipe(cache, "observations", recipe | {"observer": OBSERVER_VERSION}, MASK)
+    return ShardStore.for_recipe(cache, "observations", recipe | {"observer": OBSERVER_VERSION}, MASK, _COLUMNS)
 
 
 def rows_of_masks(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.base.errors import BadInput
 from bench.cards.presets import SaliencyPreset
 from bench.passes.engine import Engine, arithmetic, call
+from bench.passes.features import unit
 from bench.passes.image_pass import Loaded, require_finite, to_device
 from bench.passes.observation_pass import Seen
 
@@ -70,7 +71,7 @@ def summarise(
     if (height, width) != size:
         rows, columns = upsampling(height, size[0], full), upsampling(width, size[1], full)
         weight = rows.T @ weight @ columns
-    prototypes = F.normalize(torch.einsum("bdhw,bhw->bd", embedding, weight), dim=1)
+    prototypes = unit(torch.einsum("bdhw,bhw->bd", embedding, weight), dim=1)
     return prototypes, masks, ((full - threshold).abs() < NEAR).sum((1, 2))
 
 

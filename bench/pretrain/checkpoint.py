@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.base.errors import BadEnvironment, BadInput
 from bench.base.files import atomic_write
-from bench.networks.checkpoints import read_content
+from bench.networks.checkpoint_files import read_content
 from bench.pretrain.momentum import MomentumContrast
 
 FILE = "checkpoint.pth.tar"

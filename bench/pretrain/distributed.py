@@ -28,12 +28,12 @@ def first_to_say(message: str) -> bool:
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return True
-    said = f"{os.environ['TORCHELASTIC_RESTART_COUNT']}\0{message}".encode()
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     try:
+        said = f"{os.environ['TORCHELASTIC_RESTART_COUNT']}\0{message}".encode()
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=5))  # type: ignore[attr-defined]
         return bool(store.add(f"bench/said/{hashlib.sha256(said).hexdigest()}", 1) == 1)
-    except RuntimeError:
+    except (RuntimeError, KeyError, ValueError):
         return True
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from torch import nn
 
 from bench.base.errors import BadInput, WrongName
+from bench.base.temporaries import scratch_folder
 from bench.cards.presets import FIRST_SEED
 from bench.data.samples import Samples
 from bench.networks.architectures import fold_batch_norm
@@ -50,9 +49,9 @@ def clustering_miou(network: nn.Module, samples: Samples, engine: Engine) -> flo
     """
     preset = ClusteringPreset.model_validate(dict(samples.card.protocols.preset("clustering") or ()))
     frozen = fold_batch_norm(copy.deepcopy(network).eval().requires_grad_(False))
-    with tempfile.TemporaryDirectory(prefix="bench-held-out-") as folder:
+    with scratch_folder("held-out") as folder:
         try:
-            observations = observe(lambda: frozen, samples, preset, ShardStore(Path(folder), MASK), engine)
+            observations = observe(lambda: frozen, samples, preset, ShardStore(folder, MASK), engine)
         except BadInput as error:
             engine.warn(f"held-out evaluation: {error.problem}")
             return None

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.base.errors import BadInput, WrongName
+from bench.base.errors import BadInput, Warn, WrongName
+from bench.base.paths import expand
 from bench.cards.recipes import Recipe
 from bench.networks.architectures import MaskContrastNetwork
 from bench.networks.checkpoints import read_checkpoint
@@ -26,7 +27,9 @@ _REMEDY = {
 }
 
 
-def initial_network(recipe: Recipe, init: str | None, seed: int) -> MaskContrastNetwork:
+def initial_network(
+    recipe: Recipe, init: str | None, seed: int, warn: Warn = lambda message: None
+) -> MaskContrastNetwork:
     """The network before the first step; `init` is `random`, a file, or None for what the recipe says.
 
     Raises WrongName where the recipe needs a file and none is given, BadInput for a file that does not fit.
@@ -43,7 +46,7 @@ def initial_network(recipe: Recipe, init: str | None, seed: int) -> MaskContrast
     if recipe.zero_sum:
         _centre(network)
     if init is not None and init != RANDOM:
-        _load_backbone(network.backbone, Path(init).expanduser(), recipe)
+        _load_backbone(network.backbone, expand(init), recipe, warn)
     return network
 
 
@@ -72,9 +75,10 @@ def _centre(network: MaskContrastNetwork) -> None:
     nn.init.zeros_(network.get_parameter("head.bias"))
 
 
-def _load_backbone(backbone: nn.Module, path: Path, recipe: Recipe) -> None:
-    """Load a backbone whole; the classifier `fc.*` that either kind of file has on top is dropped."""
-    state = {key.removeprefix(BACKBONE): value for key, value in read_checkpoint(path).state.items()}
+def _load_backbone(backbone: nn.Module, path: Path, recipe: Recipe, warn: Warn) -> None:
+    """Load a backbone whole; what a file has besides, `fc.*` above all, is left out with a warning."""
+    weights = read_checkpoint(path)
+    state = {key.removeprefix(BACKBONE): value for key, value in weights.state.items()}
     expected = backbone.state_dict()
     wrong = [
         key
@@ -89,3 +93,5 @@ def _load_backbone(backbone: nn.Module, path: Path, recipe: Recipe) -> None:
             "Give a file of this backbone, in torchvision's layout or as MoCo v2 saves it.",
         )
     backbone.load_state_dict(state)
+    if weights.note:
+        warn(f"{weights.source}: {weights.note}")

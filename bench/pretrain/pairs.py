@@ -16,7 +16,8 @@ from torch import Tensor
 
 from bench.base.errors import BadInput, Warn
 from bench.cards.recipes import Recipe
-from bench.data.decoding import Image8, read_image
+from bench.data.decoding import read_image_of
+from bench.data.picture_files import Image8
 from bench.data.samples import Sample
 from bench.pretrain.views import Random, View, draw_view
 from bench.priors import Priors, read_mask
@@ -84,7 +85,7 @@ class Pairs:
 
     def _examine(self, sample: Sample) -> tuple[int, bytes]:
         """The decoded bytes of an image and its mask, 0 where the mask is background only; and their hash."""
-        image, digest = read_image(sample.image)
+        image, digest = read_image_of(sample)
         mask = read_mask(self.priors.path(sample), image.shape[:2])
         size = image.nbytes + mask.nbytes if mask.any() else 0
         if 0 < (len(self._decoded) + 1) * size <= RESIDENT_BYTES:
@@ -95,7 +96,7 @@ class Pairs:
         known = self._decoded.get(sample.id)
         if known is not None:
             return known
-        image, _ = read_image(sample.image)
+        image, _ = read_image_of(sample)
         return image, read_mask(self.priors.path(sample), image.shape[:2])
 
     def draw(self, index: int, random: Random) -> tuple[View, View]:

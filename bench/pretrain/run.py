@@ -15,9 +15,11 @@ import torch
 import torch.distributed as dist
 
 from bench.base import environment
+from bench.base.environment import whole_number
 from bench.base.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.base.files import cache_folder, locked, require_writable, sha256_file
 from bench.base.parallel import default_workers
+from bench.base.paths import expand
 from bench.cards import catalogue
 from bench.cards.recipes import Recipe, override
 from bench.data.find_samples import find_samples
@@ -75,7 +77,7 @@ def pretrain(recipe: str | Path, dataset: str, priors: Path, out: Path, settings
     Raises `bench.base.errors.BenchError`.
     """
     settings = settings or Settings()
-    if int(os.environ.get("RANK", "0")):
+    if whole_number("RANK"):
         settings = replace(settings, warn=lambda message: None)  # rank 0 speaks for all
     device = _join_ranks(torch.device(choose_device(settings.device)))
     chosen = override(catalogue.recipe(str(recipe)), settings.entries)
@@ -137,10 +139,16 @@ def _join_ranks(device: torch.device) -> torch.device:
     if "WORLD_SIZE" not in os.environ:
         return device
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        except (ValueError, RuntimeError) as error:
+            raise BadEnvironment(
+                f"cannot join the processes that $WORLD_SIZE announces: {error}",
+                "Start with `torchrun`, or unset WORLD_SIZE and RANK for a single process.",
+            ) from error
     if device.type != "cuda":
         return device
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    device = torch.device("cuda", whole_number("LOCAL_RANK"))
     torch.cuda.set_device(device)
     return device
 
@@ -170,7 +178,7 @@ def _has_bfloat16() -> bool:
 
 def _module(recipe: Recipe, settings: Settings) -> MomentumContrast:
     return MomentumContrast(
-        initial_network(recipe, settings.init, settings.seed),
+        initial_network(recipe, settings.init, settings.seed, settings.warn),
         queue=recipe.queue,
         momentum=recipe.momentum,
         temperature=recipe.temperature,
@@ -225,7 +233,7 @@ def _identity(recipe: Recipe, samples: Samples, pairs: Pairs, settings: Settings
         "images": len(pairs),
         "manifest": pairs.manifest,
         "seed": settings.seed,
-        "init": init if init == RANDOM else sha256_file(Path(init).expanduser()),
+        "init": init if init == RANDOM else sha256_file(expand(init)),
         "ranks": distributed.world(),
     }
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadEnvironment
-from bench.data.decoding import Image8
+from bench.data.picture_files import Image8
 from bench.priors.masks import Saliency
 
 Floats = npt.NDArray[np.float64]

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from cv2.typing import MatLike
 
 from bench.base.files import atomic_write
-from bench.data.decoding import Image8, read_grey, require_size
+from bench.data.label_values import mask_values
+from bench.data.picture_files import Image8
 
 Mask = npt.NDArray[np.bool_]
 Saliency = npt.NDArray[np.float32]
@@ -79,10 +80,7 @@ def read_values(path: Path, size: tuple[int, int]) -> Image8:
     Raises BadInput, naming the file, where it is missing, damaged, not 8-bit greyscale or palette, or of
     another size.
     """
-    values = read_grey(path)
-    remedy = "Mask and image must have the same size; make the masks again from these images."
-    require_size(path, values, size, "its image", remedy)
-    return values
+    return mask_values(path, size)
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Mask:

@@ -15,7 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.base.errors import BadInput, WrongName, unknown_name
-from bench.data.decoding import Image8, read_image, read_size
+from bench.base.escaping import storable
+from bench.data.decoding import read_image_of, size_of
+from bench.data.picture_files import Image8
 from bench.data.samples import Sample, Samples
 from bench.priors import boundary
 from bench.priors.masks import FOREGROUND, Mask, Saliency, clean_up, from_saliency, is_too_small, mask_path, read_values
@@ -108,7 +110,7 @@ class Estimated:
 
     def propose(self, sample: Sample) -> Proposal:
         """Threshold and clean-up of the saliency map (docs/pre-training.md#object-masks)."""
-        image, _ = read_image(sample.image)
+        image, _ = read_image_of(sample)
         return _if_large_enough(Proposal(from_saliency(_estimator(self.id)(image))))
 
     def check(self, samples: Samples) -> list[str]:
@@ -134,7 +136,7 @@ class Precomputed:
     @property
     def parameters(self) -> dict[str, Any]:
         """The folder, and whether it is cleaned up."""
-        return {"from": str(self.folder.resolve()), "clean_up": self.clean}
+        return {"from": storable(str(self.folder.resolve())), "clean_up": self.clean}
 
     def sources(self, sample: Sample) -> tuple[Path, ...]:
         """The mask file, where there is one."""
@@ -146,7 +148,7 @@ class Precomputed:
         path = mask_path(self.folder, sample.id)
         if not path.is_file():
             return Proposal(skipped=NO_FILE)
-        values = read_values(path, read_size(sample.image))
+        values = read_values(path, size_of(sample))
         mask = values == FOREGROUND
         note = ODD_VALUES if ((values != 0) & ~mask).any() else ""
         if not mask.any():

@@ -23,7 +23,7 @@ from bench._version import __version__
 from bench.base.errors import BadEnvironment, BadInput, Warn, WrongName
 from bench.base.files import atomic_write, require_writable
 from bench.base.parallel import Progress, end_with_parent
-from bench.data.decoding import read_size
+from bench.data.decoding import size_of
 from bench.data.samples import Sample, Samples
 from bench.priors.masks import FOREGROUND, mask_path, read_values, write_mask
 from bench.priors.methods import Method
@@ -204,7 +204,7 @@ def _is_good(path: Path, sample: Sample, method: Method) -> bool:
         sources = method.sources(sample)
         if not sources or any(source.stat().st_mtime_ns > made for source in sources):
             return False
-        values = read_values(path, read_size(sample.image))
+        values = read_values(path, size_of(sample))
     except (OSError, BadInput):
         return False
     return bool(np.isin(values, (0, FOREGROUND)).all())

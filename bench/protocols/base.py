@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from bench.base.errors import BadInput, Warn, WrongName
 from bench.base.files import cache_folder
 from bench.base.parallel import Progress
+from bench.base.paths import expand
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset
 from bench.data.samples import Samples, require_label_files
@@ -27,6 +28,7 @@ from bench.passes.image_pass import observation_recipe
 from bench.protocols.prediction_maps import Map
 from bench.protocols.registry import Entry, protocols
 from bench.scoring.cluster_members import Clusters
+from bench.scoring.confusion_rows import Sums
 from bench.scoring.matching import Mapping as ClusterClasses
 from bench.scoring.rows import Rows
 
@@ -69,7 +71,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("data_root", "weights", "cache", "save_predictions"):
             if (path := getattr(self, name)) is not None:
-                object.__setattr__(self, name, Path(path).expanduser())
+                object.__setattr__(self, name, expand(path))
 
     def stage(self, name: str) -> Progress | None:
         """The progress callback for one stage of the work; None where nobody watches."""
@@ -257,6 +259,10 @@ class Protocol(ABC, Generic[P]):
         None where it was not measured: nobody `wanted` it, as there is no published figure to hold the run against.
         """
         return 0.0
+
+    def solver_sums(self, run: Run[P], manifest: str) -> Sums | None:
+        """What a distance other than 0 was counted from, which the rows keep: `ConfusionRows.solver_sums`."""
+        return None
 
     def require_submission(self, plan: Plan, ids: str) -> None:
         """Raises WrongName where a submission to a benchmark's server cannot be painted.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from bench.base.errors import BadInput
+from bench.base.files import read_regular
 from bench.base.folders import folder
 from bench.records.record import Record, shortfall
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 Entry = TypeVar("Entry")
 Status = Literal["reproduced", "below", "above", "not run", "not comparable"]
 
+LARGEST_TABLE = 1 << 24
+"""Bytes of a table of published figures, at most."""
 ROUNDING = 0.05
 """Published figures have one decimal: the true value lies within half a unit of it."""
 PAPER_SEEDS = 5
@@ -69,11 +73,12 @@ def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str],
     Raises BadInput for a file that cannot be read and for a row of another length.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            if reader.fieldnames != list(names):
-                raise BadInput(f"{path}: the columns are {reader.fieldnames}", f"The columns must be {names}.")
-            return tuple(entry(row, where) for row, where in _lines(reader, path))
+        text = read_regular(path, LARGEST_TABLE).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        if reader.fieldnames != list(names):
+            shown = str(reader.fieldnames)[:200]
+            raise BadInput(f"{path}: the columns are {shown}", f"The columns must be {names}.")
+        return tuple(entry(row, where) for row, where in _lines(reader, path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read: {error}", "Restore it from the repository.") from error
 

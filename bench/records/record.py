@@ -7,6 +7,7 @@ record last, both atomically, so a record always has its rows.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput
+from bench.base.escaping import json_text
 from bench.base.files import sha256_file, write_with
 from bench.base.folders import LOCAL
+from bench.base.json_files import read_json
 from bench.records.schema import upgraded
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.rows import Rows
 
 EXAMPLES = "examples.json"
 """What the folder of pictures beside a record calls its own index, which is no record."""
+LARGEST = 1 << 24
+"""Bytes of a record, at most. One of 920 classes and 500 clusters has a tenth of that."""
+LARGEST_ROWS = 1 << 30
+"""Bytes of a rows file, at most."""
 Record = dict[str, Any]
 
 
@@ -88,8 +95,8 @@ def examples_folder(path: Path) -> Path:
 
 
 def dumps(value: Any) -> str:
-    """JSON as records and `--json` have it. A NaN is a bug and raises ValueError."""
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON as records and `--json` have it; nothing in it acts on a terminal. A NaN is a bug and raises ValueError."""
+    return json_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _free_path(folder: Path, record: Record) -> Path:
@@ -107,7 +114,7 @@ def _free_path(folder: Path, record: Record) -> Path:
 def _is_free(path: Path, mine: str) -> bool:
     """Whether a run of fingerprint `mine` may write here: nothing there, its own record, or no JSON object."""
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = read_json(path, LARGEST, any_number=True)
         return bool(entry["protocol"]["fingerprint"] == mine)
     except (OSError, ValueError, LookupError, TypeError):
         return True  # nothing that any version of this program wrote
@@ -116,11 +123,9 @@ def _is_free(path: Path, mine: str) -> bool:
 def read(path: Path) -> Record:
     """Read, convert and validate a record. Raises BadInput for a file that is damaged or no record."""
     try:
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(text, parse_constant=_no_constant)
-        if "\\ud" in text.lower():
-            dumps(value).encode()  # half a pair of surrogates is no text
-    except (OSError, ValueError, RecursionError) as error:
+        value = read_json(path, LARGEST)
+        _require_text(value)
+    except (OSError, ValueError) as error:
         raise BadInput(f"{path} is damaged: {error}", "Remove the file, or run the evaluation again.") from error
     record, problem = upgraded(value)
     if problem:
@@ -128,8 +133,9 @@ def read(path: Path) -> Record:
     return record
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _require_text(value: Any) -> None:
+    """Raises ValueError for half a pair of surrogates, which a JSON escape can make and which is no text."""
+    json.dumps(value, ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,8 @@ class Stored:
 
     path: Path
     record: Record
+    claimed: frozenset[str] = frozenset()
+    """Its parts that nobody counted again, as `bench.records.recount` names them."""
 
 
 def read_all(results: Path) -> tuple[list[Stored], list[str]]:
@@ -158,7 +166,8 @@ def check_rows(stored: Stored) -> str | None:
         return "the record names no rows file"
     path = rows_path(stored)
     try:
-        return None if sha256_file(path) == rows["sha256"] else f"{path.name} does not fit the record's hash"
+        same = sha256_file(path, LARGEST_ROWS) == rows["sha256"]
+        return None if same else f"{path.name} does not fit the record's hash"
     except FileNotFoundError:
         return f"{path.name} is missing"
     except (OSError, ValueError) as error:
@@ -175,7 +184,9 @@ def json_files(results: Path) -> list[Path]:
 
     One in `local/` goes before one of the same place outside: what was run here before what came with the program.
     """
-    found = sorted(path for path in results.rglob("*.json") if path.name != EXAMPLES)
+    # unlike `rglob`, it passes over what cannot be listed, and follows no link to another folder
+    names = (Path(folder, name) for folder, *inside in os.walk(results) for part in inside for name in part)
+    found = sorted(path for path in names if path.suffix == ".json" and path.name != EXAMPLES)
     own = {path.relative_to(results / LOCAL) for path in found if path.is_relative_to(results / LOCAL)}
     return [path for path in found if path.relative_to(results) not in own]
 
@@ -194,7 +205,7 @@ def classes_without_labels(stored: Stored) -> tuple[int, int]:
     if not isinstance(stored.record.get("confusion"), dict):
         return 0, 0
     rows = ConfusionRows.read(rows_path(stored))
-    labelled = rows.confusion(0).sum(axis=0)[slice(None) if rows.counted is None else list(rows.counted)]
+    labelled = rows.sums(0)[2 * rows.num_classes :][slice(None) if rows.counted is None else list(rows.counted)]
     return int((labelled == 0).sum()), len(labelled)
 
 
@@ -210,4 +221,7 @@ def confusion_table(stored: Stored) -> npt.NDArray[np.float64] | None:
         return np.array(entry["mean"], np.float64)
     if problem := check_rows(stored):
         raise BadInput(f"{stored.path}: {problem}", "Run the evaluation again.")
-    return ConfusionRows.read(rows_path(stored)).mean_confusion()
+    try:
+        return ConfusionRows.read(rows_path(stored)).mean_confusion()
+    except ValueError as error:
+        raise BadInput(f"{stored.path}: {error}", "Run the evaluation again.") from error

@@ -1,60 +1,238 @@
 """Recount: counts a record's figures from its rows again.
 
 A record is a text that anybody can edit; its rows are the counts that it was computed from. Reports, checks and
-comparisons use this first.
+comparisons use this first. What differs from the rows is a reason not to trust the record at all. What no row gives
+(a figure of boundaries, the interval of a very large run, a distance between solvers that was measured elsewhere) is
+claimed: it is told apart wherever it is shown, and no check rests on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 
 from bench.base.errors import BadInput
-from bench.records.record import Record, Stored, check_rows, rows_path
-from bench.scoring import rows
+from bench.records.record import Record, Stored, check_rows, class_names, rows_path
+from bench.scoring import rows as rows_of
+from bench.scoring.cluster_rows import ClusterRows
+from bench.scoring.frame_rows import FrameRows
+from bench.scoring.mask_tables import UNKNOWN
+from bench.scoring.rows import Context, Rows
 
 AGREE = 1e-6
 """Points by which a record's figure may differ from what its rows give: the order of a sum."""
+ROUNDED = 1e-3
+"""Pixels by which a mean count may differ: records have it rounded."""
+MOST_RESAMPLING = 1_000_000
+"""Numbers that a resample may take up (`Rows.resampling`): beyond that, drawing 2000 takes more than a few seconds."""
+SOLVER_GAP = "solver_gap"
+"""The name of the distance between solvers among `Stored.claimed`."""
+PARTS = ("per_class", "per_sequence", "confusion", "cluster_to_class", "clusters")
+"""Names of a record's parts among `Stored.claimed`."""
+
+
+@dataclass(frozen=True)
+class Recount:
+    """What came of counting a record again."""
+
+    problem: str | None = None
+    """Why its figures are not to be trusted; None if they are."""
+    claimed: frozenset[str] = frozenset()
+    """What no row gives: `SOLVER_GAP`, `PARTS`, metrics, and `interval_name` of metrics."""
+
+
+def interval_name(metric: str) -> str:
+    """The name of a metric's interval among `Stored.claimed`."""
+    return f"{metric}.ci95"
 
 
 def sound(stored: Sequence[Stored]) -> tuple[list[Stored], list[str]]:
-    """The records whose rows give their figures, and a line for each of the others."""
-    problems = {entry.path: problem_of(entry) for entry in stored}
-    lines = [f"{path}: {problem}" for path, problem in problems.items() if problem]
-    return [entry for entry in stored if not problems[entry.path]], lines
+    """The records whose rows give their figures, with what they merely claim; and a line for each of the others."""
+    found, lines = [], []
+    for entry in stored:
+        counted = recount(entry)
+        if counted.problem:
+            lines.append(f"{entry.path}: {counted.problem}")
+        else:
+            found.append(replace(entry, claimed=counted.claimed))
+    return found, lines
 
 
 def problem_of(stored: Stored) -> str | None:
     """Why a record's figures are not to be trusted: no rows, damaged ones, or ones of other figures. None if sound."""
+    return recount(stored).problem
+
+
+def recount(stored: Stored) -> Recount:
+    """Hold all that a record says of figures against its rows."""
     if problem := check_rows(stored):
-        return problem
+        return Recount(problem)
     try:
-        counted = per_seed(stored)
+        rows = rows_of.read(rows_path(stored))
+        return Recount(*held_against(stored.record, rows))
     except BadInput as error:
-        return error.problem
-    return disagreement(stored.record, counted)
+        return Recount(error.problem)
+    except (ValueError, LookupError, ArithmeticError, MemoryError) as error:
+        return Recount(f"{rows_path(stored)} cannot be counted: {error}")
 
 
-def per_seed(stored: Stored) -> dict[str, list[float]]:
-    """Metric → its value under each seed, for the metrics that rows give; none for a run without labels.
+def held_against(record: Record, rows: Rows) -> tuple[str | None, frozenset[str]]:
+    """The first thing that a record says otherwise than its rows, None if there is none; and what no row gives."""
+    counted = _counted(record, rows)
+    claimed: set[str] = set()
+    problems = (
+        problem
+        for part in (_size_problems, _metric_problems, _part_problems, _gap_problems)
+        for problem in part(record, rows, counted, claimed)
+    )
+    return next(problems, None), frozenset(claimed)
 
-    Raises BadInput where the rows file is damaged.
-    """
-    return rows.read(rows_path(stored)).figures(stored.record["protocol"]["preset"])
+
+def _counted(record: Record, rows: Rows) -> dict[str, Any]:
+    """What a run with these rows would have written: `bench.scoring.rows.Rows.entries`."""
+    preset = record["protocol"]["preset"]
+    seeds = tuple(record.get("seeds") or range(len(next(iter(record["metrics"].values()))["per_seed"])))
+    extra = rows.further(preset, record["metrics"].keys())
+    drawn = rows.resampling <= MOST_RESAMPLING and any(said.get("ci95") for said in record["metrics"].values())
+    return rows.entries(Context(preset, class_names(record), seeds, extra, intervals=drawn))
 
 
-def disagreement(record: Record, counted: Mapping[str, Sequence[float]]) -> str | None:
-    """The first figure, or value of a seed, that a record has otherwise than its rows."""
-    for name, values in counted.items():
-        entry = record["metrics"].get(name)
-        if entry is None:
-            continue
-        claimed = [entry["value"], *entry["per_seed"]]
-        given = [float(np.mean(values)), *values]
-        if len(claimed) != len(given):
-            return f"it has {name} of {len(claimed) - 1} seeds, its rows of {len(given) - 1}"
-        for one, other in zip(claimed, given, strict=True):
-            if abs(one - other) > AGREE:
-                return f"it says {name} {one:.4f}, its rows give {other:.4f}"
-    return None
+# --- what was measured ---
+
+
+def _size_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    dataset, seen = record["dataset"], len(rows.ids)
+    grouped = isinstance(rows, ClusterRows)
+    if grouped == dataset.get("labelled", True):
+        yield "it says that there were no labels, its rows have some" if not grouped else "its rows have no labels"
+    if dataset["images"] != seen:
+        yield f"it says {dataset['images']} images, its rows have {seen}"
+    seeds = len(getattr(rows, "seeds", (None,)))  # rows of video are of one
+    if max(1, len(record.get("seeds") or ())) != seeds:
+        yield f"it says {len(record.get('seeds') or ())} seeds, its rows have {seeds}"
+    if isinstance(rows, FrameRows) and dataset.get("sequences", len(rows.sequences)) != len(rows.sequences):
+        yield f"it says {dataset['sequences']} sequences, its rows have {len(rows.sequences)}"
+
+
+# --- figures ---
+
+
+def _metric_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    for name, said in record["metrics"].items():
+        given = counted["metrics"].get(name)
+        if given is None:
+            claimed.add(name)
+            given = {"per_seed": said["per_seed"], "std": _spread(said["per_seed"])}
+        elif len(said["per_seed"]) != len(given["per_seed"]):
+            yield f"it has {name} of {len(said['per_seed'])} seeds, its rows of {len(given['per_seed'])}"
+        yield from _differing(
+            name, [said["value"], *said["per_seed"]], [np.mean(given["per_seed"]), *given["per_seed"]]
+        )
+        if said.get("std") is not None:
+            yield from _differing(f"a deviation of {name} of", [said["std"]], [given["std"]])
+        yield from _interval_problems(name, record, rows, given, claimed)
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _interval_problems(
+    name: str, record: Record, rows: Rows, given: Mapping[str, Any], claimed: set[str]
+) -> Iterator[str]:
+    said = record["metrics"][name].get("ci95")
+    if said is None or len(rows.ids) == 1:  # of one image none is shown, though earlier versions wrote one
+        return
+    if name in claimed or rows.resampling > MOST_RESAMPLING:
+        claimed.add(interval_name(name))
+    elif "ci95" not in given:
+        yield f"it has an interval of {name}, its rows give none"
+    else:
+        yield from _differing(f"an interval of {name} with an end at", said, given["ci95"])
+
+
+def _differing(
+    what: str, said: Sequence[float | None], given: Sequence[float | None], agree: float = AGREE
+) -> Iterator[str]:
+    """The first value that is not what the rows give."""
+    for one, other in zip_longest(said, given):
+        if not _same(one, other, agree):
+            yield f"it says {what} {_shown(one)}, its rows give {_shown(other)}"
+            return
+
+
+def _same(one: float | None, other: float | None, agree: float) -> bool:
+    return one is other if one is None or other is None else abs(one - other) <= agree
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+# --- what figures are made of ---
+
+
+def _part_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    if said := record.get("per_class"):
+        if len(said) == len(counted.get("per_class", ())) == getattr(rows, "num_classes", None):
+            for (name, value), given in zip(said.items(), counted["per_class"].values(), strict=True):
+                yield from _differing(f"IoU of {name}", [value], [given])
+        else:
+            yield f"it has {len(said)} classes, its rows another number"
+    yield from _confusion_problems(record.get("confusion"), counted.get("confusion"))
+    yield from _sequence_problems(record.get("per_sequence") or {}, counted.get("per_sequence", {}))
+    yield from _map_problems(record.get("cluster_to_class") or [], rows.mappings(), claimed)
+    if (clusters := record.get("clusters")) and clusters != counted.get("clusters"):
+        yield "its clusters' sizes are not those of its rows"
+
+
+def _confusion_problems(said: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> Iterator[str]:
+    if not said or said.get("mean") is None:  # a large one is left to the rows
+        return
+    if given is None or [len(row) for row in said["mean"]] != [len(row) for row in given["mean"] or ()]:
+        yield "its confusion matrix is of another size than its rows"
+    else:
+        for row, other in zip(said["mean"], given["mean"], strict=True):
+            yield from _differing("in the confusion matrix", row, other, ROUNDED)
+
+
+def _sequence_problems(said: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    for name, entry in said.items():
+        other = given.get(name)
+        if other is None:
+            yield f"it has the sequence {name}, its rows do not"
+            return
+        for key, value in entry.items():
+            yield from _differing(f"{key} of {name}", [value], [other.get(key)])
+
+
+def _map_problems(said: Sequence[Sequence[int]], given: Sequence[Sequence[int]], claimed: set[str]) -> Iterator[str]:
+    if said and not given:
+        claimed.add("cluster_to_class")
+        return
+    for mine, other in zip(said, given, strict=False):
+        for number, (one, known) in enumerate(zip_longest(mine, other, fillvalue=UNKNOWN)):
+            if known not in (UNKNOWN, one):
+                yield f"it says that predicted id {number} is class {one}, its rows have class {known}"
+                return
+
+
+# --- the distance to the authors' solver, which widens what a check admits ---
+
+
+def _gap_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    said = record.get(SOLVER_GAP)
+    if not said:
+        return
+    preset = record["protocol"]["preset"]
+    solved = preset.get("solver") not in (None, "minibatch")
+    given = rows.solver_gap(preset) if solved else 0.0
+    if given is None:
+        claimed.add(SOLVER_GAP)
+    else:
+        yield from _differing("a distance between solvers of", [said], [given])

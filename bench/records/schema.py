@@ -20,6 +20,11 @@ CONVERTERS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Schema n → what makes a record of schema n one of n + 1. Schema 1 is the first."""
 
 Number = Annotated[float, AllowInfNan(False)]
+Name = Annotated[str, Field(max_length=1000)]
+"""A text that stands on many pages."""
+METRICS = 100
+"""At most: each has a page of its own, which links to all others."""
+SEEDS = 1000
 ProtocolId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]{0,119}$")]
 """Longer than other ids: that of scored predictions has the painter's in it."""
 
@@ -31,8 +36,8 @@ class _Entry(BaseModel):
 class _Model(_Entry):
     id: Id
     weights_sha256: str
-    supervision: str
-    title: str = ""
+    supervision: Name
+    title: Name = ""
 
 
 class _Size(_Entry):
@@ -43,9 +48,10 @@ class _Size(_Entry):
 class _Dataset(_Entry):
     id: Id
     split: SplitName
-    images: int
+    images: Annotated[int, Field(ge=0)]
     manifest: str
     limited: bool
+    labelled: bool = True
     cut: dict[str, _Size] = {}
     """Other splits that had a part in the run, and of which it saw only a part."""
 
@@ -67,7 +73,7 @@ class _Protocol(_Entry):
 
 class _Metric(_Entry):
     value: Number
-    per_seed: Annotated[list[Number], Field(min_length=1)]
+    per_seed: Annotated[list[Number], Field(min_length=1, max_length=SEEDS)]
     std: Number | None = None
     ci95: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
 
@@ -87,15 +93,15 @@ class _Record(_Entry):
     model: _Model
     dataset: _Dataset
     protocol: _Protocol
-    metrics: Annotated[dict[str, _Metric], Field(min_length=1)]
-    seeds: list[int] = []
+    metrics: Annotated[dict[Name, _Metric], Field(min_length=1, max_length=METRICS)]
+    seeds: Annotated[list[int], Field(max_length=SEEDS)] = []
     per_class: dict[str, Number | None] = {}
     per_sequence: dict[str, dict[str, Number]] = {}
     confusion: _Confusion | None = None
     cluster_to_class: list[list[int]] = []
     clusters: list[dict[str, Any]] = []
     examples: dict[str, Any] = {}
-    solver_gap: Number | None = None
+    solver_gap: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     rows: _Rows | None = None
     created: str = ""
 

@@ -44,8 +44,9 @@ def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results
     chosen = metric or ("mIoU" if "mIoU" in known else known[0])
     row = own[own["metric"] == chosen].iloc[0]
     status = _status(figures, stored, results / f"{path}.json", chosen)
-    marks = [text for text, applies in (("limited", row["limited"]), ("modified", row["modified"])) if applies]
-    notes = [*marks, *([status] if status in ("reproduced", "below", "above") else [])]
+    marks = {"limited": row["limited"], "modified": row["modified"], "claimed": row["claimed"] == "value"}
+    notes = [text for text, applies in marks.items() if applies]
+    notes += [status] if status in ("reproduced", "below", "above") else []
     message = f"{row['value']:.2f}" + (f" ({', '.join(notes)})" if notes else "")
     label = f"{row['title']}, {row['dataset']} {row['split']} {row['protocol']} {chosen}"
     return _badge(label, message, _COLOURS.get(status, _COLOURS["measured"]))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import unknown_name
 from bench.protocols import registry
 from bench.records import published
-from bench.records.published import ROUNDING, Published
+from bench.records.published import ROUNDING, Published, answers
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, class_names, file_name
-from bench.records.recount import problem_of
+from bench.records.recount import Recount, recount
 from bench.report.compare import unlike
-from bench.report.tables import joined
+from bench.report.tables import joined, unvouched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,12 @@ def against_published(
     answered = {(card, figure.protocol) for figure in figures for card in figure.card}
     models = {model for model, _ in answered} | _models(stored) | set(known)
     _require_known(required, models, {figure.protocol for figure in figures} | _protocols(stored), "bench list models")
-    outcomes = [_published_outcome(row, required) for _, row in joined(figures, stored).iterrows()]
+    counted = {entry.path: recount(entry) for entry in stored if any(answers(entry.record, one) for one in figures)}
+    told = [replace(one, claimed=counted[one.path].claimed) if one.path in counted else one for one in stored]
+    outcomes = []
+    for _, row in joined(figures, told).iterrows():
+        answer = row["record"]
+        outcomes.append(_published_outcome(row, required, counted[answer.path].problem if answer else None))
     return in_order([*outcomes, *_unanswered(required, answered, "required, but it has no published figure")])
 
 
@@ -117,13 +122,13 @@ def _protocols(stored: Sequence[Stored]) -> set[str]:
     return {entry.record["protocol"]["id"] for entry in stored}
 
 
-def _published_outcome(row: pd.Series[Any], required: Sequence[str]) -> Outcome:
+def _published_outcome(row: pd.Series[Any], required: Sequence[str], problem: str | None) -> Outcome:
     answer: Stored | None = row["record"]
     name = answer.record["model"]["id"] if answer else " or ".join(row["card"]) or row["model"]
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"
     wanted = _is_required(row["card"], row["protocol"], required)
     status = row["status"]
-    if answer and (problem := problem_of(answer)):
+    if problem:
         return Outcome("damaged", what, problem, True)
     if status not in COMPARED:
         shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
@@ -199,7 +204,8 @@ def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], h
     """One outcome per metric of an earlier record; `hint` says why there is no new one."""
     run = " ".join([*_identity(old.record)[:3], file_name(old.record).removesuffix(".json")])
     wanted = _is_required([old.record["model"]["id"]], old.record["protocol"]["id"], required)
-    problem = new and (problem_of(new) or _earlier(problem_of(old)))
+    mine, theirs = (recount(new), recount(old)) if new else (Recount(), Recount())
+    problem = mine.problem or _earlier(theirs.problem)
     outcomes = []
     for metric, before in old.record["metrics"].items():
         what = f"{run} {metric}"
@@ -210,6 +216,10 @@ def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], h
         elif new.record == old.record:
             reason = f"{before['value']:.2f} earlier; the record is the same file, nothing was run since"
             outcomes.append(Outcome("not run", what, reason, wanted, measured=False))
+        elif metric in mine.claimed | theirs.claimed:
+            after = new.record["metrics"][metric]
+            reason = f"{before['value']:.2f} earlier, {after['value']:.2f} now; {unvouched(metric)}"
+            outcomes.append(Outcome("not comparable", what, reason, wanted))
         else:
             outcomes.append(_moved(what, metric, old.record, new.record, wanted))
     return outcomes

@@ -9,8 +9,9 @@ from typing import Any
 
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.folders import LOCAL
+from bench.base.paths import expand
 from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
-from bench.records.recount import disagreement
+from bench.records.recount import problem_of
 from bench.scoring import rows as rows_of
 from bench.scoring.bootstrap import RESAMPLES
 from bench.scoring.paired import Difference, Part, bounds, known
@@ -80,7 +81,7 @@ def find(name: str, results: Path) -> Stored:
 
     Raises WrongName where there is none, BadInput where the file is no record.
     """
-    given = Path(name).expanduser()
+    given = expand(name)
     file = f"{name.removesuffix('.json')}.json"
     for path in (given, results / LOCAL / file, results / file):
         if path.is_file():
@@ -121,8 +122,8 @@ def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RE
     names = [own.part_names(class_names(stored.record)) for own, stored in zip(rows, (a, b), strict=True)]
     _require_same_classes(names[0], names[1])
     preset = a.record["protocol"]["preset"]
-    for name, stored, own in zip("AB", (a, b), rows, strict=True):
-        _require_figures(stored, name, own.figures(stored.record["protocol"]["preset"]))
+    for name, stored in zip("AB", (a, b), strict=True):
+        _require_figures(stored, name)
     try:
         paired = rows[0].pair(rows[1], preset, names[0], resamples)
     except ValueError as error:
@@ -222,9 +223,9 @@ def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:
         raise BadInput(f"A and B have different classes: {said}", "Compare runs on one data set and split.")
 
 
-def _require_figures(stored: Stored, name: str, counted: Mapping[str, Sequence[float]]) -> None:
+def _require_figures(stored: Stored, name: str) -> None:
     """Raises BadInput for a record whose figures are not those of its rows: somebody changed it by hand."""
-    if problem := disagreement(stored.record, counted):
+    if problem := problem_of(stored):
         raise BadInput(f"{name} ({stored.path}) cannot be trusted: {problem}", AGAIN)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.base.errors import BadEnvironment
-from bench.base.escaping import markdown_cell, one_line
+from bench.base.escaping import markdown_cell, one_line, without_controls
 from bench.report.check import COMPARED, Movement, Outcome
 from bench.report.formats import render
 
@@ -24,9 +24,9 @@ def command(kind: Kind, title: str, message: str) -> str:
 
     A message's `%` and line ends are escaped, and a title's `:` and `,` as well; control characters go.
     """
-    lines = [one_line(line) for line in message.split("\n")]
+    lines = [one_line(without_controls(line)) for line in message.split("\n")]
     text = "\n".join(lines).replace("%", "%25").replace("\n", "%0A")
-    name = one_line(title).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
+    name = one_line(without_controls(title)).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
     return f"::{kind} title={name}::{text}"
 
 

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from bench.base.escaping import printable
+from bench.cards import catalogue
 from bench.protocols import registry
 from bench.records.published import Published, answers, compare
 from bench.records.record import Record, Stored
+from bench.records.recount import SOLVER_GAP, interval_name
 
 
-def interval_of(measured: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """The ends of a metric's 95 % interval in a record; None twice where there is none, as of a single image."""
-    low, high = measured.get("ci95") or (None, None)
-    return low, high
+def interval_of(stored: Stored, metric: str) -> tuple[float | None, float | None]:
+    """The ends of a metric's 95 % interval in a record; None twice where it has none, or merely claims one.
+
+    Of a single image there is none, though earlier versions wrote one of width 0.
+    """
+    low, high = stored.record["metrics"][metric].get("ci95") or (None, None)
+    shown = stored.record["dataset"]["images"] != 1 and interval_name(metric) not in stored.claimed
+    return (low, high) if shown else (None, None)
+
+
+def claims_of(stored: Stored, metric: str) -> str:
+    """What of a metric no row gives: `value`, `interval`, or nothing."""
+    if metric in stored.claimed:
+        return "value"
+    return "interval" if interval_name(metric) in stored.claimed else ""
+
+
+def unvouched(metric: str) -> str:
+    """Why a figure that is merely claimed is compared with nothing."""
+    return f"claimed: the record's rows do not give {metric}"
 
 
 _OF_RECORD: dict[str, Callable[[Record], Any]] = {
@@ -38,30 +57,36 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
 """Column → what a record has for it."""
 RECORD_COLUMNS = [
     *("dataset", "split", "protocol", "metric", "model", "title", "supervision", "value", "std", "low", "high"),
-    *("seeds", "images", "limited", "modified", "solver", "fingerprint", "created", "path"),
+    *("seeds", "images", "limited", "modified", "solver", "fingerprint", "created", "path", "claimed"),
 ]
 """The order of the columns, which `bench report --format csv` prints."""
 
 
 def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
-    """One line per record and metric. `low` and `high` bound the 95 % interval; `path` is below `results`."""
+    """One line per record and metric. `low` and `high` bound the 95 % interval; `path` is below `results`.
+
+    `claimed` is what no row gives, as `claims_of` has it.
+    """
     lines = []
     for entry in stored:
         common = {name: read(entry.record) for name, read in _OF_RECORD.items()}
-        common["path"] = entry.path.relative_to(results).as_posix()
+        common["path"] = printable(entry.path.relative_to(results).as_posix())
         for metric, measured in entry.record["metrics"].items():
-            low, high = interval_of(measured)
+            low, high = interval_of(entry, metric)
             own = {"metric": metric, "value": measured["value"], "std": measured.get("std"), "low": low, "high": high}
+            own["claimed"] = claims_of(entry, metric)
             lines.append(common | own)
     return pd.DataFrame(lines, columns=RECORD_COLUMNS)
 
 
 def best_answer(figure: Published, stored: Sequence[Stored]) -> Stored | None:
-    """The record that answers to a figure: a whole, unmodified run before others, then the newest."""
+    """The record that answers to a figure: one whose rows give it, then a whole, unmodified run, then the newest."""
     candidates = [
         entry for entry in stored if answers(entry.record, figure) and figure.metric in entry.record["metrics"]
     ]
-    return max(candidates, key=lambda entry: _standing(entry.record), default=None)
+    return max(
+        candidates, key=lambda entry: (figure.metric not in entry.claimed, *_standing(entry.record)), default=None
+    )
 
 
 def _standing(record: Record) -> tuple[bool, bool, bool, str]:
@@ -92,8 +117,8 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
         reason = _how_to_run(figure) if figure.card else figure.note or "no checkpoint is known"
         return empty | {"status": "not run", "reason": reason}
     measured = answer.record["metrics"][figure.metric]
-    low, high = interval_of(measured)
-    entry = compare(answer.record, figure)
+    low, high = interval_of(answer, figure.metric)
+    entry = _compared(answer, figure)
     return {
         "measured": measured["value"],
         "low": low,
@@ -104,6 +129,35 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
         "reason": entry.get("reason", ""),
         "record": answer,
     }
+
+
+def _compared(answer: Stored, figure: Published) -> dict[str, Any]:
+    """As `compare`, but nothing that a record merely claims makes a figure pass, or fail."""
+    entry = compare(answer.record, figure)
+    refused = entry | {"tolerance": None, "status": "not comparable"}
+    if entry["status"] == "not comparable":
+        return entry
+    if lacking := _part_of_the_split(answer.record):
+        return refused | {"reason": lacking}
+    if not answer.claimed & {figure.metric, SOLVER_GAP}:
+        return entry
+    if figure.metric in answer.claimed:
+        return refused | {"reason": unvouched(figure.metric)}
+    counted = compare(answer.record | {SOLVER_GAP: 0.0}, figure)
+    if counted["status"] == entry["status"]:
+        return counted
+    gap = answer.record[SOLVER_GAP]
+    return refused | {
+        "reason": f"it is within the tolerance only by the solver's distance of {gap:.2f}, which is claimed"
+    }
+
+
+def _part_of_the_split(record: Record) -> str | None:
+    """What a record that says that it is whole has not seen, by the data set's card."""
+    dataset, card = record["dataset"], catalogue.datasets().get(record["dataset"]["id"])
+    split = card.splits.get(dataset["split"]) if card else None
+    seen, official = dataset["images"], split and split.images
+    return f"run on {seen} of {official} images: not the whole split" if official and seen < official else None
 
 
 def _how_to_run(figure: Published) -> str:

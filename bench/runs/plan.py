@@ -12,6 +12,7 @@ from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset, fingerprint, override
 from bench.data.find_samples import find_samples
+from bench.data.first_look import oddities
 from bench.data.samples import Samples
 from bench.networks.find_model import Subject, find_model, restate
 from bench.passes.engine import Engine, choose_device
@@ -69,6 +70,17 @@ def make_plan(
         modified=bool(variations) or preset.resolved() != comparable.resolved(),
         grouped=grouped,
     )
+
+
+def require_entries(dataset: str, protocol: str, settings: Settings) -> None:
+    """Raises WrongName for an entry that the protocol's preset lacks, or a value that it cannot have.
+
+    Only cards are read. A data set without such a preset is left to `make_plan`.
+    """
+    base, entries = registry.parse(protocol)
+    preset = catalogue.dataset(dataset).protocols.preset(base)
+    if preset is not None:
+        override(preset, entries | settings.entries)
 
 
 def run_of(plan: Plan, settings: Settings, warn: Warn) -> Run[Any]:
@@ -144,6 +156,8 @@ def _find_data(card: DatasetCard, split: str, settings: Settings, cache: Path, w
         warn(f"{samples.root} lists {len(samples)} {split} {what}, the card says {official}")
     if samples.limited and settings.limit is None:
         warn(f"{samples.root} holds {len(samples)} of the {official} {split} {what}: the run is marked as limited")
+    for odd in oddities(samples):
+        warn(odd)
     return samples
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
+from bench.base.escaping import storable
 from bench.base.files import display, require_writable
+from bench.base.paths import expand
 from bench.networks.find_model import Subject
+from bench.passes.cache import DamagedShard
 from bench.passes.engine import device_name
 from bench.protocols import registry
 from bench.protocols.base import Plan, Result, Run, Settings, collect_warnings
@@ -17,14 +22,18 @@ from bench.records import record
 from bench.records.published import answers_to
 from bench.records.record import Record, Stored
 from bench.runs import example_pages, predictions
+from bench.runs.label_warnings import warn_of_lone_class
 from bench.runs.make_record import complete, describe
 from bench.runs.plan import make_plan, run_of
+from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.rows import Rows
 
 if TYPE_CHECKING:
     from torch import nn
 
 _logger = logging.getLogger("bench")
+_TRIES = 3
+"""How often a run is carried out whose cache turns out to be damaged on the way."""
 
 
 def evaluate(
@@ -71,7 +80,7 @@ def evaluate(
     if unknown := set(settings) - set(Settings.__dataclass_fields__):
         raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.runs.run.evaluate")
     chosen = Settings(**settings | {"warn": settings.get("warn") or _logger.warning})
-    folder = None if results is None else Path(results).expanduser()
+    folder = None if results is None else expand(results)
     return perform(model, dataset, protocol, folder, chosen).record
 
 
@@ -89,6 +98,14 @@ def perform(
     if settings.save_predictions is not None:
         require_writable(settings.save_predictions, "predictions", "--save-predictions")
     plan = make_plan(model, dataset, protocol, settings, warn)
+    for _ in range(_TRIES - 1):
+        with suppress(DamagedShard):  # it is dropped by now
+            return _carry_out(plan, results, settings, warn, warnings)
+    return _carry_out(plan, results, settings, warn, warnings)
+
+
+def _carry_out(plan: Plan, results: Path | None, settings: Settings, warn: Warn, warnings: list[str]) -> Stored:
+    """Measure, and write the record. Raises DamagedShard where the cache had not what it seemed to have."""
     made, measured = execute(plan, settings, warn)
     made["warnings"] = warnings
     if results is None:
@@ -135,6 +152,7 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
         predictions.require_free(settings.save_predictions, _identity(plan), settings.fresh)
     run, room = run_of(plan, settings, warn), registry.load(plan.base)
     measured: Result = room.measure(run)
+    warn_of_lone_class(measured.rows, plan.samples.card, warn)
     protocol = {
         "id": plan.protocol,
         "fingerprint": plan.fingerprint,
@@ -159,6 +177,9 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     wanted = plan.published_recipe and not made["dataset"]["limited"]
     wanted = wanted and any(figure.comparable for figure in answers_to(made).values())
     gap = room.solver_gap(run, made["dataset"]["manifest"], wanted=wanted)
+    if gap and isinstance(measured.rows, ConfusionRows):
+        sums = room.solver_sums(run, made["dataset"]["manifest"])
+        measured = replace(measured, rows=replace(measured.rows, solver_sums=sums))
     complete(made, cost | {"seconds": time.perf_counter() - started}, gap)
     return made, measured
 
@@ -184,9 +205,9 @@ def _identity(plan: Plan) -> dict[str, Any]:
 def _model_entry(subject: Subject) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": subject.id,
-        "title": subject.title,
+        "title": storable(subject.title),
         "weights_sha256": subject.weights_sha256,
-        "weights_source": subject.weights_source,
+        "weights_source": storable(subject.weights_source),
         "initialisation": subject.training.initialisation,
         "prior": subject.training.prior,
         "supervision": subject.training.supervision,

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import re
 import time
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from bench.base.errors import BadInput, Warn, WrongName
+from bench.base.escaping import storable
 from bench.base.files import cache_folder, require_writable
 from bench.base.packed_arrays import Ragged
 from bench.base.parallel import default_workers, prefetch
@@ -23,8 +25,9 @@ from bench.cards.card import ID_PATTERN, Id, as_id, require_model_id
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import UNKNOWN
 from bench.cards.presets import fingerprint
-from bench.data.decoding import read_ids, read_label, require_classes, require_size
+from bench.data.decoding import read_label, read_prediction, require_classes
 from bench.data.find_samples import find_samples
+from bench.data.first_look import oddities
 from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
@@ -32,6 +35,7 @@ from bench.protocols.base import Result, Settings, collect_warnings
 from bench.protocols.davis.given_masks import measure_masks
 from bench.records import record
 from bench.records.record import Stored
+from bench.runs.label_warnings import warn_of_lone_class
 from bench.runs.make_record import complete, describe
 from bench.runs.predictions import read_about, seed_folders
 from bench.scoring import imagenet_s_figures
@@ -80,12 +84,15 @@ def score_folder(
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
     _warn_of_others(sets, whole, warn)
+    for odd in oddities(whole):
+        warn(odd)
     seeds = tuple(seed for seed, _ in sets if seed is not None)
     if card.kind == "video":
         measured, content = measure_masks(folder, samples, settings)
         contents = [content]
     else:
-        measured, contents = _measure_sets(sets, samples, matching, settings, folder.name, warn)
+        measured, contents = _measure_sets(sets, samples, matching, settings, storable(folder.name), warn)
+    warn_of_lone_class(measured.rows, card, warn)
     model = model_entry(folder, contents, settings.name, supervision)
     protocol = _protocol_entry(card, matching, seeds, _painter(folder))
     made = describe(model, samples, protocol, seeds, measured, (samples,) if samples.limited else ())
@@ -102,13 +109,18 @@ def score_folder(
 
 def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, warn: Warn) -> None:
     """Say how many files are predictions of no image: a wrong split or a stale folder looks like that."""
-    wanted = {name for sample in samples for name in sample.ids}
+    wanted = {_composed(name) for sample in samples for name in sample.ids}
     for _, below in sets:
-        others = [p for p in below.rglob("*.png") if p.relative_to(below).with_suffix("").as_posix() not in wanted]
+        pictures = list(below.rglob("*.png"))
+        others = [p for p in pictures if _composed(p.relative_to(below).with_suffix("").as_posix()) not in wanted]
         if others:
             warn(
                 f"{below} holds {len(others)} files that belong to no image of {samples.split}, {others[0].name} first"
             )
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _measure_sets(
@@ -183,7 +195,7 @@ def _read_set(
 
 def require_predictions(folder: Path, samples: Samples) -> None:
     """Raises BadInput unless there is `<id>.png` for every sample."""
-    missing = [sample.id for sample in samples if not (folder / f"{sample.id}.png").is_file()]
+    missing = [sample.id for sample in samples if not _prediction_of(sample, folder).is_file()]
     if missing:
         raise BadInput(
             f"{folder / missing[0]}.png is missing ({len(missing)} of {len(samples)} images have no prediction)",
@@ -191,23 +203,28 @@ def require_predictions(folder: Path, samples: Samples) -> None:
         )
 
 
+def _prediction_of(sample: Sample, folder: Path) -> Path:
+    """Where a sample's prediction lies: its name may spell an accent in either of Unicode's forms."""
+    forms = () if sample.id.isascii() else (unicodedata.normalize(form, sample.id) for form in ("NFC", "NFD"))
+    paths = [folder / f"{name}.png" for name in (sample.id, *forms)]
+    return next((path for path in paths if path.is_file()), paths[0])
+
+
 def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matching) -> tuple[Counts, bytes, bytes]:
     """One image's table, the hash of its image and label as a run has it, and the hash of its prediction.
 
     The table is one of bands where the data set's figures need them.
     """
-    path = folder / f"{sample.id}.png"
-    predicted, own = read_ids(path, card.labels.encoding)
-    if matching == "none":
-        remedy = "Give class ids; for cluster ids use --match iou, pixels or images."
-        require_classes(predicted, path, card, remedy)
+    path = _prediction_of(sample, folder)
     digest = hashlib.sha256(sample.image.read_bytes()).digest()
     by_boundaries = card.figures == "imagenet-s"
-    if sample.label is None:
-        return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
-    label, label_digest = read_label(sample.label, card)
+    label, label_digest = (None, b"") if sample.label is None else read_label(sample.label, card)
     remedy = "Resize the predictions (nearest) to the label's own size before saving."
-    require_size(path, predicted, label.shape, "its label", remedy)
+    predicted, own = read_prediction(path, card, None if label is None else label.shape, "its label", remedy)
+    if matching == "none":
+        require_classes(predicted, path, card, "Give class ids; for cluster ids use --match iou, pixels or images.")
+    if label is None:
+        return np.empty((0, 5 if by_boundaries else 3), np.int64), short_digest(digest), own
     table = (imagenet_s_figures.band_table if by_boundaries else contingency)(predicted, label, card.labels.ignore)
     if matching == "none":
         # a pixel left open is a wrong prediction, whatever its class
@@ -273,7 +290,7 @@ def model_entry(folder: Path, contents: Sequence[str], name: str | None, supervi
     digest = hashlib.sha256("".join(contents).encode()).hexdigest()
     entry: dict[str, Any] = {
         "id": f"{as_id(folder.resolve().name) or 'predictions'}-{digest[:8]}",
-        "title": folder.resolve().name,
+        "title": storable(folder.resolve().name),
         "initialisation": UNKNOWN,
         "prior": UNKNOWN,
         "supervision": UNKNOWN,

@@ -25,6 +25,8 @@ R×k values."""
 RESAMPLES = 2000
 _CELLS = 1 << 20
 """Draws held in memory at once: memory does not grow with images × resamples."""
+_SUMS = 1 << 23
+"""Sums held in memory at once: nor does it with classes × resamples."""
 
 
 def resample_weights(images: int, resamples: int, seed: int) -> Iterator[Float]:
@@ -47,7 +49,9 @@ def resampled(rows: ConfusionRows, statistic: Statistic, resamples: int = RESAMP
     sums = [rows.class_sums(i).astype(np.float64).T.tocsr() for i in range(len(rows.seeds))]
     wholes = [one.sum(axis=1) for one in sums]
     chunks: dict[str, list[Float]] = {}
-    for weights in resample_weights(len(rows.ids), resamples, seed):
+    most = max(1, _SUMS // (3 * rows.num_classes))
+    drawn = resample_weights(len(rows.ids), resamples, seed)
+    for weights in (chunk[start : start + most] for chunk in drawn for start in range(0, len(chunk), most)):
         transposed = np.ascontiguousarray(weights.T)
         per_seed = [statistic((one @ transposed).T, whole) for one, whole in zip(sums, wholes, strict=True)]
         for name in per_seed[0]:

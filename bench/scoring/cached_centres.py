@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.base.files import load_npz, save_npz
+import numpy as np
+
+from bench.base.own_files import drop, load_arrays, save_arrays
 from bench.base.parallel import Progress
 from bench.scoring import kmeans
 from bench.scoring.kmeans import Points
@@ -38,12 +40,24 @@ def fit_all(
     centres = []
     for number, seed in enumerate(seeds, start=1):
         path = folder / f"{stem}-seed-{seed}.npz"
-        known = None if fresh else load_npz(path)
-        if known is None or "centres" not in known:
+        known = None if fresh else _known(path, recipe["clusters"])
+        if known is None:
             read = points() if read is None else read
-            known = {"centres": kmeans.fit(read, recipe, seed, gpu=gpu, spherical=spherical)}
-            save_npz(path, known)
-        centres.append(known["centres"])
+            known = kmeans.fit(read, recipe, seed, gpu=gpu, spherical=spherical)
+            save_arrays(path, {"centres": known})
+        centres.append(known)
         if progress:
             progress(number, len(seeds))
+    return centres
+
+
+def _known(path: Path, clusters: int) -> Points | None:
+    """Centres that were kept; None where there are none, or none that could be."""
+    arrays = load_arrays(path)
+    if arrays is None:
+        return None
+    centres = arrays.get("centres")
+    if centres is None or centres.dtype != np.float32 or centres.ndim != 2 or len(centres) != clusters:
+        drop(path)
+        return None
     return centres

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,10 +15,13 @@ import numpy.typing as npt
 from bench.base.files import save_npz
 from bench.scoring.metrics import ari, entropy, nmi
 from bench.scoring.paired import Paired
-from bench.scoring.rows import Context, by_seed, rows_file
+from bench.scoring.rows import Context, by_seed, integers, names_of, rows_file, whole_number
 
 Ints = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]
+MOST_CLUSTERS = 1 << 20
+_CELLS = 1 << 24
+"""Of the tables in which seeds are compared, at most."""
 SALIENT = "salient_share"
 """Percent of all pixels that belong to a cluster, where clusters are of images' salient pixels."""
 
@@ -71,8 +74,16 @@ class ClusterRows:
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ClusterRows:
         """The rows of a file's arrays. Raises KeyError, ValueError or TypeError where they are none."""
-        ids, seeds = tuple(arrays["ids"].tolist()), by_seed(arrays, SeedClusters)
-        return cls(ids, int(arrays["clusters"]), seeds, arrays["totals"])
+        ids, seeds = names_of(arrays), by_seed(arrays, SeedClusters)
+        clusters = whole_number(arrays["clusters"], "clusters", 1, MOST_CLUSTERS)
+        totals = integers(arrays["totals"], "totals", 0, 1 << 40, (len(ids),))
+        if not ids or len(seeds) * clusters > MOST_CLUSTERS:
+            raise ValueError(f"{len(seeds)} seeds of {clusters} clusters on {len(ids)} images")
+        for rows in seeds:
+            integers(rows.image, "image", 0, len(ids))
+            integers(rows.cluster, "cluster", 0, clusters)
+            integers(rows.pixels, "pixels", 0, 1 << 40)
+        return cls(ids, clusters, seeds, totals)
 
     # what every kind of rows answers: see `bench.scoring.rows.Rows`
 
@@ -82,6 +93,34 @@ class ClusterRows:
     def figures(self, preset: Mapping[str, Any]) -> dict[str, list[float]]:
         """None that can be held against a figure with labels."""
         return {}
+
+    def further(self, preset: Mapping[str, Any], names: Collection[str]) -> dict[str, list[float]]:
+        """Agreement and `salient_share`, where each image has one cluster: which pixels seeds share is in no row."""
+        if "saliency_threshold" not in preset or not self._of_images():
+            return {}
+        share = [float(100 * self.seeds[0].pixels.sum() / max(1, self.totals.sum()))]
+        pairs = len(self.seeds) * (len(self.seeds) - 1) // 2
+        if pairs * (self.clusters**2 + len(self.ids)) > _CELLS:
+            return {SALIENT: share}
+        return agreement([[rows.cluster for rows in self.seeds]], len(self.seeds), self.clusters) | {SALIENT: share}
+
+    def _of_images(self) -> bool:
+        """Whether each image has one row."""
+        images = np.arange(len(self.ids))
+        return all(np.array_equal(rows.image, images) for rows in self.seeds)
+
+    def mappings(self) -> list[list[int]]:
+        """None: no cluster has a class."""
+        return []
+
+    def solver_gap(self, preset: Mapping[str, Any]) -> None:
+        """None: there is no figure that solvers could differ in."""
+        return None
+
+    @property
+    def resampling(self) -> int:
+        """Nothing is drawn."""
+        return 0
 
     def entries(self, context: Context) -> dict[str, Any]:
         """`metrics`, of `agreement` in `context.extra` and the clusters' sizes, and `clusters`.
@@ -93,7 +132,7 @@ class ClusterRows:
         column = 0 if of_images else 1
         series = {name: values for name, values in context.extra.items() if name != SALIENT} | {
             "cluster_evenness": [_evenness(size[:, column]) for size in sizes],
-            "largest_cluster": [float(100 * size[:, column].max() / size[:, column].sum()) for size in sizes],
+            "largest_cluster": [_largest(size[:, column]) for size in sizes],
         }
         if of_images:
             series[SALIENT] = context.extra[SALIENT]
@@ -120,7 +159,14 @@ class ClusterRows:
 
 def _evenness(sizes: Counts) -> float:
     """Entropy of the clusters' sizes over that of equal ones, percent: 0 if one has all, 100 if all are alike."""
+    if len(sizes) == 1 or not sizes.sum():
+        return 100.0
     return 100 * entropy(sizes.astype(np.float64)) / math.log(len(sizes))
+
+
+def _largest(sizes: Counts) -> float:
+    """The largest cluster's share, percent."""
+    return float(100 * sizes.max() / max(1, sizes.sum()))
 
 
 def _entry(name: str, values: list[float]) -> dict[str, Any]:

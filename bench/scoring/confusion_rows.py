@@ -6,7 +6,7 @@ Rows are sparse; an image has a handful.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,13 +17,19 @@ import scipy  # its parts are loaded when they are used
 
 from bench.base.files import save_npz
 from bench.scoring.bootstrap import intervals
-from bench.scoring.metrics import confusion_sums, image_iou, iou_of_sums, mean_present, seed_metrics
+from bench.scoring.mask_tables import mapping_of
+from bench.scoring.metrics import image_iou, iou_of_sums, mean_present, seed_metrics, solver_distance
 from bench.scoring.paired import Paired, of_confusion
-from bench.scoring.rows import Context, by_seed, rows_file
+from bench.scoring.rows import MOST_CLASSES, Context, by_seed, integers, names_of, rows_file, whole_number
 
 Confusion = npt.NDArray[np.int64]
+Sums = npt.NDArray[np.int64]
+LARGEST_CONFUSION = 1 << 12
+"""Classes whose pairs fit the memory."""
 LARGEST_TABLE = 100
 """A confusion matrix of more classes than this is left to the rows file."""
+_MOST_SUMS = 1 << 23
+"""Seeds times classes."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,10 @@ class SeedRows:
 
     def require(self, images: int, classes: int) -> None:
         """Raises ValueError for an image, class or count that cannot be."""
-        for name, limit in (("image", images), ("predicted", classes + 1), ("true", classes)):
-            column = getattr(self, name)
-            if len(column) and not 0 <= column.min() <= column.max() < limit:
-                raise ValueError(f"{name} is out of range")
-        if (self.count < 0).any():
-            raise ValueError("a count is negative")
+        for name, limit in (("image", images), ("predicted", classes + 1), ("true", classes), ("count", 1 << 62)):
+            integers(getattr(self, name), name, 0, limit)
+        if self.count.sum(dtype=np.float64) >= 1 << 62:
+            raise ValueError("its counts are too large")
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,26 @@ class ConfusionRows:
     """Seeds × images: the cluster of each image, or seeds × 0 where a protocol has none."""
     counted: tuple[int, ...] | None = None
     """The classes that a mean over classes takes in; None for all."""
+    solver_sums: Sums | None = None
+    """2×S×3C, as `sums`: of our solver and of the authors' over S seeds, where their distance was measured."""
+
+    def sums(self, seed: int) -> Sums:
+        """3C of one seed: true positives, predicted pixels and labelled pixels of every class."""
+        rows, classes = self.seeds[seed], self.num_classes
+        hit, matched = rows.predicted == rows.true, rows.predicted < classes
+        sums = np.zeros(3 * classes, np.int64)
+        np.add.at(sums, rows.true[hit], rows.count[hit])
+        np.add.at(sums, rows.predicted[matched].astype(np.int64) + classes, rows.count[matched])
+        np.add.at(sums, rows.true.astype(np.int64) + 2 * classes, rows.count)
+        return sums
 
     def confusion(self, seed: int) -> Confusion:
-        """(C+1)×C pixel counts of one seed, predicted × true; the last row is what stayed unmatched."""
+        """(C+1)×C pixel counts of one seed, predicted × true; the last row is what stayed unmatched.
+
+        Raises ValueError for more classes than fit a table.
+        """
+        if self.num_classes > LARGEST_CONFUSION:
+            raise ValueError(f"{self.num_classes} classes are too many for a confusion matrix")
         rows = self.seeds[seed]
         table = np.zeros((self.num_classes + 1, self.num_classes), np.int64)
         np.add.at(table, (rows.predicted, rows.true), rows.count)
@@ -67,7 +88,10 @@ class ConfusionRows:
 
     def mean_confusion(self) -> npt.NDArray[np.float64]:
         """As `confusion`, the mean over the seeds."""
-        return np.mean([self.confusion(i) for i in range(len(self.seeds))], axis=0)
+        total = self.confusion(0)
+        for seed in range(1, len(self.seeds)):
+            total += self.confusion(seed)
+        return total / len(self.seeds)
 
     def class_sums(self, seed: int) -> scipy.sparse.csr_array:
         """N×3C per image: true positives, predicted pixels and labelled pixels of every class."""
@@ -104,6 +128,8 @@ class ConfusionRows:
         }
         if self.counted is not None:
             arrays["counted"] = np.array(self.counted, np.int32)
+        if self.solver_sums is not None:
+            arrays["solver_sums"] = self.solver_sums
         save_npz(path, arrays)
 
     @classmethod
@@ -115,12 +141,21 @@ class ConfusionRows:
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ConfusionRows:
         """The rows of a file's arrays. Raises KeyError, ValueError or TypeError where they are none."""
-        seeds = by_seed(arrays, SeedRows)
-        counted = tuple(arrays["counted"].tolist()) if "counted" in arrays else None
-        ids, classes = tuple(arrays["ids"].tolist()), int(arrays["num_classes"])
+        seeds, ids = by_seed(arrays, SeedRows), names_of(arrays)
+        classes = whole_number(arrays["num_classes"], "num_classes", 1, MOST_CLASSES + 1)
         for rows in seeds:
             rows.require(len(ids), classes)
-        return cls(ids, classes, seeds, arrays["labels"], counted)
+        if not ids or len(seeds) * classes > _MOST_SUMS:
+            raise ValueError(f"{len(seeds)} seeds of {classes} classes on {len(ids)} images")
+        labels = arrays["labels"]
+        integers(labels, "labels", 0, 1 << 31, (len(seeds), len(ids) if labels.size else 0))
+        counted, sums = arrays.get("counted"), arrays.get("solver_sums")
+        kept = None if counted is None else tuple(integers(counted, "counted", 0, classes).tolist())
+        if kept == ():
+            raise ValueError("counted is empty")
+        if sums is not None:
+            integers(sums, "solver_sums", 0, 1 << 53, (2, None, 3 * classes))
+        return cls(ids, classes, seeds, labels, kept, sums)
 
     # what every kind of rows answers: see `bench.scoring.rows.Rows`
 
@@ -132,19 +167,50 @@ class ConfusionRows:
         per_seed = seed_metrics(self, _absent(preset))
         return {name: [values[name] for values in per_seed] for name in per_seed[0]}
 
+    def further(self, preset: Mapping[str, Any], names: Collection[str]) -> dict[str, list[float]]:
+        """`bench.scoring.further_figures`: NMI, ARI, and those of ImageNet-S that need no boundaries."""
+        from bench.scoring.further_figures import further_figures  # which is made of what ends in these rows
+
+        return further_figures(self, preset, names)
+
+    def mappings(self) -> list[list[int]]:
+        """Per seed: predicted id → class, −1 for none, `UNKNOWN` where no row has the id; none of painted pixels."""
+        found = [mapping_of(self, i) for i in range(len(self.seeds))]
+        known = [mapping.tolist() for mapping in found if mapping is not None]
+        return known if len(known) == len(found) else []
+
+    def solver_gap(self, preset: Mapping[str, Any]) -> float | None:
+        """Counted from `solver_sums`. Raises ValueError where those are of other pixels than the rows."""
+        if self.solver_sums is None:
+            return None
+        if (self.solver_sums[..., 2 * self.num_classes :] != self.sums(0)[2 * self.num_classes :]).any():
+            raise ValueError("solver_sums are of other pixels than its rows")
+        return solver_distance(self.solver_sums, _absent(preset), self.counted)
+
+    @property
+    def resampling(self) -> int:
+        """The images to draw, and their sums to add up."""
+        cells = 3 * self.num_classes * len(self.seeds)
+        return len(self.ids) + cells + min(sum(len(rows.image) for rows in self.seeds), cells * len(self.ids))
+
     def entries(self, context: Context) -> dict[str, Any]:
         """`metrics`, `per_class`, `confusion` and `cluster_to_class`."""
         return {
-            "metrics": self.metrics(_absent(context.preset), context.extra),
+            "metrics": self.metrics(_absent(context.preset), context.extra, drawn=context.intervals),
             "per_class": self.per_class(context.classes),
             "confusion": self._confusion_entry(context.classes),
             "cluster_to_class": [mapping.tolist() for mapping in context.mappings],
         }
 
-    def metrics(self, absent: str, extra: Mapping[str, list[float]] | None = None) -> dict[str, dict[str, Any]]:
-        """Every metric with its mean over the seeds, their standard deviation (n − 1), values and interval."""
+    def metrics(
+        self, absent: str, extra: Mapping[str, list[float]] | None = None, *, drawn: bool = True
+    ) -> dict[str, dict[str, Any]]:
+        """Every metric with its mean over the seeds, their standard deviation (n − 1), values and interval.
+
+        No interval where none is `drawn`, and of a single image.
+        """
         series = {**self.figures({"absent": absent}), **(extra or {})}
-        bounds = intervals(self, absent)
+        bounds = intervals(self, absent) if drawn and len(self.ids) > 1 else {}
         result: dict[str, dict[str, Any]] = {}
         for name, values in series.items():
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -155,7 +221,7 @@ class ConfusionRows:
 
     def per_class(self, classes: Sequence[str]) -> dict[str, float | None]:
         """Mean over the seeds of each class's IoU, percent; None for a class that occurs nowhere."""
-        values = [iou_of_sums(confusion_sums(self.confusion(i))) for i in range(len(self.seeds))]
+        values = [iou_of_sums(self.sums(i)) for i in range(len(self.seeds))]
         mean = mean_present(np.array(values), axis=0)
         return {name: None if np.isnan(mean[i]) else float(mean[i]) for i, name in enumerate(classes)}
 
@@ -164,7 +230,7 @@ class ConfusionRows:
             "classes": list(classes),
             "rows": "predicted, the last one unmatched; mean over seeds",
         }
-        if len(classes) > LARGEST_TABLE:
+        if max(len(classes), self.num_classes) > LARGEST_TABLE:
             # 920 classes would fill 8 MB of JSON with what the rows file holds in a fifth of one
             return entry | {"mean": None, "kept_in": "the rows file, from which bench.record.confusion_table sums it"}
         table = self.mean_confusion()
@@ -183,6 +249,8 @@ class ConfusionRows:
         """By a paired bootstrap over images; the parts are classes."""
         if self.counted != other.counted:
             raise ValueError("they average over different classes")
+        if self.num_classes > LARGEST_CONFUSION:
+            raise ValueError(f"{self.num_classes} classes are too many to resample")
         return of_confusion(self, other, _absent(preset), names, resamples)
 
 

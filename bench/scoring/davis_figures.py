@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,30 +24,32 @@ LONGEST = 256
 METRICS = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "JF_mean")
 
 
-def entries(rows: FrameRows) -> dict[str, Any]:
-    """A record's `metrics` and `per_sequence`, in percent.
+def entries(rows: FrameRows, *, drawn: bool = True) -> dict[str, Any]:
+    """A record's `metrics`, with intervals if they are `drawn`, and `per_sequence`, in percent.
 
     Means are over objects, which over sequences of one object each (2016) is the mean over sequences. A figure that is
     undefined for any object is left out of its entry: it would be the mean of a part.
     """
     table, belongs = tables_of(rows)
-    return {"metrics": _metrics(table, belongs), "per_sequence": _per_sequence(rows, table, belongs)}
+    return {"metrics": _metrics(table, belongs, drawn), "per_sequence": _per_sequence(rows, table, belongs)}
 
 
 def _per_sequence(rows: FrameRows, table: Floats, belongs: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
-    found = {}
-    for number, name in enumerate(rows.sequences):
-        own = table[belongs == number]
-        frames = sum(frame.rpartition("/")[0] == name for frame in rows.ids)
-        found[name] = {"frames": frames, "objects": len(own)} | known(own.mean(axis=0))
-    return found
+    frames = Counter(frame.rpartition("/")[0] for frame in rows.ids)
+    order = np.argsort(belongs, kind="stable")
+    parts = np.split(table[order], np.cumsum(np.bincount(belongs, minlength=len(frames)))[:-1])
+    return {
+        name: {"frames": frames[name], "objects": len(own)} | (known(own.mean(axis=0)) if len(own) else {})
+        for name, own in zip(rows.sequences, parts, strict=True)
+    }
 
 
 def tables_of(rows: FrameRows) -> tuple[Floats, npt.NDArray[np.int64]]:
     """O×7 figures of every object, percent, and the sequence that each belongs to, counted from 0."""
     objects = rows.objects()
     table = object_table([(similarity, accuracy) for _, _, similarity, accuracy in objects])
-    return table, np.array([rows.sequences.index(name) for name, _, _, _ in objects])
+    number = {name: i for i, name in enumerate(rows.sequences)}
+    return table, np.array([number[name] for name, _, _, _ in objects])
 
 
 def object_table(objects: Sequence[tuple[Floats, Floats]]) -> Floats:
@@ -67,11 +70,11 @@ def known(values: Floats) -> dict[str, float]:
     return {name: float(value) for name, value in zip(METRICS, values, strict=True) if not np.isnan(value)}
 
 
-def _metrics(table: Floats, belongs: npt.NDArray[np.int64]) -> dict[str, dict[str, Any]]:
+def _metrics(table: Floats, belongs: npt.NDArray[np.int64], drawn: bool) -> dict[str, dict[str, Any]]:
     metrics: dict[str, dict[str, Any]] = {
         name: {"value": value, "std": None, "per_seed": [value]} for name, value in known(table.mean(axis=0)).items()
     }
-    bounds = intervals(table, belongs) if len(np.unique(belongs)) > 1 else {}
+    bounds = intervals(table, belongs) if drawn and len(np.unique(belongs)) > 1 else {}
     for name, entry in metrics.items():
         if name in bounds:
             entry["ci95"] = list(bounds[name])

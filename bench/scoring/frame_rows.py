@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bench.base.files import save_npz
 from bench.scoring import davis_figures
 from bench.scoring.paired import Paired, of_frames
-from bench.scoring.rows import Context, rows_file
+from bench.scoring.rows import Context, integers, names_of, rows_file
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
@@ -56,9 +56,13 @@ class FrameRows:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> FrameRows:
-        """The rows of a file's arrays. Raises KeyError where they are none."""
-        ids = tuple(arrays["ids"].tolist())
-        return cls(ids, arrays["frame"], arrays["object"], arrays["J"], arrays["F"])
+        """The rows of a file's arrays. Raises KeyError or ValueError where they are none."""
+        ids = names_of(arrays)
+        frame = integers(arrays["frame"], "frame", 0, len(ids))
+        if not len(frame):
+            raise ValueError("it has no rows")
+        number = integers(arrays["object"], "object", 0, 1 << 31, (len(frame),))
+        return cls(ids, frame, number, *(_shares(arrays[name], name, len(frame)) for name in ("J", "F")))
 
     @property
     def sequences(self) -> tuple[str, ...]:
@@ -67,11 +71,13 @@ class FrameRows:
 
     def objects(self) -> list[tuple[str, int, Floats, Floats]]:
         """Of every object: its sequence, its number, and J and F of its frames in order."""
-        names = np.array([self.ids[i].rpartition("/")[0] for i in self.frame])
-        changes = (names[1:] != names[:-1]) | (self.object[1:] != self.object[:-1])
-        starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(names)]
+        names = self.sequences
+        number = {name: i for i, name in enumerate(names)}
+        home = np.array([number[name.rpartition("/")[0]] for name in self.ids])[self.frame]
+        changes = (home[1:] != home[:-1]) | (self.object[1:] != self.object[:-1])
+        starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(home)]
         return [
-            (str(names[a]), int(self.object[a]), self.similarity[a:b], self.accuracy[a:b]) for a, b in pairwise(starts)
+            (names[home[a]], int(self.object[a]), self.similarity[a:b], self.accuracy[a:b]) for a, b in pairwise(starts)
         ]
 
     # what every kind of rows answers: see `bench.scoring.rows.Rows`
@@ -83,9 +89,26 @@ class FrameRows:
         means = davis_figures.tables_of(self)[0].mean(axis=0)
         return {name: [value] for name, value in davis_figures.known(means).items()}
 
+    def further(self, preset: Mapping[str, Any], names: Collection[str]) -> dict[str, list[float]]:
+        """None."""
+        return {}
+
+    def mappings(self) -> list[list[int]]:
+        """None: no cluster has a class."""
+        return []
+
+    def solver_gap(self, preset: Mapping[str, Any]) -> None:
+        """None: nothing is solved."""
+        return None
+
+    @property
+    def resampling(self) -> int:
+        """The sequences to draw, and their objects to add up."""
+        return 8 * len(self.ids)
+
     def entries(self, context: Context) -> dict[str, Any]:
         """`metrics` and `per_sequence`."""
-        return davis_figures.entries(self)
+        return davis_figures.entries(self, drawn=context.intervals)
 
     def image_scores(self) -> tuple[Floats, list[str]]:
         """J over a frame's objects; frames of a sequence are of one home."""
@@ -101,3 +124,11 @@ class FrameRows:
     def pair(self, other: FrameRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
         """By a paired bootstrap over sequences, which are also the parts."""
         return of_frames(self, other, resamples)
+
+
+def _shares(array: npt.NDArray[Any], name: str, length: int) -> Floats:
+    """J or F as it came, if it is of shares, or NaN where it is undefined. Raises ValueError that names it."""
+    known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+    if array.dtype.kind not in "fiu" or array.shape != (length,) or not ((known >= 0) & (known <= 1 + 1e-9)).all():
+        raise ValueError(f"{name} is not a share from 0 to 1, one for each row")
+    return array.astype(np.float64)

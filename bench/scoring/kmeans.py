@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput
-from bench.scoring.whitening import require_finite
+from bench.scoring.whitening import require_finite, require_variety
 
 Points = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
@@ -22,10 +22,11 @@ Labels = npt.NDArray[np.int32]
 def cluster(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = False) -> Labels:
     """Cluster ids 0..K-1 of N×D points. `preset` is a resolved clustering preset.
 
-    Raises BadInput for fewer points than clusters or values that are not finite.
+    Raises BadInput for fewer points than clusters, values that are not finite, or points that are all equal.
     """
     require_enough(len(points), preset["clusters"])
     require_finite(points)
+    require_variety(points)
     points = np.ascontiguousarray(points, np.float32)
     if preset["solver"] == "minibatch":
         return np.asarray(_minibatch(points, preset, seed).labels_, np.int32)
@@ -48,10 +49,11 @@ def require_enough(points: int, clusters: int, what: str = "images", remedy: str
 def fit(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = False, spherical: bool = False) -> Points:
     """K×D centres of N×D points, as `cluster` finds them. With `spherical` they are L2-normalised in every iteration.
 
-    Raises BadInput for fewer points than clusters or values that are not finite.
+    Raises BadInput for fewer points than clusters, values that are not finite, or points that are all equal.
     """
     require_enough(len(points), preset["clusters"], "points")
     require_finite(points)
+    require_variety(points)
     points = np.ascontiguousarray(points, np.float32)
     if preset.get("solver") == "minibatch":
         return np.asarray(_minibatch(points, preset, seed).cluster_centers_, np.float32)

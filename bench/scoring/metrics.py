@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.scoring.confusion_rows import Confusion, ConfusionRows
 
 Float = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
 
 
 def class_iou(hit: Float, predicted: Float, labelled: Float) -> Float:
@@ -35,7 +36,7 @@ def mean_present(values: Float, axis: int) -> Float:
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def iou_of_sums(sums: Float) -> Float:
+def iou_of_sums(sums: Float | Counts) -> Float:
     """IoU in percent per class of ...×3C sums, as `from_sums` takes them; NaN for a class that occurs nowhere."""
     return class_iou(*np.split(np.asarray(sums, np.float64), 3, axis=-1))
 
@@ -57,14 +58,14 @@ def image_iou(sums: scipy.sparse.csr_array, counted: Sequence[int] | None = None
     return np.divide(total, occurring, out=np.full(len(total), np.nan), where=occurring > 0)
 
 
-def recall_of_sums(sums: Float) -> Float:
+def recall_of_sums(sums: Float | Counts) -> Float:
     """Share in percent of each class's labelled pixels that are right, of ...×3C sums; NaN for a class without any."""
     hit, _, labelled = np.split(np.asarray(sums, np.float64), 3, axis=-1)
     return 100 * np.divide(hit, labelled, out=np.full(hit.shape, np.nan), where=labelled > 0)
 
 
 def from_sums(
-    sums: Float, absent: str, counted: Sequence[int] | None = None, whole: Float | None = None
+    sums: Float | Counts, absent: str, counted: Sequence[int] | None = None, whole: Float | None = None
 ) -> dict[str, Float]:
     """Metrics of ...×3C sums (true positives, predicted, labelled per class), as `ConfusionRows` makes them.
 
@@ -74,7 +75,7 @@ def from_sums(
     hit, _, labelled = np.split(np.asarray(sums, np.float64), 3, axis=-1)
     kept = slice(None) if counted is None else list(counted)
 
-    def of_classes(values: Callable[[Float], Float]) -> Float:
+    def of_classes(values: Callable[[Float | Counts], Float]) -> Float:
         found = values(sums)
         return (found if whole is None else np.where(np.isnan(found), values(whole), found))[..., kept]
 
@@ -93,8 +94,14 @@ def confusion_sums(confusion: Confusion) -> Float:
 
 def seed_metrics(rows: ConfusionRows, absent: str) -> list[dict[str, float]]:
     """Every metric that confusion rows give, in percent, one dict per seed; `absent` as in `mean_over_classes`."""
-    every = (from_sums(confusion_sums(rows.confusion(i)), absent, rows.counted) for i in range(len(rows.seeds)))
+    every = (from_sums(rows.sums(i), absent, rows.counted) for i in range(len(rows.seeds)))
     return [{name: float(value) for name, value in values.items()} for values in every]
+
+
+def solver_distance(sums: Counts, absent: str, counted: Sequence[int] | None = None) -> float:
+    """How far two solvers' mean mIoU over S seeds lie apart, in points, from 2×S×3C sums."""
+    ours, theirs = from_sums(sums, absent, counted)["mIoU"].mean(axis=1)
+    return abs(float(ours) - float(theirs))
 
 
 def entropy(counts: Float) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.scoring.bootstrap import RESAMPLES, interval, resampled
 from bench.scoring.davis_figures import METRICS, resampled_means, tables_of
-from bench.scoring.metrics import Float, confusion_sums, from_sums, iou_of_sums, mean_present
+from bench.scoring.metrics import Counts, Float, from_sums, iou_of_sums, mean_present
 
 if TYPE_CHECKING:
     from bench.scoring.confusion_rows import ConfusionRows
@@ -37,7 +37,7 @@ class Difference:
     """second − first."""
     low: float
     high: float
-    """95 % percentile interval of the difference."""
+    """95 % percentile interval of the difference; NaN of a single image or sequence."""
     p: float
     """Two-sided, see `p_value`."""
 
@@ -99,10 +99,11 @@ def of_confusion(
         raise ValueError(f"{first.num_classes} and {second.num_classes} classes")
     values, draws = [], []
     for rows in (first, second.in_order(first.ids)):
-        sums = np.stack([confusion_sums(rows.confusion(i)) for i in range(len(rows.seeds))])
+        sums = np.stack([rows.sums(i) for i in range(len(rows.seeds))])
         whole = _figures(sums, None, absent, rows.counted)
         values.append({name: mean_present(one, axis=0) for name, one in whole.items()})
-        draws.append(resampled(rows, partial(_figures, absent=absent, counted=rows.counted), resamples))
+        found = resampled(rows, partial(_figures, absent=absent, counted=rows.counted), resamples)
+        draws.append({name: _if_several(one, len(rows.ids)) for name, one in found.items()})
     metrics = {
         name: _difference(float(values[0][name]), float(values[1][name]), draws[1][name] - draws[0][name])
         for name in values[0]
@@ -116,8 +117,13 @@ def of_confusion(
     return Paired(metrics, tuple(parts), "images")
 
 
-def _figures(sums: Float, whole: Float | None, absent: str, counted: Sequence[int] | None) -> dict[str, Float]:
+def _figures(sums: Float | Counts, whole: Float | None, absent: str, counted: Sequence[int] | None) -> dict[str, Float]:
     return from_sums(sums, absent, counted, whole) | {CLASSES: iou_of_sums(sums)}
+
+
+def _if_several(resampled: Float, units: int) -> Float:
+    """The resamples of several images, or sequences; none of a single one, which has nothing to be drawn from."""
+    return resampled if units > 1 else resampled[:0]
 
 
 def _difference(first: float, second: float, resampled: Float) -> Difference:
@@ -141,7 +147,7 @@ def of_frames(first: FrameRows, second: FrameRows, resamples: int = RESAMPLES) -
     for rows in (first, second):
         table, belongs = tables_of(rows)
         tables.append(table)
-        draws.append(resampled_means(table, belongs, resamples))
+        draws.append(_if_several(resampled_means(table, belongs, resamples), len(rows.sequences)))
     means = [table.mean(axis=0) for table in tables]
     metrics = {
         name: _difference(float(means[0][i]), float(means[1][i]), draws[1][:, i] - draws[0][:, i])

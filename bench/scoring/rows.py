@@ -7,7 +7,7 @@ not know which kind they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,8 @@ class Context:
     """Further metrics that the rows do not give, a value per seed."""
     mappings: Sequence[matching.Mapping] = ()
     """Per seed: predicted id → class, or −1."""
+    intervals: bool = True
+    """Whether to draw the resamples that intervals need, which takes most of the time."""
 
 
 class Rows(Protocol):
@@ -60,6 +62,23 @@ class Rows(Protocol):
 
     def figures(self, preset: Mapping[str, Any]) -> dict[str, list[float]]:
         """Metric → its value under each seed, percent, of the metrics that the rows alone give."""
+        ...
+
+    def further(self, preset: Mapping[str, Any], names: Collection[str]) -> dict[str, list[float]]:
+        """As `figures`, of those `names` that a protocol counts beside them (`Context.extra`) and rows give too."""
+        ...
+
+    def mappings(self) -> list[list[int]]:
+        """Per seed: predicted id → class, as far as the rows show it; none where they do not tell ids apart."""
+        ...
+
+    def solver_gap(self, preset: Mapping[str, Any]) -> float | None:
+        """How far the solver is from the authors', in points, where the rows have what it was counted from."""
+        ...
+
+    @property
+    def resampling(self) -> int:
+        """About how many numbers a resample takes up: what an interval costs."""
         ...
 
     def entries(self, context: Context) -> dict[str, Any]:
@@ -104,16 +123,66 @@ def rows_file(path: Path) -> Iterator[dict[str, npt.NDArray[Any]]]:
     KeyError, ValueError and TypeError inside of the `with` count as damage.
     """
     try:
-        arrays = load_npz(path)
+        arrays = load_npz(path, most=_unpacked(path))
         if arrays is None:
             raise KeyError("no .npz archive")
         yield arrays
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
         raise BadInput(f"{path} is missing or damaged ({error})", "Run the evaluation again.") from error
 
 
+def _unpacked(path: Path) -> int:
+    """Bytes that a rows file may unpack to. What we write packs to a tenth or so; all zeros would to a thousandth."""
+    try:
+        return (64 << 20) + 50 * min(path.stat().st_size, 1 << 26)
+    except (OSError, ValueError):
+        return 0
+
+
+MOST_IMAGES = 1 << 22
+MOST_CLASSES = 1 << 16
+"""A label map has 16 bits."""
+MOST_SEEDS = 1000
+
+
+def integers(
+    array: npt.NDArray[Any], name: str, low: int, high: int, shape: tuple[int | None, ...] = (None,)
+) -> npt.NDArray[Any]:
+    """An array as it came, if it is of whole numbers from `low` to below `high` and of this shape; None is any length.
+
+    Raises ValueError that names it.
+    """
+    fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
+    if array.dtype.kind not in "iu" or not fits:
+        raise ValueError(f"{name} is not an array of whole numbers, one for each row")
+    if array.size and not low <= int(array.min()) <= int(array.max()) < high:
+        raise ValueError(f"{name} is out of range")
+    return array
+
+
+def whole_number(array: npt.NDArray[Any], name: str, low: int, high: int) -> int:
+    """The one whole number, from `low` to below `high`, that an array holds. Raises ValueError that names it."""
+    return int(integers(array, name, low, high, ()))
+
+
+def names_of(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
+    """The images' ids. Raises ValueError where they are none."""
+    ids = arrays["ids"]
+    if ids.ndim != 1 or (ids.dtype.kind != "U" and len(ids)) or len(ids) > MOST_IMAGES:
+        raise ValueError("ids is not a list of names")
+    return tuple(ids.tolist())
+
+
 def by_seed(arrays: Mapping[str, npt.NDArray[Any]], kind: type[Seed]) -> tuple[Seed, ...]:
-    """The columns of a rows file cut into one `kind` per seed; `lengths` says how many rows each has."""
-    ends = np.cumsum(arrays["lengths"])[:-1]
-    columns = (np.split(arrays[name], ends) for name in kind.__annotations__)
+    """The columns of a rows file cut into one `kind` per seed; `lengths` says how many rows each has.
+
+    Raises ValueError where the lengths are not those of the columns.
+    """
+    lengths = integers(arrays["lengths"], "lengths", 0, 1 << 40)
+    if not 0 < len(lengths) <= MOST_SEEDS:
+        raise ValueError(f"there are {len(lengths)} seeds")
+    names, total = list(kind.__annotations__), int(lengths.sum())
+    if any(arrays[name].shape != (total,) for name in names):
+        raise ValueError("its columns are not of the lengths that it says")
+    columns = (np.split(arrays[name], np.cumsum(lengths)[:-1]) for name in names)
     return tuple(kind(*parts) for parts in zip(*columns, strict=True))

@@ -14,6 +14,22 @@ def require_finite(points: npt.NDArray[np.float32]) -> None:
         raise BadInput("the prototypes hold NaN or infinity", "Give another file: the network's weights are damaged.")
 
 
+def require_variety(points: npt.NDArray[np.float32], what: str = "points") -> None:
+    """Raises BadInput where all N×D points are equal but for rounding: a dead network's features are."""
+    if len(points) < 2:
+        return
+    spread = (points.max(axis=0) - points.min(axis=0)).max(initial=0)
+    if spread <= 8 * np.finfo(np.float32).eps * np.abs(points).max(initial=0):
+        raise _all_equal(len(points), what)
+
+
+def _all_equal(points: int, what: str) -> BadInput:
+    return BadInput(
+        f"all {points} {what} are equal, so they cannot be told apart",
+        "Check that its weights are loaded: the network gives the same embedding for every image.",
+    )
+
+
 def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.NDArray[np.float32]:
     """Rotate N×D points to their principal axes and scale each to unit variance (N − 1 in the divisor).
 
@@ -29,10 +45,7 @@ def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.
     kept = min(components, rank)
     # identical but for rounding: each entry is off by at most half a unit of float32, prototypes by a few
     if kept == 0 or singular[0] <= 8 * np.finfo(np.float32).eps * np.linalg.norm(points.astype(np.float64)):
-        raise BadInput(
-            f"all {len(points)} prototypes are equal, so they cannot be clustered",
-            "Check that its weights are loaded: the network gives the same embedding for every image.",
-        )
+        raise _all_equal(len(points), "prototypes")
     if kept < components:
         warn(f"whitening to {kept} components, not {components}: the {len(points)} prototypes have no higher rank")
     return (left[:, :kept] * np.sqrt(len(points) - 1)).astype(np.float32)

@@ -22,7 +22,7 @@ from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import UNKNOWN
-from bench.data.decoding import read_ids, read_size, require_size
+from bench.data.decoding import read_prediction, size_of
 from bench.data.find_samples import find_samples
 from bench.data.samples import Sample, Samples
 from bench.protocols import registry
@@ -208,9 +208,8 @@ def _read_all(below: Path, samples: Samples, match: dict[int, int] | None, conte
 
 def _read_one(sample: Sample, below: Path, card: DatasetCard, match: dict[int, int] | None) -> tuple[Map, bytes]:
     path = below / f"{sample.id}.png"
-    ids, digest = read_ids(path, card.labels.encoding)
     remedy = "Resize the predictions (nearest) to the image's own size before saving."
-    require_size(path, ids, read_size(sample.image), "its image", remedy)
+    ids, digest = read_prediction(path, card, size_of(sample), "its image", remedy)
     known, where = (match.keys(), MATCH) if match else (set(range(len(card.classes))), card.id)
     if strange := set(np.unique(ids).tolist()) - known:
         raise BadInput(

@@ -6,10 +6,12 @@ import functools
 import io
 import re
 import struct
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -22,8 +24,8 @@ from bench.base.files import cache_folder
 from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
-from bench.data.decoding import DAMAGED_IMAGE, read_size
 from bench.data.find_samples import find_samples
+from bench.data.picture_files import DAMAGED_IMAGE, open_picture
 from bench.protocols.base import Settings
 from bench.submission.form import (
     DATASET,
@@ -42,6 +44,11 @@ TEXT = 1 << 20
 """Bytes of a text file, at most."""
 PIXELS = 1 << 26
 """Of a PNG, at most. ImageNet's largest image has 61 million."""
+LARGE = 1 << 22
+"""Pixels of a PNG that is not decoded beside others."""
+BAND = 1 << 20
+"""Pixels that are looked at together."""
+_ALONE = threading.Lock()
 _FOLDER = re.compile(r"n\d{8}")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
@@ -332,24 +339,42 @@ def _problem(named: tuple[str, bytes], wanted: _Wanted) -> str | None:
     width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
     if (depth, colour) != (8, 2):
         return f"{name}.png has {depth}-bit {_COLOURS.get(colour, 'unknown')} pixels; 8-bit RGB is expected"
-    image = wanted.images[name]
-    if image is not None and (size := read_size(image)) != (height, width):
-        return f"{name}.png is {width}×{height} pixels, its image {size[1]}×{size[0]}"
     if not 0 < width * height <= PIXELS:
         return f"{name}.png has {width}×{height} pixels, more than {PIXELS:,}"
-    return _id_problem(f"{name}.png", data, wanted)
+    image = wanted.images[name]
+    if image is not None and (size := open_picture(image).size) != (height, width):
+        return f"{name}.png is {width}×{height} pixels, its image {size[1]}×{size[0]}"
+    return _id_problem(f"{name}.png", data, wanted, width * height)
 
 
-def _id_problem(name: str, data: bytes, wanted: _Wanted) -> str | None:
+def _id_problem(name: str, data: bytes, wanted: _Wanted, pixels: int) -> str | None:
+    """What is wrong with the ids of a PNG. A large one is decoded alone: all threads' at once would fill the memory."""
+    with _ALONE if pixels > LARGE else nullcontext():
+        try:
+            bands = [_strange_ids(band, wanted.allowed) for band in _bands(data)]
+        except DAMAGED_IMAGE as error:
+            return f"{name} is damaged: {error}"
+    if None in bands:
+        return f"{name} has blue values; the third channel must be 0"
+    strange = [found for found in bands if found]
+    return f"{name} holds the id {min(map(min, strange))}; {wanted.ids}" if strange else None
+
+
+def _bands(data: bytes) -> Iterator[npt.NDArray[np.uint8]]:
+    """The rows of an RGB PNG from the top, a stretch of about a million pixels at a time."""
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            channels = np.asarray(picture)
-    except DAMAGED_IMAGE as error:
-        return f"{name} is damaged: {error}"
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+        picture.load()
+        rows = max(1, BAND // picture.width)
+        for top in range(0, picture.height, rows):
+            yield np.asarray(picture.crop((0, top, picture.width, min(top + rows, picture.height))))
+
+
+def _strange_ids(channels: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]) -> list[int] | None:
+    """The least id in R + 256·G that is not allowed, if there is one; None where the third channel is not 0."""
     if channels[..., 2].any():
-        return f"{name} has blue values; the third channel must be 0"
+        return None
     ids = channels[..., 0].astype(np.uint16) | channels[..., 1].astype(np.uint16) << 8
-    strange = ids[~wanted.allowed[ids]]
-    return f"{name} holds the id {strange.min()}; {wanted.ids}" if strange.size else None
+    strange = ids[~allowed[ids]]
+    return [int(strange.min())] if strange.size else []

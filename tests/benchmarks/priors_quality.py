@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench.cards import catalogue
 from bench.data.decoding import read_image, read_label
 from bench.data.samples import Samples, open_split
-from bench.data.shapes import write_split
+from bench.data.shapes_files import write_split
 from bench.priors import boundary
 from bench.priors.evaluate import agreement, centred_ellipse
 from bench.priors.masks import from_saliency

@@ -22,7 +22,8 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from bench.data.shapes import CLASSES, write_split
+from bench.data.shapes import CLASSES
+from bench.data.shapes_files import write_split
 
 COUNT = 400
 SEEDS = range(5)

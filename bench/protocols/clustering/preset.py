@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from bench.cards.presets import Positive, Preset, SaliencyPreset
+from bench.cards.presets import Positive, Preset, SaliencyPreset, Seeds
 
 
 class ClusteringPreset(SaliencyPreset):
@@ -15,7 +15,7 @@ class ClusteringPreset(SaliencyPreset):
     observed: ClassVar[tuple[str, ...]] = (*SaliencyPreset.observed, "figures")
     later: ClassVar[tuple[str, ...]] = (*SaliencyPreset.later, "fit", "matched_on", "figures")
 
-    whiten: Annotated[int, Field(ge=0)] = 32
+    whiten: Annotated[int, Field(ge=0, le=65535)] = 32
     """PCA with whitening to this many components, fewer if the rank is lower. 0 leaves it out."""
     clusters: Annotated[int, Field(ge=2, le=32766)] = 20
     """Number of K-means clusters, without the background."""
@@ -43,7 +43,7 @@ class ClusteringPreset(SaliencyPreset):
     figures: Literal["classes", "imagenet-s"] = "classes"
     """`imagenet-s` adds boundary mIoU, F-measure, image accuracy and mIoU by object size
     (docs/protocols.md#imagenet-s)."""
-    seeds: Positive = 5
+    seeds: Seeds = 5
     """Number of seeds, counting up from the first. Not part of the fingerprint."""
 
     @model_validator(mode="after")

@@ -22,6 +22,8 @@ from bench.protocols.shared_by_mask import about, about_split, look, look_at_eva
 from bench.scoring import cluster_members, kmeans
 from bench.scoring.cached_centres import fit_all
 from bench.scoring.cluster_members import Clusters
+from bench.scoring.confusion_rows import Sums
+from bench.scoring.metrics import solver_distance
 from bench.scoring.whitening import whiten
 
 CENTRES_VERSION = 1
@@ -91,6 +93,11 @@ class Clustering(Protocol[ClusteringPreset]):
             return 0.0
         if not wanted:
             return None
+        sums = self.solver_sums(run, manifest)
+        return solver_distance(sums, run.preset.resolved()["absent"])
+
+    def solver_sums(self, run: Run[ClusteringPreset], manifest: str) -> Sums:
+        """Of both solvers over 20 seeds: what the distance is counted from."""
         # what `measure` has just seen; --fresh asks for one new pass, not for two
         settled = replace(run, settings=replace(run.settings, fresh=False), warn=lambda message: None)
         folder = shared_by_mask.store_of(run, run.samples).folder

@@ -21,10 +21,10 @@ import numpy.typing as npt
 from bench.base.parallel import Progress
 from bench.base.sample_columns import Item
 from bench.data.samples import Samples
-from bench.passes.cache import ShardStore
+from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.passes.classify import Classifiers
 from bench.passes.engine import Engine, arithmetic, call
-from bench.passes.features import Features, feature_map
+from bench.passes.features import Features, feature_map, unit
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.protocols.clustering_dense.preset import DensePreset
 from bench.scoring import cached_centres
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 DENSE_VERSION = 1
 """Raised whenever this pass would draw other pixels or write other files."""
 PIXELS = "pixels"
+_COLUMNS = {"drawn": Column("int64", rows=1), "digest": DIGEST, PIXELS: Column("float32", (None,))}
 Float32 = npt.NDArray[np.float32]
 
 
 def store(cache: Path, recipe: dict[str, Any], preset: DensePreset) -> ShardStore:
     """Where the pixels drawn under `recipe` (plain JSON values) are kept."""
     draw = {"pixels": preset.pixels, "pixel_seed": preset.pixel_seed, "dense": DENSE_VERSION}
-    return ShardStore.for_recipe(cache, "pixels", recipe | draw, PIXELS)
+    return ShardStore.for_recipe(cache, "pixels", recipe | draw, PIXELS, _COLUMNS)
 
 
 def unit_features(extract: Features) -> Features:
     """`extract` with every pixel's features L2-normalised, B×D×h×w float32."""
-    import torch.nn.functional as F
 
     def features(images: Tensor) -> Tensor:
-        return F.normalize(feature_map(extract(images), len(images)).float(), dim=1)
+        return unit(feature_map(extract(images), len(images)).float(), dim=1)
 
     return features
 

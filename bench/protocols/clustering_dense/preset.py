@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bench.cards.presets import ImagePreset, Positive, Presets
+from bench.cards.presets import ImagePreset, Positive, Presets, Seed, Seeds
 
 
 class DensePreset(ImagePreset):
@@ -15,7 +15,7 @@ class DensePreset(ImagePreset):
 
     pixels: Positive = 64
     """Number of random pixels of each image that are clustered, at the resolution of the features."""
-    pixel_seed: Annotated[int, Field(ge=0)] = 1234
+    pixel_seed: Seed = 1234
     """Seed of that draw. It is the same for every seed of K-means."""
     clusters: Annotated[int, Field(ge=2, le=32766)] = 21
     """Number of K-means clusters, the background included."""
@@ -29,7 +29,7 @@ class DensePreset(ImagePreset):
     """What one-to-one matching maximises: summed IoU (`iou`) or matched pixels (`pixels`)."""
     grid: Literal["label", "input"] = "label"
     """Where pixels are counted: at the label's own size (`label`) or at the input size (`input`)."""
-    seeds: Positive = 5
+    seeds: Seeds = 5
     """Number of seeds of K-means, counting up from the first. Not part of the fingerprint."""
 
     @property

@@ -14,9 +14,9 @@ import numpy as np
 from bench.base.errors import BadInput
 from bench.base.parallel import default_workers, prefetch
 from bench.base.sample_columns import Item
-from bench.data.decoding import Image8, read_ids, require_size
+from bench.data.picture_files import Image8
 from bench.data.samples import Samples
-from bench.data.sequences import Video, count_objects, read_frame, videos_of
+from bench.data.sequences import Video, count_objects, read_frame, read_objects, videos_of
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
 from bench.protocols.base import Result, Settings
@@ -101,9 +101,8 @@ def _measure(task: _Task, folder: Path, annotated: str) -> _Done:
     if task.number in (0, task.video.images - 1):
         return _Done(np.empty(0), np.empty(0), frame.digest, b"")
     path = folder / f"{task.video.ids[task.number]}.png"
-    predicted, own = read_ids(path)
     remedy = "Resize the masks (nearest) to the frame's own size before saving."
-    require_size(path, predicted, frame.ids.shape, "its frame", remedy)
+    predicted, own = read_objects(path, frame.ids.shape, "its frame", remedy)
     if annotated == "one":
         predicted = (predicted > 0).astype(np.uint8)
     _require_ids(predicted, task, path)

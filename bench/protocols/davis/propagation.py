@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.passes.features import unit
 from bench.protocols.davis.preset import DavisPreset
 
 _CELLS = 1 << 21
@@ -91,7 +92,7 @@ class Propagation:
 
 def _unit(features: Tensor) -> Tensor:
     """D×h×w features as unit vectors, h×w×D float32."""
-    return F.normalize(features.float(), dim=0).permute(1, 2, 0).contiguous()
+    return unit(features.float(), dim=0).permute(1, 2, 0).contiguous()
 
 
 def shares(ids: Tensor, objects: int, size: tuple[int, ...]) -> Tensor:

@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from bench.base.parallel import Progress
 from bench.base.sample_columns import Item
-from bench.data.decoding import Image8
+from bench.data.picture_files import Image8
 from bench.data.samples import Samples
 from bench.data.sequences import videos_of
-from bench.passes.cache import ShardStore
+from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.passes.engine import Engine
 from bench.passes.features import Features
 from bench.passes.image_pass import run_pass
@@ -31,6 +31,13 @@ from bench.scoring.frame_rows import FrameRows
 TRACKER_VERSION = 1
 """Raised whenever this pass would give other numbers or files."""
 MASKS = "masks"
+_COLUMNS = {
+    "objects": Column("int32", rows=1),
+    "J": Column("float64"),
+    "F": Column("float64", like="J"),
+    "digest": DIGEST,
+    MASKS: Column("uint8"),
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def tracking_store(
         "preset": preset.resolved(),
         "track": TRACKER_VERSION,
     }
-    return ShardStore.for_recipe(cache, "tracked", recipe, MASKS)
+    return ShardStore.for_recipe(cache, "tracked", recipe, MASKS, _COLUMNS)
 
 
 def track(

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,13 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.base.errors import BadInput
 from bench.base.parallel import prefetch
 from bench.base.sample_columns import Item
-from bench.data.decoding import Image8, require_size
+from bench.data.picture_files import Image8
 from bench.data.preprocessing import normalise, resize_image
 from bench.data.sequences import Frame, Video, count_objects, read_frame
 from bench.passes.engine import Engine, arithmetic, call, halving
-from bench.passes.features import Features, feature_map
+from bench.passes.features import Features, feature_map, require_variety
 from bench.passes.image_pass import require_finite, short_digest
 from bench.protocols.davis.preset import DavisPreset
 from bench.protocols.davis.propagation import Propagation, paint, shares
@@ -88,13 +90,21 @@ class Tracker:
         # similarities are float32 always: --precision is the network's
         with torch.inference_mode(), arithmetic(replace(self.engine, precision="float32")):
             if self.context is None:
+                require_variety(features, 0, str(self.video.frames[number]))
                 self.objects, self.size = count_objects(frame, self.video), frame.ids.shape
                 ids = torch.from_numpy(frame.ids).to(features.device)
                 self.context = Propagation(features, shares(ids, self.objects, features.shape[-2:]), self.preset)
                 return frame.ids
-            path, remedy = self.video.frames[number], "Give all frames of a sequence the same size."
-            require_size(path, frame.ids, self.size, "the first frame of its sequence", remedy)
+            self._require_size(frame.ids.shape, self.video.frames[number])
             return paint(self.context.step(features), self.size, stretch=self.preset.stretch).cpu().numpy()
+
+    def _require_size(self, size: tuple[int, ...], path: Path) -> None:
+        if size != self.size:
+            (height, width), (first_height, first_width) = size, self.size
+            raise BadInput(
+                f"{path} is {width}×{height} pixels, the first frame of its sequence {first_width}×{first_height}",
+                "Give all frames of a sequence the same size.",
+            )
 
     def _forward(self, images: Sequence[Image8]) -> list[Tensor]:
         with torch.inference_mode(), arithmetic(self.engine):

@@ -23,15 +23,16 @@ from bench.base.errors import BadInput
 from bench.base.sample_columns import Item
 from bench.data.preprocessing import resize_nearest
 from bench.data.samples import Samples
-from bench.passes.cache import ShardStore
+from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.passes.classify import MAP, encode_map
 from bench.passes.engine import Engine, arithmetic, call
-from bench.passes.features import Features, feature_map
+from bench.passes.features import Features, feature_map, unit
 from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
 from bench.passes.observations import manifest_of
 from bench.protocols.distance_matching.preset import DistancePreset
 from bench.scoring.id_counts import Painted, contingency
 from bench.scoring.imagenet_s_figures import band_table, counts_of
+from bench.scoring.whitening import require_variety
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +40,13 @@ if TYPE_CHECKING:
 DISTANCE_VERSION = 1
 """Raised whenever these passes would give other numbers or files."""
 INSTANCES = "instances"
+_BANK_COLUMNS = {"classes": Column("uint16"), "digest": DIGEST, INSTANCES: Column("float32", (None,))}
+_PAINTED_COLUMNS = {
+    "counts": Column("int64", (3,)),
+    "bands": Column("int64", (5,)),
+    "digest": DIGEST,
+    MAP: Column("uint8"),
+}
 PART = 1 << 24
 """Floats of upsampled features that are in memory at once."""
 Float32 = npt.NDArray[np.float32]
@@ -65,14 +73,14 @@ class Bank:
 def bank_store(cache: Path, recipe: dict[str, Any], preset: DistancePreset) -> ShardStore:
     """Where the instances found under `recipe` (plain JSON values) are kept."""
     own = {"background": preset.background, "distance": DISTANCE_VERSION}
-    return ShardStore.for_recipe(cache, INSTANCES, recipe | own, INSTANCES)
+    return ShardStore.for_recipe(cache, INSTANCES, recipe | own, INSTANCES, _BANK_COLUMNS)
 
 
 def painted_store(cache: Path, recipe: dict[str, Any], preset: DistancePreset, bank: Bank) -> ShardStore:
     """Where that is kept which this bank painted under `recipe`."""
     own = {key: getattr(preset, key) for key in ("neighbours", "temperature", "upsample", "figures")}
     recipe = recipe | own | {"bank": bank.digest(), "distance": DISTANCE_VERSION}
-    return ShardStore.for_recipe(cache, "distance", recipe, MAP)
+    return ShardStore.for_recipe(cache, "distance", recipe, MAP, _PAINTED_COLUMNS)
 
 
 # --- the bank ---
@@ -105,6 +113,7 @@ def fill_bank(
             "Name another split with --set bank=…; distance-matching needs a labelled bank.",
         )
     entries = np.concatenate([part for part in kept.iterate_apart(samples.keys) if len(part)])
+    require_variety(entries, "instances of the bank")
     manifest = manifest_of(samples.ids, (digest.tobytes() for digest in found["digest"]))
     return Bank(entries, classes, manifest, len(samples))
 
@@ -130,7 +139,6 @@ def _run(
 def _instances(item: Loaded, feature: Tensor, preset: DistancePreset, ignore: int) -> tuple[Classes, Float32]:
     """Classes and mean embeddings (k×D, L2-normalised) of one image's instances."""
     import torch
-    import torch.nn.functional as F
 
     from bench.passes.prototypes import upsampling
 
@@ -145,7 +153,7 @@ def _instances(item: Loaded, feature: Tensor, preset: DistancePreset, ignore: in
         region = torch.from_numpy(item.label == value).to(feature)
         means.append(torch.einsum("dhw,hw->d", feature, rows.T @ region @ columns) / region.sum())
     stacked = torch.stack(means) if means else feature.new_empty((0, len(feature)))
-    return present.astype(np.uint16), F.normalize(stacked, dim=1).cpu().numpy()
+    return present.astype(np.uint16), unit(stacked, dim=1).cpu().numpy()
 
 
 def _bank_item(item: Loaded, found: tuple[Classes, Float32]) -> Item:
@@ -207,7 +215,6 @@ def _votes(item: Loaded, feature: Tensor, index: Any, classes: Classes, preset: 
 def upsampled_rows(feature: Tensor, factor: int) -> Iterator[Float32]:
     """The pixels of D×h×w features, upsampled by `factor` (bilinear) and L2-normalised: n×D, some rows at a time."""
     import torch
-    import torch.nn.functional as F
 
     from bench.passes.prototypes import upsampling
 
@@ -216,7 +223,7 @@ def upsampled_rows(feature: Tensor, factor: int) -> Iterator[Float32]:
     wide = torch.einsum("dhw,cw->dhc", feature, columns)
     for part in torch.split(rows, max(1, PART // (depth * factor * width))):
         pixels = torch.einsum("dhc,rh->rcd", wide, part).reshape(-1, depth)
-        yield F.normalize(pixels, dim=1).cpu().numpy()
+        yield unit(pixels, dim=1).cpu().numpy()
 
 
 def vote(similar: Float32, classes: Classes, temperature: float) -> Classes:

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.decoding import Image8, Label
+from bench.data.decoding import Label
+from bench.data.picture_files import Image8
 from bench.data.preprocessing import label_to_input, to_input
 from bench.protocols.linear.preset import LinearPreset
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bench.data.decoding import Label
 from bench.data.preprocessing import normalise
 from bench.passes.engine import Engine, arithmetic, call, halving
-from bench.passes.features import Features, feature_map, upsample
+from bench.passes.features import Features, feature_map, require_variety, upsample
 from bench.protocols.linear.preset import LinearPreset
 from bench.protocols.linear.training import Float32, Training
 
@@ -56,6 +56,7 @@ class Learner:
         """One step of SGD on a batch; returns its loss."""
         frozen = frozen_features(self.extract, images, self.preset, self.engine)
         if self.classifier is None:
+            require_variety(frozen, 1, f"the first {len(images)} images")
             noise = np.random.default_rng([self.seed]).standard_normal((self.classes, frozen.shape[1]))
             self.start((self.preset.init_std * noise).astype(np.float32), np.zeros(self.classes, np.float32))
         assert self.classifier is not None and self.optimiser is not None

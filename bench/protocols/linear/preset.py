@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bench.cards.presets import ImagePreset, Positive, Preset, Rate, Share
+from bench.cards.presets import ImagePreset, Positive, Preset, Rate, Seeds, Share
 
 
 class LinearPreset(ImagePreset):
@@ -31,7 +31,7 @@ class LinearPreset(ImagePreset):
     """Weight decay of SGD."""
     lr_decay: Rate = 0.1
     """Factor of the learning rate in all epochs after `lr_decay_after`; it is applied once."""
-    lr_decay_after: Annotated[int, Field(ge=0)] = 25
+    lr_decay_after: Annotated[int, Field(ge=0, le=10**6)] = 25
     """Index, from 0, of the last epoch with the full learning rate."""
     init_std: Rate = 0.01
     """Standard deviation of the initial weights; the bias starts at 0."""
@@ -45,7 +45,7 @@ class LinearPreset(ImagePreset):
     """The epoch that is reported: the best by mIoU on the evaluated split at the input size, or the last."""
     crf: bool = False
     """Refine the logits with a dense CRF (`--crf`)."""
-    seeds: Positive = 1
+    seeds: Seeds = 1
     """Number of classifiers to train; their seeds count up from the first. Not part of the fingerprint."""
 
     def resolved(self) -> dict[str, Any]:

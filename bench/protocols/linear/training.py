@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput
-from bench.base.files import load_npz, save_npz
+from bench.base.own_files import drop, load_arrays, save_arrays
 from bench.base.parallel import batched, prefetch
 from bench.data.decoding import Label, read_sample
 from bench.data.samples import Samples
@@ -32,6 +32,14 @@ from bench.protocols.linear.preset import LinearPreset
 TRAINER_VERSION = 1
 """Raised whenever training would give other weights: old ones are then not gone on from."""
 
+_FORMS = {
+    "weights": (3, "float32"),
+    "biases": (2, "float32"),
+    "losses": (2, "float32"),
+    "rates": (1, "float64"),
+    "timing": (2, "float64"),
+}
+"""Dimensions and dtype of the arrays of a `Training`."""
 Float32 = npt.NDArray[np.float32]
 Batch = tuple[npt.NDArray[Any], Label]
 """Images B×H×W×3, 0…255, and labels B×H×W."""
@@ -67,19 +75,36 @@ class Training:
     def write(self, path: Path) -> None:
         """Write to an .npz, atomically."""
         arrays = {name: getattr(self, name) for name in Training.__annotations__ if name != "velocity"}
-        save_npz(path, arrays | {"velocity_weight": self.velocity[0], "velocity_bias": self.velocity[1]})
+        save_arrays(path, arrays | {"velocity_weight": self.velocity[0], "velocity_bias": self.velocity[1]})
 
     @classmethod
     def read(cls, path: Path) -> Training | None:
         """What `write` wrote; None where it is absent or damaged."""
-        arrays = load_npz(path)
-        try:
-            if arrays is None:
-                return None
-            velocity = (arrays.pop("velocity_weight"), arrays.pop("velocity_bias"))
-            return cls(velocity=velocity, **arrays)
-        except (KeyError, TypeError):
+        arrays = load_arrays(path)
+        if arrays is None:
             return None
+        if not _is_training(arrays):
+            drop(path)
+            return None
+        velocity = (arrays.pop("velocity_weight"), arrays.pop("velocity_bias"))
+        return cls(velocity=velocity, **arrays)
+
+
+def _is_training(arrays: dict[str, npt.NDArray[Any]]) -> bool:
+    """Whether arrays from a file are a `Training`: all of them there, of one number of epochs, classes and features."""
+    if arrays.keys() != {*_FORMS, "velocity_weight", "velocity_bias"}:
+        return False
+    if any((arrays[name].ndim, arrays[name].dtype.name) != form for name, form in _FORMS.items()):
+        return False
+    epochs, classes, width = arrays["weights"].shape
+    shapes = {name: arrays[name].shape for name in arrays}
+    return (
+        epochs > 0
+        and all(shape[0] == epochs for name, shape in shapes.items() if name in _FORMS)
+        and shapes["biases"] == (epochs, classes)
+        and shapes["timing"] == (epochs, 2)
+        and (shapes["velocity_weight"], shapes["velocity_bias"]) == ((classes, width), (classes,))
+    )
 
 
 def learning_rate(preset: LinearPreset, epoch: int) -> float:

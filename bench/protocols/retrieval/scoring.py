@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bench.base.errors import BadInput
 from bench.passes.observations import Observations, rows_of_masks
 from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.whitening import require_variety
 
 BACKGROUND = 0
 Classes = npt.NDArray[np.int64]
@@ -26,7 +27,8 @@ def score(
 
     Also returns what each query is painted in, N×2 inside its mask and outside of it, and what the record says.
 
-    Raises BadInput for a bank without a labelled object, or a void class that is none of the classes.
+    Raises BadInput for a bank without a labelled object, prototypes that are all equal, or a void class that is none of
+    the classes.
     """
     valid = valid_classes(classes, preset["void_classes"])
     labels = bank_labels(bank, valid)
@@ -36,6 +38,7 @@ def score(
             f"none of the {len(bank)} images of the bank has an object under its mask",
             "Name another split with --set bank=…; retrieval needs a labelled bank.",
         )
+    require_variety(bank.prototypes[kept], "prototypes of the bank")
     nearest = kept[neighbours(bank.prototypes[kept], queries.prototypes)]
     rows = paint(queries, labels[nearest], valid, preset["averaged"], preset["grid"])
     painted = np.stack([labels[nearest], np.zeros_like(nearest)], axis=1)

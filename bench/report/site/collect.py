@@ -15,8 +15,8 @@ from bench.protocols import registry
 from bench.records.published import Published
 from bench.records.record import Record, Stored, shortfall
 from bench.report.site.names import date_text, hashed, slug
-from bench.report.tables import joined
-from bench.scoring.metric_names import metric_order
+from bench.report.tables import joined, unvouched
+from bench.scoring.metric_names import metric_name, metric_order
 
 UNKNOWN = "not stated"
 MATRIX = 100
@@ -126,7 +126,7 @@ class Run:
     @property
     def unlabelled(self) -> bool:
         """Whether there were no labels, and so nothing to rank it by."""
-        return self.protocol.endswith(registry.UNLABELLED)
+        return self.protocol.endswith(registry.UNLABELLED) or self.record["dataset"].get("labelled") is False
 
     @property
     def context(self) -> str:
@@ -138,6 +138,10 @@ class Run:
             if self.record["protocol"].get("modified")
             else ""
         )
+
+    def context_of(self, metric: str) -> str:
+        """Why a figure of it is not ranked with others; empty if it is."""
+        return unvouched(metric_name(metric)) if metric in self.stored.claimed else self.context
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from bench.base.errors import BadInput
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, confusion_table
 from bench.report.site.collect import MATRIX, Run
-from bench.report.tables import interval_of
+from bench.report.tables import claims_of, interval_of
 from bench.scoring.metric_names import metric_name
 
 Counts = npt.NDArray[np.float64]
@@ -45,6 +45,8 @@ class Spread:
     mean_at: float
     band: tuple[float, float] | None
     """Position and width of the interval."""
+    claimed: str
+    """What no row gives: `value`, `interval`, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,13 @@ def text(value: Any) -> str:
 def spreads(run: Run) -> list[Spread]:
     """Each metric over the seeds, on a line that spans its interval and seeds."""
     seeds = run.record.get("seeds") or []
-    return [_spread(metric, run.record["metrics"][metric], seeds) for metric in run.metrics]
+    return [_spread(metric, run.stored, seeds) for metric in run.metrics]
 
 
-def _spread(metric: str, measured: dict[str, Any], seeds: Sequence[Any]) -> Spread:
+def _spread(metric: str, stored: Stored, seeds: Sequence[Any]) -> Spread:
+    measured, claimed = stored.record["metrics"][metric], claims_of(stored, metric)
     values = [float(value) for value in measured["per_seed"]]
-    low, high = interval_of(measured)
+    low, high = measured.get("ci95") or (None, None) if claimed else interval_of(stored, metric)
     ends = [value for value in (*values, low, high) if value is not None]
     first, last = min(ends), max(ends)
     room = 0.08 * (last - first) or 1.0
@@ -115,6 +118,7 @@ def _spread(metric: str, measured: dict[str, Any], seeds: Sequence[Any]) -> Spre
         tuple((seed, value, at(value)) for seed, value in zip(named, values, strict=True)),
         at(float(measured["value"])),
         band,
+        claimed,
     )
 
 

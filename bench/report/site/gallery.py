@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.base.errors import BadInput
+from bench.base.files import read_regular
 from bench.cards.card import first_problem
 from bench.records.record import Stored
 from bench.report.site.details import mapping
@@ -18,6 +20,12 @@ INDEX = "examples.json"
 TITLES = {"best": "Best by IoU", "worst": "Worst by IoU"}
 CLUSTER = "cluster"
 """The group of images that were chosen for their cluster."""
+LARGEST = 1 << 24
+"""Bytes of the index, at most."""
+LARGEST_PICTURE = 1 << 24
+"""Bytes of a picture, at most. Ours have 320 pixels."""
+PICTURES = 10_000
+"""At most."""
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -81,7 +89,7 @@ class Examples(_Entry):
     schema_: Annotated[Literal[1], Field(alias="schema")]
     seed: int | None = None
     legend: list[LegendEntry] = []
-    images: list[Example]
+    images: Annotated[list[Example], Field(max_length=PICTURES)]
     clusters: list[Cluster] = []
 
 
@@ -115,6 +123,16 @@ class Gallery:
         return sorted(found, key=lambda image: (image.iou is None, sign * (image.iou or 0.0), image.id))
 
 
+def _require_picture(path: Path) -> None:
+    """Raises BadInput for what is no ordinary file of a picture's size; a link is none, wherever it leads."""
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise BadInput(f"{path} is missing, though {INDEX} names it") from error
+    if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_PICTURE:
+        raise BadInput(f"{path} is no ordinary file of at most {LARGEST_PICTURE:,} bytes, though {INDEX} names it")
+
+
 def read_gallery(stored: Stored) -> Gallery | None:
     """The pictures of a record; None where it names none. Raises BadInput where they are damaged or missing."""
     name = mapping(stored.record.get("examples")).get("folder")
@@ -127,13 +145,12 @@ def read_gallery(stored: Stored) -> Gallery | None:
         raise BadInput(f"{folder} is a link: pictures are not taken from examples elsewhere")
     index = folder / INDEX
     try:
-        examples = Examples.model_validate_json(index.read_bytes())
+        examples = Examples.model_validate_json(read_regular(index, LARGEST))
     except OSError as error:
         raise BadInput(f"{index} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         raise BadInput(f"{index} is damaged: {first_problem(error)}") from error
     for image in examples.images:
         for file in image.files:
-            if (folder / file).is_symlink() or not (folder / file).is_file():
-                raise BadInput(f"{folder / file} is missing, though {INDEX} names it")
+            _require_picture(folder / file)
     return Gallery(folder, examples)

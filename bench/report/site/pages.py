@@ -128,11 +128,11 @@ class Pages:
                 if (run.path, metric) in told:
                     continue
                 measured = run.record["metrics"][metric]
-                low, high = interval_of(measured)
+                low, high = interval_of(run.stored, metric)
                 lines.append(
                     self._place(run.dataset, run.split, run.protocol, metric)
                     | {"published": None, "measured": measured["value"], "low": low, "high": high, "run": run}
-                    | {"difference": None, "tolerance": None, "status": "measured", "reason": run.context}
+                    | {"difference": None, "tolerance": None, "status": "measured", "reason": run.context_of(metric)}
                 )
         return lines
 

@@ -113,7 +113,7 @@ def _as_published(claim: Claim) -> Model:
 
 def _of_run(run: Run, metric: str) -> Entry:
     measured = run.record["metrics"][metric]
-    low, high = interval_of(measured)
+    low, high = interval_of(run.stored, metric)
     return Entry(
         model=run.model,
         protocol=run.protocol,
@@ -125,7 +125,7 @@ def _of_run(run: Run, metric: str) -> Entry:
         paper=run.model.paper,
         date=date_text(run.created),
         others={name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
-        context=run.context,
+        context=run.context_of(metric),
         run=run,
     )
 

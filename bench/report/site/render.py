@@ -11,6 +11,7 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from bench._version import __version__
+from bench.base.escaping import printable
 from bench.base.templating import environment
 from bench.report.site.collect import Site
 from bench.report.site.names import points
@@ -22,7 +23,7 @@ LONG_WORD = 30
 
 def name(text: object) -> Markup:
     """A name of anybody's, escaped: its direction is its own, and a word as long as a line may break anywhere."""
-    shown = escape(text)
+    shown = text if isinstance(text, Markup) else escape(printable(text, keep="\n\t"))
     if max(map(len, shown.split()), default=0) > LONG_WORD:
         return Markup('<bdi class="long">{}</bdi>').format(shown)
     return shown if shown.isascii() else Markup("<bdi>{}</bdi>").format(shown)
@@ -50,8 +51,7 @@ class Renderer:
         text = self._environment.get_template(f"{template}.html.j2").render(
             root=root, here=url, section=section, **context
         )
-        # a lone surrogate can come out of a JSON escape, and is no character
-        return text.encode("utf-8", errors="replace")
+        return text.encode()
 
 
 @functools.cache
@@ -59,7 +59,8 @@ def _environment() -> Environment:
     return environment("report/templates/site", escape=True)
 
 
-def script(name: str, value: Any) -> bytes:
-    """A JavaScript file that sets a global to a JSON value; nothing in it can end a script or a line."""
+def script(name: str, lines: list[list[str]]) -> bytes:
+    """A JavaScript file that sets a global to lists of printable texts; nothing in it can end a script or a line."""
+    value = [[printable(text) for text in line] for line in lines]
     text = json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     return f"window.{name}={text};\n".encode()

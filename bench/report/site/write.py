@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.base.errors import BadEnvironment, WrongName
 from bench.base.files import atomic_folder, display
+from bench.base.paths import expand
 
 MARKER = ".bench-site"
 """The file that says that a folder is ours to replace."""
@@ -34,7 +35,7 @@ def replacing(target: Path, results: Path) -> Iterator[Path]:
     Raises WrongName where `target` is something else than a site or holds the records, BadEnvironment where it cannot
     be written.
     """
-    target = target.expanduser().resolve()
+    target = expand(target).resolve()
     require_replaceable(target, results)
     try:
         with atomic_folder(target) as built:

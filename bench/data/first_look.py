@@ -1,0 +1,91 @@
+"""First look: what the beginnings of a data set's files show that people should know of.
+
+A sample of the files is opened, the same one in every run, so that a run from the cache says what the first run said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from bench.base.parallel import default_workers
+from bench.cards.datasets import DatasetCard
+from bench.data.label_palettes import palette_conflict
+from bench.data.listings import evenly
+from bench.data.picture_files import exif_orientation
+from bench.data.samples import Samples
+
+LOOKED_AT = 100
+"""So many samples are looked at, spread evenly over a split."""
+HEAD = 1 << 16
+"""Bytes of a file that are read: an EXIF block is no longer, and a palette stands before the pixels."""
+
+
+def oddities(samples: Samples) -> list[str]:
+    """What a run on these samples should say, in words: images to turn, and palettes that differ. Often nothing."""
+    card = samples.card
+    if card.kind != "images" or not len(samples):
+        return []
+    chosen = [samples.entries[place] for place in evenly(len(samples), LOOKED_AT)]
+    found: list[str] = []
+    with ThreadPoolExecutor(default_workers(), "bench-loader") as pool:
+        if card.orientation is None:
+            images = [sample.image for sample in chosen]
+            found += _turned(images, pool.map(_head, images))
+        if _reads_indices(card):
+            labels = [sample.label for sample in chosen if sample.label is not None]
+            found += _palettes(labels, pool.map(_head, labels))
+    return found
+
+
+def _reads_indices(card: DatasetCard) -> bool:
+    return card.labels.encoding == "index" and card.generator is None
+
+
+def _head(path: Path) -> bytes:
+    """The beginning of a file; nothing of one that cannot be read, which is said when it is decoded."""
+    with suppress(OSError, ValueError):
+        if path.is_file():
+            with path.open("rb") as stream:
+                return stream.read(HEAD)
+    return b""
+
+
+def _turned(paths: Sequence[Path], heads: Iterator[bytes]) -> list[str]:
+    turned = [path for path, head in zip(paths, heads, strict=True) if _orientation(head) != 1]
+    if not turned:
+        return []
+    return [
+        f"{len(turned)} of {len(paths)} images looked at have an EXIF orientation, {turned[0].name} first: images are "
+        'turned upright, as viewers show them; orientation = "stored" in the card reads them as their pixels lie'
+    ]
+
+
+def _orientation(head: bytes) -> int:
+    """The EXIF orientation in the beginning of a JPEG, PNG or WebP file."""
+    for mark in (b"Exif\0\0", b"eXIf", b"EXIF"):
+        _, found, block = head.partition(mark)
+        if found:
+            return exif_orientation(block[4:] if mark == b"EXIF" else block)
+    return 1
+
+
+def _palettes(paths: Sequence[Path], heads: Iterator[bytes]) -> list[str]:
+    """The files are opened only where their beginnings differ: entries that no pixel has may."""
+    longest = b""
+    for palette in map(palette_in, heads):
+        common = min(len(palette), len(longest))
+        if palette[:common] != longest[:common]:
+            conflict = palette_conflict(paths)
+            return [conflict] if conflict else []
+        longest = max(longest, palette, key=len)
+    return []
+
+
+def palette_in(head: bytes) -> bytes:
+    """The palette in the beginning of a PNG, RGB after RGB; empty where it has none."""
+    match = re.search(rb"(?s)(....)PLTE", head) if head[:8] == b"\x89PNG\r\n\x1a\n" and head[25:26] == b"\3" else None
+    return head[match.end() : match.end() + int.from_bytes(match[1])] if match else b""

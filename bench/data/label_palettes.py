@@ -1,0 +1,65 @@
+"""Label palettes: whether an index has the same colour in all masks of a data set, as one class would have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bench.base.errors import BadInput
+from bench.data.label_values import ids_of, open_label
+from bench.data.picture_files import Picture
+
+Colour = tuple[int, int, int]
+
+
+@dataclass
+class PaletteColours:
+    """The colours that palettes give to the indices that masks hold; entries that no pixel has say nothing."""
+
+    first: dict[int, tuple[Colour, str]] = field(default_factory=dict)
+    """Index → its colour in the first mask that holds it, and that mask."""
+    other: dict[int, tuple[Colour, str]] = field(default_factory=dict)
+    """Index → another colour that it has, and in which mask first."""
+
+    def add(self, file: str, indices: Iterable[int], palette: bytes) -> None:
+        """Take in the indices that a mask holds; `palette` has three bytes for each index from 0 on."""
+        for index in indices:
+            if len(palette) < 3 * index + 3:
+                continue
+            red, green, blue = palette[3 * index : 3 * index + 3]
+            colour = (red, green, blue)
+            if self.first.setdefault(index, (colour, file))[0] != colour:
+                self.other.setdefault(index, (colour, file))
+
+    def conflict(self) -> str:
+        """What to say where an index has two colours; empty where none has."""
+        if not self.other:
+            return ""
+        index = min(self.other)
+        (one, file), (two, other) = self.first[index], self.other[index]
+        return (
+            f"the masks have different palettes ({index} is {one} in {file} and {two} in {other}): is an index the "
+            'same class in all of them? If colours are the classes, labels.encoding = "colour" in the card reads them, '
+            "by its palette"
+        )
+
+
+def palette_of_file(picture: Picture) -> bytes:
+    """The palette in a label file, RGB after RGB; empty where it has none."""
+    return bytes(picture.opened.getpalette("RGB") or b"") if picture.mode == "P" else b""
+
+
+def palette_conflict(paths: Sequence[Path]) -> str:
+    """What to say of label files whose palettes give one index two colours; a damaged one is passed over."""
+    colours = PaletteColours()
+    for path in paths:
+        try:
+            picture = open_label(path)
+            if palette := palette_of_file(picture):
+                colours.add(path.name, np.unique(ids_of(picture)).tolist(), palette)
+        except BadInput:  # said by whoever reads the labels
+            continue
+    return colours.conflict()

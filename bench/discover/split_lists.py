@@ -1,0 +1,67 @@
+"""Split lists: the text files in a folder that say which images make a split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from bench.base.text_files import read_text
+from bench.discover.file_words import ENDINGS, PictureFile, composed
+from bench.discover.names import FILES
+
+LARGEST = 1 << 28
+"""A longer text, in bytes, is no list."""
+LIST_FOLDERS = frozenset({"", "sets", "splits", "lists", "imagesets", "segmentation"})
+
+
+def read_lists(
+    folder: Path, texts: Sequence[str], images: Sequence[PictureFile]
+) -> tuple[dict[str, list[PictureFile]], list[str], list[str]]:
+    """Splits by list files: texts at the usual places most of whose lines name an image, or begin with its name.
+
+    Also the list files, and what a user should know of them.
+    """
+    index: dict[str, PictureFile] = {}
+    for file in images:
+        for name in (PurePosixPath(file.path).stem, str(PurePosixPath(file.path).with_suffix("")), file.path, file.id):
+            index.setdefault(composed(name), file)
+    found: dict[str, list[PictureFile]] = {}
+    lists, notes = [], []
+    for text in filter(_may_be_list, texts):
+        try:
+            if (folder / text).stat().st_size > LARGEST:
+                continue
+            lines = [line.strip() for line in read_text(folder / text).splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError):
+            continue
+        names = (_named(line, index) for line in lines)
+        known = dict.fromkeys(index[name] for name in names if name is not None)
+        split = PurePosixPath(text).stem
+        if len(known) > len(lines) / 2 and split not in found:
+            found[split] = list(known)
+            lists.append(text)
+            if len(known) < len(lines):
+                notes.append(f"{text} lists {len(lines) - len(known)} images that are not there, or twice")
+    return found, lists, notes
+
+
+def _may_be_list(text: str) -> bool:
+    path = PurePosixPath(text)
+    usual = path.name.lower() not in FILES and path.parent.name.lower() in LIST_FOLDERS
+    return usual and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,39}", path.stem) is not None
+
+
+def _named(line: str, index: Mapping[str, PictureFile]) -> str | None:
+    """How the index spells what a line names: all of it, or else its first word."""
+    whole = composed(line)
+    return whole if whole in index else _in_index(line.split(maxsplit=1)[0], index) or _in_index(line, index)
+
+
+def _in_index(text: str, index: Mapping[str, PictureFile]) -> str | None:
+    """How the index spells what a text names; of a file's path as few leading folders are dropped as need be."""
+    path = PurePosixPath(composed(text.replace("\\", "/").lstrip("/")))
+    if path.suffix.lower() not in ENDINGS:
+        return str(path) if str(path) in index else None
+    below = (PurePosixPath(*path.parts[i:]) for i in range(len(path.parts)))
+    return next((name for part in below for name in (str(part), str(part.with_suffix(""))) if name in index), None)

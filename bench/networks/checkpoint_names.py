@@ -1,0 +1,225 @@
+"""The names in a checkpoint: which of its dicts is the network, and which of its tensors.
+
+Training scripts put a network into a dict (`state_dict`), wrap it (`module.`), train it beside a momentum copy, and put
+heads on it. None of that is listed by method: a ResNet is found by the names that torchvision gave it, wherever it
+lies, and what lies around it is left out and said. See docs/models.md#tensors, which names the sources.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bench.base.errors import BadInput
+from bench.networks.inert_pickle import StoredTensor, UnusualTensor
+
+AnyTensor = Tensor | StoredTensor | UnusualTensor
+"""In memory, or still in the file."""
+Tensors = dict[str, AnyTensor]
+Where = tuple[str, ...]
+"""The keys that lead to a dict."""
+
+DICTS = (
+    *("model", "state_dict", "model_state_dict", "net", "network", "module", "params", "weights"),
+    *("teacher", "state_dict_ema", "model_ema", "ema", "ema_state_dict", "ema_model", "params_ema", "student"),
+    *("backbone", "encoder"),
+)
+"""Names of the dict that a network lies in; where a file has several, the first of these is read."""
+
+WRAPPERS = {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""Parts of a name that a wrapper has added: DistributedDataParallel, torch.compile, Lightning Fabric, FSDP."""
+
+_STAGE = re.compile(r"(?P<prefix>(?:.*\.)?)layer[1-4]\.0\.conv[12]\.weight")
+_ROOM = re.compile(r"(conv1|bn1|layer[1-4])\.")
+"""What the names of a torchvision ResNet begin with, but for its classifier."""
+_TRUNK = re.compile(r"(conv|bn|gn|norm|layer|stem|attnpool|relu|maxpool)[\w]*(\.|$)")
+"""Names beside them that no head has: they belong to another kind of ResNet, and are not left out."""
+_OURS = re.compile(r"decoder\.(0\.(convs|project)|1|2|4)\.|classification_head\.")
+"""A decoder or a saliency head of ours beside `backbone.`."""
+_RESIDUE = re.compile(r"n_averaged|queue\d*(_ptr)?")
+"""Counters and queues of training beside a network without a prefix."""
+
+_TEACHER = re.compile(r"(.*_)?teacher(_.*)?")
+_STUDENT = re.compile(r"(.*_)?student(_.*)?")
+_MOMENTUM = re.compile(r"(.*_)?(k|key|momentum|target|ema|shadow)(_.*)?")
+"""Parts of a prefix that name a slow copy of the network: `encoder_k`, `momentum_encoder`, `target_network`."""
+_LONGEST = 100
+"""Characters of a part of a name that are looked at."""
+_SHOWN = 5
+_KIND_NAMES = {"StoredTensor": "tensor", "UnusualTensor": "tensor", "Inert": "value", "NoneType": "None"}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The network of a file."""
+
+    state: Tensors
+    """Under our own names: `backbone.*` and, where they are, `decoder.*` and the heads."""
+    note: str
+    """What was read and what was left out, in a line; empty where nothing was."""
+
+
+def choose_network(content: Any, path: Path) -> Chosen:
+    """The network in what a file holds. Raises BadInput where there is none, or several that could be meant.
+
+    A teacher goes before its student, and a trained network before its momentum copy.
+    """
+    where, tensors, others = _choose_dict(content, path)
+    state = _without_wrappers(tensors)
+    roots = Counter(match["prefix"] for key in state if (match := _STAGE.fullmatch(key)))
+    prefix = _choose_root({root for root, count in roots.items() if count > 1}, path)
+    root, kept, left = _split(state, prefix)
+    left_out = [*_groups(left, root), *(f"{_dotted(other)} ({_count(tensors)})" for other, tensors in others)]
+    said = where if others or _is_average(where) else ()
+    taken = f"read `{'.'.join((*said, root + '*'))[:_LONGEST]}`" if said or root else ""
+    if _is_average(where):
+        taken += ", an average of weights"
+    if not left_out and not _is_average(where):
+        return Chosen(kept, "")
+    return Chosen(kept, "; ".join(filter(None, (taken, f"left out {_shortened(left_out)}" if left_out else ""))))
+
+
+# --- which dict ---
+
+
+def _choose_dict(content: Any, path: Path) -> tuple[Where, Tensors, list[tuple[Where, Tensors]]]:
+    """Where in the content the network's dict is, its tensors, and the dicts of tensors that it was chosen over."""
+    if not isinstance(content, dict):
+        kind = _KIND_NAMES.get(type(content).__name__, type(content).__name__)
+        raise BadInput(f"{path} holds a {kind}, not a dict of tensors", "Save `model.state_dict()`.")
+    found = list(_dicts(content))
+    networks = [entry for entry in found if _has_weights(entry[1])] or found
+    if not networks:
+        keys = ", ".join(f"'{str(key)[:40]}'" for key in list(content)[:8]) or "no keys"
+        raise BadInput(f"{path} holds no tensors (it has {keys})", "Save `model.state_dict()`.")
+    wanted = [entry for entry in networks if any(_STAGE.fullmatch(key) for key in entry[1])] or networks
+    wanted.sort(key=lambda entry: _ranks(entry[0]))
+    if len(wanted) > 1 and _ranks(wanted[0][0]) == _ranks(wanted[1][0]):
+        names = ", ".join(_dotted(where) for where, _ in wanted[:8])
+        raise BadInput(
+            f"{path} holds several dicts of tensors: {names}",
+            "Save the one that is meant: torch.save(content[KEY], …).",
+        )
+    return *wanted[0], [entry for entry in networks if entry is not wanted[0]]
+
+
+def _dicts(content: dict[Any, Any], depth: int = 3) -> Iterator[tuple[Where, Tensors]]:
+    """All dicts with tensors in them, and the keys that lead to each; those of optimisers have other keys."""
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, AnyTensor)}
+    if tensors:
+        yield (), tensors
+    for key, value in content.items():
+        if isinstance(key, str) and isinstance(value, dict) and depth and "optim" not in key:
+            yield from (((key, *where), inner) for where, inner in _dicts(value, depth - 1))
+
+
+def _has_weights(tensors: Tensors) -> bool:
+    return any(key.endswith("weight") and len(getattr(value, "shape", (1, 1))) > 1 for key, value in tensors.items())
+
+
+def _ranks(where: Where) -> list[int]:
+    return [DICTS.index(name) if name in DICTS else len(DICTS) for name in where]
+
+
+def _is_average(where: Where) -> bool:
+    return any(re.fullmatch(r"(.*_)?ema(_.*)?", name[:_LONGEST]) for name in where)
+
+
+# --- which tensors ---
+
+
+def _without_wrappers(tensors: Tensors) -> Tensors:
+    """The tensors without the parts of their names that wrappers have added, in any place and order."""
+    plain = {".".join(part for part in key.split(".") if part not in WRAPPERS): key for key in tensors}
+    if len(plain) < len(tensors):  # two of them differ in nothing else
+        return tensors
+    return {short: tensors[key] for short, key in plain.items()}
+
+
+def _choose_root(prefixes: set[str], path: Path) -> str | None:
+    """The prefix of the ResNet to read, out of those of all ResNets in a file; None where there is none."""
+    ranked = sorted((_role(prefix), not prefix.endswith("backbone."), prefix) for prefix in prefixes)
+    if not ranked:
+        return None
+    role, _, best = ranked[0]
+    if role == _SLOW:
+        raise BadInput(
+            f"{path} holds only the momentum network ('{best}*')", "Give a whole file, with the query network in it."
+        )
+    if len(ranked) > 1 and ranked[0][:2] == ranked[1][:2]:
+        names = ", ".join(f"'{prefix}*'" for _, _, prefix in ranked[:8])
+        raise BadInput(f"{path} holds several ResNets: {names}", "Save the one that is meant, by its own state_dict().")
+    return best
+
+
+_SLOW = 3
+
+
+def _role(prefix: str) -> int:
+    """0 a teacher, 1 a network, 2 a student, 3 a momentum copy."""
+    parts = prefix.split(".")
+    for role, pattern in ((0, _TEACHER), (2, _STUDENT), (_SLOW, _MOMENTUM)):
+        if any(pattern.fullmatch(part[:_LONGEST]) for part in parts):
+            return role
+    return 1
+
+
+def _split(state: Tensors, prefix: str | None) -> tuple[str, Tensors, Tensors]:
+    """The network's prefix, its tensors under our names, and the other tensors under their own.
+
+    A network of ours is taken whole, so that a tensor too many is an error. Beside a bare backbone all heads are left.
+    """
+    if prefix is None:
+        root = _root_of_heads(state)
+        inside = {key.removeprefix(root): value for key, value in state.items() if key.startswith(root)}
+        return root, inside, {key: value for key, value in state.items() if not key.startswith(root)}
+    root = prefix.removesuffix("backbone.")
+    ours = root != prefix and any(_OURS.match(key, len(root)) for key in state if key.startswith(root))
+    kept, left = {}, {}
+    for key, value in state.items():
+        rest = key.removeprefix(prefix) if key.startswith(prefix) else ""
+        if ours and key.startswith(root) and not _RESIDUE.fullmatch(key):
+            kept[key.removeprefix(root)] = value
+        elif not ours and (_ROOM.match(rest) or _TRUNK.match(rest)):
+            kept[f"backbone.{rest}"] = value
+        else:
+            left[key] = value
+    return root if ours else prefix, kept, left
+
+
+def _root_of_heads(state: Tensors) -> str:
+    """The prefix of a network whose ResNet is missing, so that the error names what it lacks."""
+    roots = Counter(key[: match.start()] for key in state if (match := _OURS.search(key)))
+    return next((root for root, _ in roots.most_common() if not root or root.endswith(".")), "")
+
+
+# --- in words ---
+
+
+def _dotted(where: Where) -> str:
+    return f"`{'.'.join(where)[:80]}`" if where else ""
+
+
+def _count(tensors: Sized) -> str:
+    return "1 tensor" if len(tensors) == 1 else f"{len(tensors)} tensors"
+
+
+def _groups(left: Iterable[str], prefix: str) -> list[str]:
+    """The tensors that were left out, by the first part of their names that is not the network's."""
+    groups: dict[str, list[str]] = {}
+    for key in left:
+        start = prefix if key.startswith(prefix) else ""
+        head, dot, _ = key.removeprefix(start).partition(".")
+        groups.setdefault(f"{start}{head}{'.*' if dot else ''}", []).append(key)
+    largest = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return [f"`{name[:_LONGEST]}`" + (f" ({_count(keys)})" if name.endswith("*") else "") for name, keys in largest]
+
+
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
