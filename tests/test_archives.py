@@ -206,6 +206,15 @@ def test_what_is_no_archive_is_damaged(tmp_path, name):
         refused(tmp_path / name, "damaged or not an archive|empty")
 
 
+def test_a_pipe_or_a_device_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tar")
+    (tmp_path / "device.tar").symlink_to("/dev/zero")
+    for place in (tmp_path / "pipe.tar", tmp_path / "device.tar", tmp_path / "nowhere.tar"):
+        refused(place, "is no regular file")
+        with pytest.raises(BadInput, match="is no regular file"):
+            read_through(place)
+
+
 def test_an_empty_archive_is_refused(tmp_path):
     refused(write_tar(tmp_path / "f.tar", {}), "it is empty")
 
