@@ -134,7 +134,8 @@ def test_pins_say_when_and_from_where(bench, model, cache, web, small_file):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", pin["date"])
     Pins(cache).keep("weights/other/x", "1" * 64, 1, "elsewhere")
     assert Pins(cache).find(key).sha256 == pin["sha256"] and Pins(cache).find("weights/other/x").bytes == 1
-    for damage in ("{", "[]", "[" * 100_000, *(json.dumps({key: entry}) for entry in (None, {"sha256": "0"}, pin | {"date": 1}))):
+    wrong = (None, {"sha256": "0"}, pin | {"date": 1})
+    for damage in ("{", "[]", "[" * 100_000, *(json.dumps({key: entry}) for entry in wrong)):
         (cache / "downloads/pins.json").write_text(damage)
         done = bench("download", model())
         assert done.returncode == 3 and "pins.json is damaged" in done.stderr
