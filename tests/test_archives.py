@@ -206,6 +206,15 @@ def test_what_is_no_archive_is_damaged(tmp_path, name):
         refused(tmp_path / name, "damaged or not an archive|empty")
 
 
+def test_a_pipe_or_a_device_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tar")
+    (tmp_path / "device.tar").symlink_to("/dev/zero")
+    for place in (tmp_path / "pipe.tar", tmp_path / "device.tar", tmp_path / "nowhere.tar"):
+        refused(place, "is no regular file")
+        with pytest.raises(BadInput, match="is no regular file"):
+            read_through(place)
+
+
 def test_an_empty_archive_is_refused(tmp_path):
     refused(write_tar(tmp_path / "f.tar", {}), "it is empty")
 
@@ -361,6 +370,12 @@ def test_extended_headers_of_other_programs_are_read(tmp_path):
     write_tar(path, {"good": b"1"}, (entry, b"2"))
     unpack(path, tmp_path / "target")
     assert tree(tmp_path / "target") == {"good": b"1", entry.name: b"2"}
+
+
+@pytest.mark.parametrize("name", ["f.tar", "f.zip"])
+def test_a_file_without_a_name_is_refused(tmp_path, name):
+    write = write_zip if name.endswith("zip") else write_tar
+    refused(write(tmp_path / name, {"good": b"1", ".": b"2"}), "a file without a name")
 
 
 @pytest.mark.parametrize("name", ["f.tar", "f.zip"])

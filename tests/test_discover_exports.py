@@ -246,6 +246,37 @@ def test_copies_among_images_without_masks_are_kept_and_to_be_checked(tmp_path):
     assert said in checks_of(tmp_path, tmp_path)
 
 
+def test_a_folder_of_copies_alone_has_no_masks(tmp_path):
+    for seed, name in enumerate(NAMES):
+        put_image(tmp_path / f"{name}.jpg", (60, 80), seed)
+        put_image(tmp_path / f"{name}.png", (60, 80), seed)
+    _, card = card_of(tmp_path, tmp_path)
+    assert [sample.image.name for sample in samples_of(card)] == ["a.jpg", "b.jpg", "c.jpg"] and not card.labelled
+    said = "3 images with the names of others but for the ending, and no masks (a.png first)"
+    assert said in checks_of(tmp_path, tmp_path)
+
+
+def test_images_that_are_called_masks_are_to_be_checked(tmp_path):
+    for name in NAMES:
+        put_image(tmp_path / f"{name}_photo_1.jpg")
+        put_mask(tmp_path / f"{name}_photo_2_mask.png", (0, 0x800000, 0x0000FF), mode="RGB")
+    assert "3 images are called masks (a_photo_2_mask.png first)" in checks_of(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("701_StillsRaw_full/{}.png", "LabeledApproved_full/{}_L.png"),  # CamVid's own tree
+        ("train/{}_sat.jpg", "train/{}_mask.png"),  # DeepGlobe's
+        ("one/x/{}.jpg", "two/{}-seg.png"),
+    ],
+)
+def test_masks_told_by_their_names_are_found_beside_and_in_a_folder_of_their_own(tmp_path, image, mask):
+    put_pairs(tmp_path, NAMES, image, mask)
+    (pairs,) = look_at(tmp_path).splits.values()
+    assert [(pair.image, pair.label) for pair in pairs] == [(image.format(n), mask.format(n)) for n in NAMES]
+
+
 def test_without_labels_images_that_have_no_mask_are_there_too(tmp_path):
     put_pairs(tmp_path, NAMES)
     put_image(tmp_path / "images/d.jpg")

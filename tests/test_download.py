@@ -19,6 +19,7 @@ from bench.cards.models import ModelCard
 from bench.cards.pins import Pins
 from bench.cli.progress import progress_bar
 from bench.download.items import items_of
+from bench.download.part_files import Part
 from bench.networks.find_model import find_model
 from tests.webserver import File, answer
 
@@ -133,7 +134,8 @@ def test_pins_say_when_and_from_where(bench, model, cache, web, small_file):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", pin["date"])
     Pins(cache).keep("weights/other/x", "1" * 64, 1, "elsewhere")
     assert Pins(cache).find(key).sha256 == pin["sha256"] and Pins(cache).find("weights/other/x").bytes == 1
-    for damage in ("{", "[]", *(json.dumps({key: entry}) for entry in (None, {"sha256": "0"}, pin | {"date": 1}))):
+    wrong = (None, {"sha256": "0"}, pin | {"date": 1})
+    for damage in ("{", "[]", "[" * 100_000, *(json.dumps({key: entry}) for entry in wrong)):
         (cache / "downloads/pins.json").write_text(damage)
         done = bench("download", model())
         assert done.returncode == 3 and "pins.json is damaged" in done.stderr
@@ -232,6 +234,24 @@ def test_offline_takes_what_was_put_there_by_hand(bench, model, cache, web, smal
     done = bench("download", model(), "--offline")
     assert done.returncode == 0 and not web.requests
     assert "by hand" in Pins(cache).find(f"weights/{ID}/mine.pth.tar").source
+
+
+def test_what_a_broken_download_left_goes_when_the_file_is_there(bench, model, cache, web, small_file):
+    path = weights_file(cache, ID, "mine.pth.tar")
+    part = Part.of(path)
+    part.describe(web.url("/m"), '"one"', 5000)
+    with part.writer(0, lambda: 0.0) as write:
+        write(b"x" * 1000)
+    assert "1,000 bytes of it" in bench("download", model(), "--list").stdout
+    shutil.copy(small_file, path)
+    assert bench("download", model(), "--offline").returncode == 0
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_proxy_that_is_none_is_said(bench, model):
+    for proxy in ("http://", "no proxy at all", "http://[::1", "http://127.0.0.1:port"):
+        done = bench("download", model(), http_proxy=proxy)
+        assert done.returncode in (3, 4) and "could not be fetched" in done.stderr, done.stderr
 
 
 def test_a_web_page_put_there_by_hand_is_refused(bench, model, cache):

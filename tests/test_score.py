@@ -1,5 +1,6 @@
 """Predictions as files: what a run saves and `bench score` reads back, and folders made by other programs."""
 
+import io
 import json
 import re
 import shutil
@@ -329,6 +330,7 @@ def test_bad_predictions_are_named(golden, tmp_path, copies):
     change(copies, 0, lambda label: label[:-1])
     with pytest.raises(BadInput, match=rf"{first.name} is \d+×\d+ pixels, its label"):
         rescore(golden, tmp_path)
+    first.write_bytes(kept)
     change(copies, 0, lambda label: np.full_like(label, 37))
     with pytest.raises(BadInput, match="holds the label 37") as caught:
         rescore(golden, tmp_path)
@@ -337,8 +339,9 @@ def test_bad_predictions_are_named(golden, tmp_path, copies):
     with pytest.raises(BadInput, match=f"{first.name} is damaged") as caught:
         rescore(golden, tmp_path)
     assert "the program that made it" in caught.value.remedy
-    Image.new("RGB", (4, 4)).save(first)
-    with pytest.raises(BadInput, match="RGB pixels; a palette or greyscale PNG"):
+    with Image.open(io.BytesIO(kept)) as picture:
+        Image.new("LA", picture.size).save(first)
+    with pytest.raises(BadInput, match="LA pixels; a greyscale PNG of ids"):
         rescore(golden, tmp_path)
     first.unlink()
     with pytest.raises(BadInput, match=rf"{first.name} is missing \(1 of 40 images have no prediction\)"):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import stat
 import struct
 import zipfile
@@ -210,8 +211,10 @@ def test_what_is_no_archive_is_said(tmp_path):
     (tmp_path / "text.zip").write_text("no zip")
     with pytest.raises(BadInput, match=r"text\.zip is damaged or not a zip"):
         check(tmp_path / "text.zip")
-    with pytest.raises(BadInput, match="cannot be read"):
-        check(tmp_path)
+    os.mkfifo(tmp_path / "pipe.zip")
+    for place in (tmp_path, tmp_path / "pipe.zip"):
+        with pytest.raises(BadInput, match="cannot be read: it is no regular file"):
+            check(place)
 
 
 def test_the_data_set_is_that_of_method_txt_unless_named(s50_tree, submission):

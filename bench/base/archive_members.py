@@ -6,6 +6,7 @@ import gzip
 import lzma
 import re
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -21,7 +22,7 @@ DEPTH = 64
 """Folders within each other, at most."""
 DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile, ValueError,
-    NotImplementedError, RuntimeError, OverflowError,
+    NotImplementedError, RuntimeError, OverflowError, LookupError, struct.error,
 )  # fmt: skip
 """What the readers raise on damaged bytes."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
@@ -67,13 +68,15 @@ def safe_path(name: str) -> PurePosixPath:
         raise Hostile(f"'{name}' is an absolute path, or one of another system")
     if ".." in path.parts:
         raise Hostile(f"'{name}' leads out of the folder")
-    if any(unicodedata.category(letter) == "Cc" for letter in name):
+    if not name.isprintable() and any(unicodedata.category(letter) == "Cc" for letter in name):
         raise Hostile(f"{name!r} has control characters in its name")
     return path
 
 
-def require_depth(path: PurePosixPath) -> None:
-    """Raises Hostile for a path through more folders than any data set has."""
+def require_place(path: PurePosixPath, kind: str) -> None:
+    """Raises Hostile for a file without a name, or a path through more folders than any data set has."""
+    if kind == "file" and not path.parts:
+        raise Hostile("it has a file without a name")
     if len(path.parts) > DEPTH:
         raise Hostile(f"'{str(path)[:60]}…' has more than {DEPTH} folders within each other")
 
@@ -87,7 +90,7 @@ def zip_members(opened: zipfile.ZipFile, size: int) -> Iterator[Member]:
         if position > size:
             raise Hostile("its members overlap")
         mode = entry.external_attr >> 16
-        kind = "folder" if entry.is_dir() else "file"
+        kind = "folder" if entry.filename.endswith("/") else "file"
         if stat.S_ISLNK(mode):
             kind = "a link"
         elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -24,7 +24,7 @@ from bench.base.archive_members import (
     Limits,
     Member,
     declared,
-    require_depth,
+    require_place,
     safe_path,
     zip_members,
 )
@@ -63,6 +63,7 @@ def unpack(archive: Path, target: Path, limits: Limits = DEFAULT, progress: Show
     `progress` takes the bytes of the archive that are done, and how many there are. Raises BadInput for an
     archive that is damaged or refused, naming the member, BadEnvironment where the disk has no room for it.
     """
+    _require_file(archive)
     size = archive.stat().st_size
     target.mkdir(parents=True)
     try:
@@ -82,12 +83,19 @@ def read_through(archive: Path, limits: Limits = DEFAULT) -> None:
 
     Nothing is written. Raises BadInput as `unpack` does.
     """
+    _require_file(archive)
     room = _Room(limits.of(archive), None)
     with _explained(archive), _members(archive, limits, room) as members:
         for member in _counted(members, limits):
             if member.kind == "file":
                 for _ in _content(member, room):
                     pass
+
+
+def _require_file(archive: Path) -> None:
+    """Raises BadInput for a pipe or a device, which could be read for ever, and for what is not there."""
+    if not archive.is_file():
+        raise BadInput(f"{archive} is no regular file", "Give the path of an archive.")
 
 
 @contextmanager
@@ -132,7 +140,7 @@ def _counted(members: Iterator[Member], limits: Limits) -> Iterator[Member]:
     for count, member in enumerate(members, start=1):
         if count > limits.members:
             raise Hostile(f"it has more than {limits.members:,} members")
-        require_depth(safe_path(member.name))
+        require_place(safe_path(member.name), member.kind)
         if member.kind not in ("file", "folder"):
             raise Hostile(f"'{member.name}' is {member.kind}")
         yield member

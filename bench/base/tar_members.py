@@ -1,7 +1,7 @@
 """The members of a .tar, a .tar.gz or a .tgz, read strictly.
 
-`tarfile` takes a damaged header for the end of the archive, and so does it a stretch of zeros or a file that was cut
-off between two members. Here every header must be whole, the end must be where the format has it (two blocks of
+`tarfile` takes a damaged header for the end of the archive, and also a stretch of zeros, and the place at which a file
+was cut off between two members. Here every header must be whole, the end must be where the format has it (two blocks of
 zeros), and behind it there must be nothing but padding. The checksum of a .gz is read to.
 """
 

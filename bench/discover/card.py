@@ -58,10 +58,9 @@ def discover(folder: Path, *, every: bool = False, labels: bool = True, progress
 
     Without `labels` the masks are left alone. Raises BadInput where there is nothing to write a card of.
     """
-    tree = look_at(folder, labels=labels)
-    pairs = [pair for members in tree.splits.values() for pair in members]
-    names = find_names(folder, tree.texts) if labels and tree.labelled else None
-    found = survey(folder, pairs, None if every else LOOKED_AT, progress, names.colours if names else ())
+    tree, names, found = _survey(folder, every, labels, progress)
+    if labels and tree.side_by_side and found.pictures and not found.encoding:
+        tree, names, found = _survey(folder, every, labels, progress, copies=True)
     _require_usable(folder, tree, found, names, labels)
     splits = {
         split: tuple(pair for pair in members if pair.image not in found.left_out)
@@ -71,6 +70,17 @@ def discover(folder: Path, *, every: bool = False, labels: bool = True, progress
     tree.notes += twin_folders(folder, [pair for members in splits.values() for pair in members])
     proposal = propose(found, names) if found.encoding else None
     return Findings(folder, tree, found, names, proposal, splits)
+
+
+def _survey(
+    folder: Path, every: bool, labels: bool, progress: Progress | None, *, copies: bool = False
+) -> tuple[Tree, Names | None, Survey]:
+    """What a folder holds by its names, what its classes are called, and what is in its pictures."""
+    tree = look_at(folder, labels=labels, copies=copies)
+    pairs = [pair for members in tree.splits.values() for pair in members]
+    names = find_names(folder, tree.texts) if labels and tree.labelled else None
+    limit = None if every else LOOKED_AT
+    return tree, names, survey(folder, pairs, limit, progress, names.colours if names else ())
 
 
 def _require_usable(folder: Path, tree: Tree, found: Survey, names: Names | None, labels: bool) -> None:

@@ -37,7 +37,7 @@ FOLDER_WORDS = MASK_WORDS | {word for word in OTHER_WORDS if word.startswith("se
 IMAGE_WORDS = frozenset(
     {
         "image", "images", "img", "imgs", "jpegimages", "photo", "photos",
-        "picture", "pictures", "leftimg8bit", "rgb",
+        "picture", "pictures", "leftimg8bit", "rgb", "sat", "satellite",
     }
 )  # fmt: skip
 SPLITS = {

@@ -80,6 +80,8 @@ class Survey:
     """What colours the palettes of all masks give the values."""
     strange: str = ""
     """The first colour that no file names, and the mask that holds it."""
+    pictures: bool = False
+    """Whether what was taken for masks has as many colours as photographs have."""
     turned: list[str] = field(default_factory=list)
     """Images with an EXIF orientation."""
     thin: frozenset[int] = frozenset()
@@ -200,6 +202,7 @@ def _settle(found: Survey, tallies: _Tallies) -> None:
     elif kind == "grey":
         _take(found, "index", index.joined(tallies.rgb.grey()), {"grey as RGBA": tallies.clear.files})
     else:
+        found.pictures = len(tallies.rgb.pixels) > MOST_IDS
         lacking = "blue" if kind == "blue" else "unnamed" if tallies.has_names else "colours"
         _take(found, "index", index, {lacking: tallies.rgb.files, "colours and alpha": tallies.clear.files})
 

@@ -40,6 +40,8 @@ class Tree:
     lone_masks: list[str] = field(default_factory=list)
     strangers: tuple[str, str] | None = None
     """A lone mask and an image of one name, whose folders do not say that they belong together."""
+    side_by_side: bool = False
+    """Whether masks are such only because they have the names of images in the same folder."""
     unlisted: list[str] = field(default_factory=list)
     """Images that are in none of the lists, where there are lists."""
     notes: list[str] = field(default_factory=list)
@@ -55,9 +57,10 @@ class Tree:
         return [pair for pairs in self.splits.values() for pair in pairs if pair.label is not None]
 
 
-def look_at(folder: Path, *, labels: bool = True) -> Tree:
+def look_at(folder: Path, *, labels: bool = True, copies: bool = False) -> Tree:
     """Which images and masks a folder holds. Reads names and list files, no picture. Without `labels` masks are left.
 
+    Of x.jpg and x.png side by side the PNG is taken for a mask, or with `copies` for the same picture again.
     Raises BadInput for a folder that is missing, or holds no image; BadEnvironment for one that cannot be read.
     """
     if not folder.is_dir():
@@ -68,7 +71,7 @@ def look_at(folder: Path, *, labels: bool = True) -> Tree:
         found[_kind_of(path)].append(path)
     tree.texts += found["text"]
     images, masks, others = exported(found["picture"])
-    told = _tell_apart([read_name(path) for path in others])
+    told = _tell_apart(tree, [read_name(path) for path in others], copies)
     images, masks = images + told[0], masks + told[1]
     if odd := found["odd"]:
         kinds = f"{len(odd)} files with a tab or another control character in their names, {odd[0]!r} first"
@@ -133,16 +136,39 @@ def _walk(folder: Path, tree: Tree) -> Iterator[str]:
         yield from (prefix + entry.name for entry in entries if entry.is_file())
 
 
-def _tell_apart(pictures: Sequence[PictureFile]) -> tuple[list[PictureFile], list[PictureFile]]:
+def _tell_apart(
+    tree: Tree, pictures: Sequence[PictureFile], copies: bool
+) -> tuple[list[PictureFile], list[PictureFile]]:
     """Images and masks. A name alone makes a mask only where there is an image to it."""
     masks, others = _parted(pictures, lambda file: bool(file.by_folder))
     plain = {(file.split, file.key) for file in others if not file.by_name}
-    named, images = _parted(others, lambda file: file.by_name and (file.split, file.key) in plain)
+    folders = _folders_of_masks(others)
+    named, images = _parted(
+        others, lambda file: file.by_name and ((file.split, file.key) in plain or _folder(file) in folders)
+    )
     masks += named
     if not masks:  # x.jpg and x.png side by side
         beside = {composed(file.id) for file in images if not _is_png(file)}
         masks, images = _parted(images, lambda file: _is_png(file) and composed(file.id) in beside)
+        tree.side_by_side = bool(masks)
+        if masks and copies:
+            tree.notes.append(
+                f"left out: {len(masks)} images with the names of others but for the ending, and no masks "
+                f"({masks[0].path} first)"
+            )
+            masks = []
     return images, masks
+
+
+def _folders_of_masks(files: Sequence[PictureFile]) -> set[PurePosixPath]:
+    """Folders of which every picture is called a mask, and each of them as an image of another folder."""
+    stems = {(file.split, _stem(file)) for file in files if not file.by_name}
+    other = {_folder(file) for file in files if not file.by_name or (file.split, _stem(file)) not in stems}
+    return {_folder(file) for file in files} - other
+
+
+def _folder(file: PictureFile) -> PurePosixPath:
+    return PurePosixPath(file.path).parent
 
 
 def _parted(
@@ -189,6 +215,7 @@ def _pair(tree: Tree, folder: Path, images: list[PictureFile], masks: list[Pictu
         tree.splits[split] = [
             Pair(name, file.path, mask.path if mask else None) for name, (file, mask) in zip(names, pairs, strict=True)
         ]
+    _note_masks_by_name(tree, images)
     if others:
         tree.notes.append(f"masks that are also there and not used: {'; '.join(others)}")
     keys = {mask.key for mask in masks if mask.path in used}
@@ -227,6 +254,17 @@ def _note_namesakes(tree: Tree, images: Sequence[PictureFile]) -> None:
         tree.notes.append(
             f"{len(twice)} images have the name of another but for the ending ({twice[0][0]} and {twice[0][1]} first): "
             "is it the same picture twice?"
+        )
+
+
+def _note_masks_by_name(tree: Tree, images: Sequence[PictureFile]) -> None:
+    """Note images that are called masks, which none of the others is the image of."""
+    taken = {pair.image for pairs in tree.splits.values() for pair in pairs if pair.label is None}
+    called = [file.path for file in images if file.by_name and file.path in taken]
+    if called:
+        tree.notes.append(
+            f"{len(called)} images are called masks ({called[0]} first) and none has the name of an image: are they "
+            "masks? They are taken for images. Give each mask the name of its image, in labels/, or take them away"
         )
 
 

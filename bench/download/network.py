@@ -18,11 +18,11 @@ class Network:
 
     attempts: int = 4
     """Requests to one mirror that bring nothing new before the next is tried."""
-    timeout: float = 30.0
+    timeout: float = 20.0
     """For every wait on the socket."""
-    patience: float = 60.0
+    patience: float = 40.0
     """That requests which bring nothing new may take together; also the longest time until an answer begins."""
-    window: float = 30.0
+    window: float = 20.0
     """Over which the speed is measured."""
     least: int = 1000
     """Bytes a second. A server that sends fewer over a window is given up."""

@@ -58,9 +58,10 @@ def size_of(item: Item, network: Network) -> int | None:
     """Its bytes: the card's, else what a server says when asked for the headers; None where none says."""
     if item.bytes is not None:
         return item.bytes
+    hasty = replace(network, timeout=min(network.timeout, 10.0), patience=min(network.patience, 10.0))
     for url in item.urls:
         try:
-            with open_url(url, {}, replace(network, timeout=min(network.timeout, 10.0)), "HEAD") as reply:
+            with open_url(url, {}, hasty, "HEAD") as reply:
                 if reply.length is not None and reply.headers.get_content_type() != "text/html":
                     return reply.length
         except Failure:
@@ -119,6 +120,7 @@ def obtain(
             _install(staging, item.root)
             if not keep_archive:
                 item.path.unlink()
+        Part.of(item.path).discard()  # of a download that was broken off before somebody put the file there
         return Obtained(item, how, digest, verdict)
 
 

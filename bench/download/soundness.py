@@ -13,8 +13,6 @@ from bench.cards.files import ARCHIVES
 from bench.download.drive import START, looks_like_page
 from bench.download.items import Item
 
-_ZIP = b"PK\x03\x04"
-
 
 def shows_its_end(item: Item) -> bool:
     """Whether a file of this kind shows by itself that nothing of it is missing: weights and archives do."""
@@ -32,31 +30,8 @@ def require_sound(path: Path, item: Item) -> None:
     if looks_like_page(start) and not item.file.endswith((".html", ".htm")):
         raise BadInput(f"{path} is a web page, not the file")
     if item.weights:
-        _require_weights(path, start)
+        from bench.networks.checkpoint_files import read_content
+
+        read_content(path)
     elif item.file.endswith(ARCHIVES):
         read_through(path)
-
-
-def _require_weights(path: Path, start: bytes) -> None:
-    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
-        _require_safetensors(path)
-        return
-    if start.startswith(_ZIP):
-        read_through(path)  # torch itself does not look at the checksums
-    from bench.networks.checkpoint_files import open_checkpoint
-    from bench.networks.checkpoint_names import choose_network
-
-    choose_network(open_checkpoint(path), path)
-
-
-def _require_safetensors(path: Path) -> None:
-    """Its header says where each tensor lies, and they must fill the file to its last byte."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np") as opened:
-            names = list(opened.keys())
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{path} is not a whole safetensors file: {error}") from error
-    if not names:
-        raise BadInput(f"{path} holds no tensors")

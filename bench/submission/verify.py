@@ -100,6 +100,8 @@ def verify(archive: Path, dataset: str | None, settings: Settings) -> Verified:
     Raises BadInput for what is no archive or is refused whole: one that leads out, has links, or unpacks to too much;
     WrongName for a `dataset` or a split that is not known.
     """
+    if archive.exists() and not archive.is_file():
+        raise BadInput(f"{archive} cannot be read: it is no regular file", "Give the zip of a submission.")
     try:
         opened = zipfile.ZipFile(archive)
     except OSError as error:
