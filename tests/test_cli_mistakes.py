@@ -161,7 +161,8 @@ def test_variables_of_a_launcher_that_make_no_sense_are_named(bench, variables, 
 @pytest.mark.parametrize(
     "variables",
     [{"COLUMNS": "abc"}, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"OMP_NUM_THREADS": "abc"}, {"BENCH_DATA_ROOT": ""},
-     {"BENCH_CONFIG": ""}, {"HOME": ""}, {"XDG_CONFIG_HOME": "."}, {"TMPDIR": "/no/where"}, {"TORCHELASTIC_RUN_ID": "x"}],
+     {"BENCH_CONFIG": ""}, {"HOME": ""}, {"XDG_CONFIG_HOME": "."}, {"TMPDIR": "/no/where"},
+     {"TORCHELASTIC_RUN_ID": "x"}],
 )  # fmt: skip
 def test_odd_values_of_other_variables_do_no_harm(bench, variables):
     assert bench("list", "models", **variables).returncode == 0

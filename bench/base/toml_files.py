@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_DOT = r"[ \t]*+\.[ \t]*+"
+_KEYS = re.compile(rf"(?P<long>{_PART}(?:{_DOT}{_PART}){{20}})|{_PART}(?:{_DOT}{_PART})*+")
+"""Dotted keys, and what looks like them. A `long` one has over twenty parts, `a.a.a…`: the time that tomllib takes
+grows with their square."""
 LARGEST = 4 * 2**20
 """Bytes: far above a card with thousands of classes."""
 
@@ -20,8 +26,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST // 2**20} MiB")
+    text = data.decode("utf-8-sig")
+    if any(found["long"] for found in _KEYS.finditer(text)):
+        raise ValueError("it is nested too deeply")
     try:
-        content = tomllib.loads(data.decode("utf-8-sig"))
+        content = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if key := _with_nul(content):
