@@ -233,7 +233,7 @@ def test_a_value_of_a_wrong_kind_names_its_key(line, says):
         (b"cache = '\0'", "is not a TOML file"),
         (b"# \xff", "is not a TOML file"),
         (b"x = " + b"9" * 5000, "is not a TOML file"),
-        (b"#" * (LARGEST + 1), "it is larger than 4 MiB"),
+        (b"#" * (LARGEST + 1), "it is larger than 1 MiB"),
         (b'cache = "~no-such-user-here/x"', "there is no home folder of that name"),
         (b'[data_roots]\nshapes = "~no-such-user-here/x"', "there is no home folder of that name"),
     ],

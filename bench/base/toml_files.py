@@ -12,7 +12,7 @@ _DOT = r"[ \t]*+\.[ \t]*+"
 _KEYS = re.compile(rf"(?P<long>{_PART}(?:{_DOT}{_PART}){{20}})|{_PART}(?:{_DOT}{_PART})*+")
 """Dotted keys, and what looks like them. A `long` one has over twenty parts, `a.a.a…`: the time that tomllib takes
 grows with their square."""
-LARGEST = 4 * 2**20
+LARGEST = 2**20
 """Bytes: far above a card with thousands of classes."""
 
 
