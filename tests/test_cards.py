@@ -2,16 +2,19 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
 from bench.base import folders
 from bench.base.errors import BadInput, WrongName
+from bench.base.paths import expand
+from bench.base.toml_files import LARGEST
 from bench.cards import catalogue
 from bench.cards.card import load_card
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import ModelCard
-from bench.cards.presets import fingerprint, override
+from bench.cards.presets import fingerprint, override, read_value
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.linear.preset import TRAINING_ENTRIES, LinearPreset
 
@@ -88,6 +91,10 @@ def edited(tmp_path, source, old, new):
         (DATASET, "clusters = 20", "clusters = 1", "protocols.clustering.clusters"),
         (DATASET, "saliency_threshold = 0.5", "saliency_threshold = nan", "protocols.clustering.saliency_threshold"),
         (DATASET, "[protocols.clustering]", "[protocols.clusterin]", "protocols.clusterin"),
+        (DATASET, "ignore = 255", "ignore = 255\n[splits.more]\nimages = 10000000000", "splits.more.images"),
+        (DATASET, 'licence = "', 'class_folders = 2147483648\nlicence = "', "class_folders"),
+        (DATASET, "seeds = 5", "seeds = 2147483648", "protocols.clustering.seeds"),
+        (DATASET, "clusters = 20", "clusters = 20\niterations = 2147483648", "protocols.clustering.iterations"),
     ],
 )  # fmt: skip
 def test_a_faulty_card_is_bad_input_that_names_file_and_key(tmp_path, source, old, new, key):
@@ -98,12 +105,61 @@ def test_a_faulty_card_is_bad_input_that_names_file_and_key(tmp_path, source, ol
     assert key in caught.value.problem.removeprefix(f"{path}: ")
 
 
-@pytest.mark.parametrize("content", [b"schema = ", b"\xff\xff", b"\xff\xfea", b"<html>", b"a = " + b"[" * 10**5])
+NO_TOML = [
+    b"schema = ",
+    b"\xff\xff",
+    b"\xff\xfea",
+    b"<html>",
+    b"a = " + b"[" * 10**5,
+    b"x = " + b"9" * 5000,
+    b"#" * (LARGEST + 1),
+]
+NO_TOML += [
+    b"x = " + b"[" * 500 + b"]" * 500,
+    b"x = " + b"{a=" * 500 + b"1" + b"}" * 500,
+    b"[" + b"a." * 90_000 + b"a]",
+]
+NO_TOML += [b'"a" . ' * 200_000 + b"'a' = 1", b'title = "a\\u0000b"', b'[a]\nb = [{"c\\u0000" = 1}]']
+
+
+@pytest.mark.parametrize("content", NO_TOML, ids=lambda content: repr(content[:9]))
 def test_what_is_no_toml_is_bad_input(tmp_path, content):
     path = tmp_path / "mine.toml"
     path.write_bytes(content)
     with pytest.raises(BadInput, match=r"mine\.toml is not a TOML file"):
         load_card(path, ModelCard)
+
+
+def test_a_byte_order_mark_is_skipped_and_depth_that_does_no_harm_is_an_unknown_key(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + DATASET.read_bytes())
+    assert load_card(path, DatasetCard).id == load_card(DATASET, DatasetCard).id
+    path.write_bytes(b".".join([b"a"] * 20) + b" = 1\n" + DATASET.read_bytes())
+    with pytest.raises(BadInput, match=r"mine\.toml: a: unknown key"):
+        load_card(path, DatasetCard)
+
+
+def test_no_more_pictures_are_drawn_than_a_disk_bears(tmp_path):
+    text = (DATASET.parent / "shapes.toml").read_text(encoding="utf-8")
+    assert "images = 400" in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("images = 400", "images = 100001"), encoding="utf-8")
+    with pytest.raises(BadInput, match="at most 100000 images are generated"):
+        load_card(path, DatasetCard)
+
+
+@pytest.mark.parametrize("place", ["~no-such-user-here/x", "loop", "a\0b", "x" * 300])
+def test_a_path_at_which_nothing_can_lie_is_bad_input(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    Path("loop").symlink_to("loop")
+    with pytest.raises(BadInput):
+        expand(place)
+    assert expand("~") == Path.home() and expand("not/there") == Path("not/there")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "9" * 5000])
+def test_a_value_that_json_cannot_hold_is_taken_as_text(text):
+    assert read_value(text) == text
 
 
 def test_a_missing_card_is_bad_input(tmp_path):

@@ -5,11 +5,15 @@ import json
 import os
 import shutil
 
+import click
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from bench.base.environment import has_bfloat16
+from bench.cli import cli
+from bench.cli.parameters import NameOrPath, Place
 from tests.checkpoints import small_state
 from tests.terminal import said
 
@@ -60,6 +64,108 @@ def test_one_mistake_is_said_once_for_all_runs(bench, arguments, words):
     done = bench("run", *arguments)
     said(done, 2, words, "maskcontrast-shapes on shapes", "random-shapes on shapes")
     assert done.stderr.count(words) == done.stderr.count("error: ") == 1
+
+
+def test_an_entry_that_one_of_several_protocols_lacks_is_said_before_the_first_image(bench, tmp_path):
+    asked = ("--protocol", "clustering", "--protocol", "linear", "--set", "clusters=5")
+    done = bench("run", "--model", "random-shapes", "--limit", "30", "--results", "r", "--fresh", *asked)
+    said(done, 2, "random-shapes on shapes, linear failed:", "unknown preset entry 'clusters'")
+    assert not done.stdout and not list(tmp_path.glob("r/*"))
+    done = bench("run", "--model", "random-shapes", "--limit", "30", "--dry-run", *asked[:2], "--protocol",
+                 "clustering-dense", *asked[4:])  # fmt: skip
+    assert done.returncode == 0 and done.stdout.count("protocol     clustering") == 2
+
+
+@pytest.mark.parametrize(("there", "warned"), [(True, False), (None, False), (False, True)])
+def test_bfloat16_is_warned_of_where_the_processor_has_no_instructions_for_it(bench, monkeypatch, there, warned):
+    monkeypatch.setattr("bench.base.environment.has_bfloat16", lambda: there)
+    asked = ("run", "--dry-run", "--device", "cpu", "--protocol", "clustering", "--protocol", "clustering-dense")
+    done = bench(*asked, "--model", "random-shapes", "--precision", "bfloat16")
+    assert done.returncode == 0
+    assert done.stderr.count("no instructions for bfloat16, so it takes up to ten times as long as float32") == warned
+    assert "bfloat16" not in bench(*asked, "--model", "random-shapes").stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "there"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512_bf16 avx2\n", True),
+        ("flags\t\t: fpu amx_bf16\n", True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", True),
+        ("flags\t\t: fpu avx2 avx512f\nbugs\t\t: bf16\n", False),
+        ("processor\t: 0\n", None),
+    ],
+)
+def test_the_processor_s_flags_say_whether_it_has_bfloat16(tmp_path, content, there):
+    (tmp_path / "cpuinfo").write_text(content)
+    assert has_bfloat16(tmp_path / "cpuinfo") is there
+    assert has_bfloat16(tmp_path / "none") is None
+
+
+def paths_of(command):
+    """The options and arguments that take a path, by what a user calls them."""
+    kinds = (Place, NameOrPath)
+    return [one for one in cli.commands[command].params if isinstance(one.type, kinds)]
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+@pytest.mark.parametrize("path", ["~no-such-user-here/x.toml", "./loop", "a/\0"])
+def test_a_path_at_which_nothing_can_lie_is_a_usage_error_of_every_option(tmp_path, monkeypatch, command, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    for one in paths_of(command):
+        with pytest.raises(click.BadParameter):
+            one.type.convert(path, one, None)
+
+
+@pytest.mark.parametrize("variable", ["BENCH_CACHE", "BENCH_RESULTS", "BENCH_DATA_ROOT", "BENCH_CONFIG"])
+def test_so_is_one_in_a_variable(bench, variable):
+    said(bench("run", "--dry-run", **{variable: "~no-such-user-here/x"}), 2, "there is no home folder of that name")
+
+
+def test_text_that_is_no_utf_8_goes_into_no_record(bench):
+    asked = ("run", "--model", "random-shapes", "--supervision", os.fsdecode(b"\xff"))
+    said(bench(*asked), 2, r"'\udcff' is no text in UTF-8")
+
+
+@pytest.mark.slow
+def test_names_that_are_no_utf_8_are_read_written_and_shown(bench, voc, small_file, tmp_path):
+    odd = os.fsdecode(b"\xff\xe9")
+    data, file, results = (tmp_path / f"{name}{odd}" for name in ("voc", "weights.pth", "results"))
+    voc.rename(data)
+    weights = shutil.copy(small_file, file.with_name(f"{odd}.pth"))
+    asked = ("--dataset", "pascal-voc", "--data-root", data, "--results", results)
+    done = bench("run", *asked, "--model", weights, "--set", "input=[64,64]", "--num-seeds", "1",
+                 "--save-predictions", tmp_path / f"masks{odd}", "--json")  # fmt: skip
+    assert done.returncode == 0 and json.loads(done.stdout)["model"]["title"] == r"\udcff\udce9.pth"
+    assert bench("score", tmp_path / f"masks{odd}", *asked, "--name", "other").returncode == 0
+    assert len(json.loads(bench("list", "results", "--results", results, "--json").stdout)) > 2
+    assert bench("report", "--results", results, "--out", tmp_path / f"site{odd}").returncode == 0
+    assert bench("show", weights).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "words"),
+    [
+        ({"RANK": "abc"}, 4, "$RANK is 'abc', which is not a whole number"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, 4, "cannot join the processes that $WORLD_SIZE announces"),
+    ],
+)
+def test_variables_of_a_launcher_that_make_no_sense_are_named(bench, variables, code, words):
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        os.environ.pop(name, None)
+    asked = ("train", "--recipe", "shapes", "--dataset", "shapes", "--priors", ".", "--out", "o")
+    said(bench(*asked, **variables), code, words)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"COLUMNS": "abc"}, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"OMP_NUM_THREADS": "abc"}, {"BENCH_DATA_ROOT": ""},
+     {"BENCH_CONFIG": ""}, {"HOME": ""}, {"XDG_CONFIG_HOME": "."}, {"TMPDIR": "/no/where"},
+     {"TORCHELASTIC_RUN_ID": "x"}],
+)  # fmt: skip
+def test_odd_values_of_other_variables_do_no_harm(bench, variables):
+    assert bench("list", "models", **variables).returncode == 0
 
 
 def test_different_mistakes_are_all_said(bench):

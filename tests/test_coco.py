@@ -240,6 +240,13 @@ def test_only_images_with_an_annotation_take_part_in_order(tree):
             "gives two images the id 1",
         ),
         ({"annotations": None, "images": []}, "its parts have wrong types"),
+        *(
+            (
+                {"annotations": [{"image_id": 1, "category_id": 1}], "images": [{"id": 1, "file_name": name}]},
+                "no file_name",
+            )
+            for name in ("", ".", "/")
+        ),
     ],
 )
 def test_a_json_that_is_not_coco_s_is_named(tree, content, words):

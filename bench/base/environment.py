@@ -64,13 +64,13 @@ def torch_version() -> str:
     return found[1] if found else metadata.version("torch")
 
 
-def has_bfloat16() -> bool | None:
+def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
     """Whether the processor multiplies bfloat16 by instructions of its own, as Linux says; None where nobody says.
 
     The names of the flags are those of Linux: arch/x86/include/asm/cpufeatures.h, arch/arm64/kernel/cpuinfo.c.
     """
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)

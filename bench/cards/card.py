@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from bench.base.errors import BadInput, WrongName
-from bench.base.text_files import read_toml
+from bench.base.toml_files import read_toml
 from bench.cards.files import Entry
 
 ID_PATTERN = r"^[a-z0-9][a-z0-9._+-]{0,79}$"

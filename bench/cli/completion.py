@@ -41,7 +41,7 @@ def completion(context: click.Context, shell: str) -> int:
 
 def _cards(kind: str) -> Iterator[dict[str, Any]]:
     """The content of a folder's cards, unchecked; a card that cannot be read is left out."""
-    from bench.base.text_files import read_toml
+    from bench.base.toml_files import read_toml
 
     for path in sorted(folder(kind).glob("*.toml")):
         try:

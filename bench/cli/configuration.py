@@ -18,7 +18,7 @@ import click
 from bench.base.errors import BadInput, WrongName
 from bench.base.escaping import printable
 from bench.base.paths import expand
-from bench.base.text_files import read_toml
+from bench.base.toml_files import read_toml
 from bench.cli.console import echo
 from bench.cli.parameters import Deliberate, NameOrPath, Place
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from bench.base.errors import BadInput, Warn, WrongName
+from bench.base.escaping import storable
 from bench.base.files import cache_folder
 from bench.base.parallel import Progress
 from bench.base.paths import expand
@@ -278,6 +279,7 @@ def collect_warnings(settings: Settings) -> tuple[Warn, list[str]]:
     warnings: list[str] = []
 
     def warn(message: str) -> None:
+        message = storable(message)  # it may name a file
         if message not in warnings:
             warnings.append(message)
             if settings.warn:
