@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 
@@ -364,6 +365,9 @@ def test_a_false_word_beside_predictions_is_not_believed(golden, tmp_path, copie
     record = rescore(golden, tmp_path).record
     assert record["model"]["id"].startswith("predictions-") and record["model"]["supervision"] == "not stated"
     (copies / "predictions.json").write_text("[1")
+    assert rescore(golden, tmp_path).record["model"]["id"] == record["model"]["id"]
+    (copies / "predictions.json").unlink()
+    os.mkfifo(copies / "predictions.json")
     assert rescore(golden, tmp_path).record["model"]["id"] == record["model"]["id"]
 
 

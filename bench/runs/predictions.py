@@ -17,6 +17,7 @@ import numpy as np
 from bench.base.errors import BadInput, WrongName
 from bench.base.escaping import one_line
 from bench.base.files import write_with
+from bench.base.json_files import read_json
 from bench.base.parallel import Progress, default_workers, prefetch
 from bench.cards.datasets import DatasetCard
 from bench.data.palette import palette_of
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ABOUT = "predictions.json"
+LARGEST_ABOUT = 1 << 20
+"""Bytes of it. What we write has some kilobytes."""
 IDENTITY: dict[str, tuple[str, ...]] = {
     "model": ("model", "id"),
     "weights' hash": ("model", "weights_sha256"),
@@ -125,8 +128,8 @@ def _short(value: Any) -> str:
 def read_about(folder: Path) -> Record | None:
     """What `predictions.json` says of the run that wrote a folder; None where it is missing or no JSON object."""
     try:
-        value = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        value = read_json(folder / ABOUT, LARGEST_ABOUT)
+    except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -153,7 +153,19 @@ def problem_of(done: Done, kind: Kind, how: str) -> str | None:
             return f"{name} has a line that is a command to GitHub: {line[:100]!r}"
     if not how and done.code not in kind.codes:
         return f"the sound input gives exit {done.code}\n{done.err[-400:]}"
-    return kind.wrong(done, how)
+    return said_in_files(kind.world.out) or kind.wrong(done, how)
+
+
+_TEXTS = (".html", ".md", ".json", ".csv", ".tex", ".js")
+
+
+def said_in_files(folder: Path) -> str | None:
+    """What pages and tables that were written must not have: control characters."""
+    texts = [path for path in sorted(folder.rglob("*")) if path.suffix in _TEXTS and path.is_file()]
+    for path in texts:
+        if found := _CONTROL.search(path.read_text(encoding="utf-8")):
+            return f"{path.name} has the control character {found[0]!r}"
+    return None
 
 
 def _end(trace: str, lines: int = 7) -> str:

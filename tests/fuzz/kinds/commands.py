@@ -27,6 +27,8 @@ GOOD = {
     "form": ("md", "json"),
 }  # fmt: skip
 ARGUMENTS = ("random-shapes", "shapes", "./data.toml", "data", "bash", "datasets", "results", "sound", "imagenet-s-50")
+TEXTS = tuple(text for text in mutators.TEXT_VALUES if text != "/")
+"""A folder of records may be the whole machine: whoever names it waits."""
 SLOW = {"run": ("--dry-run",), "train": ("--recipe", "gone"), "priors": ("--method", "gone")}
 """What keeps a command from hours of work, after all that was drawn."""
 
@@ -53,7 +55,7 @@ class CommandLines(Kind):
         self.arguments = (name, *_drawn(random, cli.commands[name]), *SLOW.get(name, ()))
         if random.random() < 0.1:
             cut = random.randrange(len(self.arguments) + 1)
-            self.arguments = (*self.arguments[:cut], random.choice(mutators.TEXT_VALUES), *self.arguments[cut:])
+            self.arguments = (*self.arguments[:cut], random.choice(TEXTS), *self.arguments[cut:])
         return " ".join(self.arguments)[:300]
 
     def use(self, random: Random) -> Done:
@@ -76,7 +78,7 @@ def _drawn(random: Random, of: click.Command) -> list[str]:
 def _value(random: Random, parameter: click.Parameter) -> str:
     """A value for an option or an argument: one that fits, or any text at all."""
     if random.random() < 0.35:
-        return random.choice((*mutators.TEXT_VALUES, os.fsdecode(b"\xff\xfe"), str(10**400), "1e308", "nan"))
+        return random.choice((*TEXTS, os.fsdecode(b"\xff\xfe"), str(10**400), "1e308", "nan"))
     kind = parameter.type
     if isinstance(kind, click.Choice):
         return str(random.choice(list(kind.choices)))
@@ -92,13 +94,16 @@ VARIABLES = (
     "BENCH_CACHE", "BENCH_CONFIG", "BENCH_RESULTS", "BENCH_DATA_ROOT", "HOME", "TMPDIR", "COLUMNS", "LINES", "NO_COLOR",
     "FORCE_COLOR", "LANG", "LC_ALL", "TERM", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "GITHUB_ACTIONS",
     "CUDA_VISIBLE_DEVICES", "GITHUB_STEP_SUMMARY", "OMP_NUM_THREADS", "TORCHELASTIC_RUN_ID", "RANK", "WORLD_SIZE",
-    "PYTHONWARNINGS", "https_proxy", "_BENCH_COMPLETE", "COMP_WORDS", "COMP_CWORD", "TZ", "PATH", "SOURCE_DATE_EPOCH",
+    "PYTHONWARNINGS", "https_proxy", "COMP_WORDS", "COMP_CWORD", "TZ", "PATH", "SOURCE_DATE_EPOCH",
 )  # fmt: skip
 VALUES = (
     "", " ", "0", "-1", "1", "x", "true", "~nosuchuser/x", "~", "/", "data", "data/val.txt", "/dev/null", "/dev/full",
     "/dev/zero", "\x1b[2J", "a\n::error::b", os.fsdecode(b"\xff\xfe"), "x" * 5000, "9" * 5000, "shapes=data:=:a=b", "C",
     "en_US.UTF-8", "POSIX", "http://[::1", "://", "../canary/x", "é", "\u202e",
 )  # fmt: skip
+OWN = {
+    "BENCH_RESULTS": tuple(value for value in VALUES if value != "/"),
+}
 COMMANDS = (
     ("list", "datasets"), ("list", "models", "--json"), ("show", "shapes"), ("show", "./data.toml"), ("report",),
     ("check",), ("run", "--dataset", "./data.toml", "--model", "random-shapes", "--dry-run"), ("list", "results"),
@@ -133,7 +138,7 @@ class Environments(Kind):
             self.streams = random.choice(STREAMS[1:])
         else:
             names = random.sample(VARIABLES, random.choice((1, 1, 2, 4)))
-            self.variables = {name: random.choice(VALUES) for name in names}
+            self.variables = {name: random.choice(OWN.get(name, VALUES)) for name in names}
         return f"{self.variables} {self.streams} {' '.join(self.arguments)}"[:300]
 
     def use(self, random: Random) -> Done:
