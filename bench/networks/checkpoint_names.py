@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def choose_network(content: Any, path: Path) -> Chosen:
     roots = Counter(match["prefix"] for key in state if (match := _STAGE.fullmatch(key)))
     prefix = _choose_root({root for root, count in roots.items() if count > 1}, path)
     root, kept, left = _split(state, prefix)
-    left_out = [*_groups(left, root), *(f"{_dotted(other)} ({_count(tensors)})" for other, tensors in others)]
+    left_out = [*_groups(left, root), *(f"{_dotted(other)} ({_count(len(tensors))})" for other, tensors in others)]
     said = where if others or _is_average(where) else ()
     taken = f"read `{'.'.join((*said, root + '*'))[:_LONGEST]}`" if said or root else ""
     if _is_average(where):
@@ -206,19 +206,22 @@ def _dotted(where: Where) -> str:
     return f"`{'.'.join(where)[:80]}`" if where else ""
 
 
-def _count(tensors: Sized) -> str:
-    return "1 tensor" if len(tensors) == 1 else f"{len(tensors)} tensors"
+def _count(tensors: int) -> str:
+    return "1 tensor" if tensors == 1 else f"{tensors} tensors"
 
 
 def _groups(left: Iterable[str], prefix: str) -> list[str]:
     """The tensors that were left out, by the first part of their names that is not the network's."""
-    groups: dict[str, list[str]] = {}
+    trunk, groups = prefix.split("."), Counter[str]()
     for key in left:
-        start = prefix if key.startswith(prefix) else ""
-        head, dot, _ = key.removeprefix(start).partition(".")
-        groups.setdefault(f"{start}{head}{'.*' if dot else ''}", []).append(key)
-    largest = sorted(groups.items(), key=lambda group: -len(group[1]))
-    return [f"`{name[:_LONGEST]}`" + (f" ({_count(keys)})" if name.endswith("*") else "") for name, keys in largest]
+        parts = key.split(".")
+        shared = next((n for n, (part, own) in enumerate(zip(parts, trunk, strict=False)) if part != own), 0)
+        name = ".".join(parts[: shared + 1])
+        groups[name if name == key else f"{name[:_LONGEST]}.*"] += 1
+    return [
+        f"`{name[:_LONGEST]}`" + (f" ({_count(count)})" if name.endswith(".*") else "")
+        for name, count in groups.most_common()
+    ]
 
 
 def _shortened(names: list[str]) -> str:
