@@ -25,8 +25,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.base.errors import BadInput
-from bench.networks import checkpoints
-from bench.networks import find_model as find_model_module
+from bench.networks import checkpoints, weights_file
 from bench.networks.checkpoint_files import open_checkpoint, read_content
 from bench.networks.checkpoints import read_checkpoint
 from bench.networks.find_model import find_model
@@ -465,7 +464,7 @@ def test_a_name_that_is_no_text_is_read_and_can_be_recorded(tmp_path):
 
 def test_a_file_is_hashed_once(tmp_path, monkeypatch):
     hashed = []
-    for place in (checkpoints, find_model_module):
+    for place in (checkpoints, weights_file):
         monkeypatch.setattr(place, "sha256_file", lambda path: hashed.append(path) or "0" * 64)
     find_model(saved(tmp_path / "file.pth", small_state()), None, tmp_path, print)
     assert len(hashed) == 1

@@ -135,7 +135,7 @@ def test_the_prefix_of_a_data_parallel_wrapper_makes_no_difference(tmp_path, met
         assert words in weights.note
 
 
-@pytest.mark.parametrize("prefixes", itertools.permutations(["module.", "_orig_mod.", "model.", "net."], 3))
+@pytest.mark.parametrize("prefixes", list(itertools.permutations(["module.", "_orig_mod.", "model.", "net."], 3)))
 def test_wrappers_are_seen_through_in_any_order(tmp_path, prefixes):
     weights, architecture = read(tmp_path, below("".join(prefixes), WHOLE))
     assert weights.state.keys() == WHOLE.keys() and architecture.embedding == 3 and not weights.note
@@ -343,7 +343,7 @@ def test_torchvisions_other_networks_are_told_apart(tmp_path, name, words):
     with torch.device("meta"):
         shapes = models.get_model(name).state_dict()
     # nothing of it is read or expanded before it is refused
-    assert words in error_of(tmp_path, {key: torch.zeros(1).expand(value.shape) for key, value in shapes.items()})
+    assert words in error_of(tmp_path, {key: torch.zeros(()).expand(value.shape) for key, value in shapes.items()})
 
 
 # --- where it is said ---
