@@ -78,6 +78,10 @@ METHODS = {
         {**below("online_network.encoder."), **below("target_network.encoder.", COPY), **below("predictor.", HEAD)},
         "`target_network.*`",
     ),
+    "BYOL that keeps its network twice": (
+        {**below("net."), **below("online_encoder.net."), **below("online_encoder.projector.", HEAD)},
+        "read `net.*`; left out `online_encoder.*` (122 tensors)",
+    ),
     "PixPro": (
         {**below("module.encoder."), **below("module.encoder_k.", COPY), **below("module.projector.linear1.", HEAD)}
         | {**below("module.projector_k.linear1.", HEAD), "module.value_transform.weight": torch.zeros(4, 4, 1, 1)},

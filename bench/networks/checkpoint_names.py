@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bench.base.errors import BadInput
@@ -73,7 +74,7 @@ def choose_network(content: Any, path: Path) -> Chosen:
     where, tensors, others = _choose_dict(content, path)
     state = _without_wrappers(tensors)
     roots = Counter(match["prefix"] for key in state if (match := _STAGE.fullmatch(key)))
-    prefix = _choose_root({root for root, count in roots.items() if count > 1}, path)
+    prefix = _choose_root({root for root, count in roots.items() if count > 1}, state, path)
     root, kept, left = _split(state, prefix)
     left_out = [*_groups(left, root), *(f"{_dotted(other)} ({_count(len(tensors))})" for other, tensors in others)]
     said = where if others or _is_average(where) else ()
@@ -142,7 +143,7 @@ def _without_wrappers(tensors: Tensors) -> Tensors:
     return {short: tensors[key] for short, key in plain.items()}
 
 
-def _choose_root(prefixes: set[str], path: Path) -> str | None:
+def _choose_root(prefixes: set[str], state: Tensors, path: Path) -> str | None:
     """The prefix of the ResNet to read, out of those of all ResNets in a file; None where there is none."""
     ranked = sorted((_role(prefix), not prefix.endswith("backbone."), prefix) for prefix in prefixes)
     if not ranked:
@@ -152,10 +153,25 @@ def _choose_root(prefixes: set[str], path: Path) -> str | None:
         raise BadInput(
             f"{path} holds only the momentum network ('{best}*')", "Give a whole file, with the query network in it."
         )
-    if len(ranked) > 1 and ranked[0][:2] == ranked[1][:2]:
-        names = ", ".join(f"'{prefix}*'" for _, _, prefix in ranked[:8])
+    equal = [prefix for *rank, prefix in ranked if rank == list(ranked[0][:2])]
+    if any(not _are_one(best, other, state) for other in equal[1:]):
+        names = ", ".join(f"'{prefix[:_LONGEST]}*'" for prefix in equal[:8])
         raise BadInput(f"{path} holds several ResNets: {names}", "Save the one that is meant, by its own state_dict().")
     return best
+
+
+def _are_one(first: str, second: str, state: Tensors) -> bool:
+    """Whether two prefixes are names of one module, whose tensors are then the same ones."""
+    one = {key.removeprefix(first): tensor for key, tensor in state.items() if key.startswith(first)}
+    other = {key.removeprefix(second): tensor for key, tensor in state.items() if key.startswith(second)}
+    shared = [(one[key], other[key]) for key in one.keys() & other.keys() if _ROOM.match(key)]
+    return all(_is_same(*pair) for pair in shared)
+
+
+def _is_same(one: AnyTensor, other: AnyTensor) -> bool:
+    if isinstance(one, StoredTensor) and isinstance(other, StoredTensor):
+        return (one.storage.key, one.offset, one.shape) == (other.storage.key, other.offset, other.shape)
+    return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
 
 
 _SLOW = 3

@@ -36,6 +36,8 @@ class Storage:
     dtype: torch.dtype
     size: int
     """How many elements the file says that it has."""
+    key: str
+    """What it is called in the file. Tensors of one module under two names are views of one storage."""
     start: int = 0
     """Of a view of a storage: the first element."""
 
@@ -238,7 +240,7 @@ class InertUnpickler(pickle._Unpickler):
         _key, start, length = view[0]
         if not 0 <= start <= start + length <= size:
             raise ValueError("a view beyond its storage")
-        return Storage(storage.read, dtype, length, start)
+        return Storage(storage.read, dtype, length, storage.key, start)
 
     # --- steps of the program that could change what is not the file's ---
 
