@@ -242,8 +242,13 @@ def test_an_expanded_tensor_is_refused_before_it_is_expanded(tmp_path, shape):
 
 def test_many_views_of_one_storage_are_refused_before_they_are_expanded(tmp_path):
     numbers = torch.zeros(1 << 20, dtype=torch.float16)
-    state = resnet_state() | {f"layer1.9.{number}.weight": numbers for number in range(100)}
+    state = resnet_state() | {f"layer1.0.extra{number}.weight": numbers for number in range(100)}
     assert "many times its size" in error_of(saved(tmp_path / "file.pth", state))
+
+
+def test_a_network_of_very_many_tensors_is_refused_before_they_are_read(tmp_path):
+    state = resnet_state() | {f"layer1.0.extra{number}.weight": torch.zeros(()) for number in range(6000)}
+    assert "holds a network of 6,120 tensors" in error_of(saved(tmp_path / "file.pth", state))
 
 
 def test_tensors_of_one_storage_are_read(tmp_path):

@@ -7,6 +7,7 @@ A name that is no known data is refused. Nothing is imported, and nothing is exp
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 import re
@@ -213,7 +214,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def __init__(self, stream: IO[bytes], storage: Callable[[torch.dtype, str, int], Storage] | None = None) -> None:
         super().__init__(stream, encoding="latin-1")
-        self.storage = storage
+        self.storage = storage and functools.cache(storage)  # a file may name one a million times
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a name here. Raises WouldRunCode for one that is not known to be data."""
