@@ -257,6 +257,18 @@ def test_long_names_make_no_long_line_and_no_long_wait(tmp_path):
     assert_backbone(weights)
 
 
+def test_names_that_are_no_text_make_a_note_that_is_a_line(tmp_path):
+    weights, _ = read(tmp_path, NARROW | {"a\nb\x1b[31m\ud800.weight": torch.zeros(1)})
+    assert weights.note == "left out `a\ufffdb\ufffd[31m\ufffd.*` (1 tensor)"
+
+
+def test_a_dict_in_a_million_places_is_looked_at_once(tmp_path):
+    content = {"state_dict": NARROW}
+    for _ in range(3):
+        content = {"state_dict": NARROW} | {f"place {number}": content for number in range(2000)}
+    assert_backbone(read(tmp_path, content)[0])
+
+
 # --- counters of batches ---
 
 

@@ -83,7 +83,8 @@ def choose_network(content: Any, path: Path) -> Chosen:
         taken += ", an average of weights"
     if not left_out and not _is_average(where):
         return Chosen(kept, "")
-    return Chosen(kept, "; ".join(filter(None, (taken, f"left out {_shortened(left_out)}" if left_out else ""))))
+    note = "; ".join(filter(None, (taken, f"left out {_shortened(left_out)}" if left_out else "")))
+    return Chosen(kept, "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in note))
 
 
 # --- which dict ---
@@ -94,7 +95,7 @@ def _choose_dict(content: Any, path: Path) -> tuple[Where, Tensors, list[tuple[W
     if not isinstance(content, dict):
         kind = _KIND_NAMES.get(type(content).__name__, type(content).__name__)
         raise BadInput(f"{path} holds a {kind}, not a dict of tensors", "Save `model.state_dict()`.")
-    found = list(_dicts(content))
+    found = list(_dicts(content, set()))
     networks = [entry for entry in found if _has_weights(entry[1])] or found
     if not networks:
         keys = ", ".join(f"'{str(key)[:40]}'" for key in list(content)[:8]) or "no keys"
@@ -110,14 +111,20 @@ def _choose_dict(content: Any, path: Path) -> tuple[Where, Tensors, list[tuple[W
     return *wanted[0], [entry for entry in networks if entry is not wanted[0]]
 
 
-def _dicts(content: dict[Any, Any], depth: int = 3) -> Iterator[tuple[Where, Tensors]]:
-    """All dicts with tensors in them, and the keys that lead to each; those of optimisers have other keys."""
+def _dicts(content: dict[Any, Any], seen: set[int], depth: int = 3) -> Iterator[tuple[Where, Tensors]]:
+    """All dicts with tensors in them, and the keys that lead to each, each dict once; none of an optimiser's.
+
+    `seen` has those that were there before: a file may have one dict in a million places.
+    """
+    if id(content) in seen:
+        return
+    seen.add(id(content))
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, AnyTensor)}
     if tensors:
         yield (), tensors
     for key, value in content.items():
         if isinstance(key, str) and isinstance(value, dict) and depth and "optim" not in key:
-            yield from (((key, *where), inner) for where, inner in _dicts(value, depth - 1))
+            yield from (((key, *where), inner) for where, inner in _dicts(value, seen, depth - 1))
 
 
 def _has_weights(tensors: Tensors) -> bool:
