@@ -123,6 +123,24 @@ def test_plain_values_beside_the_weights_run_no_code(tmp_path):
         assert torch.equal(read_checkpoint(path).state["backbone.conv1.weight"], resnet_state()["conv1.weight"])
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pytorch_lightning.utilities.parsing\nAttributeDict",
+        "lightning.fabric.utilities.data\nAttributeDict",
+        "pytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint",
+        "mmengine.logging.history_buffer\nHistoryBuffer",
+        "yacs.config\nCfgNode",
+    ],
+)
+def test_settings_and_histories_of_other_libraries_are_passed_over(tmp_path, name):
+    """As values with entries and attributes, and as keys: old Lightning files have classes of callbacks there."""
+    reference = f"c{name}\n".encode()
+    entry = b"X\x01\x00\x00\x00a" + reference + b")\x81X\x02\x00\x00\x00lrK\x01s}X\x01\x00\x00\x00xK\x01sbs"
+    path = torch_archive(tmp_path / "file.pth", instructions(b"}" + entry + reference + b"K\x01s"))
+    assert list(open_checkpoint(path)) == ["a"]
+
+
 # --- hostile ones ---
 
 

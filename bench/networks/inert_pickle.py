@@ -136,12 +136,14 @@ _DATA = re.compile(
     | torch\.serialization\._get_layout
     | torch\.per_(tensor|channel)_(affine|symmetric|affine_float_qparams)
     | torch\.torch_version\.TorchVersion
+    | (pytorch_lightning|lightning(_fabric|\.pytorch|\.fabric)?)\.utilities\.(parsing|data)\.AttributeDict
+    | (pytorch_lightning|lightning\.pytorch)\.callbacks\.[\w.]+
     | mmengine\.logging\.history_buffer\.HistoryBuffer
     | mmengine\.config\.config\.ConfigDict | yacs\.config\.CfgNode | easydict\.EasyDict | addict\.addict\.Dict
     """,
     re.VERBOSE,
 )
-"""Names that stand for data, and run no code: what training scripts keep beside the weights."""
+"""Names that stand for data: what training scripts, mmengine and Lightning keep beside the weights."""
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_hooks: Any) -> StoredTensor:
