@@ -274,6 +274,14 @@ def is_ordinary_file(path: Path) -> bool:
         return False
 
 
+def is_endless_file(path: Path) -> bool:
+    """Whether a path is a pipe or a device: what is read of it may never come, or never end."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def printable_name(path: Path) -> str:
     """A file's name as text that any record can hold: bytes that are no UTF-8 become U+FFFD."""
     return os.fsencode(path.name).decode("utf-8", "replace")
