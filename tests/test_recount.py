@@ -114,15 +114,23 @@ def test_pages_mark_what_is_claimed_and_rank_no_such_figure(tmp_path):
     assert "rows do not give best" in board and "not ranked" in board
 
 
-def test_a_check_compares_no_figure_that_is_claimed(tmp_path):
-    old, new = (
-        edited(tmp_path / name, lambda record, day=name: (invent(record), record.update(created=day))) for name in "12"
-    )
+def test_no_check_passes_by_a_metric_that_nobody_counts(tmp_path):
+    def stored(name, value):
+        def change(record):
+            invent(record)
+            record["metrics"]["best"] |= {"value": value, "per_seed": [value] * 5}
+            record["created"] = name
+
+        return edited(tmp_path / name, change)
+
+    old, new, worse = stored("1", 98.0), stored("2", 98.0), stored("3", 50.0)
     found = {outcome.what.split()[-1]: outcome for outcome in against_records([old], [new], ())}
     assert found["mIoU"].status == "reproduced"
     assert (found["best"].status, found["best"].fails) == ("not comparable", False)
     assert "rows do not give best" in found["best"].detail
     assert all(one.fails for one in against_records([old], [new], ["random-resnet18"]) if one.what.endswith("best"))
+    moved = next(one for one in against_records([old], [worse], ()) if one.what.endswith("best"))
+    assert (moved.status, moved.fails) == ("below", True) and "rows do not give best" in moved.detail
 
 
 # --- the distance between solvers ---
