@@ -332,3 +332,16 @@ def test_a_header_that_promises_more_than_is_there_is_damage(tmp_path):
             np.lib.format.write_array_header_1_0(member, header)
             member.write(bytes(8))
     assert load_npz(path) is None
+
+
+def test_an_object_in_every_row_is_refused_before_it_takes_minutes(tmp_path):
+    count = 200_000
+    rows = FRAMES | {
+        "frame": np.zeros(count, int),
+        "object": np.arange(count),
+        "J": np.ones(count),
+        "F": np.ones(count),
+    }
+    with_rows(tmp_path / "bad", rows)
+    found, (line,) = sound(read_all(tmp_path)[0])
+    assert found == [] and "more than 100,000 objects" in line

@@ -24,7 +24,7 @@ from bench.scoring.rows import MOST_CLASSES, Context, by_seed, integers, names_o
 
 Confusion = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.int64]
-LARGEST_CONFUSION = 1 << 12
+LARGEST_CONFUSION = 3000
 """Classes whose pairs fit the memory."""
 LARGEST_TABLE = 100
 """A confusion matrix of more classes than this is left to the rows file."""
