@@ -15,6 +15,7 @@ from bench.base.errors import WrongName
 from bench.base.escaping import csv_cell, latex_cell, markdown_cell, one_line, printable
 from bench.records.published import figures
 from bench.records.record import Stored, dumps
+from bench.records.recount import sound
 from bench.report.badge import count_badge, figure_badge
 from bench.report.formats import FORMATS, as_badge, as_csv, as_json, as_latex, as_markdown
 from tests.synthetic import keep, make_record
@@ -157,11 +158,11 @@ def test_the_count_s_colour_is_that_of_the_worst(tmp_path):
         (f"{SUP}/pascal-voc-val/clustering/mIoU", "44.30 (reproduced)", "brightgreen"),
         ("maskcontrast-unsup/pascal-voc-val/clustering", "30.12 (below)", "red"),
         ("limited/pascal-voc-val/clustering@ffffffff-limit40", "44.20 (limited)", "blue"),
-        ("without-labels/mine-all/clustering", "19.00", "blue"),
+        ("without-labels/mine-all/clustering", "19.00 (claimed)", "blue"),
     ],
 )
 def test_a_badge_of_one_figure(stored, tmp_path, name, message, colour):
-    badge = figure_badge(figures(), stored, tmp_path, name)
+    badge = figure_badge(figures(), sound(stored)[0], tmp_path, name)
     assert (badge["message"], badge["color"]) == (message, colour)
     assert badge["schemaVersion"] == 1
     assert badge["label"].endswith(("mIoU", "clusters_used"))
