@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.base.errors import WrongName
-from bench.base.escaping import csv_cell, latex_cell, markdown_cell, one_line, printable
+from bench.base.escaping import HARMLESS, csv_cell, latex_cell, markdown_cell, one_line, printable
 from bench.records.published import figures
 from bench.records.record import Stored, dumps
 from bench.records.recount import sound
@@ -274,8 +274,9 @@ def test_a_file_whose_ending_tells_no_format_is_not_written_over(tmp_path):
 
 def test_what_acts_on_a_terminal_is_shown_instead():
     assert printable("a\x1b[2Jb\u202ec\x9b\x00\udc80\u200f") == r"a\x1b[2Jb\u202ec\x9b\x00\udc80\u200f"
-    assert printable("a\tb\nc\u2028d") == "a b c d" and printable("a\tb\nc", keep="\n") == "a b\nc"
-    assert printable("می\u200cخواهم – 牛 👩\u200d🚀") == "می\u200cخواهم – 牛 👩\u200d🚀"
+    assert printable("a\tb\nc\u2028d") == r"a\tb\nc\u2028d" and printable("a\tb\nc", keep="\n") == "a\\tb\nc"
+    assert one_line("a\tb\nc\u2028d") == "a b c d"
+    assert printable("می\u200cخواهم – 牛 👩\u200d🚀", HARMLESS) == "می\u200cخواهم – 牛 👩\u200d🚀"
     assert printable("\U000e0041") == r"\U000e0041"
 
 
