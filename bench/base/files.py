@@ -58,6 +58,11 @@ def read_regular(path: Path, most: int) -> bytes:
     return data
 
 
+def said(error: Exception) -> str:
+    """An error without the number and the path that the system puts around it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def _require_size(path: Path, size: int, most: int) -> None:
     if size > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
