@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,20 @@ from bench.base.sample_columns import Columns, Item
 SHARD = 256
 """Samples per file."""
 FLUSH_SECONDS = 30.0
+_TRIES = 3
+Found = TypeVar("Found")
 
 
 class DamagedShard(BadEnvironment):
     """What lies apart of some samples was damaged: it is dropped, and the next pass makes it again."""
+
+
+def again_where_damaged(work: Callable[[], Found]) -> Found:
+    """What `work` gives; it is done again where the cache turns out to be damaged on the way, three times at most."""
+    for _ in range(_TRIES - 1):
+        with suppress(DamagedShard):  # it is dropped by now
+            return work()
+    return work()
 
 
 @dataclass(frozen=True)
