@@ -116,13 +116,17 @@ class ShardStore:
         if arrays is None:
             return Columns.of_items({})
         read = _columns(arrays)
-        forms = {name: self.columns[name] for name in names if name in self.columns}
-        if read is None or not all(
-            form.fits(read[name], read.names) if name in read.names else form.optional for name, form in forms.items()
-        ):
-            drop(path)
-            return Columns.of_items({})
-        return read
+        if read is not None and all(self._fits(name, read) for name in names):
+            return read
+        drop(path)
+        return Columns.of_items({})
+
+    def _fits(self, name: str, read: Columns) -> bool:
+        """Whether a file has the column of this name, in its form."""
+        form = self.columns.get(name)
+        if name not in read.names:
+            return not len(read) or (form is not None and form.optional)
+        return form is None or form.fits(read[name], read.names)
 
     def save(self, shard: int, fresh: dict[bytes, Item]) -> None:
         """Add items to a shard; what lies apart is written first."""
