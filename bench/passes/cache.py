@@ -103,7 +103,10 @@ class ShardStore:
         apart = _keys(found) if found else None
         if apart is None:
             return Columns.of_items({})
-        rows, there = self._read(path, self.columns.keys() - {self.apart}), set(apart)
+        rows = self._read(path, self.columns.keys() - {self.apart})
+        if np.array_equal(rows.keys.array, apart.array):
+            return rows
+        there = set(apart)
         return _only(rows, [key for key in rows.keys if key in there])
 
     def load_apart(self, shard: int) -> dict[bytes, npt.NDArray[Any]]:
