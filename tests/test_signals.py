@@ -30,7 +30,7 @@ def test_a_command_that_is_stopped_says_so_and_returns_the_usual_code(kind, monk
     with pytest.raises(SystemExit) as left:
         main(["list", "recipes"])
     assert left.value.code == 128 + kind
-    err = capfd.readouterr().err.splitlines()
+    err = capfd.readouterr().err.strip().splitlines()
     assert err == ["interrupted; finished work is kept, and the same command continues from there"]
 
 

@@ -29,10 +29,9 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
 from bench.cli.settings import show_notices
-from bench.cli.signals import Stopped, handled
+from bench.cli.signals import exit_code, handled
 from bench.cli.train import train
 
-_STOPPED = "interrupted; finished work is kept, and the same command continues from there"
 EPILOG = """\b
 Examples:
   bench run                                     the built-in data set, no download
@@ -85,12 +84,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if _first_to_say(error.format_message()):
             error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _say(_STOPPED)
-        sys.exit(130)
-    except Stopped as stopped:
-        _say(_STOPPED)
-        sys.exit(stopped.exit_code)
+    except (click.Abort, KeyboardInterrupt) as stopped:
+        _say("interrupted; finished work is kept, and the same command continues from there")
+        sys.exit(exit_code(stopped))
     except BrokenPipeError:
         # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
