@@ -27,7 +27,7 @@ class Stopped(KeyboardInterrupt):
 
 def exit_code(error: BaseException) -> int:
     """Of a command that was interrupted, as a shell says it. click hides what did it behind an exception of its own."""
-    stopped = error if isinstance(error, Stopped) else error.__cause__
+    stopped = error if isinstance(error, Stopped) else error.__cause__ or error.__context__
     return 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
 
 

@@ -22,7 +22,17 @@ from tests.imagenet import write_tree
 from tests.training import write_training_set
 from tests.webserver import File, WebServer
 
-TIMES = {"created", "cost", "images_per_second", "seconds", "waiting_share", "from_cache", "device_name", "observed"}
+TIMES = {
+    "created",
+    "environment",
+    "cost",
+    "images_per_second",
+    "seconds",
+    "waiting_share",
+    "from_cache",
+    "device_name",
+    "observed",
+}
 """Entries of a record that tell how a run went, not what it found."""
 
 LOG = "log of step "

@@ -163,7 +163,7 @@ def trials(
             wrong.append(f"{command}, {what}: {type(error).__name__}: {error}")
         count[command, what, outcome] += 1
         if report:
-            report(f"{sum(count.values())} {command}, {what}: {outcome}")
+            report(f"{sum(count.values())} {command}, {what}: {wrong[-1] if outcome == 'WRONG' else outcome}")
 
     chosen = [command for command in commands() if not names or command.name in names]
     with Bench(base) as bench:
