@@ -193,12 +193,21 @@ def load_npz(
             if most is None:
                 most = max(_MOST, _MOST_TIMES * os.fstat(file.fileno()).st_size)
             known = all(entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries)
-            if len(members) != len(entries) or size > most or not known:
+            if len(members) != _said_members(file) or size > most or not known:
                 return None
             wanted = members if only is None else members.keys() & set(only)
             return {name: _read_array(archive, members[name]) for name in wanted}
     except _DAMAGE:
         return None
+
+
+def _said_members(stream: IO[bytes]) -> int:
+    """How many members the end of a zip archive says that it has: zipfile leaves out those that it does not see."""
+    stream.seek(-22, os.SEEK_END)
+    signature, members = struct.unpack("<4s6xH10x", stream.read())
+    if signature != b"PK\5\6":
+        raise ValueError("something follows the end of the archive")
+    return int(members)
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
