@@ -15,6 +15,7 @@ from bench.base.archives import unpack
 from bench.cards.catalogue import dataset
 from bench.cards.datasets import Split
 from tests.fuzz import mutators
+from tests.fuzz.bombs import zip_with_zeros
 from tests.fuzz.kind import Done, Kind, call, command
 from tests.fuzz.kinds.pictures import change_chunks
 from tests.fuzz.world import World
@@ -108,7 +109,8 @@ class Archives(Kind):
         if way == 0:
             return f"{name!r:.40}", zip_of(FILES | {name: b"x"})
         if way == 1:
-            return "zeros", zip_of(FILES | {"data/zeros": bytes(ZEROS)}, 1)
+            honest = random.random() < 0.5
+            return "gigabytes of zeros", zip_with_zeros(FILES, "data/zeros", honest=honest)
         if way == 2:
             stream = io.BytesIO(zip_of(FILES))
             with zipfile.ZipFile(stream, "a") as archive:

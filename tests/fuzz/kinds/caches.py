@@ -9,7 +9,7 @@ import torch
 
 from tests.fuzz import mutators
 from tests.fuzz.kind import Done, Kind, command
-from tests.fuzz.kinds.cards import put_data
+from tests.fuzz.kinds.data import put_data
 from tests.fuzz.kinds.results import change_arrays
 from tests.fuzz.world import World
 

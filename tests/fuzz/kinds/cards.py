@@ -7,52 +7,11 @@ from random import Random
 import torch  # noqa: F401 - what it takes is not what a card takes
 
 from bench.cards import catalogue
-from tests.folders import put_pairs
 from tests.fuzz import mutators
 from tests.fuzz.kind import Done, Kind, call, command
+from tests.fuzz.kinds.data import DATASET, put_data
 from tests.fuzz.runner import ROOT
 from tests.fuzz.world import World
-
-DATASET = {
-    "schema": 1,
-    "id": "mine",
-    "title": "mine",
-    "licence": "not stated",
-    "root": "data",
-    "classes": ["background", "one", "two"],
-    "palette": [[0, 0, 0], [128, 0, 0], [0, 128, 0]],
-    "labels": {"encoding": "index", "ignore": 255, "map": [{"ids": [0, 2], "classes": [0, 2]}]},
-    "splits": {"val": {"images": 3, "note": "all of them"}},
-    "layouts": [
-        {
-            "name": "as it is",
-            "prefixes": ["", "VOC2012"],
-            "splits": {"val": {"list": "val.txt", "image": "images/{id}.jpg", "label": "labels/{id}.png"}},
-        }
-    ],
-    "downloads": [
-        {
-            "file": "mine.tar.gz",
-            "urls": ["https://example.org/mine.tar.gz"],
-            "bytes": 1000,
-            "sha256": "0" * 64,
-            "unpack": True,
-            "into": "x",
-        }
-    ],
-    "protocols": {
-        "clustering": {"input": [32, 32], "clusters": 2, "restarts": 1, "iterations": 5},
-        "linear": {"input": [32, 32], "train": "val", "epochs": 1},
-    },
-}
-NAMES = ("a", "b", "c")
-
-
-def put_data(world: World) -> None:
-    """Three images with labels in `data/`, their list, and their card, `data.toml`."""
-    put_pairs(world.sound / "data", NAMES)
-    (world.sound / "data" / "val.txt").write_text("".join(f"{name}\n" for name in NAMES))
-    (world.sound / "data.toml").write_bytes(mutators.as_toml(DATASET))
 
 
 class Cards(Kind):
@@ -107,7 +66,7 @@ SETTINGS = {
     "results": "results",
     "cache": "cache",
     "data_roots": {"shapes": "data", "pascal-voc": "../voc"},
-    "run": {"dry-run": True, "num-seeds": 1, "split": "val", "name": "x"},
+    "run": {"dry-run": True, "num-seeds": 1, "split": "val", "set": ["restarts=1"]},
     "report": {"out": "results.csv"},
     "check": {"summary": "summary.md"},
     "train": {"out": "runs"},
@@ -128,7 +87,7 @@ class Settings(Kind):
 
     def put(self) -> None:
         self.put_copy()
-        (self.world.place / "bench.toml").write_bytes(mutators.as_toml({"results": "results"}))
+        (self.world.place / "bench.toml").write_bytes(mutators.as_toml(SETTINGS))
 
     def damage(self, random: Random) -> str:
         path = self.world.place / "bench.toml"

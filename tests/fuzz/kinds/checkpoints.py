@@ -16,8 +16,9 @@ import torch
 
 from tests.checkpoints import small_state, write_small_checkpoint
 from tests.fuzz import mutators
+from tests.fuzz.bombs import zip_with_zeros
 from tests.fuzz.kind import Done, Kind, command
-from tests.fuzz.kinds.cards import put_data
+from tests.fuzz.kinds.data import put_data
 from tests.fuzz.runner import ROOT
 from tests.fuzz.world import World
 
@@ -153,8 +154,12 @@ def _change_members(random: Random, path: Path) -> str:
     if way == 0:
         del members[name]
         how = "without"
+    elif way == 1 and random.random() < 0.3:
+        members.pop(name)
+        path.write_bytes(zip_with_zeros(members, name, honest=random.random() < 0.5))
+        return f"gigabytes of zeros in place of {name}"
     elif way == 1:
-        members[name], how = bytes(random.choice((0, 100, 300_000_000))), "zeros in place of"
+        members[name], how = bytes(random.choice((0, 100, 1000))), "zeros in place of"
     elif way == 2:
         name = next(member for member in members if member.endswith("data.pkl"))
         how, members[name] = mutators.changed(random, members[name])

@@ -12,7 +12,7 @@ import click
 from bench.cli import cli
 from tests.fuzz import mutators
 from tests.fuzz.kind import Done, Kind, command
-from tests.fuzz.kinds.cards import put_data
+from tests.fuzz.kinds.data import put_data
 from tests.fuzz.world import World
 
 LEFT_OUT = ("doctor",)

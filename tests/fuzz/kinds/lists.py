@@ -4,7 +4,7 @@ from random import Random
 
 from tests.fuzz import mutators
 from tests.fuzz.kind import Done, Kind, command
-from tests.fuzz.kinds.cards import DATASET, NAMES, put_data
+from tests.fuzz.kinds.data import DATASET, NAMES, put_data
 from tests.fuzz.world import World
 
 TABLE = "id\timage\tlabel\n" + "".join(f"{name}\timages/{name}.jpg\tlabels/{name}.png\n" for name in NAMES)

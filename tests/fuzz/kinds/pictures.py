@@ -20,7 +20,7 @@ from bench.data.shapes import draw
 from tests.folders import put_mask
 from tests.fuzz import mutators
 from tests.fuzz.kind import Done, Kind, call, command
-from tests.fuzz.kinds.cards import put_data
+from tests.fuzz.kinds.data import put_data
 from tests.fuzz.world import World
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

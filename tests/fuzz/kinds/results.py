@@ -13,7 +13,7 @@ from bench.base.files import load_npz, save_npz, sha256_file
 from bench.records import published, published_classes
 from tests.fuzz import mutators
 from tests.fuzz.kind import Done, Kind, call, command
-from tests.fuzz.kinds.cards import DATASET, put_data
+from tests.fuzz.kinds.data import DATASET, put_data
 from tests.fuzz.runner import ROOT
 from tests.fuzz.world import World
 from tests.video import write_list, write_sequence
