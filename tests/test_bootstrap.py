@@ -104,3 +104,10 @@ def test_a_lost_class_has_its_value_in_all_images():
     assert values["mIoU"] == pytest.approx((80 + 20 + 0) / 3)
     assert values["mean_class_accuracy"] == pytest.approx((100 + 25) / 2)
     assert from_sums(sums, "skip", whole=whole)["mIoU"] == pytest.approx((80 + 20) / 2)
+
+
+def test_many_classes_are_resampled_in_parts_with_the_same_values(monkeypatch):
+    rows = random_rows(4, 30)
+    whole = intervals(rows, "zero", 300)
+    monkeypatch.setattr("bench.scoring.bootstrap._SUMS", 3 * rows.num_classes * 7)
+    assert intervals(rows, "zero", 300) == whole

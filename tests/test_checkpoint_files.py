@@ -25,8 +25,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.base.errors import BadInput
-from bench.networks import checkpoints
-from bench.networks import find_model as find_model_module
+from bench.networks import checkpoints, weights_file
 from bench.networks.checkpoint_files import open_checkpoint, read_content
 from bench.networks.checkpoints import read_checkpoint
 from bench.networks.find_model import find_model
@@ -122,6 +121,24 @@ def test_plain_values_beside_the_weights_run_no_code(tmp_path):
         content = {"state_dict": resnet_state(), **beside}
         path = saved(tmp_path / f"{archive}.pth", content, _use_new_zipfile_serialization=archive)
         assert torch.equal(read_checkpoint(path).state["backbone.conv1.weight"], resnet_state()["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pytorch_lightning.utilities.parsing\nAttributeDict",
+        "lightning.fabric.utilities.data\nAttributeDict",
+        "pytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint",
+        "mmengine.logging.history_buffer\nHistoryBuffer",
+        "yacs.config\nCfgNode",
+    ],
+)
+def test_settings_and_histories_of_other_libraries_are_passed_over(tmp_path, name):
+    """As values with entries and attributes, and as keys: old Lightning files have classes of callbacks there."""
+    reference = f"c{name}\n".encode()
+    entry = b"X\x01\x00\x00\x00a" + reference + b")\x81X\x02\x00\x00\x00lrK\x01s}X\x01\x00\x00\x00xK\x01sbs"
+    path = torch_archive(tmp_path / "file.pth", instructions(b"}" + entry + reference + b"K\x01s"))
+    assert list(open_checkpoint(path)) == ["a"]
 
 
 # --- hostile ones ---
@@ -243,8 +260,13 @@ def test_an_expanded_tensor_is_refused_before_it_is_expanded(tmp_path, shape):
 
 def test_many_views_of_one_storage_are_refused_before_they_are_expanded(tmp_path):
     numbers = torch.zeros(1 << 20, dtype=torch.float16)
-    state = resnet_state() | {f"layer1.9.{number}.weight": numbers for number in range(100)}
+    state = resnet_state() | {f"layer1.0.extra{number}.weight": numbers for number in range(100)}
     assert "many times its size" in error_of(saved(tmp_path / "file.pth", state))
+
+
+def test_a_network_of_very_many_tensors_is_refused_before_they_are_read(tmp_path):
+    state = resnet_state() | {f"layer1.0.extra{number}.weight": torch.zeros(()) for number in range(6000)}
+    assert "holds a network of 6,120 tensors" in error_of(saved(tmp_path / "file.pth", state))
 
 
 def test_tensors_of_one_storage_are_read(tmp_path):
@@ -465,7 +487,7 @@ def test_a_name_that_is_no_text_is_read_and_can_be_recorded(tmp_path):
 
 def test_a_file_is_hashed_once(tmp_path, monkeypatch):
     hashed = []
-    for place in (checkpoints, find_model_module):
+    for place in (checkpoints, weights_file):
         monkeypatch.setattr(place, "sha256_file", lambda path: hashed.append(path) or "0" * 64)
     find_model(saved(tmp_path / "file.pth", small_state()), None, tmp_path, print)
     assert len(hashed) == 1

@@ -1,6 +1,7 @@
 """Comparing two records: the paired bootstrap, what is refused and why, and the command."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -342,6 +343,20 @@ def test_the_command_prints_the_comparison(tmp_path, pair):
     assert data["difference"] == found.chosen.difference
     assert data["ci95"] == [found.chosen.low, found.chosen.high]
     assert data["per_class"]["cat"]["b"] == found.parts[1].b
+
+
+def test_a_single_image_has_no_interval(tmp_path):
+    a, b = (kept(tmp_path, random_rows(seed, 1), model=name) for seed, name in ((1, "one"), (2, "two")))
+    found = compare(a, b, resamples=100).as_json()
+    assert found["ci95"] is None and found["p"] is None and found["difference"] is not None
+    assert all(part["ci95"] is None for part in found["per_class"].values())
+    done = bench("compare", a.path, b.path, "--resamples", "100")
+    assert done.returncode == 0 and "no interval" in done.stdout and "nan" not in done.stdout
+
+
+def test_a_single_sequence_has_no_interval():
+    rows = frames(3, sequences=1)
+    assert math.isnan(of_frames(rows, rows, 100).metrics["JF_mean"].low)
 
 
 def test_resamples_are_drawn_alike_whatever_is_resampled():

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.base.errors import WrongName
-from bench.base.escaping import csv_cell, latex_cell, markdown_cell, one_line
+from bench.base.escaping import HARMLESS, csv_cell, latex_cell, markdown_cell, one_line, printable
 from bench.records.published import figures
-from bench.records.record import Stored
+from bench.records.record import Stored, dumps
+from bench.records.recount import sound
 from bench.report.badge import count_badge, figure_badge
 from bench.report.formats import FORMATS, as_badge, as_csv, as_json, as_latex, as_markdown
 from tests.synthetic import keep, make_record
@@ -156,11 +158,11 @@ def test_the_count_s_colour_is_that_of_the_worst(tmp_path):
         (f"{SUP}/pascal-voc-val/clustering/mIoU", "44.30 (reproduced)", "brightgreen"),
         ("maskcontrast-unsup/pascal-voc-val/clustering", "30.12 (below)", "red"),
         ("limited/pascal-voc-val/clustering@ffffffff-limit40", "44.20 (limited)", "blue"),
-        ("without-labels/mine-all/clustering", "19.00", "blue"),
+        ("without-labels/mine-all/clustering", "19.00 (claimed)", "blue"),
     ],
 )
 def test_a_badge_of_one_figure(stored, tmp_path, name, message, colour):
-    badge = figure_badge(figures(), stored, tmp_path, name)
+    badge = figure_badge(figures(), sound(stored)[0], tmp_path, name)
     assert (badge["message"], badge["color"]) == (message, colour)
     assert badge["schemaVersion"] == 1
     assert badge["label"].endswith(("mIoU", "clusters_used"))
@@ -268,3 +270,24 @@ def test_a_file_whose_ending_tells_no_format_is_not_written_over(tmp_path):
     assert bench("report", "--format", "md", "--out", tmp_path / "board.txt", "--results", tmp_path).returncode == 0
     assert bench("report", "--out", tmp_path / "board.tex", "--results", tmp_path).returncode == 0
     assert "toprule" in (tmp_path / "board.tex").read_text()
+
+
+def test_what_acts_on_a_terminal_is_shown_instead():
+    assert printable("a\x1b[2Jb\u202ec\x9b\x00\udc80\u200f") == r"a\x1b[2Jb\u202ec\x9b\x00\udc80\u200f"
+    assert printable("a\tb\nc\u2028d") == r"a\tb\nc\u2028d" and printable("a\tb\nc", keep="\n") == "a\\tb\nc"
+    assert one_line("a\tb\nc\u2028d") == "a b c d"
+    assert printable("می\u200cخواهم – 牛 👩\u200d🚀", HARMLESS) == "می\u200cخواهم – 牛 👩\u200d🚀"
+    assert printable("\U000e0041") == r"\U000e0041"
+
+
+@given(st.text() | st.text(st.characters(categories=("Cc", "Cf", "Cs"))))
+def test_json_keeps_its_values_and_nothing_in_it_acts(text):
+    written = dumps({"x": text})
+    assert not [sign for sign in written if unicodedata.category(sign) in ("Cc", "Cs") and sign != "\n"]
+    assert not {"\u202e", "\u2066", "\u200f", "\x9b"} & set(written)
+    if not any("\ud800" <= sign <= "\udfff" for sign in text):
+        assert json.loads(written) == {"x": text}
+
+
+def test_half_a_surrogate_pair_is_written_as_it_is_shown():
+    assert json.loads(dumps(["a\udc80"])) == [r"a\udc80"]

@@ -190,6 +190,39 @@ def test_an_interrupted_pass_is_resumed_where_it_stopped(golden, tmp_path, small
     assert resumed.manifest == whole.manifest
 
 
+@pytest.mark.parametrize("missing", [[1], [0, 5, 6], [9]])
+def test_what_is_missing_is_observed_in_the_batches_of_an_undisturbed_pass(golden, tmp_path, small_file, missing):
+    """A network rounds otherwise in a batch of another size, and K-means can make a large difference of a small one."""
+    samples, sizes = val(golden, 10), []
+    network = network_of(small_file)
+
+    class Watched(nn.Module):
+        def forward(self, images):
+            sizes.append(len(images))
+            return network(images)
+
+    def look(folder, samples):
+        return observe(Watched, samples, SMALL, ShardStore(folder, MASK), Engine("cpu", batch_size=4))
+
+    whole = look(tmp_path / "whole", samples)
+    assert sizes == [4, 4, 2]
+    for name in ("part", "whole"):
+        look(tmp_path / name, samples)
+    store = ShardStore(tmp_path / "part", MASK)
+    kept = {key: item for key, item in store.load(0).items()}
+    masks = store.load_apart(0)
+    for path in store.folder.glob("*.npz"):
+        path.unlink()
+    known = [key for i, key in enumerate(samples.keys) if i not in missing]
+    store.save(0, {key: kept[key] | {MASK: masks[key]} for key in known})
+    sizes.clear()
+    again = look(tmp_path / "part", samples)
+    assert sizes == [2 if batch == 2 else 4 for batch in sorted({i // 4 for i in missing})]
+    assert again.meta["fresh"] == len(missing)
+    assert np.array_equal(again.prototypes, whole.prototypes) and np.array_equal(again.counts, whole.counts)
+    assert again.manifest == whole.manifest
+
+
 def never():
     raise AssertionError("nothing should be observed")
 

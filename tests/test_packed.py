@@ -13,9 +13,9 @@ from bench.base.packed_arrays import Keys, Names, Ragged
 from bench.base.sample_columns import Columns
 from bench.cards import catalogue
 from bench.data.samples import Files, file_key, open_split
-from bench.passes.cache import ShardStore
+from bench.passes.cache import DamagedShard, ShardStore
 from bench.passes.image_pass import _in_order, _missing
-from bench.passes.observations import MASK, NO_BANDS, Observation, stacked
+from bench.passes.observations import MASK, NO_BANDS, Observation, observation_store, stacked
 
 texts = st.lists(st.text(max_size=8), max_size=12)
 keys = st.lists(st.binary(min_size=4, max_size=4), max_size=12, unique=True)
@@ -161,3 +161,93 @@ def test_samples_are_made_when_asked_for_and_sliced_as_files(golden):
     part = samples.entries[3:7]
     assert isinstance(part, Files) and list(part) == list(samples)[3:7] and samples.first(2).ids == listed[:2]
     assert samples.images == len(listed) and samples.count([1, 2]) == 2
+
+
+def filled(folder, count=5):
+    keys = [bytes([i] * 16) for i in range(count)]
+    store = observation_store(folder, {})
+    store.fill(keys, range(count), [observation([i]).item() for i in range(count)], None)
+    return store, keys
+
+
+def damaged(path):
+    """A hole of zeros in the first array's bytes, behind which the file is as it was."""
+    data = path.read_bytes()
+    start = data.index(b"NUMPY") if b"NUMPY" in data else 60
+    path.write_bytes(data[:start] + bytes(20) + data[start + 20 :])
+
+
+def test_a_damaged_file_of_either_kind_is_dropped_with_a_line_and_made_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("bench.passes.cache.SHARD", 2)
+    for number, name in enumerate(("00001.npz", "00001.mask.npz")):
+        store, keys = filled(tmp_path)
+        damaged(store.folder / name)
+        if name == "00001.npz":
+            assert list(store.known(keys).keys) == [keys[0], keys[1], keys[4]]
+        else:
+            with pytest.raises(DamagedShard) as caught:
+                list(store.iterate_apart(keys))
+            assert caught.value.exit_code == 4 and "again" in caught.value.remedy
+            assert list(store.known(keys).keys) == [keys[0], keys[1], keys[4]]
+        assert not (store.folder / name).exists() and len(caplog.records) == number + 1
+        store.fill(keys, [2, 3], [observation([i]).item() for i in (2, 3)], None)
+        assert len(store.known(keys)) == 5 and len(list(store.iterate_apart(keys))) == 5
+
+
+def test_everything_that_is_damaged_is_dropped_at_the_first_that_is_found(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("bench.passes.cache.SHARD", 1)
+    store, keys = filled(tmp_path)
+    for number in (1, 3):
+        damaged(store.folder / f"0000{number}.mask.npz")
+    with pytest.raises(DamagedShard):
+        list(store.iterate_apart(keys))
+    assert len(caplog.records) == 2 and list(store.known(keys).keys) == [keys[0], keys[2], keys[4]]
+
+
+def test_samples_whose_other_half_is_missing_are_not_known(tmp_path):
+    """As where the older of the two files outlived a power loss."""
+    store, keys = filled(tmp_path, 2)
+    older = (store.folder / "00000.mask.npz").read_bytes()
+    more = [*keys, bytes([9] * 16)]
+    store.fill(more, [2], [observation([9]).item()], None)
+    (store.folder / "00000.mask.npz").write_bytes(older)
+    assert list(store.known(more).keys) == keys
+
+
+def test_shards_that_changed_places_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.passes.cache.SHARD", 2)
+    store, keys = filled(tmp_path / "a")
+    other = ShardStore(tmp_path / "b" / "store", MASK, store.columns)
+    other.fill(keys, range(5), [observation([i, 7]).item() for i in range(5)], None)
+    for name in ("00000.npz", "00000.mask.npz"):
+        (store.folder / name).write_bytes((other.folder / name).read_bytes())
+    assert list(store.known(keys).keys) == keys[2:]
+
+
+@pytest.mark.parametrize("harm", ["lacks", "dtype", "shape", "rows", "unlike"])
+def test_a_shard_without_a_seal_is_held_to_the_form_of_its_columns(tmp_path, harm, caplog):
+    store, keys = filled(tmp_path, 3)
+    path = store.folder / "00000.npz"
+    arrays = load_npz(path)
+    del arrays["seal"]
+    if harm == "lacks":
+        del arrays["digest"], arrays["digest.ends"]
+    elif harm == "dtype":
+        arrays["area"] = arrays["area"].astype(np.float64)
+    elif harm == "shape":
+        arrays["size"] = arrays["size"][:, :1]
+    elif harm == "rows":
+        arrays["size"], arrays["size.ends"] = arrays["size"][:2], np.array([1, 2, 2])
+    else:
+        arrays["counts.ends"] = np.array([0, 0, 3])
+    save_npz(path, arrays)
+    assert len(store.known(keys)) == 0 and len(caplog.records) == 1
+
+
+def test_a_cache_of_an_earlier_version_is_used(tmp_path):
+    store, keys = filled(tmp_path, 3)
+    for path in store.folder.glob("*.npz"):
+        arrays = load_npz(path)
+        del arrays["seal"]
+        save_npz(path, arrays)
+    assert len(store.known(keys)) == 3 and len(list(store.iterate_apart(keys))) == 3

@@ -152,3 +152,15 @@ def test_a_metric_is_the_mean_of_its_seeds_with_spread_and_interval(rows):
         assert own["std"] == pytest.approx(np.std(own["per_seed"], ddof=1))
         assert own["ci95"][0] < own["value"] < own["ci95"][1]
     assert replace(rows, seeds=rows.seeds[:1]).metrics("zero")["mIoU"]["std"] is None
+
+
+def test_sums_are_those_of_the_confusion_matrix(rows):
+    for seed in range(3):
+        np.testing.assert_array_equal(rows.sums(seed), confusion_sums(rows.confusion(seed)))
+
+
+def test_more_classes_than_fit_a_table_have_figures_but_no_confusion_matrix():
+    rows = replace(random_rows(0, images=3), num_classes=5000)
+    assert rows.figures({})["mIoU"] and rows.per_class(["a"])
+    with pytest.raises(ValueError, match="too many for a confusion matrix"):
+        rows.confusion(0)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.base.errors import BadInput, WrongName
 from bench.submission import verify
+from bench.submission.one_prediction import LARGE, Wanted, allowed, problem_of
 from tests.imagenet import encode
 from tests.submissions import S50, check
 
@@ -293,3 +294,22 @@ def test_another_data_set_than_that_of_method_txt_is_a_fault(s50_tree, submissio
         spoil(submission, lambda members, name=name: members.update({"method.txt": f"data set: {name}\n".encode()}))
         lines = [f"method.txt says that the data set is '{name}', not {S50}"] if fault else []
         assert check(submission, s50_tree).lines == lines
+
+
+@pytest.mark.parametrize("row", [0, 1, 2300])
+def test_a_large_prediction_is_looked_at_to_its_last_row(row):
+    pixels = np.zeros((2301, 2000, 3), np.uint8)  # several bands, and more than are decoded beside others
+    assert pixels[..., 0].size > LARGE
+    stream = io.BytesIO()
+    pixels[row, 1999, 0] = 77
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
+    wanted = Wanted({"x": None}, allowed(range(51)), "imagenet-s-50 has 0..50")
+    assert problem_of(("x", stream.getvalue()), wanted) == "x.png holds the id 77; imagenet-s-50 has 0..50"
+    wanted = Wanted({"x": None}, allowed([*range(51), 77]), "")
+    assert problem_of(("x", stream.getvalue()), wanted) is None
+
+
+def test_a_prediction_of_too_many_pixels_is_not_decoded():
+    header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 13_300, 13_300, 8, 2, 0, 0, 0) + bytes(8)
+    found = problem_of(("x", header), Wanted({"x": None}, allowed([0]), ""))
+    assert found == "x.png has 13300×13300 pixels, more than 67,108,864"

@@ -29,28 +29,26 @@ _FORMULA = "=+-@"
 """A spreadsheet takes a cell that begins so for a formula."""
 
 
-_JOINERS = "\u200c\u200d"
-"""Invisible signs that some scripts, and emoji, cannot be written without. They change nothing but letters' shapes."""
-_LINE_ENDS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
+_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of what a terminal obeys or does not show: controls (ESC and C1 too), marks of direction,
+invisible signs, halves of surrogate pairs, line and paragraph separators."""
+HARMLESS = "\n\t\u200c\u200d"
+"""What a page may keep: space between words, and the joiners that some scripts, and emoji, cannot do without."""
 
 
 def printable(value: object, keep: str = "") -> str:
-    r"""A value in which nothing acts on a terminal or on a page: control characters, marks of direction and halves of
-    surrogate pairs are shown as `\x1b`, `\u202e`, `\udc80`, and line ends are spaces. Signs in `keep` stay as they are.
+    """A value on one line in which nothing acts on a terminal or a log: `\\x1b`, `\\n` and the like stand for it.
+
+    Signs in `keep` stay as they are.
     """
     text = str(value)
     if text.isascii() and text.isprintable():
         return text
-    return "".join(sign if sign in keep else _shown(sign) for sign in text)
+    return "".join(_visible(c) if c not in keep and unicodedata.category(c) in _SHOWN else c for c in text)
 
 
-def _shown(sign: str) -> str:
-    if _LINE_ENDS.match(sign):
-        return " "
-    if sign in _JOINERS or unicodedata.category(sign) not in ("Cc", "Cf", "Cs"):
-        return sign
-    code = ord(sign)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+def _visible(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 _UNSEEN = re.compile(
@@ -73,7 +71,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 def without_controls(text: str) -> str:
     """A text without what `printable` shows: for a reader that would not know it from the text itself."""
-    return "".join(sign for sign in text if sign in _JOINERS or unicodedata.category(sign) not in ("Cc", "Cf", "Cs"))
+    return "".join(sign for sign in text if unicodedata.category(sign) not in _SHOWN)
 
 
 def storable(name: str) -> str:

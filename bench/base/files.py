@@ -58,6 +58,11 @@ def read_regular(path: Path, most: int) -> bytes:
     return data
 
 
+def said(error: Exception) -> str:
+    """An error without the number and the path that the system puts around it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def _require_size(path: Path, size: int, most: int) -> None:
     if size > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
@@ -188,12 +193,21 @@ def load_npz(
             if most is None:
                 most = max(_MOST, _MOST_TIMES * os.fstat(file.fileno()).st_size)
             known = all(entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries)
-            if len(members) != len(entries) or size > most or not known:
+            if len(members) != _said_members(file) or size > most or not known:
                 return None
             wanted = members if only is None else members.keys() & set(only)
             return {name: _read_array(archive, members[name]) for name in wanted}
     except _DAMAGE:
         return None
+
+
+def _said_members(stream: IO[bytes]) -> int:
+    """How many members the end of a zip archive says that it has: zipfile leaves out those that it does not see."""
+    stream.seek(-22, os.SEEK_END)
+    signature, members = struct.unpack("<4s6xH10x", stream.read())
+    if signature != b"PK\5\6":
+        raise ValueError("something follows the end of the archive")
+    return int(members)
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
@@ -270,6 +284,14 @@ def is_ordinary_file(path: Path) -> bool:
     """Whether there is a file with content that ends: no pipe, no device; a link to itself is none, and no error."""
     try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_endless_file(path: Path) -> bool:
+    """Whether a path is a pipe or a device: what is read of it may never come, or never end."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
     except (OSError, ValueError):
         return False
 

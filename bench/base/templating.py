@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.base.escaping import printable
+from bench.base.escaping import HARMLESS, printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,4 +33,4 @@ def _shown(value: Any) -> Any:
     """What a template prints for a value: text as `printable` has it, its line ends kept; markup is ready as it is."""
     from markupsafe import Markup
 
-    return printable(value, keep="\n\t") if isinstance(value, str) and not isinstance(value, Markup) else value
+    return printable(value, keep=HARMLESS) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -29,10 +29,9 @@ from bench.cli.priors import priors
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
-from bench.cli.signals import Stopped, handled
+from bench.cli.signals import exit_code, handled
 from bench.cli.train import train
 
-_STOPPED = "interrupted; finished work is kept, and the same command continues from there"
 EPILOG = """\b
 Examples:
   bench run                                     the built-in data set, no download
@@ -104,12 +103,9 @@ def _code(arguments: list[str], *, debug: bool) -> int:
         return 0 if isinstance(left.__context__, BrokenPipeError) else 2 if completing and left.code else 0
     except click.ClickException as error:
         return explain_usage(error)
-    except (click.Abort, KeyboardInterrupt):
-        say(_STOPPED)
-        return 130
-    except Stopped as stopped:
-        say(_STOPPED)
-        return stopped.exit_code
+    except (click.Abort, KeyboardInterrupt) as stopped:
+        say("interrupted; finished work is kept, and the same command continues from there")
+        return exit_code(stopped)
     except Exception as error:  # noqa: BLE001 - the edge of the program
         return 2 if completing else explain(error, debug)
     finally:

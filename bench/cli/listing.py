@@ -21,6 +21,7 @@ from bench.cli.settings import (
     records_folder,
     results_option,
 )
+from bench.cli.show_checkpoint import show_checkpoint
 
 if TYPE_CHECKING:
     from bench.cards.datasets import DatasetCard
@@ -209,7 +210,7 @@ def show(
     if "protocol" in meant and pictures is None:
         _show_protocol(name, title="data set" in meant)
     if "checkpoint" in meant:
-        _show_checkpoint(name, cache_folder(cache))
+        show_checkpoint(name, cache_folder(cache))
     return 0
 
 
@@ -219,7 +220,7 @@ def _meanings(name: str) -> tuple[str, ...]:
     Raises WrongName for a name that means nothing.
     """
     from bench.base.errors import unknown_name
-    from bench.base.files import is_ordinary_file
+    from bench.base.files import is_endless_file, is_ordinary_file
     from bench.base.paths import expand
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
@@ -233,7 +234,7 @@ def _meanings(name: str) -> tuple[str, ...]:
     if found := tuple(kind for kind, known in built_in.items() if name in known):
         return found
     path, is_path = expand(name), catalogue.looks_like_path(name)
-    if catalogue.looks_like_checkpoint(name) or _is_pipe(path):
+    if catalogue.looks_like_checkpoint(name) or is_endless_file(path):
         return ("checkpoint",)
     if is_path and is_ordinary_file(path) and path.stat().st_size < _LARGEST_CARD and is_model_card(path):
         return ("model",)
@@ -244,14 +245,6 @@ def _meanings(name: str) -> tuple[str, ...]:
         return ("data set",)
     known = [own for names in built_in.values() for own in names]
     raise unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
-
-
-def _is_pipe(path: Path) -> bool:
-    """Whether a path is a pipe or a device: nothing is read of it, for it may never end."""
-    try:
-        return path.exists() and not path.is_file() and not path.is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def _show_protocol(name: str, *, title: bool) -> None:
@@ -283,36 +276,6 @@ def _show_model(card: ModelCard, cache: Path) -> None:
         if card.id in f.card
     ]
     echo_table(rows)
-
-
-def _show_checkpoint(name: str, cache: Path) -> None:
-    """Print the network that a file holds, and what can evaluate it. Raises BadInput if `bench run` would refuse it."""
-    from bench.base.paths import expand
-    from bench.networks.checkpoints import count_parameters, in_words
-    from bench.networks.find_model import find_model
-
-    path = expand(name)
-    subject = find_model(name, None, cache, lambda message: None)
-    architecture = subject.architecture
-    assert architecture is not None
-    if subject.outputs is not None:
-        linear = "the classifier in the file"
-    else:
-        linear = "a classifier trained on its features, which are " + subject.features_are
-    rows = [
-        ("file", path.name),
-        ("id", subject.id),
-        ("sha256", subject.weights_sha256),
-        ("read as", in_words(architecture)),
-        ("holds", architecture.what),
-        ("parameters", f"{count_parameters(architecture):,}"),
-        ("protocols", ", ".join(subject.protocols)),
-        ("linear takes", linear),
-        *([("note", subject.note)] if subject.note else []),
-    ]
-    echo_table(rows)
-    protocol = "" if subject.has_embedding else f" --protocol {'linear' if subject.outputs else 'clustering-dense'}"
-    echo(f"\nbench run --model {path}{protocol} evaluates it; --name and --supervision add what the file does not say")
 
 
 def _show_dataset(

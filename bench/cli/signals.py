@@ -17,17 +17,18 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 _AT_ONCE = b"stopped at once; what was being written is swept by the next run\n"
 
 
-class Stopped(BaseException):
+class Stopped(KeyboardInterrupt):
     """A signal asked this process to end. No error: nothing must catch it for one."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
 
-    @property
-    def exit_code(self) -> int:
-        """As a shell says it."""
-        return 128 + self.number
+
+def exit_code(error: BaseException) -> int:
+    """Of a command that was interrupted, as a shell says it. click hides what did it behind an exception of its own."""
+    stopped = error if isinstance(error, Stopped) else error.__cause__ or error.__context__
+    return 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
 
 
 class _Stopper:

@@ -207,15 +207,18 @@ def _open(path: Path, data: bytes, format_: str) -> ImageFile:
 def _require_whole(picture: Picture) -> None:
     """Raises BadInput where checksums or lengths say that bytes are wrong or missing."""
     data = picture.data
-    if picture.format == "PNG":
-        _require_checksums(picture)
-    elif picture.format == "WebP" and 8 + int.from_bytes(data[4:8], "little") > len(data):
+    if picture.format == "PNG" and (damage := png_damage(data)):
+        raise damaged(picture.path, damage)
+    if picture.format == "WebP" and 8 + int.from_bytes(data[4:8], "little") > len(data):
         raise damaged(picture.path, "it ends before its last byte")
 
 
-def _require_checksums(picture: Picture) -> None:
-    """Pillow skips the checksums of a PNG's pixels. https://www.w3.org/TR/png-3/#5Chunk-layout"""
-    data, start = memoryview(picture.data), 8
+def png_damage(whole: bytes) -> str:
+    """What is wrong with a PNG by its checksums; empty where nothing is. Pillow skips those of the pixels.
+
+    https://www.w3.org/TR/png-3/#5Chunk-layout
+    """
+    data, start = memoryview(whole), 8
     while start + 12 <= len(data):
         length = int.from_bytes(data[start : start + 4])
         end = start + 8 + length
@@ -223,11 +226,11 @@ def _require_checksums(picture: Picture) -> None:
             break
         name = bytes(data[start + 4 : start + 8])
         if zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4]):
-            raise damaged(picture.path, f"a wrong checksum in its {name.decode('latin-1')!a} part")
+            return f"a wrong checksum in its {name.decode('latin-1')!a} part"
         if name == b"IEND":
-            return
+            return ""
         start = end + 4
-    raise damaged(picture.path, "it ends before its last part")
+    return "it ends before its last part"
 
 
 _END = b"\xff\xd9"

@@ -53,7 +53,14 @@ def write_split(root: Path, split: str, count: int, progress: Callable[[int], No
         written = _draw_all(root, split, damaged, count, progress)
         changed = sum(changed for _, changed in written)
         known = dict(zip(_files(split, range(count)), hashes or (), strict=False))
-        save_json(_receipt(root, split), {"files": known | {k: v for files, _ in written for k, v in files.items()}})
+        try:
+            save_json(
+                _receipt(root, split), {"files": known | {k: v for files, _ in written for k, v in files.items()}}
+            )
+        except OSError:
+            if changed or not listed:
+                raise
+            return  # all is sound, in a cache that cannot be written
     if not listed:
         _put(marker, ids)
     if before and (changed or not listed):

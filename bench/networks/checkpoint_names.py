@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from bench.base.errors import BadInput
@@ -73,16 +74,17 @@ def choose_network(content: Any, path: Path) -> Chosen:
     where, tensors, others = _choose_dict(content, path)
     state = _without_wrappers(tensors)
     roots = Counter(match["prefix"] for key in state if (match := _STAGE.fullmatch(key)))
-    prefix = _choose_root({root for root, count in roots.items() if count > 1}, path)
+    prefix = _choose_root({root for root, count in roots.items() if count > 1}, state, path)
     root, kept, left = _split(state, prefix)
-    left_out = [*_groups(left, root), *(f"{_dotted(other)} ({_count(tensors)})" for other, tensors in others)]
+    left_out = [*_groups(left, root), *(f"{_dotted(other)} ({_count(len(tensors))})" for other, tensors in others)]
     said = where if others or _is_average(where) else ()
     taken = f"read `{'.'.join((*said, root + '*'))[:_LONGEST]}`" if said or root else ""
     if _is_average(where):
         taken += ", an average of weights"
     if not left_out and not _is_average(where):
         return Chosen(kept, "")
-    return Chosen(kept, "; ".join(filter(None, (taken, f"left out {_shortened(left_out)}" if left_out else ""))))
+    note = "; ".join(filter(None, (taken, f"left out {_shortened(left_out)}" if left_out else "")))
+    return Chosen(kept, "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in note))
 
 
 # --- which dict ---
@@ -93,7 +95,7 @@ def _choose_dict(content: Any, path: Path) -> tuple[Where, Tensors, list[tuple[W
     if not isinstance(content, dict):
         kind = _KIND_NAMES.get(type(content).__name__, type(content).__name__)
         raise BadInput(f"{path} holds a {kind}, not a dict of tensors", "Save `model.state_dict()`.")
-    found = list(_dicts(content))
+    found = list(_dicts(content, set()))
     networks = [entry for entry in found if _has_weights(entry[1])] or found
     if not networks:
         keys = ", ".join(f"'{str(key)[:40]}'" for key in list(content)[:8]) or "no keys"
@@ -109,14 +111,20 @@ def _choose_dict(content: Any, path: Path) -> tuple[Where, Tensors, list[tuple[W
     return *wanted[0], [entry for entry in networks if entry is not wanted[0]]
 
 
-def _dicts(content: dict[Any, Any], depth: int = 3) -> Iterator[tuple[Where, Tensors]]:
-    """All dicts with tensors in them, and the keys that lead to each; those of optimisers have other keys."""
+def _dicts(content: dict[Any, Any], seen: set[int], depth: int = 3) -> Iterator[tuple[Where, Tensors]]:
+    """All dicts with tensors in them, and the keys that lead to each, each dict once; none of an optimiser's.
+
+    `seen` has those that were there before: a file may have one dict in a million places.
+    """
+    if id(content) in seen:
+        return
+    seen.add(id(content))
     tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, AnyTensor)}
     if tensors:
         yield (), tensors
     for key, value in content.items():
         if isinstance(key, str) and isinstance(value, dict) and depth and "optim" not in key:
-            yield from (((key, *where), inner) for where, inner in _dicts(value, depth - 1))
+            yield from (((key, *where), inner) for where, inner in _dicts(value, seen, depth - 1))
 
 
 def _has_weights(tensors: Tensors) -> bool:
@@ -142,7 +150,7 @@ def _without_wrappers(tensors: Tensors) -> Tensors:
     return {short: tensors[key] for short, key in plain.items()}
 
 
-def _choose_root(prefixes: set[str], path: Path) -> str | None:
+def _choose_root(prefixes: set[str], state: Tensors, path: Path) -> str | None:
     """The prefix of the ResNet to read, out of those of all ResNets in a file; None where there is none."""
     ranked = sorted((_role(prefix), not prefix.endswith("backbone."), prefix) for prefix in prefixes)
     if not ranked:
@@ -152,10 +160,25 @@ def _choose_root(prefixes: set[str], path: Path) -> str | None:
         raise BadInput(
             f"{path} holds only the momentum network ('{best}*')", "Give a whole file, with the query network in it."
         )
-    if len(ranked) > 1 and ranked[0][:2] == ranked[1][:2]:
-        names = ", ".join(f"'{prefix}*'" for _, _, prefix in ranked[:8])
+    equal = [prefix for *rank, prefix in ranked if rank == list(ranked[0][:2])]
+    if any(not _are_one(best, other, state) for other in equal[1:]):
+        names = ", ".join(f"'{prefix[:_LONGEST]}*'" for prefix in equal[:8])
         raise BadInput(f"{path} holds several ResNets: {names}", "Save the one that is meant, by its own state_dict().")
     return best
+
+
+def _are_one(first: str, second: str, state: Tensors) -> bool:
+    """Whether two prefixes are names of one module, whose tensors are then the same ones."""
+    one = {key.removeprefix(first): tensor for key, tensor in state.items() if key.startswith(first)}
+    other = {key.removeprefix(second): tensor for key, tensor in state.items() if key.startswith(second)}
+    shared = [(one[key], other[key]) for key in one.keys() & other.keys() if _ROOM.match(key)]
+    return all(_is_same(*pair) for pair in shared)
+
+
+def _is_same(one: AnyTensor, other: AnyTensor) -> bool:
+    if isinstance(one, StoredTensor) and isinstance(other, StoredTensor):
+        return (one.storage.key, one.offset, one.shape) == (other.storage.key, other.offset, other.shape)
+    return isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)
 
 
 _SLOW = 3
@@ -206,19 +229,22 @@ def _dotted(where: Where) -> str:
     return f"`{'.'.join(where)[:80]}`" if where else ""
 
 
-def _count(tensors: Sized) -> str:
-    return "1 tensor" if len(tensors) == 1 else f"{len(tensors)} tensors"
+def _count(tensors: int) -> str:
+    return "1 tensor" if tensors == 1 else f"{tensors} tensors"
 
 
 def _groups(left: Iterable[str], prefix: str) -> list[str]:
     """The tensors that were left out, by the first part of their names that is not the network's."""
-    groups: dict[str, list[str]] = {}
+    trunk, groups = prefix.split("."), Counter[str]()
     for key in left:
-        start = prefix if key.startswith(prefix) else ""
-        head, dot, _ = key.removeprefix(start).partition(".")
-        groups.setdefault(f"{start}{head}{'.*' if dot else ''}", []).append(key)
-    largest = sorted(groups.items(), key=lambda group: -len(group[1]))
-    return [f"`{name[:_LONGEST]}`" + (f" ({_count(keys)})" if name.endswith("*") else "") for name, keys in largest]
+        parts = key.split(".")
+        shared = next((n for n, (part, own) in enumerate(zip(parts, trunk, strict=False)) if part != own), 0)
+        name = ".".join(parts[: shared + 1])
+        groups[name if name == key else f"{name[:_LONGEST]}.*"] += 1
+    return [
+        f"`{name[:_LONGEST]}`" + (f" ({_count(count)})" if name.endswith(".*") else "")
+        for name, count in groups.most_common()
+    ]
 
 
 def _shortened(names: list[str]) -> str:

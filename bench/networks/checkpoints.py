@@ -35,6 +35,8 @@ _EMBEDDING = ("head.weight", "head.bias")
 _CLASSES = (CLASSIFIER, "decoder.4.bias")
 _OTHERS = "Any other network can be evaluated from Python, with bench.evaluate."
 _COUNTER = "num_batches_tracked"
+_MOST_TENSORS = 5_000
+"""Ten times those of the largest network that is read."""
 _REAL = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WHOLE = (torch.int64, torch.int32)
 
@@ -58,6 +60,10 @@ def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:
     is no checkpoint, or holds no network of ours.
     """
     chosen = choose_network(open_checkpoint(path), path)
+    if other := looks_like({key: tuple(getattr(value, "shape", ())) for key, value in chosen.state.items()}):
+        raise BadInput(f"{path} looks like {other}; of files, ResNet-18 and ResNet-50 are read", _OTHERS)
+    if len(chosen.state) > _MOST_TENSORS:
+        raise BadInput(f"{path} holds a network of {len(chosen.state):,} tensors, and no ResNet", _OTHERS)
     state = {key: _weights_of(key, value, path) for key, value in chosen.state.items()}
     require_bounded((tensor.shape for tensor in state.values()), path)
     for key, tensor in state.items():
@@ -88,8 +94,6 @@ def recognise(state: State, path: Path) -> Architecture:
 
     Sizes are what most tensors say that depend on them, so that a single wrong tensor is found as that one.
     """
-    if other := looks_like(state):
-        raise BadInput(f"{path} looks like {other}; of files, ResNet-18 and ResNet-50 are read", _OTHERS)
     bare = not any(key.startswith(("decoder.", "head.", "classification_head.")) for key in state)
     linear = any(key in state for key in _CLASSES)
     width = _size(state, _WIDTH)

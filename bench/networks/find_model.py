@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput, Warn, WrongName
-from bench.base.files import is_ordinary_file, printable_name, sha256_file
+from bench.base.files import is_ordinary_file, printable_name
 from bench.base.paths import expand
 from bench.cards import catalogue
 from bench.cards.card import as_id, require_model_id
@@ -28,7 +28,7 @@ from bench.cards.models import NOT_STATED, Architecture, ModelCard, Training
 from bench.cards.pins import Pins
 from bench.networks import known_weights
 from bench.networks.adapters import adapted
-from bench.networks.checkpoint_files import require_file
+from bench.networks.weights_file import WeightsFile
 from bench.protocols import registry
 
 if TYPE_CHECKING:
@@ -143,57 +143,8 @@ def _is_module(model: object) -> bool:
 # --- weights in a file ---
 
 
-class _File:
-    """A checkpoint, hashed once, and read when it is needed. Raises BadInput for a path that is no readable file."""
-
-    def __init__(self, path: Path, cache: Path, architecture: Architecture | None) -> None:
-        require_file(path)
-        self.path, self.cache = path, cache
-        self.state_of_file = _state_of(path)
-        self.sha256 = sha256_file(path)
-        wanted = architecture.model_dump() if architecture else None
-        self.subject = {"weights": self.sha256, "architecture": wanted}
-        self.receipt = known_weights.find(cache, self.subject)
-
-    @functools.cached_property
-    def weights(self) -> Weights:
-        """All of it. Raises BadInput for a file that is damaged, no checkpoint, or not as it was when it was found."""
-        from bench.networks.checkpoints import read_checkpoint
-
-        weights = read_checkpoint(self.path, self.sha256)
-        if _state_of(self.path) != self.state_of_file:
-            raise BadInput(f"{self.path} changed while it was read", "Run the same command again.")
-        return weights
-
-    def known_architecture(self) -> Architecture | None:
-        """What the receipt says that it is; None without one."""
-        try:
-            return Architecture.model_validate((self.receipt or {})["architecture"])
-        except (KeyError, ValueError):
-            return None
-
-    def note(self, warn: Warn) -> str:
-        """What was left out of the file, and a warning of it; empty in a receipt that is older than such notes."""
-        found = self.weights.note if "weights" in vars(self) else (self.receipt or {}).get("note")
-        if not isinstance(found, str) or not found:
-            return ""
-        warn(f"{printable_name(self.path)}: {found}")
-        return found
-
-    def keep(self, architecture: Architecture) -> None:
-        """That the file was found to be whole, and to fit."""
-        found = {"architecture": architecture.model_dump()}
-        known_weights.keep(self.cache, self.subject, found | ({"note": self.weights.note} if self.weights.note else {}))
-
-
-def _state_of(path: Path) -> tuple[int, ...]:
-    """What changes if a file is written or replaced."""
-    state = path.stat()
-    return state.st_ino, state.st_size, state.st_mtime_ns
-
-
 def _from_card(card: ModelCard, entry: FileWeights, path: Path, cache: Path, warn: Warn) -> Subject:
-    file = _File(path, cache, card.architecture)
+    file = WeightsFile(path, cache, card.architecture)
     known = file.known_architecture() is not None
     if not known:
         _ = file.weights  # what is wrong with the file itself is said first
@@ -209,7 +160,7 @@ def _from_card(card: ModelCard, entry: FileWeights, path: Path, cache: Path, war
 
 
 def _from_checkpoint(path: Path, cache: Path, warn: Warn) -> Subject:
-    file = _File(path, cache, None)
+    file = WeightsFile(path, cache, None)
     architecture = file.known_architecture()
     if architecture is None:
         from bench.networks.checkpoints import check_fit, recognise
@@ -258,7 +209,7 @@ def _prepare(network: nn.Module, device: str) -> nn.Module:
     return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
 
 
-def _check_hash(card: ModelCard, entry: FileWeights, file: _File, cache: Path, warn: Warn) -> None:
+def _check_hash(card: ModelCard, entry: FileWeights, file: WeightsFile, cache: Path, warn: Warn) -> None:
     """Hold the file against the published hash, or a downloaded one against the hash that was seen first."""
     pin = Pins(cache).find(f"weights/{card.id}/{entry.file}") if file.path == _cached_file(card, entry, cache) else None
     expected = entry.sha256 or (pin.sha256 if pin else None)

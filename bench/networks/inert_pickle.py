@@ -7,6 +7,7 @@ A name that is no known data is refused. Nothing is imported, and nothing is exp
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 import re
@@ -36,6 +37,8 @@ class Storage:
     dtype: torch.dtype
     size: int
     """How many elements the file says that it has."""
+    key: str
+    """What it is called in the file. Tensors of one module under two names are views of one storage."""
     start: int = 0
     """Of a view of a storage: the first element."""
 
@@ -133,12 +136,14 @@ _DATA = re.compile(
     | torch\.serialization\._get_layout
     | torch\.per_(tensor|channel)_(affine|symmetric|affine_float_qparams)
     | torch\.torch_version\.TorchVersion
+    | (pytorch_lightning|lightning(_fabric|\.pytorch|\.fabric)?)\.utilities\.(parsing|data)\.AttributeDict
+    | (pytorch_lightning|lightning\.pytorch)\.callbacks\.[\w.]+
     | mmengine\.logging\.history_buffer\.HistoryBuffer
     | mmengine\.config\.config\.ConfigDict | yacs\.config\.CfgNode | easydict\.EasyDict | addict\.addict\.Dict
     """,
     re.VERBOSE,
 )
-"""Names that stand for data, and run no code: what training scripts keep beside the weights."""
+"""Names that stand for data: what training scripts, mmengine and Lightning keep beside the weights."""
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_hooks: Any) -> StoredTensor:
@@ -211,7 +216,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def __init__(self, stream: IO[bytes], storage: Callable[[torch.dtype, str, int], Storage] | None = None) -> None:
         super().__init__(stream, encoding="latin-1")
-        self.storage = storage
+        self.storage = storage and functools.cache(storage)  # a file may name one a million times
 
     def find_class(self, module: str, name: str) -> Any:
         """What stands for a name here. Raises WouldRunCode for one that is not known to be data."""
@@ -238,7 +243,7 @@ class InertUnpickler(pickle._Unpickler):
         _key, start, length = view[0]
         if not 0 <= start <= start + length <= size:
             raise ValueError("a view beyond its storage")
-        return Storage(storage.read, dtype, length, start)
+        return Storage(storage.read, dtype, length, storage.key, start)
 
     # --- steps of the program that could change what is not the file's ---
 

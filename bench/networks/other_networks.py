@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from torch import Tensor
-
 _OTHERS = (
     (r"relative_position_bias_table", "a Swin transformer"),
     (r"(^|\.)(cls_token|class_token|pos_embed|patch_embed\.proj\.weight)$", "a vision transformer"),
@@ -42,21 +40,25 @@ _DEPTHS: dict[tuple[int | bool, ...], int] = {
 _READ = (18, 50)
 
 
-def looks_like(state: Mapping[str, Tensor]) -> str:
-    """What other network the tensors are of, by their names and shapes; empty where nothing speaks for another one.
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of tensors, by their names."""
+
+
+def looks_like(state: Shapes) -> str:
+    """What other network tensors are of, by their names and shapes; empty where nothing speaks for another one.
 
     `state` has the names that `checkpoint_names.choose_network` gives: those of a ResNet begin with `backbone.`.
     """
-    trunk = {key.removeprefix("backbone."): value for key, value in state.items() if key.startswith("backbone.")}
+    trunk = {key.removeprefix("backbone."): shape for key, shape in state.items() if key.startswith("backbone.")}
     if not any(key.startswith("layer1.0.") for key in trunk):
         return next((what for name, what in _OTHERS if any(re.search(name, key) for key in state)), "")
     named = next((what for name, what in _BLOCKS if any(re.search(name, key) for key in trunk)), "")
     return named or _by_shape(trunk) or _by_depth(trunk)
 
 
-def _by_shape(trunk: Mapping[str, Tensor]) -> str:
+def _by_shape(trunk: Shapes) -> str:
     """Two tensors must say the same, so that a single wrong one is named as that one."""
-    shapes = {key: tuple(value.shape) for key, value in trunk.items() if value.ndim in (1, 4)}
+    shapes = {key: shape for key, shape in trunk.items() if len(shape) in (1, 4)}
     first, second = shapes.get("layer1.0.conv2.weight"), shapes.get("layer1.1.conv2.weight")
     if first and second and first[1:2] < first[:1] and second[1:2] < second[:1]:
         return "a ResNeXt, with grouped convolutions"
@@ -68,7 +70,7 @@ def _by_shape(trunk: Mapping[str, Tensor]) -> str:
     return "a ResNet for small images, with a 3×3 stem" if stem and stem[2:] == (3, 3) else ""
 
 
-def _by_depth(trunk: Mapping[str, Tensor]) -> str:
+def _by_depth(trunk: Shapes) -> str:
     blocks = {match[0] for key in trunk if (match := re.match(r"layer[1-4]\.\d+\.", key))}
     counts = tuple(sum(block.startswith(f"layer{stage}.") for block in blocks) for stage in range(1, 5))
     bottleneck = sum(".conv3." in key for key in trunk) > 1

@@ -70,7 +70,7 @@ def read_archive(path: Path) -> Any:
         return _at_least(kept[key], wanted)
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
-        return Storage(lambda: read(key, count * dtype.itemsize), dtype, count)
+        return Storage(lambda: read(key, count * dtype.itemsize), dtype, count, key)
 
     return InertUnpickler(io.BytesIO(_read_member(archive, pickled).numpy().tobytes()), storage).load()
 
@@ -113,7 +113,7 @@ def read_legacy(path: Path) -> Any:
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
         itemsizes[key] = dtype.itemsize
-        return Storage(lambda: read(key, count * dtype.itemsize), dtype, count)
+        return Storage(lambda: read(key, count * dtype.itemsize), dtype, count, key)
 
     with path.open("rb") as stream:
         _magic, _version, machine = (InertUnpickler(stream).load() for _ in range(3))

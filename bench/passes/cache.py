@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,20 @@ from bench.base.sample_columns import Columns, Item
 SHARD = 256
 """Samples per file."""
 FLUSH_SECONDS = 30.0
+_TRIES = 3
+Found = TypeVar("Found")
 
 
 class DamagedShard(BadEnvironment):
     """What lies apart of some samples was damaged: it is dropped, and the next pass makes it again."""
+
+
+def again_where_damaged(work: Callable[[], Found]) -> Found:
+    """What `work` gives; it is done again where the cache turns out to be damaged on the way, three times at most."""
+    for _ in range(_TRIES - 1):
+        with suppress(DamagedShard):  # it is dropped by now
+            return work()
+    return work()
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,10 @@ class ShardStore:
         apart = _keys(found) if found else None
         if apart is None:
             return Columns.of_items({})
-        rows, there = self._read(path, self.columns.keys() - {self.apart}), set(apart)
+        rows = self._read(path, self.columns.keys() - {self.apart})
+        if np.array_equal(rows.keys.array, apart.array):
+            return rows
+        there = set(apart)
         return _only(rows, [key for key in rows.keys if key in there])
 
     def load_apart(self, shard: int) -> dict[bytes, npt.NDArray[Any]]:
@@ -105,13 +119,17 @@ class ShardStore:
         if arrays is None:
             return Columns.of_items({})
         read = _columns(arrays)
-        forms = {name: self.columns[name] for name in names if name in self.columns}
-        if read is None or not all(
-            form.fits(read[name], read.names) if name in read.names else form.optional for name, form in forms.items()
-        ):
-            drop(path)
-            return Columns.of_items({})
-        return read
+        if read is not None and all(self._fits(name, read) for name in names):
+            return read
+        drop(path)
+        return Columns.of_items({})
+
+    def _fits(self, name: str, read: Columns) -> bool:
+        """Whether a file has the column of this name, in its form."""
+        form = self.columns.get(name)
+        if name not in read.names:
+            return not len(read) or (form is not None and form.optional)
+        return form is None or form.fits(read[name], read.names)
 
     def save(self, shard: int, fresh: dict[bytes, Item]) -> None:
         """Add items to a shard; what lies apart is written first."""

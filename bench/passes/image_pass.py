@@ -77,13 +77,27 @@ def pass_over_images(
     """`run_pass` over single images: `keep(loaded, output)` is what is kept of each.
 
     `start()` returns what makes the outputs of a batch, one per image; it is called only when something is left to do.
+    Batches are those of a pass over all samples, whatever is left to do of each: a network rounds otherwise in a batch
+    of another size, and a run that goes on must find what an undisturbed one does.
     """
 
     def make(todo: Sequence[int]) -> Iterator[Item]:
         load = functools.partial(load_sample, samples=samples, preset=preset)
-        return stream((samples.entries[i] for i in todo), load, start(), keep, engine)
+        whole, wanted = _whole_batches(todo, len(samples), engine.batch_size)
+        items = stream((samples.entries[i] for i in whole), load, start(), keep, engine)
+        return (item for item, asked in zip(items, wanted, strict=True) if asked)
 
     return run_pass(make, samples, store, engine, fresh=fresh)
+
+
+def _whole_batches(todo: Sequence[int], samples: int, size: int) -> tuple[array[int], npt.NDArray[np.bool_]]:
+    """The places of all members of the batches in which something is to do, and which of them are to do."""
+    asked = np.zeros(samples, bool)
+    asked[np.asarray(todo, np.int64)] = True
+    batches = np.unique(np.flatnonzero(asked) // size)
+    whole = (batches[:, None] * size + np.arange(size)).reshape(-1)
+    whole = whole[whole < samples]
+    return array("q", whole.tobytes()), asked[whole]
 
 
 def run_pass(

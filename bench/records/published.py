@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 
 from bench.base.errors import BadInput
-from bench.base.files import read_regular
+from bench.base.files import read_regular, said
 from bench.base.folders import folder
 from bench.records.record import Record, shortfall
 
@@ -80,7 +80,7 @@ def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str],
             raise BadInput(f"{path}: the columns are {shown}", f"The columns must be {names}.")
         return tuple(entry(row, where) for row, where in _lines(reader, path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path} cannot be read: {error}", "Restore it from the repository.") from error
+        raise BadInput(f"{path} cannot be read: {said(error)}", "Restore it from the repository.") from error
 
 
 def _lines(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[dict[str, str], str]]:

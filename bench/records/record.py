@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bench.base.errors import BadInput
 from bench.base.escaping import json_text
-from bench.base.files import sha256_file, write_with
+from bench.base.files import said, sha256_file, write_with
 from bench.base.folders import LOCAL
 from bench.base.json_files import read_json
 from bench.records.schema import upgraded
@@ -126,7 +126,7 @@ def read(path: Path) -> Record:
         value = read_json(path, LARGEST)
         _require_text(value)
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is damaged: {error}", "Remove the file, or run the evaluation again.") from error
+        raise BadInput(f"{path} is damaged: {said(error)}", "Remove the file, or run the evaluation again.") from error
     record, problem = upgraded(value)
     if problem:
         raise BadInput(f"{path} is not a record of this program: {problem}", "Remove the file from the results folder.")
@@ -171,7 +171,7 @@ def check_rows(stored: Stored) -> str | None:
     except FileNotFoundError:
         return f"{path.name} is missing"
     except (OSError, ValueError) as error:
-        return f"{path.name} cannot be read: {error}"
+        return f"{path.name} cannot be read: {said(error)}"
 
 
 def rows_path(stored: Stored) -> Path:

@@ -35,9 +35,11 @@ class _Entry(BaseModel):
 
 class _Model(_Entry):
     id: Id
-    weights_sha256: str
+    weights_sha256: Name
     supervision: Name
     title: Name = ""
+    initialisation: Name | None = None
+    prior: Name | None = None
 
 
 class _Size(_Entry):
@@ -49,26 +51,27 @@ class _Dataset(_Entry):
     id: Id
     split: SplitName
     images: Annotated[int, Field(ge=0)]
-    manifest: str
+    manifest: Name
     limited: bool
     labelled: bool = True
+    title: Name | None = None
     cut: dict[str, _Size] = {}
     """Other splits that had a part in the run, and of which it saw only a part."""
 
 
 class _Preset(_Entry):
-    solver: str | None = None
+    solver: Name | None = None
     absent: Literal["zero", "skip"] = "zero"
 
 
 class _Protocol(_Entry):
     id: ProtocolId
-    fingerprint: str
+    fingerprint: Name
     preset: _Preset
     modified: bool = False
     published_recipe: bool = False
     deterministic: bool = False
-    variations: list[str] = []
+    variations: Annotated[list[Name], Field(max_length=METRICS)] = []
 
 
 class _Metric(_Entry):
@@ -103,7 +106,7 @@ class _Record(_Entry):
     examples: dict[str, Any] = {}
     solver_gap: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     rows: _Rows | None = None
-    created: str = ""
+    created: Name = ""
 
 
 def upgraded(value: Any) -> tuple[dict[str, Any], str | None]:

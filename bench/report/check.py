@@ -17,6 +17,7 @@ from bench.records.record import Record, Stored, class_names, file_name
 from bench.records.recount import Recount, recount
 from bench.report.compare import unlike
 from bench.report.tables import joined, unvouched
+from bench.scoring.metric_names import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,13 +217,18 @@ def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], h
         elif new.record == old.record:
             reason = f"{before['value']:.2f} earlier; the record is the same file, nothing was run since"
             outcomes.append(Outcome("not run", what, reason, wanted, measured=False))
-        elif metric in mine.claimed | theirs.claimed:
-            after = new.record["metrics"][metric]
-            reason = f"{before['value']:.2f} earlier, {after['value']:.2f} now; {unvouched(metric)}"
-            outcomes.append(Outcome("not comparable", what, reason, wanted))
         else:
-            outcomes.append(_moved(what, metric, old.record, new.record, wanted))
+            moved = _moved(what, metric, old.record, new.record, wanted)
+            outcomes.append(_of_claims(moved, metric, wanted) if metric in mine.claimed | theirs.claimed else moved)
     return outcomes
+
+
+def _of_claims(outcome: Outcome, metric: str, wanted: bool) -> Outcome:
+    """What becomes of a figure that no row gives: it is marked, and one that no protocol counts never passes."""
+    marked = replace(outcome, detail=f"{outcome.detail}; {unvouched(metric)}")
+    if outcome.status != "reproduced" or metric in METRICS:
+        return marked
+    return replace(marked, status="not comparable", fails=wanted)
 
 
 def _earlier(problem: str | None) -> str | None:

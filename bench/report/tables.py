@@ -146,10 +146,8 @@ def _compared(answer: Stored, figure: Published) -> dict[str, Any]:
     counted = compare(answer.record | {SOLVER_GAP: 0.0}, figure)
     if counted["status"] == entry["status"]:
         return counted
-    gap = answer.record[SOLVER_GAP]
-    return refused | {
-        "reason": f"it is within the tolerance only by the solver's distance of {gap:.2f}, which is claimed"
-    }
+    gap = f"{answer.record[SOLVER_GAP]:.2f} points between solvers"
+    return refused | {"reason": f"only {gap}, which no row gives, would bring it within the tolerance: run it again"}
 
 
 def _part_of_the_split(record: Record) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from bench.base.escaping import storable
 from bench.base.files import display, require_writable
 from bench.base.paths import expand
 from bench.networks.find_model import Subject
-from bench.passes.cache import DamagedShard
+from bench.passes.cache import again_where_damaged
 from bench.passes.engine import device_name
 from bench.protocols import registry
 from bench.protocols.base import Plan, Result, Run, Settings, collect_warnings
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 _logger = logging.getLogger("bench")
-_TRIES = 3
-"""How often a run is carried out whose cache turns out to be damaged on the way."""
 
 
 def evaluate(
@@ -98,10 +95,7 @@ def perform(
     if settings.save_predictions is not None:
         require_writable(settings.save_predictions, "predictions", "--save-predictions")
     plan = make_plan(model, dataset, protocol, settings, warn)
-    for _ in range(_TRIES - 1):
-        with suppress(DamagedShard):  # it is dropped by now
-            return _carry_out(plan, results, settings, warn, warnings)
-    return _carry_out(plan, results, settings, warn, warnings)
+    return again_where_damaged(lambda: _carry_out(plan, results, settings, warn, warnings))
 
 
 def _carry_out(plan: Plan, results: Path | None, settings: Settings, warn: Warn, warnings: list[str]) -> Stored:

@@ -24,7 +24,7 @@ from bench.scoring.rows import MOST_CLASSES, Context, by_seed, integers, names_o
 
 Confusion = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.int64]
-LARGEST_CONFUSION = 1 << 12
+LARGEST_CONFUSION = 3000
 """Classes whose pairs fit the memory."""
 LARGEST_TABLE = 100
 """A confusion matrix of more classes than this is left to the rows file."""
@@ -189,9 +189,9 @@ class ConfusionRows:
 
     @property
     def resampling(self) -> int:
-        """The images to draw, and their sums to add up."""
+        """The images to draw, their sums to add up, and what is made of the sums, which takes as long as 30 of them."""
         cells = 3 * self.num_classes * len(self.seeds)
-        return len(self.ids) + cells + min(sum(len(rows.image) for rows in self.seeds), cells * len(self.ids))
+        return len(self.ids) + 30 * cells + min(sum(len(rows.image) for rows in self.seeds), cells * len(self.ids))
 
     def entries(self, context: Context) -> dict[str, Any]:
         """`metrics`, `per_class`, `confusion` and `cluster_to_class`."""

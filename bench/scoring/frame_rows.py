@@ -17,6 +17,8 @@ from bench.scoring.paired import Paired, of_frames
 from bench.scoring.rows import Context, integers, names_of, rows_file
 
 Ints = npt.NDArray[np.int32]
+MOST_OBJECTS = 100_000
+"""Of all sequences. DAVIS has some hundred."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -70,11 +72,16 @@ class FrameRows:
         return tuple(dict.fromkeys(name.rpartition("/")[0] for name in self.ids))
 
     def objects(self) -> list[tuple[str, int, Floats, Floats]]:
-        """Of every object: its sequence, its number, and J and F of its frames in order."""
+        """Of every object: its sequence, its number, and J and F of its frames in order.
+
+        Raises ValueError for more than `MOST_OBJECTS`.
+        """
         names = self.sequences
         number = {name: i for i, name in enumerate(names)}
         home = np.array([number[name.rpartition("/")[0]] for name in self.ids])[self.frame]
         changes = (home[1:] != home[:-1]) | (self.object[1:] != self.object[:-1])
+        if np.count_nonzero(changes) >= MOST_OBJECTS:
+            raise ValueError(f"there are more than {MOST_OBJECTS:,} objects")
         starts = [0, *(np.flatnonzero(changes) + 1).tolist(), len(home)]
         return [
             (names[home[a]], int(self.object[a]), self.similarity[a:b], self.accuracy[a:b]) for a, b in pairwise(starts)

@@ -25,8 +25,9 @@ from bench.cards.models import UNKNOWN
 from bench.data.decoding import read_prediction, size_of
 from bench.data.find_samples import find_samples
 from bench.data.samples import Sample, Samples
+from bench.passes.cache import again_where_damaged
 from bench.protocols import registry
-from bench.protocols.base import Plan, Result, Settings
+from bench.protocols.base import Plan, Result, Run, Settings
 from bench.protocols.prediction_maps import Map, paint_clusters
 from bench.runs.plan import make_plan, run_of
 from bench.runs.predictions import encode_rgb, seed_folders
@@ -83,8 +84,13 @@ def export_run(
     one_seed = replace(settings, num_seeds=1) if draws else settings
     plan = make_plan(model, dataset, protocol, one_seed, warn, for_submission=True)
     registry.load(plan.base).require_submission(plan, ids)
-    track = _track(plan, track)
-    measured: Result = registry.load(plan.base).measure(run_of(plan, settings, warn))
+    settled = _track(plan, track)
+    return again_where_damaged(lambda: _export(plan, run_of(plan, settings, warn), out, ids, settled))
+
+
+def _export(plan: Plan, run: Run[Any], out: Path, ids: Ids, track: str) -> Exported:
+    """Measure, paint and write."""
+    measured: Result = registry.load(plan.base).measure(run)
     assert measured.paint is not None
     painted, match = measured.paint(0, None), None
     if ids == "clusters":
@@ -93,7 +99,7 @@ def export_run(
         clusters = np.zeros(len(plan.card.classes), np.int64)
         clusters[measured.mappings[0]] = np.arange(len(measured.mappings[0]))
         painted = paint_clusters(painted, clusters, plan.card.labels.ignore)
-    members = _encoded(zip(measured.rows.ids, painted, strict=True), len(plan.samples), settings)
+    members = _encoded(zip(measured.rows.ids, painted, strict=True), len(plan.samples), run.settings)
     method = method_text(_method_of(plan, measured, ids, track))
     _write(out, members, match, lambda: method)
     return Exported(out, plan.samples.split, len(plan.samples), track)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import functools
-import io
 import re
-import struct
-import threading
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-
-import numpy as np
-import numpy.typing as npt
 
 from bench.base.archive_members import CHUNK, DAMAGE, Hostile, Limits, Member, safe_path, zip_members
 from bench.base.errors import BadInput, WrongName
@@ -25,7 +18,6 @@ from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.data.find_samples import find_samples
-from bench.data.picture_files import DAMAGED_IMAGE, open_picture
 from bench.protocols.base import Settings
 from bench.submission.form import (
     DATASET,
@@ -37,21 +29,13 @@ from bench.submission.form import (
     require_server,
     takes_submissions,
 )
+from bench.submission.one_prediction import Wanted, allowed, problem_of
 
 SHOWN = 10
 LIMITS = Limits(members=200_000)
 TEXT = 1 << 20
 """Bytes of a text file, at most."""
-PIXELS = 1 << 26
-"""Of a PNG, at most. ImageNet's largest image has 61 million."""
-LARGE = 1 << 22
-"""Pixels of a PNG that is not decoded beside others."""
-BAND = 1 << 20
-"""Pixels that are looked at together."""
-_ALONE = threading.Lock()
 _FOLDER = re.compile(r"n\d{8}")
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey and alpha", 6: "RGBA"}
 
 
 @dataclass
@@ -78,18 +62,6 @@ class Verified:
     def lines(self) -> list[str]:
         """The problems, and how many more there are."""
         return self.problems + ([f"and {self.more} more"] if self.more else [])
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What the predictions must be."""
-
-    images: Mapping[str, Path | None]
-    """Name without its ending → the image, None where no data root was given."""
-    allowed: npt.NDArray[np.bool_]
-    """By id."""
-    ids: str
-    """The allowed ones, in words."""
 
 
 def verify(archive: Path, dataset: str | None, settings: Settings) -> Verified:
@@ -130,13 +102,13 @@ def _verify(opened: zipfile.ZipFile, archive: Path, dataset: str | None, setting
     names = _images(card, found.split, settings)
     predictions = _predictions(members, card, names, found)
     found.predictions = len(predictions)
-    wanted = _Wanted(
+    wanted = Wanted(
         names or dict.fromkeys(predictions),
-        _allowed(match.keys() if match else range(len(card.classes))),
+        allowed(match.keys() if match else range(len(card.classes))),
         f"{MATCH} has no such cluster" if match else f"{card.id} has 0..{len(card.classes) - 1}",
     )
     progress = settings.stage("checking")
-    check = functools.partial(_problem, wanted=wanted)
+    check = functools.partial(problem_of, wanted=wanted)
     with ThreadPoolExecutor(default_workers(), "bench-loader") as pool:
         contents = _contents(predictions, LIMITS.of(archive), found)
         for done, problem in enumerate(prefetch(pool, check, contents, depth=2 * default_workers()), start=1):
@@ -320,61 +292,3 @@ def _count(predictions: dict[str, Member], card: DatasetCard, official: int | No
     for name, count in names.items():
         if count > 1:
             found.add(f"{name}.png is in {count} folders")
-
-
-# --- one prediction ---
-
-
-def _allowed(ids: Iterable[int]) -> npt.NDArray[np.bool_]:
-    allowed = np.zeros(1 << 16, np.bool_)
-    allowed[list(ids)] = True
-    return allowed
-
-
-def _problem(named: tuple[str, bytes], wanted: _Wanted) -> str | None:
-    """What is wrong with one PNG; None if nothing is."""
-    name, data = named
-    if data[:8] != _SIGNATURE or len(data) < 33:
-        return f"{name}.png is not a PNG"
-    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    if (depth, colour) != (8, 2):
-        return f"{name}.png has {depth}-bit {_COLOURS.get(colour, 'unknown')} pixels; 8-bit RGB is expected"
-    if not 0 < width * height <= PIXELS:
-        return f"{name}.png has {width}×{height} pixels, more than {PIXELS:,}"
-    image = wanted.images[name]
-    if image is not None and (size := open_picture(image).size) != (height, width):
-        return f"{name}.png is {width}×{height} pixels, its image {size[1]}×{size[0]}"
-    return _id_problem(f"{name}.png", data, wanted, width * height)
-
-
-def _id_problem(name: str, data: bytes, wanted: _Wanted, pixels: int) -> str | None:
-    """What is wrong with the ids of a PNG. A large one is decoded alone: all threads' at once would fill the memory."""
-    with _ALONE if pixels > LARGE else nullcontext():
-        try:
-            bands = [_strange_ids(band, wanted.allowed) for band in _bands(data)]
-        except DAMAGED_IMAGE as error:
-            return f"{name} is damaged: {error}"
-    if None in bands:
-        return f"{name} has blue values; the third channel must be 0"
-    strange = [found for found in bands if found]
-    return f"{name} holds the id {min(map(min, strange))}; {wanted.ids}" if strange else None
-
-
-def _bands(data: bytes) -> Iterator[npt.NDArray[np.uint8]]:
-    """The rows of an RGB PNG from the top, a stretch of about a million pixels at a time."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-        picture.load()
-        rows = max(1, BAND // picture.width)
-        for top in range(0, picture.height, rows):
-            yield np.asarray(picture.crop((0, top, picture.width, min(top + rows, picture.height))))
-
-
-def _strange_ids(channels: npt.NDArray[np.uint8], allowed: npt.NDArray[np.bool_]) -> list[int] | None:
-    """The least id in R + 256·G that is not allowed, if there is one; None where the third channel is not 0."""
-    if channels[..., 2].any():
-        return None
-    ids = channels[..., 0].astype(np.uint16) | channels[..., 1].astype(np.uint16) << 8
-    strange = ids[~allowed[ids]]
-    return [int(strange.min())] if strange.size else []

@@ -13,8 +13,14 @@ parser.add_argument("--losses", type=int, default=40, help="States of the disk a
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("names", nargs="*", metavar="COMMAND")
 chosen = parser.parse_args()
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 with tempfile.TemporaryDirectory(prefix="bench-kill-") as folder:
-    found, wrong = trials(Path(folder).resolve(), chosen.points, chosen.losses, chosen.seed, tuple(chosen.names))
+    found, wrong = trials(Path(folder).resolve(), chosen.points, chosen.losses, chosen.seed, tuple(chosen.names), say)
 for what, count in sorted(found.items()):
     print(f"{count:4}  {', '.join(what)}")
 print(*wrong, sep="\n\n")

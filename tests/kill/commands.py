@@ -22,8 +22,21 @@ from tests.imagenet import write_tree
 from tests.training import write_training_set
 from tests.webserver import File, WebServer
 
-TIMES = {"created", "cost", "images_per_second", "seconds", "from_cache", "device_name", "observed"}
+TIMES = {
+    "created",
+    "environment",
+    "cost",
+    "images_per_second",
+    "seconds",
+    "waiting_share",
+    "from_cache",
+    "device_name",
+    "observed",
+}
 """Entries of a record that tell how a run went, not what it found."""
+
+LOG = "log of step "
+"""What a power loss may cost, with a warning: the lines about training that is done."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +142,12 @@ def _records(work: Path) -> dict[str, Any]:
 
 
 def _trained(work: Path) -> dict[str, Any]:
-    with (work / "o/log.csv").open(encoding="utf-8", newline="") as stream:
-        rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(stream)]
-    return {"network": hashlib.sha256((work / "o/network.safetensors").read_bytes()).hexdigest(), "log": rows}
+    found: dict[str, Any] = {"network": hashlib.sha256((work / "o/network.safetensors").read_bytes()).hexdigest()}
+    if (work / "o/log.csv").exists():
+        with (work / "o/log.csv").open(encoding="utf-8", newline="") as stream:
+            rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(stream)]
+        found |= {f"{LOG}{row['step']}": row for row in rows}
+    return found
 
 
 def _site(work: Path) -> dict[str, Any]:

@@ -220,6 +220,8 @@ class Site:
         return self._run_pages[run.path]
 
 
+_LONGEST = 1000
+"""Characters of a name that stands on many pages."""
 _HEAVIEST = 500_000
 """A model's page holds its runs up to about so many bytes."""
 
@@ -277,13 +279,13 @@ def _run(entry: Stored, results: Path) -> Run:
 
 def _backbone(name: object) -> str:
     known = {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}
-    return known.get(str(name), str(name or UNKNOWN))
+    return known.get(str(name), str(name or UNKNOWN)[:_LONGEST])
 
 
 def _paper_of(entry: Any) -> Paper | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("title"), str) or not entry["title"].strip():
         return None
-    return Paper(entry["title"], str(entry.get("arxiv") or ""), date_text(entry.get("date")))
+    return Paper(entry["title"][:_LONGEST], str(entry.get("arxiv") or "")[:_LONGEST], date_text(entry.get("date")))
 
 
 def _model_of_card(identifier: str, claim: Claim) -> Model:

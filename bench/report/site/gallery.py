@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bench.base.errors import BadInput
-from bench.base.files import read_regular
+from bench.base.files import read_regular, said
 from bench.cards.card import first_problem
 from bench.records.record import Stored
 from bench.report.site.details import mapping
@@ -147,7 +147,7 @@ def read_gallery(stored: Stored) -> Gallery | None:
     try:
         examples = Examples.model_validate_json(read_regular(index, LARGEST))
     except OSError as error:
-        raise BadInput(f"{index} cannot be read: {error.strerror or error}") from error
+        raise BadInput(f"{index} cannot be read: {said(error)}") from error
     except ValidationError as error:
         raise BadInput(f"{index} is damaged: {first_problem(error)}") from error
     for image in examples.images:

@@ -124,7 +124,11 @@ def _of_run(run: Run, metric: str) -> Entry:
         labels=run.model.labels,
         paper=run.model.paper,
         date=date_text(run.created),
-        others={name: float(run.record["metrics"][name]["value"]) for name in run.metrics if name != metric},
+        others={
+            name: float(run.record["metrics"][name]["value"])
+            for name in run.metrics
+            if name != metric and name not in run.stored.claimed
+        },
         context=run.context_of(metric),
         run=run,
     )

@@ -11,7 +11,7 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from bench._version import __version__
-from bench.base.escaping import printable
+from bench.base.escaping import HARMLESS, printable
 from bench.base.templating import environment
 from bench.report.site.collect import Site
 from bench.report.site.names import points
@@ -23,7 +23,7 @@ LONG_WORD = 30
 
 def name(text: object) -> Markup:
     """A name of anybody's, escaped: its direction is its own, and a word as long as a line may break anywhere."""
-    shown = text if isinstance(text, Markup) else escape(printable(text, keep="\n\t"))
+    shown = text if isinstance(text, Markup) else escape(printable(text, keep=HARMLESS))
     if max(map(len, shown.split()), default=0) > LONG_WORD:
         return Markup('<bdi class="long">{}</bdi>').format(shown)
     return shown if shown.isascii() else Markup("<bdi>{}</bdi>").format(shown)
