@@ -5,6 +5,7 @@ from importlib import import_module
 KINDS = {
     "cards": "cards.Cards",
     "bench.toml": "cards.Settings",
+    "folders": "folders.Folders",
     "lists": "lists.Lists",
     "coco-json": "lists.Coco",
     "records": "results.Records",

@@ -17,6 +17,17 @@ LIMIT = 20
 """Images of `shapes` that are run on."""
 
 
+SEEDS = ("--num-seeds", 1)
+WAYS = {
+    "clustering": ("--dataset", "./data.toml", *SEEDS, "--set", "restarts=1"),
+    "clustering-dense": ("--dataset", "./data.toml", "--protocol", "clustering-dense", *SEEDS, "--set", "restarts=1"),
+    "linear": ("--dataset", "./data.toml", "--protocol", "linear"),
+    "retrieval": ("--dataset", "./data.toml", "--protocol", "retrieval-21"),
+    "shapes": ("--limit", LIMIT, *SEEDS, "--set", "input=[32,32]", "--set", "restarts=1"),
+}
+"""What is run again on the cache that it left."""
+
+
 class Caches(Kind):
     name = "caches"
 
@@ -24,19 +35,22 @@ class Caches(Kind):
         super().__init__(world)
         torch.set_num_threads(1)
         put_data(world)
-        self.way = "data"
-        self.put()
-        self.kept = world.root / "kept"
-        self.figures = {way: self._figure(self._run(way)) for way in ("data", "shapes")}
+        self.way = "clustering"
+        self.put_copy()
+        self.kept, self.figures, self.files = world.root / "kept", {}, {}
+        for way in WAYS:
+            before = set(world.cache.rglob("*"))
+            self.figures[way] = self._figure(self._run(way))
+            self.files[way] = [path for path in sorted(world.cache.rglob("*")) if path.is_file() and path not in before]
         shutil.copytree(world.cache, self.kept)
 
     def put(self) -> None:
         self.put_copy()
-        if hasattr(self, "kept"):
+        for folder in sorted(self.kept.iterdir()):
             # the images of `shapes` are many, and nothing but their own runs comes near them
-            self._restore(Path() if self.way == "shapes" else Path("observations"))
-            self._restore(Path("networks"))
-        self.way = "data"
+            if folder.name != "datasets" or self.way == "shapes":
+                self._restore(Path(folder.name))
+        self.way = "clustering"
 
     def _restore(self, below: Path) -> None:
         """The sound cache again: what differs from it is copied, what it has not is removed."""
@@ -54,30 +68,27 @@ class Caches(Kind):
                 shutil.copy2(source, target)
 
     def damage(self, random: Random) -> str:
-        cache = self.world.cache
-        self.way = "shapes" if random.random() < 0.15 else "data"
-        ours = [path for part in ("observations", "networks") for path in sorted((cache / part).rglob("*.*"))]
-        if self.way == "shapes" and random.random() < 0.8:
-            shapes = next((cache / "datasets").glob("shapes*"))
-            number = f"val_{random.randrange(LIMIT):05d}"
-            ours = [shapes / "sets" / "val.txt", *shapes.glob(f"*/{number}.*")]
-        path = random.choice(ours)
+        self.way = random.choice(("clustering", *WAYS))
+        pictures = [path for path in self.files[self.way] if "datasets" in path.parts]
+        used = [path for path in pictures if path.suffix == ".txt" or int(path.stem.rpartition("_")[2]) < LIMIT]
+        others = [path for path in self.files[self.way] if path not in pictures]
+        path = random.choice(used if used and random.random() < 0.8 else others)
+        return f"{self.way} {path.relative_to(self.world.cache).parent}/{self._damage(random, path)}"
+
+    def _damage(self, random: Random, path: Path) -> str:
         if path.suffix == ".npz" and random.random() < 0.5:
-            return f"{path.relative_to(cache)}: {change_arrays(random, path)}"
+            return f"{path.name}: {change_arrays(random, path)}"
         if path.suffix == ".json" and random.random() < 0.5:
             how, tree = mutators.changed_tree(random, json.loads(path.read_text()))
             path.write_bytes(mutators.as_json(tree))
-            return f"{path.relative_to(cache)}: {how}"
-        how = self.damage_file(random, path, mutators.TEXTS if path.suffix in (".txt", ".json") else mutators.BYTES)
-        return f"{path.relative_to(cache).parent}/{how}"
+            return f"{path.name}: {how}"
+        return self.damage_file(random, path, mutators.TEXTS if path.suffix in (".txt", ".json") else mutators.BYTES)
 
     def use(self, random: Random) -> Done:
         return self._run(self.way)
 
     def _run(self, way: str) -> Done:
-        of = {"data": ("./data.toml",), "shapes": ("shapes", "--limit", LIMIT, "--set", "input=[32,32]")}[way]
-        fixed = ("--model", "random-shapes", "--num-seeds", 1, "--set", "restarts=1", "--json")
-        return command("run", *fixed, "--results", self.world.out / "results", "--dataset", *of)
+        return command("run", "--model", "random-shapes", "--json", "--results", self.world.out / "results", *WAYS[way])
 
     def wrong(self, done: Done, how: str) -> str | None:
         if not done.ok or self._figure(done) == self.figures[self.way]:

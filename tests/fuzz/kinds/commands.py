@@ -13,7 +13,7 @@ from bench.cli import cli
 from tests.fuzz import mutators
 from tests.fuzz.kind import Done, Kind, command
 from tests.fuzz.kinds.data import put_data
-from tests.fuzz.world import World
+from tests.fuzz.world import NAMES, World
 
 LEFT_OUT = ("doctor",)
 """It takes seconds, and starts processes; a few lines below name it."""
@@ -51,31 +51,41 @@ class CommandLines(Kind):
 
     def damage(self, random: Random) -> str:
         names = [name for name in cli.commands if name not in LEFT_OUT]
-        name = random.choice((*names, "run", "run"))
-        self.arguments = (name, *_drawn(random, cli.commands[name]), *SLOW.get(name, ()))
+        name, data = random.choice((*names, "run", "run")), self._data(random)
+        self.arguments = (name, *_drawn(random, cli.commands[name], data), *SLOW.get(name, ()))
         if random.random() < 0.1:
             cut = random.randrange(len(self.arguments) + 1)
             self.arguments = (*self.arguments[:cut], random.choice(TEXTS), *self.arguments[cut:])
         return " ".join(self.arguments)[:300]
 
+    def _data(self, random: Random) -> str:
+        """The name of the folder of data: now and then one that people do not expect, linked to from the card's."""
+        if random.random() < 0.7:
+            return "data"
+        data = self.world.place / "data"
+        name = random.choice(NAMES)
+        data.rename(data.with_name(name))
+        data.symlink_to(name)
+        return name
+
     def use(self, random: Random) -> Done:
         return command(*self.arguments)
 
 
-def _drawn(random: Random, of: click.Command) -> list[str]:
+def _drawn(random: Random, of: click.Command, data: str) -> list[str]:
     words: list[str] = []
     for parameter in of.params:
         if isinstance(parameter, click.Argument):
-            words += [_value(random, parameter)] * (random.random() < 0.9)
+            words += [_value(random, parameter, data)] * (random.random() < 0.9)
         elif parameter.required or random.random() < 0.2:
             for _ in range(random.choice((1, 1, 2))):
                 words.append(random.choice((*parameter.opts, *parameter.secondary_opts)))
                 if not getattr(parameter, "is_flag", False):
-                    words.append(_value(random, parameter))
+                    words.append(_value(random, parameter, data))
     return words
 
 
-def _value(random: Random, parameter: click.Parameter) -> str:
+def _value(random: Random, parameter: click.Parameter, data: str) -> str:
     """A value for an option or an argument: one that fits, or any text at all."""
     if random.random() < 0.35:
         return random.choice((*TEXTS, os.fsdecode(b"\xff\xfe"), str(10**400), "1e308", "nan"))
@@ -86,8 +96,8 @@ def _value(random: Random, parameter: click.Parameter) -> str:
         return str(random.choice((0, 1, 2, 5, 100, 2**31 - 1, 2**63, -1)))
     option = parameter.opts[-1].lstrip("-")
     if isinstance(kind, click.Path):
-        return random.choice(("out", "data", "data/val.txt", "out/new/deep", "results", ".", "gone"))
-    return random.choice(GOOD.get(option, ARGUMENTS))
+        return random.choice(("out", data, data, f"{data}/val.txt", "out/new/deep", "results", ".", "gone"))
+    return random.choice((*GOOD.get(option, ARGUMENTS), data))
 
 
 VARIABLES = (

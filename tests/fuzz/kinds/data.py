@@ -36,7 +36,8 @@ DATASET = {
     ],
     "protocols": {
         "clustering": {"input": [32, 32], "clusters": 2, "restarts": 1, "iterations": 5},
-        "linear": {"input": [32, 32], "train": "val", "epochs": 1},
+        "linear": {"input": [32, 32], "train": "val", "epochs": 1, "batch": 2},
+        "retrieval-21": {"input": [32, 32], "bank": "val"},
     },
 }
 NAMES = ("a", "b", "c")
