@@ -50,10 +50,10 @@ class WeightsFile:
 
         Empty in a receipt that is older than such notes.
         """
+        known = self.receipt or {}
         if "weights" in vars(self):
-            found, routine = self.weights.note, self.weights.routine
-        else:
-            found, routine = ((self.receipt or {}).get(key) for key in ("note", "routine"))
+            known = {"note": self.weights.note, "routine": self.weights.routine}
+        found, routine = known.get("note"), known.get("routine")
         if not isinstance(found, str) or not found:
             return ""
         if not routine:
