@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.base.errors import BadInput
-from bench.base.escaping import one_line
+from bench.base.escaping import without_controls
 from bench.records import schema
 from bench.records.record import read, read_all
 from bench.report.check import Movement, Outcome
@@ -268,7 +268,7 @@ def test_an_annotation_is_one_command_whatever_it_says(title, message):
     kind, properties, said = parsed(line)
     assert (kind, set(properties)) == ("error", {"title"})
     for given_, got in ((title, properties["title"]), (message, said)):
-        assert [c for c in got if c.isalnum()] == [c for c in one_line(given_) if c.isalnum()]
+        assert [c for c in got if c.isalnum()] == [c for c in without_controls(given_) if c.isalnum()]
 
 
 def test_signs_with_a_meaning_come_back_as_they_were():

@@ -243,7 +243,7 @@ def test_only_images_with_an_annotation_take_part_in_order(tree):
         *(
             (
                 {"annotations": [{"image_id": 1, "category_id": 1}], "images": [{"id": 1, "file_name": name}]},
-                "no file_name",
+                "a file name in it is none",
             )
             for name in ("", ".", "/")
         ),

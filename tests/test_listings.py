@@ -9,7 +9,7 @@ from PIL import Image
 from bench.base.errors import BadInput
 from bench.cards.card import load_card
 from bench.cards.datasets import DatasetCard
-from bench.cli.settings import read_config
+from bench.cli import configuration
 from bench.data.listings import first_words, read_listing, read_table
 from bench.data.samples import open_split
 from tests.terminal import bench, said
@@ -210,4 +210,5 @@ def test_cards_and_settings_take_a_byte_order_mark(tmp_path, monkeypatch, encodi
     assert len(open_split(load_card(card, DatasetCard), "val", tmp_path)) == 3
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bench.toml").write_bytes("[data_roots]\r\ntoy = 'elsewhere'\r\n".encode(encoding))
-    assert read_config() == {"data_roots": {"toy": "elsewhere"}}
+    roots = configuration.data_roots(configuration.sources())
+    assert {key: path.name for key, (path, _) in roots.items()} == {"toy": "elsewhere"}

@@ -1,4 +1,5 @@
 import functools
+import os
 import shutil
 from pathlib import Path
 
@@ -146,8 +147,8 @@ def test_what_may_not_be_read_is_named_without_a_traceback(root, what, monkeypat
             raise PermissionError(13, "Permission denied", str(path))
         return real(path, *arguments, **more)
 
-    for method in ("read_bytes", "read_text"):
-        monkeypatch.setattr(Path, method, functools.partialmethod(refuse, real=getattr(Path, method)))
+    monkeypatch.setattr(Path, "read_bytes", functools.partialmethod(refuse, real=Path.read_bytes))
+    monkeypatch.setattr(os, "open", functools.partial(refuse, real=os.open))
     with pytest.raises(SystemExit) as left:
         main(["show", "pascal-voc", "--data-root", str(root)])
     said = capsys.readouterr().err

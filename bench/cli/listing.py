@@ -16,6 +16,7 @@ from bench.cli.settings import (
     cache_option,
     data_root_of,
     data_root_option,
+    echo_skipped,
     echo_table,
     read_records,
     records_folder,
@@ -149,8 +150,13 @@ def _published() -> Table:
 
 
 def _results(folder: Path) -> Table:
+    """The figures of records, counted again from their rows; what no row gives is marked."""
+    from bench.records.recount import sound
+
+    found, unsound = sound(read_records(folder))
+    echo_skipped(unsound)
     rows = []
-    for entry in read_records(folder):
+    for entry in found:
         record = entry.record
         modified, limited = record["protocol"].get("modified"), record["dataset"]["limited"]
         marks = (" (modified)" if modified else "") + (" (limited)" if limited else "")
@@ -161,7 +167,7 @@ def _results(folder: Path) -> Table:
                     f"{record['dataset']['id']}-{record['dataset']['split']}",
                     record["protocol"]["id"] + marks,
                     metric,
-                    f"{measured['value']:.2f}",
+                    f"{measured['value']:.2f}" + (" (claimed)" if metric in entry.claimed else ""),
                     entry.path.relative_to(folder).as_posix(),
                 )
             )

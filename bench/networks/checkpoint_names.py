@@ -64,6 +64,8 @@ class Chosen:
     """Under our own names: `backbone.*` and, where they are, `decoder.*` and the heads."""
     note: str
     """What was read and what was left out, in a line; empty where nothing was."""
+    routine: bool = True
+    """Whether that is only what every file of contrastive training has: a slow copy of the network, and its queue."""
 
 
 def choose_network(content: Any, path: Path) -> Chosen:
@@ -84,7 +86,14 @@ def choose_network(content: Any, path: Path) -> Chosen:
     if not left_out and not _is_average(where):
         return Chosen(kept, "")
     note = "; ".join(filter(None, (taken, f"left out {_shortened(left_out)}" if left_out else "")))
-    return Chosen(kept, "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in note))
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in note)
+    routine = not others and not _is_average(where) and all(_is_routine(key, root) for key in left)
+    return Chosen(kept, shown, routine)
+
+
+def _is_routine(key: str, root: str) -> bool:
+    parts = key.removeprefix(root).split(".")
+    return any(_RESIDUE.fullmatch(part) or _MOMENTUM.fullmatch(part[:_LONGEST]) for part in parts)
 
 
 # --- which dict ---

@@ -50,6 +50,8 @@ class Weights:
     """Of the file's bytes; for generated weights, of their values."""
     source: str
     note: str = ""
+    routine: bool = True
+    """Whether the note says nothing that a run need say."""
     """What of the file was read and what was left out; empty where all of it was read."""
 
 
@@ -71,7 +73,7 @@ def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:
             raise BadInput(f"{path}: NaN or infinity in '{key}'", "The training diverged or the file is damaged.")
     state = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in state.items()}
     _add_counters(state)
-    return Weights(state, sha256 or sha256_file(path), printable_name(path), chosen.note)
+    return Weights(state, sha256 or sha256_file(path), printable_name(path), chosen.note, chosen.routine)
 
 
 def _weights_of(key: str, value: AnyTensor, path: Path) -> Tensor:

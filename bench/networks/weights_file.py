@@ -46,17 +46,25 @@ class WeightsFile:
             return None
 
     def note(self, warn: Warn) -> str:
-        """What was left out of the file, and a warning of it; empty in a receipt that is older than such notes."""
-        found = self.weights.note if "weights" in vars(self) else (self.receipt or {}).get("note")
+        """What was left out of the file, and a warning unless it is what all training files have.
+
+        Empty in a receipt that is older than such notes.
+        """
+        known = self.receipt or {}
+        if "weights" in vars(self):
+            known = {"note": self.weights.note, "routine": self.weights.routine}
+        found, routine = known.get("note"), known.get("routine")
         if not isinstance(found, str) or not found:
             return ""
-        warn(f"{printable_name(self.path)}: {found}")
+        if not routine:
+            warn(f"{printable_name(self.path)}: {found}")
         return found
 
     def keep(self, architecture: Architecture) -> None:
         """That the file was found to be whole, and to fit."""
         found = {"architecture": architecture.model_dump()}
-        known_weights.keep(self.cache, self.subject, found | ({"note": self.weights.note} if self.weights.note else {}))
+        said = {"note": self.weights.note, "routine": self.weights.routine} if self.weights.note else {}
+        known_weights.keep(self.cache, self.subject, found | said)
 
 
 def _state_of(path: Path) -> tuple[int, ...]:

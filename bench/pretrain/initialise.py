@@ -93,5 +93,5 @@ def _load_backbone(backbone: nn.Module, path: Path, recipe: Recipe, warn: Warn) 
             "Give a file of this backbone, in torchvision's layout or as MoCo v2 saves it.",
         )
     backbone.load_state_dict(state)
-    if weights.note:
+    if weights.note and not weights.routine:
         warn(f"{weights.source}: {weights.note}")
