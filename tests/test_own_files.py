@@ -3,15 +3,17 @@
 import io
 import json
 import os
+import stat
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.base import temporaries
-from bench.base.files import atomic_folder, atomic_write, load_npz, save_npz
+from bench.base.files import atomic_folder, atomic_write, is_device, load_npz, save_npz
 from bench.base.own_files import load_arrays, load_json, save_arrays, save_json
 
 ARRAYS = {
@@ -214,3 +216,32 @@ def test_an_error_leaves_no_folder_and_scratch_folders_vanish(tmp_path, monkeypa
         (folder / "x").write_text(json.dumps({}))
         assert folder.parent == tmp_path and temporaries._OURS.fullmatch(folder.name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def null_device(tmp_path):
+    """A device of one's own; only root can make one."""
+    try:
+        os.mknod(tmp_path / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except (PermissionError, AttributeError):
+        pytest.skip("no device can be made here")
+    return tmp_path / "null"
+
+
+def test_a_device_is_written_into_and_stays_one(null_device):
+    with atomic_write(null_device) as stream:
+        stream.write(b"x")
+    assert stat.S_ISCHR(null_device.lstat().st_mode)
+    assert [path.name for path in null_device.parent.iterdir()] == ["null"]
+
+
+def test_the_systems_links_to_open_files_are_written_through_and_others_replaced(tmp_path, capfd):
+    with atomic_write(Path("/dev/stdout")) as stream:
+        stream.write(b"said\n")
+    assert Path("/dev/stdout").is_symlink() and capfd.readouterr().out == "said\n"
+    (tmp_path / "there").write_text("old")
+    (tmp_path / "link").symlink_to("there")
+    assert not is_device(tmp_path / "link") and not is_device(tmp_path / "gone")
+    with atomic_write(tmp_path / "link") as stream:
+        stream.write(b"new")
+    assert (tmp_path / "there").read_text() == "old" and (tmp_path / "link").read_text() == "new"

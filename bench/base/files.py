@@ -85,12 +85,32 @@ def md5_file(path: Path) -> str:
         return hashlib.file_digest(stream, "md5").hexdigest()
 
 
+def is_device(path: Path) -> bool:
+    """Whether a path is a device, as /dev/null is, or the system's own link to an open file, as /dev/stdout is.
+
+    A file that took its place would be in the way of every program. A link elsewhere is none, wherever it leads.
+    """
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            home = path.parent.resolve()
+            return home == Path("/dev") or home.is_relative_to("/proc")
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`; on success it replaces `path`, on any failure it vanishes.
 
     A reader sees the old file or the new one, never half of one, and two writers at once cannot mix.
+    A device, by `is_device`, is written into.
     """
+    if is_device(path):
+        with path.open("wb") as stream:
+            yield stream
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = temporary_file(path)
     try:

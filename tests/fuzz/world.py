@@ -14,6 +14,10 @@ NAMES = (
 """Names that a file may have."""
 
 
+DEVICES = ("/dev/null", "/dev/full", "/dev/zero")
+"""What a program run by root could put a file in the place of."""
+
+
 class World:
     """`place` holds the input and is the current folder; `out` and `cache` may be written; nothing else may."""
 
@@ -60,7 +64,7 @@ class World:
                     folders.append(entry.path)
                     kept = (status.st_mode,)
                 found[os.path.relpath(entry.path, self.root)] = kept
-        return found
+        return found | {device: (Path(device).lstat().st_mode,) for device in DEVICES}
 
 
 def touched(before: dict[str, tuple[object, ...]], after: dict[str, tuple[object, ...]]) -> str | None:

@@ -27,8 +27,8 @@ GOOD = {
     "form": ("md", "json"),
 }  # fmt: skip
 ARGUMENTS = ("random-shapes", "shapes", "./data.toml", "data", "bash", "datasets", "results", "sound", "imagenet-s-50")
-TEXTS = tuple(text for text in mutators.TEXT_VALUES if text != "/")
-"""A folder of records may be the whole machine: whoever names it waits."""
+TEXTS = tuple(text for text in mutators.TEXT_VALUES if text != "/" and not text.startswith("/dev/"))
+"""A folder of records may be the whole machine: whoever names it waits. No device of this machine is risked."""
 SLOW = {"run": ("--dry-run",), "train": ("--recipe", "gone"), "priors": ("--method", "gone")}
 """What keeps a command from hours of work, after all that was drawn."""
 
