@@ -70,8 +70,8 @@ class Caches(Kind):
     def damage(self, random: Random) -> str:
         self.way = random.choice(("clustering", *WAYS))
         pictures = [path for path in self.files[self.way] if "datasets" in path.parts]
-        used = [path for path in pictures if path.suffix == ".txt" or int(path.stem.rpartition("_")[2]) < LIMIT]
-        others = [path for path in self.files[self.way] if path not in pictures]
+        used = [path for path in pictures if path.parent.name == "sets" or path.stem <= f"val_{LIMIT:05d}"]
+        others = [path for path in self.files[self.way] if path not in pictures] or self.files["clustering"]
         path = random.choice(used if used and random.random() < 0.8 else others)
         return f"{self.way} {path.relative_to(self.world.cache).parent}/{self._damage(random, path)}"
 

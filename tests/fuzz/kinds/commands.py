@@ -1,6 +1,7 @@
 """Command lines, and the environments that they run in."""
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -27,8 +28,9 @@ GOOD = {
     "form": ("md", "json"),
 }  # fmt: skip
 ARGUMENTS = ("random-shapes", "shapes", "./data.toml", "data", "bash", "datasets", "results", "sound", "imagenet-s-50")
-TEXTS = tuple(text for text in mutators.TEXT_VALUES if text != "/" and not text.startswith("/dev/"))
-"""A folder of records may be the whole machine: whoever names it waits. No device of this machine is risked."""
+TEXTS = tuple(text for text in mutators.TEXT_VALUES if text != "/" and not re.search("^/dev/|canary|^~/x", text))
+"""A folder of records may be the whole machine: whoever names it waits. No device of this machine is risked, and what
+a command line names may be written."""
 SLOW = {"run": ("--dry-run",), "train": ("--recipe", "gone"), "priors": ("--method", "gone")}
 """What keeps a command from hours of work, after all that was drawn."""
 
