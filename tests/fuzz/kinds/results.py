@@ -205,7 +205,7 @@ _ARRAYS = (
     ("a number", lambda random, array: np.array(7)),
     ("text", lambda random, array: np.full(array.shape, "\x1b[2J\n::error::x")),
     ("another type", lambda random, array: np.zeros(array.shape, random.choice(_TYPES))),
-    ("huge", lambda random, array: np.zeros(3_000_000, array.dtype if array.dtype.kind != "U" else "U1")),
+    ("huge", lambda random, array: np.zeros(300_000, array.dtype if array.dtype.kind != "U" else "U1")),
 )  # fmt: skip
 _NUMBERS = tuple(
     (f"one is {value}", partial(_set_one, value=value))
