@@ -34,16 +34,20 @@ class PaletteColours:
             if self.first.setdefault(index, (colour, file))[0] != colour:
                 self.other.setdefault(index, (colour, file))
 
-    def conflict(self) -> str:
-        """What to say where an index has two colours; empty where none has."""
+    def differing(self) -> str:
+        """The first index with two colours, in words; empty where none has."""
         if not self.other:
             return ""
         index = min(self.other)
         (one, file), (two, other) = self.first[index], self.other[index]
-        return (
-            f"the masks have different palettes ({index} is {one} in {file} and {two} in {other}): is an index the "
-            'same class in all of them? If colours are the classes, labels.encoding = "colour" in the card reads them, '
-            "by its palette"
+        return f"{index} is {one} in {file} and {two} in {other}"
+
+    def conflict(self) -> str:
+        """What to say of labels where an index has two colours; empty where none has."""
+        differing = self.differing()
+        return differing and (
+            f"the masks have different palettes ({differing}): is an index the same class in all of them? If colours "
+            'are the classes, labels.encoding = "colour" in the card reads them, by its palette'
         )
 
 
