@@ -337,3 +337,10 @@ def test_a_picture_that_is_no_longer_read_is_named_by_its_kind(tmp_path):
     Image.new("L", SIZE[::-1]).save(tmp_path / "labels/b.png", "BMP")
     found, _ = card_of(tmp_path, tmp_path)
     assert found.survey.unusable == {"format": ["images/a.jpg"], "no PNG": ["labels/b.png"]}
+
+
+def test_images_of_16_bits_are_said_before_a_run_refuses_them(tmp_path):
+    put_pairs(tmp_path, NAMES, "images/{}.png")
+    Image.fromarray(np.full(SIZE, 1000, np.uint16)).save(tmp_path / "images/a.png")
+    found, card = card_of(tmp_path, tmp_path)
+    assert found.survey.unusable == {"deep": ["images/a.png"]} and len(samples_of(card)) == 2

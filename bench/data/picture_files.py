@@ -31,6 +31,8 @@ IMAGE_FORMATS = frozenset({"JPEG", "PNG", "WebP", "BMP"})
 MOST_PIXELS = 2**30 // 6
 """An image has at most so many: 179 million, half a gigabyte decoded."""
 MOST_BYTES = 2**30
+DEEP_MODES = ("I", "F")
+"""How Pillow's names of pixels begin that do not fit into 8 bits."""
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
 """What Pillow raises on a damaged file, format by format."""
 _BAD_PATH = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EILSEQ}
@@ -107,7 +109,7 @@ class Picture:
 
     def rgb(self) -> Image8:
         """The pixels as RGB, H×W×3. Raises BadInput for a damaged file, or one of more than 8 bits."""
-        if self.opened.mode.startswith(("I", "F")):
+        if self.opened.mode.startswith(DEEP_MODES):
             raise BadInput(
                 f"{self.path} has {self.opened.mode} pixels; 8-bit images are expected", "Convert it to an 8-bit image."
             )

@@ -23,7 +23,7 @@ NUMBERING = frozenset({OF_ONE_MASK, "_classes.csv"})
 LARGEST = 1 << 20
 """A longer file, in bytes, holds no names."""
 BACKGROUND = "background"
-VOID = frozenset({"void", "ignore", "ignored", "unlabelled", "unlabeled"})
+VOID = frozenset({"void", "ignore", "ignored", "unlabelled", "unlabeled", "unknown"})
 """What pixels are called that do not count; without the underscores around it."""
 IGNORED = "__ignore__"
 """What labelme calls ignored pixels, in the first line of its list of names: their value is 255."""

@@ -48,14 +48,27 @@ def read_lists(
 
 def _may_be_list(text: str) -> bool:
     path = PurePosixPath(text)
-    usual = path.name.lower() not in FILES and path.parent.name.lower() in LIST_FOLDERS
+    parent = path.parent.name.lower()
+    usual = path.name.lower() not in FILES and (parent in LIST_FOLDERS or parent.startswith("segmentation"))
     return usual and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,39}", path.stem) is not None
 
 
 def _named(line: str, index: Mapping[str, PictureFile]) -> str | None:
-    """How the index spells what a line names: all of it, or else its first word."""
+    """How the index spells what a line names: all of it, or else its first word.
+
+    Behind that there may be paths and numbers. Other words make the text a table of something else, as that of
+    ADE20K's scenes.
+    """
     whole = composed(line)
-    return whole if whole in index else _in_index(line.split(maxsplit=1)[0], index) or _in_index(line, index)
+    if whole in index:
+        return whole
+    first, *rest = line.split()
+    return (_in_index(first, index) if all(map(_may_follow, rest)) else None) or _in_index(line, index)
+
+
+def _may_follow(word: str) -> bool:
+    is_path = "/" in word or "\\" in word or PurePosixPath(word).suffix.lower() in ENDINGS
+    return is_path or re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", word) is not None
 
 
 def _in_index(text: str, index: Mapping[str, PictureFile]) -> str | None:
