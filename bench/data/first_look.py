@@ -15,13 +15,15 @@ from bench.base.parallel import default_workers
 from bench.cards.datasets import DatasetCard
 from bench.data.label_palettes import palette_conflict
 from bench.data.listings import evenly
-from bench.data.picture_files import exif_orientation
+from bench.data.picture_files import exif_orientation, format_of, png_part
 from bench.data.samples import Samples
 
 LOOKED_AT = 100
 """So many samples are looked at, spread evenly over a split."""
 HEAD = 1 << 16
-"""Bytes of a file that are read: an EXIF block is no longer, and a palette stands before the pixels."""
+"""Bytes of a JPEG that are read: an EXIF block is no longer, and comes first."""
+WHOLE = 1 << 24
+"""Bytes of other files that are read: EXIF may stand behind the pixels of a WebP or PNG."""
 
 
 def oddities(samples: Samples) -> list[str]:
@@ -46,11 +48,12 @@ def _reads_indices(card: DatasetCard) -> bool:
 
 
 def _head(path: Path) -> bytes:
-    """The beginning of a file; nothing of one that cannot be read, which is said when it is decoded."""
+    """The beginning of a file, or all of it; nothing of one that cannot be read, which is said when it is decoded."""
     with suppress(OSError, ValueError):
         if path.is_file():
             with path.open("rb") as stream:
-                return stream.read(HEAD)
+                head = stream.read(HEAD)
+                return head if format_of(head) == "JPEG" else head + stream.read(WHOLE)
     return b""
 
 
@@ -65,8 +68,10 @@ def _turned(paths: Sequence[Path], heads: Iterator[bytes]) -> list[str]:
 
 
 def _orientation(head: bytes) -> int:
-    """The EXIF orientation in the beginning of a JPEG, PNG or WebP file."""
-    for mark in (b"Exif\0\0", b"eXIf", b"EXIF"):
+    """The EXIF orientation in the beginning of a JPEG, or in a PNG or WebP file."""
+    if format_of(head) == "PNG":
+        return exif_orientation(png_part(head, b"eXIf"))
+    for mark in (b"Exif\0\0", b"EXIF"):
         _, found, block = head.partition(mark)
         if found:
             return exif_orientation(block[4:] if mark == b"EXIF" else block)

@@ -235,6 +235,17 @@ def png_damage(whole: bytes) -> str:
     return "it ends before its last part"
 
 
+def png_part(data: bytes, wanted: bytes) -> bytes:
+    """The content of the first part of a PNG that has this name, wherever it stands; empty where there is none."""
+    start = 8
+    while start + 12 <= len(data):
+        length = int.from_bytes(data[start : start + 4])
+        if data[start + 4 : start + 8] == wanted:
+            return data[start + 8 : start + 8 + length]
+        start += 12 + length
+    return b""
+
+
 _END = b"\xff\xd9"
 """The mark at a JPEG's end; its thumbnail has one too, near its beginning."""
 
@@ -268,6 +279,8 @@ def orientation(picture: Picture) -> int:
     Read from the first directory of the EXIF block: CIPA DC-008 (Exif 3.0), 4.6.5, tag 0x0112.
     """
     block = picture.opened.info.get("exif", b"")
+    if picture.format == "PNG" and not block:
+        block = png_part(picture.data, b"eXIf")  # Pillow knows of one behind the pixels only when these are decoded
     return exif_orientation(block.removeprefix(b"Exif\0\0")) if isinstance(block, bytes) else 1
 
 
