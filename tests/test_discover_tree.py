@@ -150,6 +150,27 @@ def test_a_text_with_words_behind_the_names_of_images_is_no_list(tmp_path):
     assert set(look_at(tmp_path).splits) == {"trainval"}
 
 
+@pytest.mark.parametrize("line", ["{0}.jpg,{0}.png\n", "images/{0}.jpg; labels/{0}.png\n", "# of mine\n{0}\n"])
+def test_lists_may_have_commas_and_comments(tmp_path, line):
+    put_pairs(tmp_path, NAMES)
+    (tmp_path / "train.txt").write_text(line.format("a"))
+    (tmp_path / "val.txt").write_text(line.format("b") + line.format("c"))
+    tree = look_at(tmp_path)
+    assert {split: len(pairs) for split, pairs in tree.splits.items()} == {"train": 1, "val": 2} and not tree.notes
+
+
+def test_a_list_that_is_not_used_and_lists_that_share_images_are_told(tmp_path):
+    put_pairs(tmp_path, NAMES)
+    (tmp_path / "train.txt").write_text("a\nb\n")
+    (tmp_path / "val.txt").write_text("b\nc\n")
+    (tmp_path / "trainval.txt").write_text("a\nb\nc\n")
+    (tmp_path / "test.txt").write_text("x\ny\na\n")
+    assert look_at(tmp_path).notes == [
+        "test.txt is not taken for a list: 1 of its 3 lines name images",
+        "1 images are in train and in val (images/b.jpg first)",
+    ]
+
+
 def test_a_run_evaluates_on_the_list_for_validation_however_it_is_called(tmp_path):
     put_pairs(tmp_path, NAMES)
     for name in ("test_id", "train_id", "val_id"):

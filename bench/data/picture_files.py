@@ -67,6 +67,8 @@ _STARTS = {
     b"version https://git-lfs": "Git LFS pointer",
 }
 """How files begin: the formats that are read, and those that people have in their place."""
+NO_PICTURE = frozenset({"HTML", "Git LFS pointer"})
+"""What comes in a picture's place, so that there is nothing to convert."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,9 @@ def open_picture(path: Path, formats: Collection[str] = IMAGE_FORMATS, *, read_a
     if found not in formats:
         what = f"is {_with_article(found)} file" if found else "is damaged or not an image"
         remedy = f"Convert it to {' or '.join(sorted(formats))}." if found else AGAIN
-        if found == "JPEG":
+        if found in NO_PICTURE:
+            remedy = "Fetch this file again; `git lfs pull` fetches what a pointer stands for."
+        elif found == "JPEG":
             what, remedy = "is a JPEG, which changes values", "Save it as PNG, which does not, from the source."
         expected = f"; {read_as} is read from {', '.join(sorted(formats))}" if found else ""
         raise BadInput(f"{path} {what}{expected}", remedy)

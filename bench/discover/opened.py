@@ -16,6 +16,7 @@ from bench.data.picture_files import (
     DEEP_MODES,
     IMAGE_FORMATS,
     MOST_PIXELS,
+    NO_PICTURE,
     Picture,
     format_of,
     open_picture,
@@ -50,6 +51,7 @@ EXPLAINED = {
     "huge": f"larger than {MOST_PIXELS:,} pixels: make them smaller, or cut them into tiles",
     "damaged": "damaged or not a picture",
     "deep": "images of 16 bits: convert them to 8 bits, all in the same way",
+    "none": "a web page or a pointer of Git LFS in the place of a picture: fetch them again",
     "size": "another size than the image: make both alike, masks by nearest neighbours",
 }
 """What is the matter with files that cannot be used, and what to do."""
@@ -115,6 +117,8 @@ def _why(path: Path, error: BadInput, formats: AbstractSet[str]) -> str:
         return "damaged"
     if not found or found in formats:
         return "damaged"
+    if found in NO_PICTURE:
+        return "none"
     return "format" if formats is IMAGE_FORMATS else "lossy" if found == "JPEG" else "no PNG"
 
 
