@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bench.base.errors import BadInput, Warn
+from bench.base.errors import Warn
 from bench.base.packed_arrays import Ragged
 from bench.cards.datasets import DatasetCard
-from bench.data.label_palettes import PaletteColours, palette_of_file
-from bench.data.label_values import ids_of, open_label
+from bench.data.label_palettes import colours_in
 from bench.data.listings import evenly
-from bench.data.palette import palette_of
 from bench.data.samples import Samples
 from bench.scoring.id_counts import Painted
 
@@ -47,31 +45,12 @@ def warn_of_palettes(paths: Sequence[Path], card: DatasetCard, *, as_classes: bo
     A picture of colours that is made indexed gets a palette of its own: its colours in any order. `as_classes` says
     that indices are classes, which the card's palette has colours for.
     """
-    colours = PaletteColours()
-    for place in evenly(len(paths), LOOKED_AT):
-        try:
-            picture = open_label(paths[place])
-            if palette := palette_of_file(picture):
-                colours.add(paths[place].name, np.unique(ids_of(picture)).tolist(), palette)
-        except BadInput:  # said where it is scored
-            continue
+    colours = colours_in([paths[place] for place in evenly(len(paths), LOOKED_AT)])
     remedy = "indices are what is scored, whatever their colours. Save ids, not a picture of colours"
     if differing := colours.differing():
         warn(f"the predictions have different palettes ({differing}): {remedy}")
-    elif as_classes and (exchanged := next(_exchanged(colours, card), "")):
+    elif as_classes and (exchanged := colours.exchanged(card)):
         warn(f"the predictions have the colours of the classes in another order ({exchanged}): {remedy}")
-
-
-def _exchanged(colours: PaletteColours, card: DatasetCard) -> Iterator[str]:
-    """The indices with the colour of another class, if all have colours of classes; nothing of a single index."""
-    palette = np.frombuffer(palette_of(card), np.uint8).reshape(256, 3)[: len(card.classes)].tolist()
-    classes = {(red, green, blue): place for place, (red, green, blue) in reversed(list(enumerate(palette)))}
-    held = {index: colour for index, (colour, _) in colours.first.items()}
-    if len(held) < 2 or not classes.keys() >= set(held.values()):
-        return
-    for index, colour in sorted(held.items()):
-        if index >= len(palette) or tuple(palette[index]) != colour:
-            yield f"{index} is {colour}, the colour of '{card.classes[classes[colour]]}', in {colours.first[index][1]}"
 
 
 def warn_of_masks(painted: Sequence[Painted], card: DatasetCard, warn: Warn) -> None:
