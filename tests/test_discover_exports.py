@@ -1,5 +1,8 @@
 """Exports of annotation programs: labelme, CVAT, CamVid's form, Roboflow: what their files name, what is a mask."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -371,3 +374,15 @@ def test_what_stands_in_the_place_of_a_picture_is_to_be_fetched(tmp_path):
     with pytest.raises(BadInput, match=r"b\.png is a Git LFS pointer file") as error:
         open_label(tmp_path / "labels/b.png")
     assert "git lfs pull" in error.value.remedy
+
+
+def test_a_senseless_exif_block_is_no_warning(tmp_path):
+    put_pairs(tmp_path / "data", NAMES)
+    for path in (tmp_path / "data/images").iterdir():
+        plain = path.read_bytes().removeprefix(b"\xff\xd8")
+        block = b"Exif\0\0MM\0*\0\0\0\x08\0\5\x01\x12"
+        jfif = 2 + int.from_bytes(plain[2:4])  # without it Pillow looks for the resolution in EXIF
+        path.write_bytes(b"\xff\xd8\xff\xe1" + (2 + len(block)).to_bytes(2) + block + plain[jfif:])
+    command = [sys.executable, "-m", "bench", "init-dataset", tmp_path / "data", "--out", tmp_path / "out.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # pytest would take the warning
+    assert not done.stderr

@@ -47,6 +47,8 @@ def pairs_of(tree):
         ("JPEGImages/{}.jpg", "SegmentationClassContext/{}.png"),
         ("training/image_2/{}_10.png", "training/semantic/{}_10.png"),
         ("ds0/img/{}.jpg", "ds0/masks_machine/{}.jpg.png"),
+        ("data/my/img_dir/{}.jpg", "data/my/ann_dir/{}.png"),
+        ("imagesTr/{}.png", "labelsTr/{}.png"),
     ],
 )
 def test_pairs_are_found_by_folder_and_by_name(tmp_path, image, mask):
@@ -289,6 +291,7 @@ def test_names_of_classes_are_no_list_and_other_annotations_are_said_to_be_unrea
 def test_a_link_in_a_circle_ends(tmp_path):
     put_image(tmp_path / "images/a.jpg")
     (tmp_path / "images/again").symlink_to(tmp_path)
+    (tmp_path / "images/self.jpg").symlink_to("self.jpg")
     assert len(look_at(tmp_path).splits["val"]) == 1
 
 

@@ -10,6 +10,7 @@ import hashlib
 import io
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ _STARTS = {
 """How files begin: the formats that are read, and those that people have in their place."""
 NO_PICTURE = frozenset({"HTML", "Git LFS pointer"})
 """What comes in a picture's place, so that there is nothing to convert."""
+# a senseless EXIF block turns nothing, and what Pillow says of it names no file
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ ANNOTATIONS = frozenset({".json", ".xml", ".npy", ".npz", ".mat", ".nii", ".nrrd
 """What else people keep masks in, which is not read."""
 MASK_WORDS = frozenset(
     {
-        "label", "labels", "mask", "masks", "annotation", "annotations", "annot", "annots", "segmentation",
-        "segmentations", "segmentationclass", "segmentationclassaug", "segmentationclasspng", "seg", "segs",
+        "label", "labels", "mask", "masks", "annotation", "annotations", "annot", "annots", "ann", "anns",
+        "segmentation", "segmentations", "labelstr", "labelsts",
+        "segmentationclass", "segmentationclassaug", "segmentationclasspng", "seg", "segs",
         "gt", "gts", "gtfine", "gtcoarse", "ground", "truth", "groundtruth", "target", "targets",
         "semantic", "semantics", "trimap", "trimaps", "labelids", "labeltrainids", "stuffthingmaps", "l",
     }
@@ -43,7 +44,7 @@ BESIDE_ROLES = {"machine": "", "human": "color", "rgb": "color"}
 IMAGE_WORDS = frozenset(
     {
         "image", "images", "img", "imgs", "jpegimages", "photo", "photos",
-        "picture", "pictures", "leftimg8bit", "rgb", "sat", "satellite",
+        "picture", "pictures", "leftimg8bit", "rgb", "sat", "satellite", "imagestr", "imagests",
     }
 )  # fmt: skip
 SPLITS = {

@@ -151,8 +151,16 @@ def _walk(folder: Path, tree: Tree) -> Iterator[str]:
             continue
         entries = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
         prefix = below + "/" if below else ""
-        waiting += [prefix + entry.name for entry in reversed(entries) if entry.is_dir()]
-        yield from (prefix + entry.name for entry in entries if entry.is_file())
+        waiting += [prefix + entry.name for entry in reversed(entries) if _is(entry.is_dir)]
+        yield from (prefix + entry.name for entry in entries if _is(entry.is_file))
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """What an entry of a folder says of itself; a link in a circle is nothing."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _tell_apart(
