@@ -1,11 +1,15 @@
 """Exports of annotation programs: labelme, CVAT, CamVid's form, Roboflow: what their files name, what is a mask."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench.base.errors import BadInput
 from bench.data.decoding import read_label
+from bench.data.label_values import open_label
 from bench.discover.card import discover
 from bench.discover.names import parse
 from bench.discover.tree import look_at
@@ -337,3 +341,48 @@ def test_a_picture_that_is_no_longer_read_is_named_by_its_kind(tmp_path):
     Image.new("L", SIZE[::-1]).save(tmp_path / "labels/b.png", "BMP")
     found, _ = card_of(tmp_path, tmp_path)
     assert found.survey.unusable == {"format": ["images/a.jpg"], "no PNG": ["labels/b.png"]}
+
+
+def test_images_of_16_bits_are_said_before_a_run_refuses_them(tmp_path):
+    put_pairs(tmp_path, NAMES, "images/{}.png")
+    Image.fromarray(np.full(SIZE, 1000, np.uint16)).save(tmp_path / "images/a.png")
+    found, card = card_of(tmp_path, tmp_path)
+    assert found.survey.unusable == {"deep": ["images/a.png"]} and len(samples_of(card)) == 2
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        CAMVID.replace(",", ";"),
+        CAMVID.replace("name,r,g,b", '"Name", "Red", "Green", "Blue"').replace("\n", "\r\n"),
+        "id\t" + CAMVID.replace(" ", "").replace(",", "\t").replace("\n", "\n1\t"),
+    ],
+)
+def test_tables_of_colours_may_be_written_by_spreadsheets(tmp_path, table):
+    (tmp_path / "class_dict.csv").write_bytes(table.encode())
+    put_pairs(tmp_path, NAMES, mode="RGB", values=CODES)
+    _, card = card_of(tmp_path, tmp_path)
+    assert card.classes == ("Cat", "Dog", "Tree") and card.labels.encoding == "colour"
+
+
+def test_what_stands_in_the_place_of_a_picture_is_to_be_fetched(tmp_path):
+    put_pairs(tmp_path, NAMES)
+    (tmp_path / "images/a.jpg").write_text("<html>Quota exceeded</html>")
+    (tmp_path / "labels/b.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    found, _ = card_of(tmp_path, tmp_path)
+    assert found.survey.unusable == {"none": ["images/a.jpg", "labels/b.png"]}
+    with pytest.raises(BadInput, match=r"b\.png is a Git LFS pointer file") as error:
+        open_label(tmp_path / "labels/b.png")
+    assert "git lfs pull" in error.value.remedy
+
+
+def test_a_senseless_exif_block_is_no_warning(tmp_path):
+    put_pairs(tmp_path / "data", NAMES)
+    for path in (tmp_path / "data/images").iterdir():
+        plain = path.read_bytes().removeprefix(b"\xff\xd8")
+        block = b"Exif\0\0MM\0*\0\0\0\x08\0\5\x01\x12"
+        jfif = 2 + int.from_bytes(plain[2:4])  # without it Pillow looks for the resolution in EXIF
+        path.write_bytes(b"\xff\xd8\xff\xe1" + (2 + len(block)).to_bytes(2) + block + plain[jfif:])
+    command = [sys.executable, "-m", "bench", "init-dataset", tmp_path / "data", "--out", tmp_path / "out.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # pytest would take the warning
+    assert not done.stderr

@@ -40,6 +40,15 @@ def pairs_of(tree):
         ("bilder ü/{}.jpg", "masks/{}.png"),
         ("ISIC_Input/{}.jpg", "ISIC_GroundTruth/{}_segmentation.png"),
         ("cafe\u0301/{}.jpg", "caf\u00e9/{}_mask.png"),
+        ("benign/benign ({}).png", "benign/benign ({})_mask.png"),
+        ("写真{}.png", "写真{}_mask.png"),
+        ("images/образец {}я.jpg", "other/mask_образец {}я.png"),
+        ("images/image_é{}.png", "labels/label_é{}.png"),
+        ("JPEGImages/{}.jpg", "SegmentationClassContext/{}.png"),
+        ("training/image_2/{}_10.png", "training/semantic/{}_10.png"),
+        ("ds0/img/{}.jpg", "ds0/masks_machine/{}.jpg.png"),
+        ("data/my/img_dir/{}.jpg", "data/my/ann_dir/{}.png"),
+        ("imagesTr/{}.png", "labelsTr/{}.png"),
     ],
 )
 def test_pairs_are_found_by_folder_and_by_name(tmp_path, image, mask):
@@ -114,6 +123,75 @@ def test_several_masks_of_an_image_are_of_one_kind_of_classes(tmp_path):
     tree = look_at(tmp_path)
     assert [pair.label for pair in tree.splits["val"]] == ["gtFine/val/x_gtFine_labelIds.png"]
     assert tree.lone_masks == []
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "others"),
+    [
+        ("image_2/{}.png", "semantic/{}.png", ("semantic_rgb/{}.png", "instance/{}.png")),  # KITTI's
+        ("img/{}.jpg", "masks_machine/{}.jpg.png", ("masks_human/{}.jpg.png",)),  # Supervisely's
+    ],
+)
+def test_masks_of_classes_go_before_pictures_of_them_and_masks_of_objects(tmp_path, image, mask, others):
+    put_pairs(tmp_path, NAMES, image, mask)
+    for name in NAMES:
+        for other in others:
+            put_mask(tmp_path / other.format(name))
+    tree = look_at(tmp_path)
+    assert pairs_of(tree) == {"val": [(name, image.format(name), mask.format(name)) for name in NAMES]}
+    assert not tree.lone_masks and not tree.notes
+
+
+def test_a_text_with_words_behind_the_names_of_images_is_no_list(tmp_path):
+    for split in ("training", "validation"):
+        put_pairs(tmp_path, NAMES, f"images/{split}/{split}_{{}}.jpg", f"annotations/{split}/{split}_{{}}.png")
+    names = [f"{split}_{name}" for split in ("training", "validation") for name in NAMES]
+    (tmp_path / "sceneCategories.txt").write_text("".join(f"{name} living_room\n" for name in names))
+    assert set(look_at(tmp_path).splits) == {"train", "val"}
+    (tmp_path / "trainval.txt").write_text("".join(f"{name} 1 -1 0.5\n" for name in names))
+    assert set(look_at(tmp_path).splits) == {"trainval"}
+
+
+@pytest.mark.parametrize("line", ["{0}.jpg,{0}.png\n", "images/{0}.jpg; labels/{0}.png\n", "# of mine\n{0}\n"])
+def test_lists_may_have_commas_and_comments(tmp_path, line):
+    put_pairs(tmp_path, NAMES)
+    (tmp_path / "train.txt").write_text(line.format("a"))
+    (tmp_path / "val.txt").write_text(line.format("b") + line.format("c"))
+    tree = look_at(tmp_path)
+    assert {split: len(pairs) for split, pairs in tree.splits.items()} == {"train": 1, "val": 2} and not tree.notes
+
+
+def test_a_list_that_is_not_used_and_lists_that_share_images_are_told(tmp_path):
+    put_pairs(tmp_path, NAMES)
+    (tmp_path / "train.txt").write_text("a\nb\n")
+    (tmp_path / "val.txt").write_text("b\nc\n")
+    (tmp_path / "trainval.txt").write_text("a\nb\nc\n")
+    (tmp_path / "test.txt").write_text("x\ny\na\n")
+    assert look_at(tmp_path).notes == [
+        "test.txt is not taken for a list: 1 of its 3 lines name images",
+        "1 images are in train and in val (images/b.jpg first)",
+    ]
+
+
+def test_a_run_evaluates_on_the_list_for_validation_however_it_is_called(tmp_path):
+    put_pairs(tmp_path, NAMES)
+    for name in ("test_id", "train_id", "val_id"):
+        (tmp_path / f"{name}.txt").write_text("a\nb\n")
+    assert discover(tmp_path).default_split == "val_id"
+    (tmp_path / "val_id.txt").unlink()
+    assert discover(tmp_path).default_split == "test_id"
+
+
+@pytest.mark.parametrize("file", ["labels/a.txt", "labels/a.npy", "masks/a.mat"])
+def test_masks_of_other_kinds_are_said_to_be_unread_where_there_are_no_pngs(tmp_path, file):
+    put_image(tmp_path / "images/a.jpg")
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text("0 0.1 0.1 0.9 0.1 0.5 0.9\n")
+    (tmp_path / "README.txt").write_text("About this.\n")
+    (note,) = look_at(tmp_path).notes
+    assert f"no masks; 1 files of other kinds are not read ({file} first)" in note
+    put_mask(tmp_path / "masks/a.png")
+    assert not look_at(tmp_path).notes
 
 
 def test_masks_that_are_also_there_and_not_used_are_named(tmp_path):
@@ -213,6 +291,7 @@ def test_names_of_classes_are_no_list_and_other_annotations_are_said_to_be_unrea
 def test_a_link_in_a_circle_ends(tmp_path):
     put_image(tmp_path / "images/a.jpg")
     (tmp_path / "images/again").symlink_to(tmp_path)
+    (tmp_path / "images/self.jpg").symlink_to("self.jpg")
     assert len(look_at(tmp_path).splits["val"]) == 1
 
 

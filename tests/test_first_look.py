@@ -6,7 +6,7 @@ from PIL import Image
 
 from bench.cards import catalogue
 from bench.cards.datasets import Labels
-from bench.data.first_look import oddities, palette_in
+from bench.data.first_look import HEAD, oddities, palette_in
 from bench.data.samples import Files, Samples
 
 VOC = catalogue.dataset("pascal-voc")
@@ -37,6 +37,17 @@ def test_images_to_turn_are_counted_and_the_first_is_named(tmp_path, form):
     assert said.startswith("2 of 4 images looked at have an EXIF orientation, im1.jpg first")
     for choice in ("stored", "upright"):
         assert oddities(samples_in(tmp_path, samples.ids, OWN.model_copy(update={"orientation": choice}))) == []
+
+
+def test_an_orientation_behind_the_pixels_of_a_large_webp_is_found(tmp_path):
+    put(tmp_path, "a")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", "WEBP", lossless=True, exif=exif)
+    assert (tmp_path / "a.jpg").stat().st_size > HEAD
+    (said,) = oddities(samples_in(tmp_path, ["a"]))
+    assert said.startswith("1 of 1 images")
 
 
 @pytest.mark.parametrize(

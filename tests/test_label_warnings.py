@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import bench
-from bench.data.label_palettes import PaletteColours, palette_conflict
+from bench.data.label_palettes import PaletteColours, colours_in
 from bench.protocols.base import Settings
 from bench.runs.score_folder import score_folder
 
@@ -55,9 +55,10 @@ def toy(folder, save, labels=""):
     return folder
 
 
-def scored(folder):
+def scored(folder, matching="none"):
     settings = Settings(cache=folder / "cache")
-    return score_folder(folder / "pred", str(folder / "toy.toml"), folder / "results", settings).record["warnings"]
+    card = str(folder / "toy.toml")
+    return score_folder(folder / "pred", card, folder / "results", settings, matching=matching).record["warnings"]
 
 
 def ran(folder):
@@ -104,6 +105,23 @@ def test_labels_whose_palettes_differ_are_said(tmp_path, warnings_of):
     assert "is an index the same class" in found[0] and 'encoding = "colour"' in found[0]
 
 
+def exchanged(label, path):
+    """One palette in all masks, in which the colour of each class stands at the place of the one before."""
+    picture = Image.fromarray((label + np.uint8(1)) % 3, mode="P")
+    picture.putpalette(np.roll(COLOURS, 1, axis=0).tobytes())
+    picture.save(path)
+
+
+def test_labels_in_the_colours_of_other_classes_are_said(tmp_path):
+    (warning,) = scored(toy(tmp_path, exchanged))
+    assert (
+        "the masks have the colours of the classes in another order (0 is (0, 128, 0), the colour of 'dog'" in warning
+    )
+    card = tmp_path / "toy.toml"
+    card.write_text(card.read_text().replace("[labels]", "[labels]\nmap = [{ ids = [0, 2], classes = [0, 2] }]"))
+    assert scored(tmp_path) == []
+
+
 @pytest.mark.parametrize("save", [plain, one_palette])
 def test_sound_labels_are_not_warned_of(tmp_path, save):
     assert scored(toy(tmp_path, save)) == []
@@ -131,4 +149,52 @@ def test_what_is_no_palette_image_is_passed_over(tmp_path):
     plain(scene(0), tmp_path / "grey.png")
     one_palette(scene(0), tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:60])
-    assert not palette_conflict([tmp_path / name for name in ("empty.png", "grey.png", "cut.png", "none.png")])
+    assert not colours_in([tmp_path / name for name in ("empty.png", "grey.png", "cut.png", "none.png")]).first
+
+
+# --- predictions ---
+
+
+def test_predictions_whose_palettes_differ_are_said_however_they_are_matched(tmp_path):
+    toy(tmp_path, plain)
+    for number in range(3):
+        own_palette(scene(number), tmp_path / f"pred/im{number}.png")
+    for matching in ("none", "iou"):
+        (warning,) = scored(tmp_path, matching)
+        assert "have different palettes (0 is (0, 0, 0) in im0.png and (128, 0, 0) in im1.png): indices" in warning
+        assert "Save ids" in warning
+
+
+def test_predictions_in_the_colours_of_other_classes_are_said(tmp_path):
+    toy(tmp_path, plain)
+    for number in range(3):
+        exchanged(scene(number), tmp_path / f"pred/im{number}.png")
+    (warning,) = scored(tmp_path)
+    assert "in another order (0 is (0, 128, 0), the colour of 'dog', in im0.png)" in warning
+    assert scored(tmp_path, "iou") == []
+
+
+@pytest.mark.parametrize("palette", [COLOURS, COLOURS + np.uint8(1), np.repeat(np.arange(3, dtype=np.uint8), 3)])
+def test_predictions_of_one_palette_are_not_warned_of_whatever_its_colours(tmp_path, palette):
+    toy(tmp_path, plain)
+    for number in range(3):
+        picture = Image.fromarray(scene(number), mode="P")
+        picture.putpalette(palette.tobytes())
+        picture.save(tmp_path / f"pred/im{number}.png")
+    assert scored(tmp_path) == []
+
+
+def test_predictions_of_ignored_pixels_alone_are_said(tmp_path):
+    toy(tmp_path, plain)
+    for number in range(3):
+        plain(np.full_like(scene(number), 255), tmp_path / f"pred/im{number}.png")
+    (warning,) = scored(tmp_path)
+    assert "only 255, the id of ignored pixels" in warning
+
+
+def test_predictions_may_end_in_capitals_beside_what_macos_leaves(tmp_path):
+    toy(tmp_path, plain)
+    for path in sorted((tmp_path / "pred").iterdir()):
+        path.rename(path.with_suffix(".PNG"))
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert scored(tmp_path) == []

@@ -146,6 +146,19 @@ def test_a_colour_that_no_class_has_is_named(tmp_path):
         read_label(path, COLOURED)
 
 
+def test_a_prediction_may_have_the_colours_of_the_labels_or_ids(tmp_path):
+    def read(pixels):
+        path = put(tmp_path / "prediction.png", np.array([pixels], np.uint8))
+        return read_prediction(path, COLOURED, None, "", "")[0].tolist()[0]
+
+    assert read([(128, 128, 128), (128, 64, 128), (0, 0, 0)]) == [0, 1, 255]
+    assert read([(128, 128, 128)]) == [0]
+    assert read([(0, 0, 0), (1, 1, 1)]) == read([(0, 0, 0), (1, 0, 0)]) == [0, 1]
+    assert read([(0, 0, 0), (44, 1, 0)]) == [0, 300]
+    with pytest.raises(BadInput, match=r"the colour \(127, 64, 128\), which is not in the palette"):
+        read([(128, 128, 128), (127, 64, 128)])
+
+
 def test_rgb_of_16_bits_is_refused_and_not_cut_to_its_high_bytes(tmp_path):
     path = tmp_path / "label.png"
     cv2.imwrite(str(path), np.full((3, 4, 3), 7, np.uint16))

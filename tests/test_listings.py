@@ -62,6 +62,7 @@ PLAIN = "".join(f"{name}\n" for name in IDS)
         "".join(f"/images/{name}.jpg /Aug/{name}.png\n" for name in IDS),  # DeepLab's
         "".join(f"/SegNet/data/images/{name}.jpg\t/SegNet/data/labels/{name}.png\n" for name in IDS),
         "".join(f"images/{name}.jpg labels/{name}.png 0\n" for name in IDS),
+        f"# for validation\n#\n{PLAIN}#im3\n",
     ],
 )
 def test_every_way_to_write_a_list_names_the_same_images(tmp_path, content):
@@ -74,6 +75,13 @@ def test_ids_may_have_spaces_where_the_whole_line_is_one(tmp_path):
     fill(tmp_path, names)
     assert ids_of(tmp_path, "IMG 0\nIMG (1)\nIMG\n") == names
     assert ids_of(tmp_path, "".join(f"/images/{name}.jpg /labels/{name}.png\n" for name in names)) == names
+
+
+def test_an_id_may_begin_as_a_comment_does_and_comments_alone_are_no_list(tmp_path):
+    fill(tmp_path, ("#1", "# 2"))
+    assert ids_of(tmp_path, "#1\n# 2\n") == ("#1", "# 2")
+    with pytest.raises(BadInput, match=r"val\.txt names no image"):
+        ids_of(tmp_path, "# 3\n#4\n")
 
 
 def test_a_line_that_names_no_image_says_where_an_id_ends(tmp_path):

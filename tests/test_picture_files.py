@@ -182,6 +182,18 @@ def test_a_label_of_the_stored_picture_keeps_it_as_stored(tmp_path, how):
     np.testing.assert_array_equal(read_image_of(sample)[0], stored)
 
 
+def test_an_orientation_behind_the_pixels_of_a_png_counts_too(tmp_path):
+    upright = photograph((24, 40))
+    stored = put_turned(tmp_path / "im.png", upright, 6)
+    data = (tmp_path / "im.png").read_bytes()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4])
+    (tmp_path / "im.png").write_bytes(data[:start] + data[end:-12] + data[start:end] + data[-12:])
+    sample = Sample("im", tmp_path / "im.png", None)
+    np.testing.assert_array_equal(read_image_of(sample)[0], upright)
+    assert size_of(sample) == upright.shape[:2] != stored.shape[:2]
+
+
 @pytest.mark.parametrize("block", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + bytes(20)])
 def test_a_senseless_exif_block_turns_nothing(tmp_path, block):
     array = photograph((24, 40))

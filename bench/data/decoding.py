@@ -126,10 +126,15 @@ def read_prediction(
 ) -> tuple[Ids, bytes]:
     """Decode a prediction of a data set to the ids in it, H×W, and hash the file.
 
+    It has the form of the labels, or one of wider ids: of a colour-coded data set the colours of classes, or ids.
     Raises BadInput where it is damaged, of another (height, width) than `size`, which is `whose`, or of another kind.
     """
     picture = open_label(path, size, whose, remedy)
     encoding: Encoding = "rgb" if card.labels.encoding == "rgb" else "index"
+    if card.labels.encoding == "colour" and picture.mode == "RGB":
+        classes = label_values.classes_of_prediction(picture, card)
+        if classes is not None:
+            return classes, picture.digest
     return label_values.predicted_ids(picture, encoding), picture.digest
 
 

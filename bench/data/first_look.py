@@ -13,15 +13,18 @@ from pathlib import Path
 
 from bench.base.parallel import default_workers
 from bench.cards.datasets import DatasetCard
-from bench.data.label_palettes import palette_conflict
+from bench.data.label_palettes import colours_in
 from bench.data.listings import evenly
-from bench.data.picture_files import exif_orientation
+from bench.data.palette import palette_of
+from bench.data.picture_files import exif_orientation, format_of, png_part
 from bench.data.samples import Samples
 
 LOOKED_AT = 100
 """So many samples are looked at, spread evenly over a split."""
 HEAD = 1 << 16
-"""Bytes of a file that are read: an EXIF block is no longer, and a palette stands before the pixels."""
+"""Bytes of a JPEG that are read: an EXIF block is no longer, and comes first."""
+WHOLE = 1 << 24
+"""Bytes of other files that are read: EXIF may stand behind the pixels of a WebP or PNG."""
 
 
 def oddities(samples: Samples) -> list[str]:
@@ -37,7 +40,7 @@ def oddities(samples: Samples) -> list[str]:
             found += _turned(images, pool.map(_head, images))
         if _reads_indices(card):
             labels = [sample.label for sample in chosen if sample.label is not None]
-            found += _palettes(labels, pool.map(_head, labels))
+            found += _palettes(labels, pool.map(_head, labels), card)
     return found
 
 
@@ -46,11 +49,12 @@ def _reads_indices(card: DatasetCard) -> bool:
 
 
 def _head(path: Path) -> bytes:
-    """The beginning of a file; nothing of one that cannot be read, which is said when it is decoded."""
+    """The beginning of a file, or all of it; nothing of one that cannot be read, which is said when it is decoded."""
     with suppress(OSError, ValueError):
         if path.is_file():
             with path.open("rb") as stream:
-                return stream.read(HEAD)
+                head = stream.read(HEAD)
+                return head if format_of(head) == "JPEG" else head + stream.read(WHOLE)
     return b""
 
 
@@ -65,24 +69,42 @@ def _turned(paths: Sequence[Path], heads: Iterator[bytes]) -> list[str]:
 
 
 def _orientation(head: bytes) -> int:
-    """The EXIF orientation in the beginning of a JPEG, PNG or WebP file."""
-    for mark in (b"Exif\0\0", b"eXIf", b"EXIF"):
+    """The EXIF orientation in the beginning of a JPEG, or in a PNG or WebP file."""
+    if format_of(head) == "PNG":
+        return exif_orientation(png_part(head, b"eXIf"))
+    for mark in (b"Exif\0\0", b"EXIF"):
         _, found, block = head.partition(mark)
         if found:
             return exif_orientation(block[4:] if mark == b"EXIF" else block)
     return 1
 
 
-def _palettes(paths: Sequence[Path], heads: Iterator[bytes]) -> list[str]:
-    """The files are opened only where their beginnings differ: entries that no pixel has may."""
-    longest = b""
+def _palettes(paths: Sequence[Path], heads: Iterator[bytes], card: DatasetCard) -> list[str]:
+    """The files are opened only where their beginnings differ, from each other or from the card's colours.
+
+    Entries that no pixel has may differ.
+    """
+    own = b"" if card.labels.map else palette_of(card)[: 3 * len(card.classes)]
+    longest, differ = b"", False
     for palette in map(palette_in, heads):
-        common = min(len(palette), len(longest))
-        if palette[:common] != longest[:common]:
-            conflict = palette_conflict(paths)
-            return [conflict] if conflict else []
+        differ |= not (_agree(palette, longest) and _agree(palette, own))
         longest = max(longest, palette, key=len)
-    return []
+    if not differ:
+        return []
+    colours = colours_in(paths)
+    if conflict := colours.conflict():
+        return [conflict]
+    exchanged = colours.exchanged(card) if own else ""
+    return [
+        f"the masks have the colours of the classes in another order ({exchanged}): is an index the class that the "
+        'card has at that place? If colours are the classes, labels.encoding = "colour" in the card reads them'
+    ] * bool(exchanged)
+
+
+def _agree(one: bytes, other: bytes) -> bool:
+    """Whether two palettes are the same as far as both go."""
+    common = min(len(one), len(other))
+    return one[:common] == other[:common]
 
 
 def palette_in(head: bytes) -> bytes:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.base.errors import BadInput
+from bench.cards.datasets import DatasetCard
 from bench.data.label_values import ids_of, open_label
+from bench.data.palette import palette_of
 from bench.data.picture_files import Picture
 
 Colour = tuple[int, int, int]
@@ -34,17 +36,37 @@ class PaletteColours:
             if self.first.setdefault(index, (colour, file))[0] != colour:
                 self.other.setdefault(index, (colour, file))
 
-    def conflict(self) -> str:
-        """What to say where an index has two colours; empty where none has."""
+    def differing(self) -> str:
+        """The first index with two colours, in words; empty where none has."""
         if not self.other:
             return ""
         index = min(self.other)
         (one, file), (two, other) = self.first[index], self.other[index]
-        return (
-            f"the masks have different palettes ({index} is {one} in {file} and {two} in {other}): is an index the "
-            'same class in all of them? If colours are the classes, labels.encoding = "colour" in the card reads them, '
-            "by its palette"
+        return f"{index} is {one} in {file} and {two} in {other}"
+
+    def conflict(self) -> str:
+        """What to say of labels where an index has two colours; empty where none has."""
+        differing = self.differing()
+        return differing and (
+            f"the masks have different palettes ({differing}): is an index the same class in all of them? If colours "
+            'are the classes, labels.encoding = "colour" in the card reads them, by its palette'
         )
+
+    def exchanged(self, card: DatasetCard) -> str:
+        """The first index with the colour of another class, in words; empty where none has.
+
+        Says nothing of a single index, nor where a colour is none of the card's: then the palette is another one.
+        """
+        palette = np.frombuffer(palette_of(card), np.uint8).reshape(256, 3)[: len(card.classes)].tolist()
+        classes = {(red, green, blue): place for place, (red, green, blue) in reversed(list(enumerate(palette)))}
+        held = {index: colour for index, (colour, _) in self.first.items()}
+        if len(held) < 2 or not classes.keys() >= set(held.values()):
+            return ""
+        for index, colour in sorted(held.items()):
+            if index >= len(palette) or tuple(palette[index]) != colour:
+                name = card.classes[classes[colour]]
+                return f"{index} is {colour}, the colour of '{name}', in {self.first[index][1]}"
+        return ""
 
 
 def palette_of_file(picture: Picture) -> bytes:
@@ -52,8 +74,8 @@ def palette_of_file(picture: Picture) -> bytes:
     return bytes(picture.opened.getpalette("RGB") or b"") if picture.mode == "P" else b""
 
 
-def palette_conflict(paths: Sequence[Path]) -> str:
-    """What to say of label files whose palettes give one index two colours; a damaged one is passed over."""
+def colours_in(paths: Sequence[Path]) -> PaletteColours:
+    """The colours that the palettes of label files give to their indices; a damaged file is passed over."""
     colours = PaletteColours()
     for path in paths:
         try:
@@ -62,4 +84,4 @@ def palette_conflict(paths: Sequence[Path]) -> str:
                 colours.add(path.name, np.unique(ids_of(picture)).tolist(), palette)
         except BadInput:  # said by whoever reads the labels
             continue
-    return colours.conflict()
+    return colours

@@ -116,7 +116,8 @@ def _wide(picture: Picture) -> Ids:
     if channels[..., 2].any():
         raise BadInput(
             f"{picture.path} has blue values; the third channel must be 0",
-            "Write (id mod 256, id div 256, 0) as red, green, blue: OpenCV's imwrite takes blue first.",
+            "Write (id mod 256, id div 256, 0) as red, green, blue: OpenCV's imwrite takes blue first. If these are "
+            "colours of classes, save ids.",
         )
     # widened first: 8 bits times 256 overflow
     return channels[..., 0].astype(np.uint16) | channels[..., 1].astype(np.uint16) << 8
@@ -135,17 +136,36 @@ def classes_of_colours(picture: Picture, card: DatasetCard) -> Ids:
 
     Raises BadInput, naming the colour, for one that is neither.
     """
-    pixels = picture.rgb().astype(np.uint32)
-    packed = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
-    colours, classes = _colours(card)
-    place = np.minimum(np.searchsorted(colours, packed), len(colours) - 1)
-    if (strange := packed[colours[place] != packed]).size:
+    classes, strange = _looked_up(picture, card)
+    if strange.size:
         red, green, blue = int(strange[0]) >> 16, int(strange[0]) >> 8 & 255, int(strange[0]) & 255
         raise BadInput(
             f"{picture.path} holds the colour ({red}, {green}, {blue}), which is not in the palette of {card.id}",
             "Correct the file, or the card's palette or labels.ignored_colours.",
         )
-    return classes[place]
+    return classes
+
+
+def classes_of_prediction(picture: Picture, card: DatasetCard) -> Ids | None:
+    """Class indices of a prediction in the colours of a data set's labels; None where its RGB pixels may be ids.
+
+    Raises BadInput, naming the colour, for one that is neither a class's nor an id.
+    """
+    classes, strange = _looked_up(picture, card)
+    if not strange.size:
+        return classes
+    pixels = picture.rgb()
+    may_be_ids = not pixels[..., 2].any() or _grey(picture) is not None
+    return None if may_be_ids else classes_of_colours(picture, card)
+
+
+def _looked_up(picture: Picture, card: DatasetCard) -> tuple[Ids, npt.NDArray[np.uint32]]:
+    """Class indices by the card's colours, and the colours, packed, of pixels that have none of them."""
+    pixels = picture.rgb().astype(np.uint32)
+    packed = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
+    colours, classes = _colours(card)
+    place = np.minimum(np.searchsorted(colours, packed), len(colours) - 1)
+    return classes[place], packed[colours[place] != packed]
 
 
 def _colours(card: DatasetCard) -> tuple[npt.NDArray[np.uint32], Ids]:

@@ -71,7 +71,8 @@ def read_ids(path: Path, place: Place | None = None) -> list[str]:
 
     An image may be named by its id, also one with spaces; by its file's name; or by a path that ends as the card's
     pattern does, alone or with its label's path behind it (the lists of DeepLab and SegNet). Accents may be written
-    in either of Unicode's forms: the id has that of the file. Raises BadInput, naming file and line, for a path of
+    in either of Unicode's forms: the id has that of the file. A line that begins with `#` and names no image is a
+    comment. Raises BadInput, naming file and line, for a path of
     another image's label, and where neither a line nor its first word names an image; as `numbered_lines` does too.
     """
     ids, strange = [], []
@@ -81,6 +82,8 @@ def read_ids(path: Path, place: Place | None = None) -> list[str]:
             ids.append(first)
             continue
         found = _named(line, place)
+        if found is None and line.startswith("#"):
+            continue
         if found is None:
             ids.append(_guess(first, place))
             strange += [(number, line, first)] if line != first else []
@@ -88,6 +91,8 @@ def read_ids(path: Path, place: Place | None = None) -> list[str]:
         name, rest = found
         _require_own_label(f"{path}:{number}", name, rest, place)
         ids.append(name)
+    if not ids:
+        raise BadInput(f"{path} names no image", "It should hold one image id per line.")
     if strange:
         number, line, first = strange[0]
         raise BadInput(
@@ -100,7 +105,7 @@ def read_ids(path: Path, place: Place | None = None) -> list[str]:
 
 def _is_plain(line: str, place: Place) -> bool:
     """Whether a line can be nothing but an id: most are, and are not looked for on the disk."""
-    return line.isascii() and not _PARTS.search(line) and not line.endswith(place.endings)
+    return line.isascii() and not _PARTS.search(line) and not line.endswith(place.endings) and line[0] != "#"
 
 
 def _named(line: str, place: Place) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ IMAGE_FORMATS = frozenset({"JPEG", "PNG", "WebP", "BMP"})
 MOST_PIXELS = 2**30 // 6
 """An image has at most so many: 179 million, half a gigabyte decoded."""
 MOST_BYTES = 2**30
+DEEP_MODES = ("I", "F")
+"""How Pillow's names of pixels begin that do not fit into 8 bits."""
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
 """What Pillow raises on a damaged file, format by format."""
 _BAD_PATH = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EILSEQ}
@@ -65,6 +68,10 @@ _STARTS = {
     b"version https://git-lfs": "Git LFS pointer",
 }
 """How files begin: the formats that are read, and those that people have in their place."""
+NO_PICTURE = frozenset({"HTML", "Git LFS pointer"})
+"""What comes in a picture's place, so that there is nothing to convert."""
+# a senseless EXIF block turns nothing, and what Pillow says of it names no file
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class Picture:
 
     def rgb(self) -> Image8:
         """The pixels as RGB, H×W×3. Raises BadInput for a damaged file, or one of more than 8 bits."""
-        if self.opened.mode.startswith(("I", "F")):
+        if self.opened.mode.startswith(DEEP_MODES):
             raise BadInput(
                 f"{self.path} has {self.opened.mode} pixels; 8-bit images are expected", "Convert it to an 8-bit image."
             )
@@ -134,7 +141,9 @@ def open_picture(path: Path, formats: Collection[str] = IMAGE_FORMATS, *, read_a
     if found not in formats:
         what = f"is {_with_article(found)} file" if found else "is damaged or not an image"
         remedy = f"Convert it to {' or '.join(sorted(formats))}." if found else AGAIN
-        if found == "JPEG":
+        if found in NO_PICTURE:
+            remedy = "Fetch this file again; `git lfs pull` fetches what a pointer stands for."
+        elif found == "JPEG":
             what, remedy = "is a JPEG, which changes values", "Save it as PNG, which does not, from the source."
         expected = f"; {read_as} is read from {', '.join(sorted(formats))}" if found else ""
         raise BadInput(f"{path} {what}{expected}", remedy)
@@ -233,6 +242,17 @@ def png_damage(whole: bytes) -> str:
     return "it ends before its last part"
 
 
+def png_part(data: bytes, wanted: bytes) -> bytes:
+    """The content of the first part of a PNG that has this name, wherever it stands; empty where there is none."""
+    start = 8
+    while start + 12 <= len(data):
+        length = int.from_bytes(data[start : start + 4])
+        if data[start + 4 : start + 8] == wanted:
+            return data[start + 8 : start + 8 + length]
+        start += 12 + length
+    return b""
+
+
 _END = b"\xff\xd9"
 """The mark at a JPEG's end; its thumbnail has one too, near its beginning."""
 
@@ -266,6 +286,8 @@ def orientation(picture: Picture) -> int:
     Read from the first directory of the EXIF block: CIPA DC-008 (Exif 3.0), 4.6.5, tag 0x0112.
     """
     block = picture.opened.info.get("exif", b"")
+    if picture.format == "PNG" and not block:
+        block = png_part(picture.data, b"eXIf")  # Pillow knows of one behind the pixels only when these are decoded
     return exif_orientation(block.removeprefix(b"Exif\0\0")) if isinstance(block, bytes) else 1
 
 

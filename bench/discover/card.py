@@ -18,6 +18,7 @@ from bench.cards import catalogue
 from bench.cards.card import ID_PATTERN, first_problem
 from bench.cards.datasets import DatasetCard
 from bench.discover.classes import Proposal, id_ranges, propose
+from bench.discover.file_words import SPLITS, words_in
 from bench.discover.masks import LOOKED_AT, Survey, survey
 from bench.discover.masks_taken_for_images import look_like_masks, twin_folders
 from bench.discover.names import Names, find_names
@@ -47,8 +48,12 @@ class Findings:
 
     @property
     def default_split(self) -> str:
-        """What a run evaluates on: `val`, else `test`, else the first; one with labels before one without."""
-        order = sorted(self.splits, key=lambda name: (name != WHOLE, name != "test"))
+        """What a run evaluates on: `val`, else `test`, else the first; one with labels before one without.
+
+        A list may be called `val_id` or `validation`.
+        """
+        roles = {name: [name, *(SPLITS[word] for word in words_in(name) if word in SPLITS)] for name in self.splits}
+        order = sorted(self.splits, key=lambda name: (WHOLE not in roles[name], "test" not in roles[name]))
         labelled = [name for name in order if self.splits[name][0].label is not None]
         return (labelled or order)[0]
 
@@ -94,7 +99,10 @@ def _require_usable(folder: Path, tree: Tree, found: Survey, names: Names | None
             "Convert them, or ignore them with --without-labels.",
         )
     if found.looked_at == len(found.left_out):
-        raise BadInput(f"no image in {folder} can be used; {files[0]} first: {EXPLAINED[why]}", "Fetch them again.")
+        raise BadInput(
+            f"no image in {folder} can be used; {files[0]} first: {EXPLAINED[why]}",
+            "Convert them, or fetch them again.",
+        )
     if labels and not tree.labelled:
         _require_no_masks(folder, tree)
 

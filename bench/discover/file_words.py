@@ -15,12 +15,15 @@ UNREAD = frozenset(
     }
 )  # fmt: skip
 """Pictures that are not read, by their endings."""
+ANNOTATIONS = frozenset({".json", ".xml", ".npy", ".npz", ".mat", ".nii", ".nrrd", ".mha", ".h5", ".pkl"})
+"""What else people keep masks in, which is not read."""
 MASK_WORDS = frozenset(
     {
-        "label", "labels", "mask", "masks", "annotation", "annotations", "annot", "annots", "segmentation",
-        "segmentations", "segmentationclass", "segmentationclassaug", "segmentationclasspng", "seg", "segs",
+        "label", "labels", "mask", "masks", "annotation", "annotations", "annot", "annots", "ann", "anns",
+        "segmentation", "segmentations", "labelstr", "labelsts",
+        "segmentationclass", "segmentationclassaug", "segmentationclasspng", "seg", "segs",
         "gt", "gts", "gtfine", "gtcoarse", "ground", "truth", "groundtruth", "target", "targets",
-        "trimap", "trimaps", "labelids", "labeltrainids", "stuffthingmaps", "l",
+        "semantic", "semantics", "trimap", "trimaps", "labelids", "labeltrainids", "stuffthingmaps", "l",
     }
 )  # fmt: skip
 """Words in the names of masks and of their folders."""
@@ -34,10 +37,14 @@ OTHER_WORDS = frozenset(
 """The same of pictures that come beside masks and are none of classes."""
 FOLDER_WORDS = MASK_WORDS | {word for word in OTHER_WORDS if word.startswith("segmentation")}
 """Those that count in a folder's name: a folder called `color` may hold anything."""
+WHOLE_FOLDERS = frozenset({"instance", "instances", "instanceids", "panoptic"})
+"""Those that count where they are a folder's whole name."""
+BESIDE_ROLES = {"machine": "", "human": "color", "rgb": "color"}
+"""Words beside a role in a folder's name, and the role that they add: Supervisely's and KITTI's."""
 IMAGE_WORDS = frozenset(
     {
         "image", "images", "img", "imgs", "jpegimages", "photo", "photos",
-        "picture", "pictures", "leftimg8bit", "rgb", "sat", "satellite",
+        "picture", "pictures", "leftimg8bit", "rgb", "sat", "satellite", "imagestr", "imagests",
     }
 )  # fmt: skip
 SPLITS = {
@@ -77,20 +84,32 @@ def read_name(path: str) -> PictureFile:
         # trainannot means train and annot
         words = words_in(re.sub(r"(?i)(?<=[a-z]{3})(annots?)(?![a-z])", r"-\1", folder))
         words = [re.sub(r"(?<=[a-z])\d+$", "", word) for word in words]
-        roles = [word for word in words if word in FOLDER_WORDS]
+        roles = [word for word in words if _is_role(word, len(words))]
         if roles or IMAGE_WORDS & set(words):
             by_folder = bool(roles)
-            kinds += roles
+            kinds += [*roles, *(BESIDE_ROLES.get(word, "") for word in words if roles)]
         split = next((SPLITS[word] for word in words if word in SPLITS), split)
-        known = [word for word in words if word in FOLDER_WORDS | IMAGE_WORDS or word in SPLITS]
+        known = [word for word in words if word in {*roles, *IMAGE_WORDS, *SPLITS} or (roles and word in BESIDE_ROLES)]
         rest = [word for word in words if word not in known]
         left.append("-".join(rest) if known else folder)
-    stem, roles = _stripped(pure.stem)
+    double = PurePosixPath(pure.stem).suffix.lower() in ENDINGS  # a mask may be called x.jpg.png
+    stem, roles = _stripped(PurePosixPath(pure.stem).stem if double else pure.stem)
     above = [part for part in left if part]
     key, name = ("/".join([*above, own]) for own in (stem, pure.stem))
     return PictureFile(
-        path, composed(key), name, split, by_folder, bool(roles), "+".join([*kinds, *roles, pure.suffix.lower()])
+        path,
+        composed(key),
+        name,
+        split,
+        by_folder,
+        bool(roles),
+        "+".join(filter(None, [*kinds, *roles, pure.suffix.lower()])),
     )
+
+
+def _is_role(word: str, words: int) -> bool:
+    """Whether a word in a folder's name, of so many, makes what is in the folder masks."""
+    return word in FOLDER_WORDS or word.startswith("segmentationclass") or (words == 1 and word in WHOLE_FOLDERS)
 
 
 def composed(name: str) -> str:
@@ -101,12 +120,14 @@ def composed(name: str) -> str:
 def _stripped(stem: str) -> tuple[str, list[str]]:
     """A file's name without the words of roles at its ends, and those of masks among them."""
     roles: list[str] = []
-    ends = (r"^(?P<rest>.+?)[^A-Za-z0-9]+(?P<word>[A-Za-z0-9]+)$", r"^(?P<word>[A-Za-z0-9]+)[^A-Za-z0-9]+(?P<rest>.+)$")
+    # letters of other scripts and brackets belong to the name
+    gap, word = r"[\s!#$%&'*+,./:;<=>?@^_`|~-]+", r"(?P<word>[A-Za-z0-9]+)"
+    ends = (rf"^(?P<rest>.+?){gap}{word}$", rf"^{word}{gap}(?P<rest>.+)$")
     for pattern in ends:
         while match := re.match(pattern, stem):
-            word = match["word"].lower()
-            if word not in MASK_WORDS | OTHER_WORDS | IMAGE_WORDS:
+            found = match["word"].lower()
+            if found not in MASK_WORDS | OTHER_WORDS | IMAGE_WORDS:
                 break
             stem = match["rest"]
-            roles += [] if word in IMAGE_WORDS else [word]
+            roles += [] if found in IMAGE_WORDS else [found]
     return stem, roles

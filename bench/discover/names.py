@@ -14,8 +14,8 @@ from bench.base.text_files import read_text
 OF_ONE_MASK = "label_names.txt"
 """What labelme_json_to_dataset writes beside each mask: the names of that mask's values."""
 FILES = (
-    "labelmap.txt", "label_map.txt", "class_dict.csv", "label_colors.txt", "_classes.csv", "classes.txt",
-    "class_names.txt", OF_ONE_MASK, "labels.txt", "names.txt",
+    "labelmap.txt", "label_map.txt", "class_dict.csv", "class_dict_seg.csv", "label_colors.txt", "_classes.csv",
+    "classes.txt", "class_names.txt", OF_ONE_MASK, "labels.txt", "names.txt",
 )  # fmt: skip
 """Text files that hold names, the best first."""
 NUMBERING = frozenset({OF_ONE_MASK, "_classes.csv"})
@@ -23,7 +23,7 @@ NUMBERING = frozenset({OF_ONE_MASK, "_classes.csv"})
 LARGEST = 1 << 20
 """A longer file, in bytes, holds no names."""
 BACKGROUND = "background"
-VOID = frozenset({"void", "ignore", "ignored", "unlabelled", "unlabeled"})
+VOID = frozenset({"void", "ignore", "ignored", "unlabelled", "unlabeled", "unknown"})
 """What pixels are called that do not count; without the underscores around it."""
 IGNORED = "__ignore__"
 """What labelme calls ignored pixels, in the first line of its list of names: their value is 255."""
@@ -33,6 +33,7 @@ Colour = tuple[int, int, int]
 _CVAT = re.compile(r"^(?P<name>[^:]+):(?:\s*(?P<red>\d+)\s*,\s*(?P<green>\d+)\s*,\s*(?P<blue>\d+)\s*)?:[^:]*:[^:]*$")
 # CamVid's own list, and CVAT's export of that name
 _COLOUR_FIRST = re.compile(r"^(?P<red>\d+)[ \t]+(?P<green>\d+)[ \t]+(?P<blue>\d+)[ \t]+(?P<name>\S.*)$")
+_CHANNELS = {"red": "r", "green": "g", "blue": "b"}
 _NUMBERED = re.compile(r"^(?P<id>\d{1,5})\s*[:,;\s]\s*(?P<name>\S.*)$")
 
 
@@ -119,8 +120,10 @@ def parse(file: str, lines: Sequence[str]) -> Names:
 
 def _of_table(file: str, lines: Sequence[str]) -> Names:
     """The names in a table whose head says what its columns are; no names where it says nothing of them."""
-    head, *rows = ([cell.strip() for cell in row] for row in csv.reader(lines))
-    columns = [cell.lower() for cell in head]
+    separator = max(",;\t", key=lines[0].count)  # programs in half of Europe write semicolons
+    table = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    head, *rows = ([cell.strip() for cell in row] for row in table)
+    columns = [_CHANNELS.get(cell.lower(), cell.lower()) for cell in head]
     rows = [row for row in rows if len(row) == len(head)]
     if {"name", "r", "g", "b"} <= set(columns):
         name, *channels = (columns.index(column) for column in ("name", "r", "g", "b"))

@@ -13,8 +13,10 @@ from bench.base.errors import BadInput
 from bench.data.label_palettes import palette_of_file
 from bench.data.label_values import LABEL_FORMATS, Ids, ids_of, open_label
 from bench.data.picture_files import (
+    DEEP_MODES,
     IMAGE_FORMATS,
     MOST_PIXELS,
+    NO_PICTURE,
     Picture,
     format_of,
     open_picture,
@@ -48,7 +50,9 @@ EXPLAINED = {
     "format": f"of a kind that is not read: convert them to {', '.join(sorted(IMAGE_FORMATS))}",
     "huge": f"larger than {MOST_PIXELS:,} pixels: make them smaller, or cut them into tiles",
     "damaged": "damaged or not a picture",
-    "size": "another size than the image",
+    "deep": "images of 16 bits: convert them to 8 bits, all in the same way",
+    "none": "a web page or a pointer of Git LFS in the place of a picture: fetch them again",
+    "size": "another size than the image: make both alike, masks by nearest neighbours",
 }
 """What is the matter with files that cannot be used, and what to do."""
 
@@ -89,6 +93,8 @@ def look(folder: Path, named: AbstractSet[int], pair: Pair) -> Seen:
         return Seen(pair, refused=_why(folder / pair.image, error, IMAGE_FORMATS), file=pair.image)
     how = orientation(picture)
     size = turned_size(picture.size, how)
+    if picture.opened.mode.startswith(DEEP_MODES):
+        return Seen(pair, size, "deep", pair.image, how)
     if pair.label is None:
         return Seen(pair, size, orientation=how)
     try:
@@ -111,6 +117,8 @@ def _why(path: Path, error: BadInput, formats: AbstractSet[str]) -> str:
         return "damaged"
     if not found or found in formats:
         return "damaged"
+    if found in NO_PICTURE:
+        return "none"
     return "format" if formats is IMAGE_FORMATS else "lossy" if found == "JPEG" else "no PNG"
 
 

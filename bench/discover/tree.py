@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from bench.base.errors import BadEnvironment, BadInput
-from bench.discover.file_words import ENDINGS, OTHER_WORDS, UNREAD, PictureFile, composed, read_name, words_in
+from bench.discover.file_words import (
+    ANNOTATIONS,
+    ENDINGS,
+    OTHER_WORDS,
+    UNREAD,
+    PictureFile,
+    composed,
+    read_name,
+    words_in,
+)
 from bench.discover.labelme import exported
 from bench.discover.names import FILES
 from bench.discover.split_lists import read_lists
@@ -81,15 +90,25 @@ def look_at(folder: Path, *, labels: bool = True, copies: bool = False) -> Tree:
     if foreign := found["foreign"]:
         kinds = f"{len(foreign)} pictures of kinds that are not read, {foreign[0]} first"
         if not images:
-            raise BadInput(f"{folder} holds {kinds}, and no other image", "Convert these files to .jpg or .png.")
-        tree.notes.append(f"left out: {kinds}; convert them to .jpg or .png")
+            raise BadInput(
+                f"{folder} holds {kinds}, and no other image", "Convert images to .jpg or .png, masks to .png."
+            )
+        tree.notes.append(f"left out: {kinds}; convert them: images to .jpg or .png, masks to .png")
     if not images:
         what = f"{len(masks)} masks and no image" if masks else "no image (.jpg, .png, .webp, .bmp)"
         raise BadInput(f"{folder} holds {what}", "Give the folder above, which holds the images as well.")
     _pair(tree, folder, _without_lead(images), masks, labels)
-    if (unread := found["annotations"]) and not masks:
-        tree.notes.append(f"no masks; {len(unread)} .json or .xml files are not read ({unread[0]} first)")
+    if not masks and (unread := found["annotations"] + _texts_of_images(tree, images)):
+        tree.notes.append(
+            f"no masks; {len(unread)} files of other kinds are not read ({unread[0]} first): save masks as PNG"
+        )
     return tree
+
+
+def _texts_of_images(tree: Tree, images: Sequence[PictureFile]) -> list[str]:
+    """Text files that are called as images are: YOLO's outlines."""
+    stems = {_stem(file) for file in images}
+    return [text for text in tree.texts if read_name(text).key.rpartition("/")[2] in stems and text not in tree.lists]
 
 
 def _kind_of(path: str) -> str:
@@ -97,7 +116,7 @@ def _kind_of(path: str) -> str:
     if path.startswith("\\") or re.search("[\x00-\x1f\x7f\ud800-\udfff]", path):
         return "odd"
     ending = PurePosixPath(path).suffix.lower()
-    kinds = {".txt": "text", ".json": "annotations", ".xml": "annotations"}
+    kinds = {".txt": "text"} | dict.fromkeys(ANNOTATIONS, "annotations")
     if PurePosixPath(path).name.lower() in FILES:
         return "text"
     return "picture" if ending in ENDINGS else "foreign" if ending in UNREAD else kinds.get(ending, "other")
@@ -132,8 +151,16 @@ def _walk(folder: Path, tree: Tree) -> Iterator[str]:
             continue
         entries = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
         prefix = below + "/" if below else ""
-        waiting += [prefix + entry.name for entry in reversed(entries) if entry.is_dir()]
-        yield from (prefix + entry.name for entry in entries if entry.is_file())
+        waiting += [prefix + entry.name for entry in reversed(entries) if _is(entry.is_dir)]
+        yield from (prefix + entry.name for entry in entries if _is(entry.is_file))
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """What an entry of a folder says of itself; a link in a circle is nothing."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _tell_apart(
@@ -280,6 +307,7 @@ def _by_stem(images: list[PictureFile], masks: list[PictureFile]) -> tuple[list[
     alone = set()
     for split in {file.split for file in images}:
         own, other = ([file for file in files if file.split == split] for files in (images, masks))
+        other = [file for file in other if not _is_of_others(file)] or other
         one_each = all(len({PurePosixPath(file.path).parent for file in files}) == 1 for files in (own, other))
         if one_each and {file.key for file in own}.isdisjoint(file.key for file in other):
             alone.add(split)
@@ -294,7 +322,7 @@ def _stem(file: PictureFile) -> str:
 def _masks_of(images: Sequence[PictureFile], kinds: Masks) -> list[dict[str, PictureFile]]:
     """Image's path → its mask, first of the one kind that most of the images have, then of other kinds of classes."""
     found: list[tuple[bool, dict[str, PictureFile]]] = []
-    for kind, known in sorted(kinds.items()):
+    for _, known in sorted(kinds.items()):
         own = {
             file.path: mask
             for file in images
@@ -302,12 +330,17 @@ def _masks_of(images: Sequence[PictureFile], kinds: Masks) -> list[dict[str, Pic
             and (mask.split in (None, file.split) or file.split is None)
         }
         if own:
-            found.append((not OTHER_WORDS & set(words_in(kind)), own))
+            found.append((not _is_of_others(next(iter(own.values()))), own))
     if not found:
         return [{}]
     # of equals the first
     best = max(found, key=lambda entry: (entry[0], len(entry[1])))
     return [best[1], *(own for of_classes, own in found if of_classes and own is not best[1])]
+
+
+def _is_of_others(file: PictureFile) -> bool:
+    """Whether a mask is one of objects, or a picture of a mask."""
+    return bool(OTHER_WORDS & set(words_in(file.kind)))
 
 
 def _unique_ids(files: Sequence[PictureFile]) -> list[str]:

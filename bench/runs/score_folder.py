@@ -37,6 +37,7 @@ from bench.records import record
 from bench.records.record import Stored
 from bench.runs.label_warnings import warn_of_lone_class
 from bench.runs.make_record import complete, describe
+from bench.runs.prediction_warnings import warn_of_background, warn_of_masks, warn_of_others, warn_of_palettes
 from bench.runs.predictions import read_about, seed_folders
 from bench.scoring import imagenet_s_figures
 from bench.scoring.id_counts import Counts, Painted, contingency, given_classes, matched_by_images, matched_classes
@@ -83,7 +84,7 @@ def score_folder(
     require_label_files(samples, "scoring", "Name a split that has labels with --split.")
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
-    _warn_of_others(sets, whole, warn)
+    warn_of_others([below for _, below in sets], whole, warn)
     for odd in oddities(whole):
         warn(odd)
     seeds = tuple(seed for seed, _ in sets if seed is not None)
@@ -107,22 +108,6 @@ def score_folder(
     return Stored(record.write(made, measured.rows, results), made)
 
 
-def _warn_of_others(sets: Sequence[tuple[int | None, Path]], samples: Samples, warn: Warn) -> None:
-    """Say how many files are predictions of no image: a wrong split or a stale folder looks like that."""
-    wanted = {_composed(name) for sample in samples for name in sample.ids}
-    for _, below in sets:
-        pictures = list(below.rglob("*.png"))
-        others = [p for p in pictures if _composed(p.relative_to(below).with_suffix("").as_posix()) not in wanted]
-        if others:
-            warn(
-                f"{below} holds {len(others)} files that belong to no image of {samples.split}, {others[0].name} first"
-            )
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
-
-
 def _measure_sets(
     sets: Sequence[tuple[int | None, Path]],
     samples: Samples,
@@ -136,39 +121,14 @@ def _measure_sets(
         _read_set(below, samples, matching, settings, number, len(sets)) for number, (_, below) in enumerate(sets)
     ]
     require_labelled_pixels(any(len(table) for table in painted[0].counts), samples)
+    paths = [prediction_of(sample, below) for _, below in sets for sample in samples]
+    warn_of_palettes(paths, samples.card, as_classes=matching == "none", warn=warn)
     if matching == "none":
-        _warn_of_masks(painted, samples.card, warn)
+        warn_of_masks(painted, samples.card, warn)
     elif matching == "images":
-        _warn_of_background(painted[0], warn)
+        warn_of_background(painted[0], warn)
     measured = _measure(painted, matching, len(samples.card.classes), name)
     return measured, [one.meta["predictions"] for one in painted]
-
-
-def _warn_of_masks(painted: Sequence[Painted], card: DatasetCard, warn: Warn) -> None:
-    """Say where two values are all that was predicted, 0 and 1 or 0 and the ignore id: a mask is no map of classes."""
-    tables = [Ragged.of(one.counts).flat for one in painted]
-    predicted, labelled = (
-        {int(value) for table in tables for value in np.flatnonzero(np.bincount(table[:, column]))} for column in (0, 1)
-    )
-    if labelled <= {0, 1}:
-        return
-    if predicted == {0, 1}:
-        warn(f"all predictions hold only 0 and 1: are they foreground masks? Here 1 is '{card.classes[1]}'")
-    elif predicted == {0, len(card.classes)}:
-        ignore = card.labels.ignore
-        warn(f"all predictions hold only 0 and {ignore}: are they foreground masks? Here {ignore} counts as wrong")
-
-
-def _warn_of_background(painted: Painted, warn: Warn) -> None:
-    """Say where 0, which is not matched but stays background, is not what most of the background was painted as."""
-    table = Ragged.of(painted.counts).flat
-    background = table[table[:, 1] == 0]
-    pixels = np.bincount(background[:, 0], background[:, 2])
-    if len(pixels) and (most := int(pixels.argmax())):
-        warn(
-            f"most of the background is predicted as {most}, but with --match images 0 is always the background: "
-            "predict the background as 0, or use --match iou or pixels"
-        )
 
 
 def _read_set(
@@ -195,7 +155,7 @@ def _read_set(
 
 def require_predictions(folder: Path, samples: Samples) -> None:
     """Raises BadInput unless there is `<id>.png` for every sample."""
-    missing = [sample.id for sample in samples if not _prediction_of(sample, folder).is_file()]
+    missing = [sample.id for sample in samples if not prediction_of(sample, folder).is_file()]
     if missing:
         raise BadInput(
             f"{folder / missing[0]}.png is missing ({len(missing)} of {len(samples)} images have no prediction)",
@@ -203,10 +163,10 @@ def require_predictions(folder: Path, samples: Samples) -> None:
         )
 
 
-def _prediction_of(sample: Sample, folder: Path) -> Path:
-    """Where a sample's prediction lies: its name may spell an accent in either of Unicode's forms."""
-    forms = () if sample.id.isascii() else (unicodedata.normalize(form, sample.id) for form in ("NFC", "NFD"))
-    paths = [folder / f"{name}.png" for name in (sample.id, *forms)]
+def prediction_of(sample: Sample, folder: Path) -> Path:
+    """Where a sample's prediction lies: accents in either of Unicode's forms, endings in capitals or not."""
+    forms = [] if sample.id.isascii() else [unicodedata.normalize(form, sample.id) for form in ("NFC", "NFD")]
+    paths = [folder / f"{name}{ending}" for ending in (".png", ".PNG") for name in (sample.id, *forms)]
     return next((path for path in paths if path.is_file()), paths[0])
 
 
@@ -215,7 +175,7 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
 
     The table is one of bands where the data set's figures need them.
     """
-    path = _prediction_of(sample, folder)
+    path = prediction_of(sample, folder)
     digest = hashlib.sha256(sample.image.read_bytes()).digest()
     by_boundaries = card.figures == "imagenet-s"
     label, label_digest = (None, b"") if sample.label is None else read_label(sample.label, card)

@@ -31,7 +31,7 @@ from bench.protocols.base import Plan, Result, Run, Settings
 from bench.protocols.prediction_maps import Map, paint_clusters
 from bench.runs.plan import make_plan, run_of
 from bench.runs.predictions import encode_rgb, seed_folders
-from bench.runs.score_folder import model_entry, require_predictions
+from bench.runs.score_folder import model_entry, prediction_of, require_predictions
 from bench.submission.form import (
     DATASET,
     MATCH,
@@ -213,7 +213,7 @@ def _read_all(below: Path, samples: Samples, match: dict[int, int] | None, conte
 
 
 def _read_one(sample: Sample, below: Path, card: DatasetCard, match: dict[int, int] | None) -> tuple[Map, bytes]:
-    path = below / f"{sample.id}.png"
+    path = prediction_of(sample, below)
     remedy = "Resize the predictions (nearest) to the image's own size before saving."
     ids, digest = read_prediction(path, card, size_of(sample), "its image", remedy)
     known, where = (match.keys(), MATCH) if match else (set(range(len(card.classes))), card.id)
