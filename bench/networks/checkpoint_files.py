@@ -127,7 +127,8 @@ def _torch_file(path: Path, head: bytes) -> Any:
         raise BadInput(f"{path} is {error}", error.remedy) from error
     except WouldRunCode as error:
         raise BadInput(
-            f"{path} would run code when it is opened ({error.name[:100]}), and is refused",
+            f"{path} would run code when it is opened ({error.name[:100]}), and is refused"
+            + (": it holds a whole module, not its weights alone" if error.holds_module else ""),
             "A plain state dict runs none: torch.save(model.state_dict(), …), or a .safetensors file.",
         ) from error
     except BadInput:
@@ -176,7 +177,7 @@ def unusual_tensor(path: Path, key: str, what: str) -> BadInput:
     """The error for weights that are no plain array of real numbers."""
     return BadInput(
         f"{path}: '{key}' is {what}: weights of this kind are not read",
-        "Convert the weights to float32 (dequantize(), to_dense(), contiguous(), float()), and save them again.",
+        "Convert the weights (dequantize(), to_dense(), full_tensor(), contiguous(), float()), and save them again.",
     )
 
 
