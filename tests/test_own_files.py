@@ -91,7 +91,12 @@ def test_what_a_power_loss_leaves_is_dropped_with_one_line(tmp_path, caplog, har
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 @pytest.mark.parametrize(
-    "put", [lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero"), lambda path: path.symlink_to(path)]
+    "put",
+    [
+        lambda path: os.mkfifo(path, 0o600),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(path),
+    ],
 )
 def test_what_never_ends_or_never_comes_is_dropped_and_not_waited_for(tmp_path, put):
     for path, load in ((tmp_path / "x.npz", load_arrays), (tmp_path / "x.json", load_json)):
