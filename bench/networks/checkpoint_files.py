@@ -123,6 +123,7 @@ def _torch_file(path: Path, head: bytes) -> Any:
             return torch_files.read_legacy(path)
         torch_files.refuse_pickle(path)
         _refuse_onnx(path, head)
+        _refuse_text(path, head)
     except torch_files.NotTorch as error:
         raise BadInput(f"{path} is {error}", error.remedy) from error
     except WouldRunCode as error:
@@ -142,6 +143,15 @@ def _refuse_onnx(path: Path, head: bytes) -> None:
     """ONNX is a protobuf without a magic number: its first fields are the version and the program that wrote it."""
     if re.match(rb"\x08[\x01-\x20](\x12[\x01-\x40][\w.+ -]+|:)", head) or path.suffix.lower() == ".onnx":
         raise BadInput(f"{path} is an ONNX program, and no checkpoint", _PYTHON)
+
+
+def _refuse_text(path: Path, head: bytes) -> None:
+    """A list of a checkpoint's shards, a card, an error message in a file's place: bytes of weights are no text."""
+    text = "".join(head.decode("utf-8", "replace")[:-1].split())
+    if len(text) > 1 and text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text:
+        if '"weight_map"' in text:
+            raise BadInput(f"{path} is a list of the files that a checkpoint was split into", _SAVE)
+        raise BadInput(f"{path} is a text file, and no checkpoint", _AGAIN)
 
 
 def _damaged(path: Path) -> BadInput:
