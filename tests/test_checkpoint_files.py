@@ -13,6 +13,7 @@ import pickletools
 import shutil
 import struct
 import tarfile
+import typing
 import warnings
 import zipfile
 import zlib
@@ -116,6 +117,7 @@ def test_plain_values_beside_the_weights_run_no_code(tmp_path):
         **{"time": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), "set": {1, 2}, "frozen": frozenset({3})},
         **{"bytes": b"\xff\x00", "complex": 1j, "large": 2**100, "generator": np.random.default_rng(0)},
         **{"torch": torch.__version__, "state": np.random.RandomState(0).get_state()},
+        **{"range": range(3), "ellipsis": ..., "any": typing.Any},
     }
     for archive in (True, False):
         content = {"state_dict": resnet_state(), **beside}
@@ -131,6 +133,9 @@ def test_plain_values_beside_the_weights_run_no_code(tmp_path):
         "pytorch_lightning.callbacks.model_checkpoint\nModelCheckpoint",
         "mmengine.logging.history_buffer\nHistoryBuffer",
         "yacs.config\nCfgNode",
+        "omegaconf.dictconfig\nDictConfig",
+        "omegaconf.nodes\nAnyNode",
+        "torch.distributed.tensor._dtensor_spec\nDTensorSpec",
     ],
 )
 def test_settings_and_histories_of_other_libraries_are_passed_over(tmp_path, name):
@@ -180,6 +185,13 @@ def test_what_would_run_code_is_refused_and_not_run(tmp_path, monkeypatch, name,
         saved(path, content, _use_new_zipfile_serialization=form == "archive")
     assert f"would run code when it is opened ({name}), and is refused" in error_of(path)
     assert not (tmp_path / "executed").exists() and (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("content", [torch.nn.Sequential(), {"model": torch.nn.Linear(2, 2), "ema": None}])
+@pytest.mark.parametrize("archive", [True, False])
+def test_a_whole_module_is_said_to_be_one(tmp_path, content, archive):
+    path = saved(tmp_path / "file.pth", content, _use_new_zipfile_serialization=archive)
+    assert "it holds a whole module, not its weights alone" in error_of(path)
 
 
 def torch_archive(path, program, **storages):

@@ -26,12 +26,19 @@ WHOLE = draw_random(
     RandomWeights(source="random", seed=0, saliency_scale=1, saliency_shift=0),
 ).state
 COPY = {key: value + 1 for key, value in NARROW.items()}
+CHILDREN = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+"""What `nn.Sequential(*resnet.children())` calls the parts of a ResNet."""
 HEAD = {"0.weight": torch.zeros(4, 32), "0.bias": torch.zeros(4)}
 QUEUE = {"queue": torch.zeros(4, 8), "queue_ptr": torch.zeros(1, dtype=torch.long)}
 
 
 def below(prefix, state=NARROW):
     return {prefix + key: value for key, value in state.items()}
+
+
+def numbered(state=NARROW):
+    parts = ((*key.split(".", 1), value) for key, value in state.items())
+    return {f"{CHILDREN[name]}.{rest}": value for name, rest, value in parts}
 
 
 def read(tmp_path, content):
@@ -116,6 +123,11 @@ METHODS = {
         "read `teacher.backbone.*`; left out `student.*` (120 tensors), `teacher.head.*` (2 tensors)",
     ),
     "teacher_backbone": (below("teacher_backbone.") | below("student_backbone.", COPY), "`student_backbone.*`"),
+    "a Sequential of a ResNet's children": (
+        {**below("backbone.", numbered()), **below("backbone_momentum.", numbered(COPY))}
+        | below("projection_head.", HEAD),
+        "read `backbone.*`; left out `backbone_momentum.*` (120 tensors), `projection_head.*` (2 tensors)",
+    ),
     "torch's averaged model": ({"n_averaged": torch.tensor(9), **below("module.")}, "left out `n_averaged`"),
 }
 
@@ -226,6 +238,28 @@ def test_dinos_whole_file_is_read_as_the_teachers_backbone(tmp_path):
     assert weights.note == "read `teacher.backbone.*`; left out `head.*` (2 tensors), `student` (122 tensors)"
 
 
+@pytest.mark.parametrize("names", [("online_network_state_dict", "target_network_state_dict"), ("model_q", "model_k")])
+def test_of_two_dicts_the_trained_network_is_read_and_its_slow_copy_left_out(tmp_path, names):
+    trained, slow = names
+    weights, _ = read(tmp_path, {slow: below("encoder.", COPY), trained: below("encoder.")})
+    assert_backbone(weights)
+    assert weights.note == f"read `{trained}.encoder.*`; left out `{slow}` (120 tensors)"
+
+
+def test_a_network_lies_in_dicts_of_dicts(tmp_path):
+    trunk = {"trunk": below("_feature_blocks."), "heads": below("0.clf.0.", HEAD)}
+    weights, _ = read(
+        tmp_path, {"classy_state_dict": {"base_model": {"model": trunk}, "optimizer": {}}, "iteration": 3}
+    )
+    assert_backbone(weights)
+    assert "left out `classy_state_dict.base_model.model.heads` (2 tensors)" in weights.note
+
+
+def test_numbers_that_name_no_resnet_are_left_as_they_are(tmp_path):
+    state = {key: value for key, value in numbered().items() if not key.startswith("1.")}
+    assert "it lacks 'backbone.conv1.weight'" in error_of(tmp_path, state)
+
+
 def error_of(tmp_path, content):
     torch.save(content, tmp_path / "file.pth")
     with pytest.raises(BadInput) as caught:
@@ -240,6 +274,11 @@ def test_what_could_be_meant_is_named(tmp_path):
     assert "several ResNets: 'left.*', 'right.*'" in problem
     assert "holds no tensors (it has 'epoch', 'lr')" in error_of(tmp_path, {"epoch": 3, "lr": 0.1})
     assert "holds no tensors (it has no keys)" in error_of(tmp_path, {})
+    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(3, 3))]).state_dict()
+    assert "the state of an optimiser, and no network" in error_of(tmp_path, optimiser)
+    assert "the state of an optimiser, and no network" in error_of(tmp_path, {"optimizer": optimiser, "epoch": 1})
+    arrays = {key: value.numpy() for key, value in NARROW.items()}
+    assert "holds numpy arrays, and no tensors" in error_of(tmp_path, {"state_dict": arrays})
     assert "holds a list, not a dict" in error_of(tmp_path, [NARROW])
     assert "holds a tensor, not a dict" in error_of(tmp_path, torch.zeros(3))
     problem = error_of(tmp_path, below("module.model_k.", WHOLE) | QUEUE)

@@ -139,6 +139,10 @@ def test_pins_say_when_and_from_where(bench, model, cache, web, small_file):
         (cache / "downloads/pins.json").write_text(damage)
         done = bench("download", model())
         assert done.returncode == 3 and "pins.json is damaged" in done.stderr
+    (cache / "downloads/pins.json").unlink()
+    (cache / "downloads/pins.json").symlink_to("/dev/zero")
+    done = bench("download", model())
+    assert done.returncode == 3 and "pins.json is damaged: not an ordinary file" in done.stderr
 
 
 def zeroed(data):

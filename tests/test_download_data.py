@@ -98,6 +98,19 @@ def test_a_damaged_receipt_is_none(bench, data, bundle, cache, content):
     assert done.returncode == 0 and "found" in done.stdout
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_in_a_receipts_or_a_journals_place_is_not_waited_for(bench, data, bundle, cache):
+    bench("download", data(bundle), "--keep-archive")
+    receipt = data_folder(cache, "my-voc") / ".downloads/v.tgz.json"
+    receipt.unlink()
+    os.mkfifo(receipt)
+    (archive,) = (cache / "downloads").rglob("v.tgz")
+    archive.unlink()
+    os.mkfifo(archive.with_name("v.tgz.part.json"))
+    done = bench("download", data(bundle))
+    assert done.returncode == 0 and "fetched" in done.stdout and receipt.is_file()
+
+
 def test_a_receipt_is_no_receipt_for_another_file(bench, data, bundle, cache, web):
     bench("download", data(bundle))
     done = bench("download", data(bundle | {"sha256": "0" * 64}))

@@ -91,6 +91,21 @@ def test_what_a_power_loss_leaves_is_dropped_with_one_line(tmp_path, caplog, har
         assert load_arrays(arrays) is None and load_json(values) is None and len(caplog.records) == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda path: os.mkfifo(path, 0o600),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(path),
+    ],
+)
+def test_what_never_ends_or_never_comes_is_dropped_and_not_waited_for(tmp_path, put):
+    for path, load in ((tmp_path / "x.npz", load_arrays), (tmp_path / "x.json", load_json)):
+        put(path)
+        assert load(path) is None and not os.path.lexists(path)
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 2, "seal": "x"}', "[1]", "1", "NaN"])
 def test_json_that_is_not_what_was_written_is_dropped(tmp_path, text):
     (tmp_path / "x.json").write_text(text)

@@ -158,7 +158,7 @@ def test_complete_split_is_left_alone(tmp_path: Path) -> None:
     assert len((tmp_path / "sets" / "val.txt").read_text().split()) == 5
 
 
-@pytest.mark.parametrize("damage", ["half zeros", "one bit", "cut", "gone"])
+@pytest.mark.parametrize("damage", ["half zeros", "one bit", "cut", "gone", "endless"])
 @pytest.mark.parametrize("file", ["images/val_00002.jpg", "SegmentationClass/val_00002.png"])
 def test_a_damaged_file_is_drawn_again_with_a_line_and_the_others_stay(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, damage: str
@@ -173,6 +173,8 @@ def test_a_damaged_file_is_drawn_again_with_a_line_and_the_others_stay(
     (tmp_path / file).unlink()
     if damage in changed:
         (tmp_path / file).write_bytes(changed[damage])
+    elif damage == "endless":
+        (tmp_path / file).symlink_to("/dev/zero")
     write_split(tmp_path, "val", 4)
     assert files(tmp_path) == before
     assert [one.message.partition(": ")[2] for one in caplog.records] == ["1 of its 4 images are drawn again"]

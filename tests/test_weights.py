@@ -149,7 +149,12 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, capsys):
         (b"PK\x03\x04 half an archive", "truncated or not a checkpoint"),
         (b"\x80\x02garbage", "truncated or not a checkpoint"),
         (b"\x80\x02.", "truncated or not a checkpoint"),
-        (b"#!/bin/sh\necho a script\n", "truncated or not a checkpoint"),
+        (b"#!/bin/sh\necho a script\n", "is a text file, and no checkpoint"),
+        ("ein Text über Gewichte, ".encode() * 100, "is a text file, and no checkpoint"),
+        (
+            b'{"metadata": {"total_size": 3},\n "weight_map": {"a": "b"}}',
+            "a list of the files that a checkpoint was split",
+        ),
         ("ein Text".encode("utf-16"), "truncated or not a checkpoint"),
         (pickle.dumps({"a": 1}, 4), "is a Python pickle (protocol 4), not a file of torch.save"),
     ],

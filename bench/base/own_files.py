@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.base.files import display, load_npz, save_npz, write_with
+from bench.base.files import display, load_npz, read_regular, save_npz, write_with
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,8 +65,7 @@ def save_json(path: Path, content: dict[str, Any]) -> None:
 def load_json(path: Path) -> dict[str, Any] | None:
     """What `save_json` wrote; None where it is absent or was damaged, and then dropped."""
     try:
-        with path.open("rb") as stream:
-            content = json.loads(stream.read(_LONGEST_TEXT).decode())
+        content = json.loads(read_regular(path, _LONGEST_TEXT).decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError):

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BadInput
-from bench.base.files import atomic_write, locked
+from bench.base.files import atomic_write, locked, said
+from bench.base.json_files import read_json
 
+_LONGEST = 16 << 20
+"""Bytes of all pins; one has some 300."""
 BY_HAND = "a file put there by hand"
 _KINDS = {"sha256": str, "bytes": int, "source": str, "date": str}
 """What a pin has in the file."""
@@ -65,11 +68,11 @@ class Pins:
 
     def _read(self) -> dict[str, Any]:
         try:
-            entries = json.loads(self.path.read_text(encoding="utf-8"))
+            entries = read_json(self.path, _LONGEST)
         except FileNotFoundError:
             return {}
-        except (ValueError, RecursionError) as error:
-            raise self._damaged(str(error)) from error
+        except (OSError, ValueError) as error:
+            raise self._damaged(said(error)) from error
         if not isinstance(entries, dict):
             raise self._damaged("it is not a table")
         return entries

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.base.files import display, umask
+from bench.base.files import display, read_regular, umask
 from bench.base.own_files import load_json, save_json
 from bench.base.parallel import default_workers
 from bench.base.temporaries import temporary_file
@@ -32,6 +32,8 @@ from bench.data.palette import voc_palette
 from bench.data.shapes import draw
 
 _logger = logging.getLogger("bench")
+_LARGEST = 16 << 20
+"""Bytes of a file; ours have some ten thousand."""
 _STRETCH = 64
 """Files that one task hashes."""
 
@@ -105,7 +107,7 @@ def _damaged(root: Path, split: str, hashes: Sequence[str]) -> list[int]:
 def _content(path: Path) -> bytes | None:
     """A file's bytes; None where it is not there or cannot be read."""
     with suppress(OSError):
-        return path.read_bytes()
+        return read_regular(path, _LARGEST)
     return None
 
 

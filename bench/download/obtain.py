@@ -15,12 +15,13 @@ from typing import Any
 from bench.base.archives import unpack
 from bench.base.errors import BadEnvironment, BadInput
 from bench.base.files import atomic_write, locked, sha256_file
+from bench.base.json_files import read_json
 from bench.cards.pins import BY_HAND, Pin, Pins
 from bench.download.fetch import Expected, fetch
 from bench.download.http import open_url
 from bench.download.items import Item
 from bench.download.network import Failure, Network
-from bench.download.part_files import Part
+from bench.download.part_files import LONGEST, Part
 from bench.download.soundness import require_sound
 
 RECEIPTS = ".downloads"
@@ -169,8 +170,8 @@ def receipt_of(item: Item) -> dict[str, Any] | None:
     if item.root is None:
         return None
     try:
-        receipt = json.loads((item.root / RECEIPTS / f"{item.file}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        receipt = read_json(item.root / RECEIPTS / f"{item.file}.json", LONGEST)
+    except (OSError, ValueError):
         return None
     if not isinstance(receipt, dict) or not all(isinstance(receipt.get(key), str) for key in ("sha256", "date")):
         return None

@@ -20,11 +20,14 @@ from typing import IO, Any
 
 from bench.base.errors import BadEnvironment
 from bench.base.files import atomic_write
+from bench.base.json_files import read_json
 
 CHECKPOINT = 64 * 2**20
 """Bytes after which the part is synced and the journal written."""
 INTERVAL = 30.0
 """Seconds after which they are, if fewer bytes came."""
+LONGEST = 1 << 20
+"""Bytes of a journal, or of a receipt."""
 _READ = 1 << 20
 
 
@@ -84,8 +87,8 @@ class Part:
     def journal(self) -> Journal:
         """What is known; an empty journal where none is, or a damaged one."""
         try:
-            return Journal.of(json.loads(self._place.read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError):
+            return Journal.of(read_json(self._place, LONGEST))
+        except (OSError, ValueError):
             return Journal()
 
     def resume(self, hashed: bool) -> int:

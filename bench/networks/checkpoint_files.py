@@ -123,11 +123,13 @@ def _torch_file(path: Path, head: bytes) -> Any:
             return torch_files.read_legacy(path)
         torch_files.refuse_pickle(path)
         _refuse_onnx(path, head)
+        _refuse_text(path, head)
     except torch_files.NotTorch as error:
         raise BadInput(f"{path} is {error}", error.remedy) from error
     except WouldRunCode as error:
         raise BadInput(
-            f"{path} would run code when it is opened ({error.name[:100]}), and is refused",
+            f"{path} would run code when it is opened ({error.name[:100]}), and is refused"
+            + (": it holds a whole module, not its weights alone" if error.holds_module else ""),
             "A plain state dict runs none: torch.save(model.state_dict(), …), or a .safetensors file.",
         ) from error
     except BadInput:
@@ -141,6 +143,15 @@ def _refuse_onnx(path: Path, head: bytes) -> None:
     """ONNX is a protobuf without a magic number: its first fields are the version and the program that wrote it."""
     if re.match(rb"\x08[\x01-\x20](\x12[\x01-\x40][\w.+ -]+|:)", head) or path.suffix.lower() == ".onnx":
         raise BadInput(f"{path} is an ONNX program, and no checkpoint", _PYTHON)
+
+
+def _refuse_text(path: Path, head: bytes) -> None:
+    """A list of a checkpoint's shards, a card, an error message in a file's place: bytes of weights are no text."""
+    text = "".join(head.decode("utf-8", "replace")[:-1].split())
+    if len(text) > 1 and text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text:
+        if '"weight_map"' in text:
+            raise BadInput(f"{path} is a list of the files that a checkpoint was split into", _SAVE)
+        raise BadInput(f"{path} is a text file, and no checkpoint", _AGAIN)
 
 
 def _damaged(path: Path) -> BadInput:
@@ -176,7 +187,7 @@ def unusual_tensor(path: Path, key: str, what: str) -> BadInput:
     """The error for weights that are no plain array of real numbers."""
     return BadInput(
         f"{path}: '{key}' is {what}: weights of this kind are not read",
-        "Convert the weights to float32 (dequantize(), to_dense(), contiguous(), float()), and save them again.",
+        "Convert the weights (dequantize(), to_dense(), full_tensor(), contiguous(), float()), and save them again.",
     )
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.base.errors import BadInput
-from bench.networks.inert_pickle import StoredTensor, UnusualTensor
+from bench.networks.inert_pickle import NumpyArray, StoredTensor, UnusualTensor
 
 AnyTensor = Tensor | StoredTensor | UnusualTensor
 """In memory, or still in the file."""
@@ -37,6 +37,11 @@ WRAPPERS = {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_
 """Parts of a name that a wrapper has added: DistributedDataParallel, torch.compile, Lightning Fabric, FSDP."""
 
 _STAGE = re.compile(r"(?P<prefix>(?:.*\.)?)layer[1-4]\.0\.conv[12]\.weight")
+_NUMBERED = re.compile(r"(?P<prefix>(?:.*\.)?)[4-7]\.0\.conv[12]\.weight")
+"""The same in an `nn.Sequential` of a ResNet's children, which numbers them."""
+_MOST_ROOTS = 8
+_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+"""Those with tensors, in the order of `torchvision/models/resnet.py`; 2 is the ReLU, 3 the pooling."""
 _ROOM = re.compile(r"(conv1|bn1|layer[1-4])\.")
 """What the names of a torchvision ResNet begin with, but for its classifier."""
 _TRUNK = re.compile(r"(conv|bn|gn|norm|layer|stem|attnpool|relu|maxpool)[\w]*(\.|$)")
@@ -50,6 +55,7 @@ _TEACHER = re.compile(r"(.*_)?teacher(_.*)?")
 _STUDENT = re.compile(r"(.*_)?student(_.*)?")
 _MOMENTUM = re.compile(r"(.*_)?(k|key|momentum|target|ema|shadow)(_.*)?")
 """Parts of a prefix that name a slow copy of the network: `encoder_k`, `momentum_encoder`, `target_network`."""
+_SAVE = "Save `model.state_dict()`."
 _LONGEST = 100
 """Characters of a part of a name that are looked at."""
 _SHOWN = 5
@@ -74,7 +80,7 @@ def choose_network(content: Any, path: Path) -> Chosen:
     A teacher goes before its student, and a trained network before its momentum copy.
     """
     where, tensors, others = _choose_dict(content, path)
-    state = _without_wrappers(tensors)
+    state = _with_names(_without_wrappers(tensors))
     roots = Counter(match["prefix"] for key in state if (match := _STAGE.fullmatch(key)))
     prefix = _choose_root({root for root, count in roots.items() if count > 1}, state, path)
     root, kept, left = _split(state, prefix)
@@ -103,14 +109,14 @@ def _choose_dict(content: Any, path: Path) -> tuple[Where, Tensors, list[tuple[W
     """Where in the content the network's dict is, its tensors, and the dicts of tensors that it was chosen over."""
     if not isinstance(content, dict):
         kind = _KIND_NAMES.get(type(content).__name__, type(content).__name__)
-        raise BadInput(f"{path} holds a {kind}, not a dict of tensors", "Save `model.state_dict()`.")
+        raise BadInput(f"{path} holds a {kind}, not a dict of tensors", _SAVE)
     found = list(_dicts(content, set()))
     networks = [entry for entry in found if _has_weights(entry[1])] or found
     if not networks:
-        keys = ", ".join(f"'{str(key)[:40]}'" for key in list(content)[:8]) or "no keys"
-        raise BadInput(f"{path} holds no tensors (it has {keys})", "Save `model.state_dict()`.")
-    wanted = [entry for entry in networks if any(_STAGE.fullmatch(key) for key in entry[1])] or networks
-    wanted.sort(key=lambda entry: _ranks(entry[0]))
+        raise _no_tensors(content, path)
+    stages = (_STAGE, _NUMBERED)
+    wanted = [entry for entry in networks if any(stage.fullmatch(key) for stage in stages for key in entry[1])]
+    wanted = sorted(wanted or networks, key=lambda entry: _ranks(entry[0]))
     if len(wanted) > 1 and _ranks(wanted[0][0]) == _ranks(wanted[1][0]):
         names = ", ".join(_dotted(where) for where, _ in wanted[:8])
         raise BadInput(
@@ -120,7 +126,19 @@ def _choose_dict(content: Any, path: Path) -> tuple[Where, Tensors, list[tuple[W
     return *wanted[0], [entry for entry in networks if entry is not wanted[0]]
 
 
-def _dicts(content: dict[Any, Any], seen: set[int], depth: int = 3) -> Iterator[tuple[Where, Tensors]]:
+def _no_tensors(content: dict[Any, Any], path: Path) -> BadInput:
+    """The error for a dict in which no network lies, with what is there instead."""
+    keys = ", ".join(f"'{str(key)[:40]}'" for key in list(content)[:8]) or "no keys"
+    inner = [content, *(value for value in content.values() if isinstance(value, dict))]
+    if any(isinstance(value, NumpyArray) for entries in inner for value in entries.values()):
+        remedy = "Save tensors: torch.save({key: torch.from_numpy(array) for key, array in …}, …)."
+        return BadInput(f"{path} holds numpy arrays, and no tensors (it has {keys})", remedy)
+    if any(entries.keys() >= {"state", "param_groups"} for entries in inner):
+        return BadInput(f"{path} holds the state of an optimiser, and no network (it has {keys})", _SAVE)
+    return BadInput(f"{path} holds no tensors (it has {keys})", _SAVE)
+
+
+def _dicts(content: dict[Any, Any], seen: set[int], depth: int = 5) -> Iterator[tuple[Where, Tensors]]:
     """All dicts with tensors in them, and the keys that lead to each, each dict once; none of an optimiser's.
 
     `seen` has those that were there before: a file may have one dict in a million places.
@@ -140,8 +158,9 @@ def _has_weights(tensors: Tensors) -> bool:
     return any(key.endswith("weight") and len(getattr(value, "shape", (1, 1))) > 1 for key, value in tensors.items())
 
 
-def _ranks(where: Where) -> list[int]:
-    return [DICTS.index(name) if name in DICTS else len(DICTS) for name in where]
+def _ranks(where: Where) -> tuple[list[int], int]:
+    """What is read first: by the names that are known, then by what others say (`online_network`, `target_network`)."""
+    return [DICTS.index(name) if name in DICTS else len(DICTS) for name in where], _role(".".join(where))
 
 
 def _is_average(where: Where) -> bool:
@@ -157,6 +176,24 @@ def _without_wrappers(tensors: Tensors) -> Tensors:
     if len(plain) < len(tensors):  # two of them differ in nothing else
         return tensors
     return {short: tensors[key] for short, key in plain.items()}
+
+
+def _with_names(tensors: Tensors) -> Tensors:
+    """The tensors with torchvision's names in place of the numbers that an `nn.Sequential` of a ResNet's parts has."""
+    if any(_STAGE.fullmatch(key) for key in tensors):
+        return tensors
+    roots = {match["prefix"] for key in tensors if (match := _NUMBERED.fullmatch(key))}
+    for root in roots if len(roots) <= _MOST_ROOTS else ():
+        if f"{root}0.weight" in tensors and f"{root}1.running_var" in tensors:
+            names = {f"{root}{number}.": f"{root}{name}." for number, name in _CHILDREN.items()}
+            tensors = {_renamed(key, root, names): tensor for key, tensor in tensors.items()}
+    return tensors
+
+
+def _renamed(key: str, root: str, names: dict[str, str]) -> str:
+    """A key with another name of its part below the root."""
+    part = key[: key.find(".", len(root)) + 1] if key.startswith(root) else ""
+    return names.get(part, part) + key.removeprefix(part)
 
 
 def _choose_root(prefixes: set[str], state: Tensors, path: Path) -> str | None:

@@ -50,9 +50,9 @@ class Weights:
     """Of the file's bytes; for generated weights, of their values."""
     source: str
     note: str = ""
+    """What of the file was read and what was left out; empty where all of it was read."""
     routine: bool = True
     """Whether the note says nothing that a run need say."""
-    """What of the file was read and what was left out; empty where all of it was read."""
 
 
 def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:

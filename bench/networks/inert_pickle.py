@@ -23,9 +23,11 @@ from torch import Tensor
 class WouldRunCode(Exception):
     """A pickle names what is no data; `name` is `module.name` as it stands in the file."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, holds_module: bool) -> None:
         super().__init__(name)
         self.name = name
+        self.holds_module = holds_module
+        """Whether it is the class of a torch.nn.Module, which was saved as a whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,12 @@ class Inert:
         return super().__new__(cls)
 
 
+class NumpyArray(Inert):
+    """Stands for a numpy array."""
+
+    __slots__ = ()
+
+
 _KEYS = (str, bytes, int, float, type(None))
 """What can be a key. The hash of nested tuples is recursive in C, and would end the process."""
 
@@ -119,7 +127,7 @@ _OLD_NAMES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 """Python 2's names of modules, which pickles of protocol 2 have to this day."""
 
 _DATA = re.compile(
-    r"""builtins\.(object|int|float|bool|str|bytes|bytearray|list|tuple|set|frozenset|complex|slice|range)
+    r"""builtins\.(object|int|long|float|bool|str|unicode|bytes|bytearray|list|tuple|set|frozenset|complex|slice|x?range|Ellipsis)
     | copyreg\._reconstructor | _codecs\.encode
     | argparse\.Namespace | types\.SimpleNamespace
     | pathlib(\._local)?\.(Pure)?(Posix|Windows)?Path
@@ -127,7 +135,7 @@ _DATA = re.compile(
     | collections\.deque
     | numpy\.(dtype|ndarray|bool_?|(u?int|float|complex)\d*_?|str_|bytes_|void|datetime64|timedelta64)
     | numpy\.dtypes\.\w+DType
-    | numpy\.(_core|core)\.(multiarray\.(scalar|_reconstruct)|numeric\._frombuffer)
+    | numpy\.(_core|core)\.multiarray\.scalar
     | numpy\.random\._pickle\.__(randomstate|generator|bit_generator)_ctor
     | numpy\.random\._(pcg64|mt19937|philox|sfc64)\.(PCG64(DXSM)?|MT19937|Philox|SFC64)
     | numpy\.random\.bit_generator\.(SeedSequence|__pyx_unpickle_SeedSequence)
@@ -136,14 +144,20 @@ _DATA = re.compile(
     | torch\.serialization\._get_layout
     | torch\.per_(tensor|channel)_(affine|symmetric|affine_float_qparams)
     | torch\.torch_version\.TorchVersion
+    | torch\.distributed\.(_?tensor\.(api\.)?DTensor|_?tensor\.(_dtensor_spec|placement_types)\.\w+)
+    | torch\.distributed\.(device_mesh\.DeviceMesh|_mesh_layout\._\w+Layout)
     | (pytorch_lightning|lightning(_fabric|\.pytorch|\.fabric)?)\.utilities\.(parsing|data)\.AttributeDict
     | (pytorch_lightning|lightning\.pytorch)\.callbacks\.[\w.]+
     | mmengine\.logging\.history_buffer\.HistoryBuffer
     | mmengine\.config\.config\.ConfigDict | yacs\.config\.CfgNode | easydict\.EasyDict | addict\.addict\.Dict
+    | omegaconf\.(dictconfig\.DictConfig|listconfig\.ListConfig|base\.(Container)?Metadata|nodes\.\w+Node) | typing\.Any
     """,
     re.VERBOSE,
 )
-"""Names that stand for data: what training scripts, mmengine and Lightning keep beside the weights."""
+"""Names that stand for data: what training scripts, mmengine, Lightning and OmegaConf keep beside the weights."""
+_MODULE_STATE = b"_parameters"
+_NEAR = 256
+"""Bytes after its class within which the state of a torch.nn.Module names its parameters."""
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_hooks: Any) -> StoredTensor:
@@ -189,9 +203,12 @@ _TENSORS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_device_tensor_from_numpy": _unusual("of another device"),
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _unusual("of another device"),
 }
+_ARRAYS = ("multiarray._reconstruct", "numeric._frombuffer")
+"""What makes a numpy array."""
 _NAMES: dict[str, Any] = _TENSORS | {
     "torch._tensor._rebuild_from_type_v2": _subclassed,
     "torch.Size": _first,
+    **dict.fromkeys((f"numpy.{core}.{name}" for core in ("core", "_core") for name in _ARRAYS), NumpyArray),
     "collections.OrderedDict": PlainDict,
     "collections.defaultdict": PlainDict,
     "collections.Counter": PlainDict,
@@ -216,6 +233,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def __init__(self, stream: IO[bytes], storage: Callable[[torch.dtype, str, int], Storage] | None = None) -> None:
         super().__init__(stream, encoding="latin-1")
+        self._stream = stream
         self.storage = storage and functools.cache(storage)  # a file may name one a million times
 
     def find_class(self, module: str, name: str) -> Any:
@@ -230,7 +248,9 @@ class InertUnpickler(pickle._Unpickler):
             return _NAMES[full]
         if _DATA.fullmatch(full):
             return Inert
-        raise WouldRunCode(full)
+        # the older form of torch.save says so, before the class's source
+        holds_module = self.stack[-1:] == ["module"] or _MODULE_STATE in self._stream.read(_NEAR)
+        raise WouldRunCode(full, holds_module)
 
     def persistent_load(self, pid: Any) -> Any:
         """The storage that a torch file names: ('storage', type, key, location, elements, view of another or None)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from bench.pretrain.momentum import MomentumContrast
 from bench.pretrain.pairs import Pairs, named
 from bench.pretrain.trainer import Job, Trainer
 from bench.priors import open_priors
-from bench.priors.reader import MANIFEST
+from bench.priors.reader import read_manifest
 
 
 @dataclass(frozen=True)
@@ -240,12 +239,11 @@ def _identity(recipe: Recipe, samples: Samples, pairs: Pairs, settings: Settings
 
 def _run_entries(recipe: Recipe, priors: Path, identity: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """What `run.json` says."""
-    manifest = priors / MANIFEST
     return {
         "recipe": recipe.id,
         "overrides": settings.entries,
         "identity": identity,
-        "priors": json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None,
+        "priors": read_manifest(priors),
         "eval_every": settings.eval_every,
         "environment": environment.environment(),
         "created": environment.now(),

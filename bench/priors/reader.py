@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BadInput
+from bench.base.files import said
+from bench.base.json_files import read_json
 from bench.data.samples import Sample, Samples
 from bench.priors.masks import mask_path
 
 MANIFEST = "priors.json"
 """The file beside the masks that says how they were made."""
 SCHEMA = 1
+_LONGEST = 256 << 20
+"""Bytes of a manifest: it has a line for each image that has no mask."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest in a folder of masks; None where there is none. Raises BadInput for a damaged one."""
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path, _LONGEST)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise BadInput(f"{path} is damaged: {error}", "Make the masks again, with --fresh.") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is damaged: {said(error)}", "Make the masks again, with --fresh.") from error
     known = isinstance(manifest, dict) and manifest.get("schema") == SCHEMA
     if not known or not all(isinstance(manifest.get(key, {}), dict) for key in ("skipped", "notes")):
         raise BadInput(f"{path} is not a manifest of this version's masks", "Make the masks again, with --fresh.")
