@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.base.errors import BadInput
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import figures
 from bench.records.record import Stored, read, read_all, write
@@ -16,7 +17,7 @@ from bench.report.check import against_published, against_records
 from bench.report.formats import as_json, as_markdown
 from bench.report.tables import interval_of
 from bench.scoring.cluster_rows import ClusterRows, SeedClusters
-from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.metrics import solver_distance
 from tests.conftest import ROOT
 from tests.synthetic import keep, make_record, random_rows, rows_of
@@ -263,6 +264,20 @@ def test_rows_that_fit_their_hash_but_not_the_record_s_kind_are_denied(tmp_path)
     path.write_text(json.dumps(record), encoding="utf-8")
     assert recount(Stored(path, read(path))).problem
     assert ConfusionRows.read(rows).num_classes == 4
+
+
+def test_an_image_that_is_there_twice_is_damage(tmp_path):
+    rows = random_rows(0, images=3)
+    replace(rows, ids=("a", "b", "a")).write(tmp_path / "x.rows.npz")
+    with pytest.raises(BadInput, match="an id is there twice"):
+        ConfusionRows.read(tmp_path / "x.rows.npz")
+
+
+def test_ids_of_clusters_that_would_fill_the_memory_are_not_told_apart():
+    one = SeedRows(*(np.array(column, np.int32) for column in ([0, 0], [0, 1], [0, 0])), np.array([5, 5]))
+    few, many = (ConfusionRows(("a",), 2, (one,) * 64, np.full((64, 1), high, np.int32)) for high in (3, 1 << 20))
+    assert few.mappings()[0] == [1, -2, -2, -2, 0]
+    assert many.mappings() == []
 
 
 def test_writing_keeps_what_the_solvers_came_to(tmp_path):
