@@ -104,6 +104,7 @@ def test_a_metric_that_no_row_gives_is_claimed_wherever_it_is_shown(tmp_path):
     assert interval_of(stored[0], "best") == (None, None)
     (line,) = [line for line in as_markdown(figures(), stored, tmp_path).splitlines() if "98.77" in line]
     assert "98.77 (claimed)" in line
+    assert "What is marked as claimed" in as_markdown(figures(), stored, tmp_path)
     measured = {
         line["metric"]: line["claimed"] for line in json.loads(as_json(figures(), stored, tmp_path))["measured"]
     }
