@@ -15,7 +15,7 @@ from bench.base.environment import has_bfloat16
 from bench.cli import cli
 from bench.cli.parameters import NameOrPath, Place
 from tests.checkpoints import small_state
-from tests.terminal import said
+from tests.terminal import bench, said
 
 
 @pytest.mark.parametrize(
@@ -356,3 +356,26 @@ def test_a_requirement_that_nothing_answers_to_is_said(bench):
     done = bench("check", "--require", "maskcontrast-sup/davis", "--results", "none")
     assert done.returncode == 1
     assert done.stdout.splitlines()[0].endswith("required, but it has no published figure  [fails]")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+@pytest.mark.parametrize(
+    "arguments", [("report", "--out"), ("report", "--format", "html", "--out"), ("report", "--results")]
+)
+def test_no_file_takes_the_place_of_a_pipe_or_a_device(tmp_path, arguments):
+    pipe = tmp_path / "pipe.md"
+    os.mkfifo(pipe)
+    said(bench(*arguments, pipe), 2, "is a pipe or a device")
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_no_file_takes_the_place_of_the_name_of_a_stream(place):
+    with pytest.raises(click.BadParameter, match="is a pipe or a device"):
+        Place(writes=True).convert(place, None, None)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_summary_does_not_wait_for_a_reader_who_never_comes(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    said(bench("check", "--results", tmp_path, "--summary", tmp_path / "pipe"), 4, "cannot write the summary")

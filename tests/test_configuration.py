@@ -230,6 +230,8 @@ def test_a_value_of_a_wrong_kind_names_its_key(line, says):
         (b"x = " + b"[" * 500 + b"]" * 500, "it is nested too deeply"),
         (b"x = " + b"{a=" * 500 + b"1" + b"}" * 500, "it is nested too deeply"),
         (b'cache = "a\\u0000b"', "cache has a NUL character"),
+        (b"[run]\nlimit = 0x" + b"f" * 50_000, "run has a number beyond 64 bits"),
+        (b"[run]\nlimit = " + b"9" * 5_000, "it has a number beyond 64 bits"),
         (b"cache = '\0'", "is not a TOML file"),
         (b"# \xff", "is not a TOML file"),
         (b"x = " + b"9" * 5000, "is not a TOML file"),

@@ -118,6 +118,11 @@ def test_one_line_tells_of_each_file_that_is_skipped(tmp_path, arguments):
     assert "\x1b" not in done.stderr
 
 
+def test_a_number_of_too_many_digits_is_said_in_plain_words(tmp_path):
+    (tmp_path / "x.json").write_text('{"schema": 1, "solver_gap": ' + "9" * 5_000 + "}", encoding="utf-8")
+    assert read_all(tmp_path)[1] == [f"{tmp_path / 'x.json'} is damaged: a number in it has too many digits"]
+
+
 @pytest.mark.parametrize("arguments", [("report",), ("check",), ("list", "results")])
 def test_a_record_whose_ids_lead_elsewhere_is_said_and_skipped(tmp_path, arguments):
     shutil.copytree(RECORD.parent, tmp_path / "good")

@@ -170,6 +170,19 @@ def test_a_badge_of_one_figure(stored, tmp_path, name, message, colour):
     assert json.loads(done.stdout) == badge
 
 
+def test_a_badge_is_of_a_record_as_listings_call_it(tmp_path):
+    shown = [Stored(tmp_path / place / "run.json", make_record()) for place in ("odd\x1b\n::x", "local/own", "a/mIoU")]
+    for name in (
+        r"odd\x1b\n::x/run",
+        "odd\\x1b\\n::x/run/mIoU",
+        "local/own/run",
+        "own/run",
+        "own/run/mIoU",
+        "a/mIoU/run",
+    ):
+        assert figure_badge(figures(), shown, tmp_path, name)["message"].startswith("44.20"), name
+
+
 def test_a_badge_of_no_record_is_a_wrong_name(stored, tmp_path):
     with pytest.raises(WrongName, match="unknown record") as caught:
         figure_badge(figures(), stored, tmp_path, "maskcontrast-supp/pascal-voc-val/clustering")

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bench.base.errors import BadInput
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import figures
 from bench.records.record import Stored, read, read_all, write
@@ -16,7 +17,7 @@ from bench.report.check import against_published, against_records
 from bench.report.formats import as_json, as_markdown
 from bench.report.tables import interval_of
 from bench.scoring.cluster_rows import ClusterRows, SeedClusters
-from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.metrics import solver_distance
 from tests.conftest import ROOT
 from tests.synthetic import keep, make_record, random_rows, rows_of
@@ -66,6 +67,11 @@ def test_every_record_that_comes_with_the_program_is_counted_again_whole():
         (lambda r: r["dataset"].update(images=4000), "it says 4000 images, its rows have 400"),
         (lambda r: r["dataset"].update(labelled=False), "that there were no labels, its rows have some"),
         (lambda r: r.update(seeds=[1]), "it says 1 seeds, its rows have 5"),
+        (lambda r: r["dataset"].update(official_images=1449), "of the whole split, and of 400 of 1449 images"),
+        (lambda r: r["protocol"].update(deterministic=True), "nothing was drawn at random, and names seeds"),
+        (lambda r: r["protocol"]["preset"].update(clusters=2), "it says 2 clusters, its rows have"),
+        (lambda r: r["confusion"]["classes"].reverse(), "names its classes otherwise"),
+        (lambda r: r["cluster_to_class"].append([0]), "cluster_to_class of 6 seeds, its rows of 5"),
         (lambda r: (r["protocol"]["preset"].update(solver="minibatch"), r.update(solver_gap=3.0)), "solvers of 3.0000"),
         (lambda r: r["metrics"].update(best={"value": 50.0, "per_seed": [10.0] * 5}), "says best 50.0000"),
         (lambda r: r.update(per_sequence={"bear": {"J_mean": 1.0}}), "the sequence bear"),
@@ -98,6 +104,7 @@ def test_a_metric_that_no_row_gives_is_claimed_wherever_it_is_shown(tmp_path):
     assert interval_of(stored[0], "best") == (None, None)
     (line,) = [line for line in as_markdown(figures(), stored, tmp_path).splitlines() if "98.77" in line]
     assert "98.77 (claimed)" in line
+    assert "What is marked as claimed" in as_markdown(figures(), stored, tmp_path)
     measured = {
         line["metric"]: line["claimed"] for line in json.loads(as_json(figures(), stored, tmp_path))["measured"]
     }
@@ -258,6 +265,20 @@ def test_rows_that_fit_their_hash_but_not_the_record_s_kind_are_denied(tmp_path)
     path.write_text(json.dumps(record), encoding="utf-8")
     assert recount(Stored(path, read(path))).problem
     assert ConfusionRows.read(rows).num_classes == 4
+
+
+def test_an_image_that_is_there_twice_is_damage(tmp_path):
+    rows = random_rows(0, images=3)
+    replace(rows, ids=("a", "b", "a")).write(tmp_path / "x.rows.npz")
+    with pytest.raises(BadInput, match="an id is there twice"):
+        ConfusionRows.read(tmp_path / "x.rows.npz")
+
+
+def test_ids_of_clusters_that_would_fill_the_memory_are_not_told_apart():
+    one = SeedRows(*(np.array(column, np.int32) for column in ([0, 0], [0, 1], [0, 0])), np.array([5, 5]))
+    few, many = (ConfusionRows(("a",), 2, (one,) * 64, np.full((64, 1), high, np.int32)) for high in (3, 1 << 20))
+    assert few.mappings()[0] == [1, -2, -2, -2, 0]
+    assert many.mappings() == []
 
 
 def test_writing_keeps_what_the_solvers_came_to(tmp_path):

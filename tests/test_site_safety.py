@@ -239,6 +239,7 @@ def test_pictures_are_copied_and_shown_with_their_legend(tmp_path):
     assert all((site / "pictures" / source).is_file() for source in shown.values())
     assert [heading.text for heading in tree.all("h2")] == ["Legend", "Best by IoU", "Clusters", "Others"]
     assert "background <i>" in tree.one("ul", class_="legend").text
+    assert "claimed by the record" in tree.one("main").text
     assert "IoU 71.3" in tree.one("main").text and "cluster 3" in tree.one("main").text
     (thumbnail,) = tree.one("ul", class_="thumbs").all("a")
     assert tree.one("li", id=thumbnail.attributes["href"][1:])

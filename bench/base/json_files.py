@@ -22,6 +22,10 @@ def read_json(path: Path, most: int, *, any_number: bool = False) -> Any:
         value = json.loads(data.decode("utf-8"), parse_constant=None if any_number else _no_constant)
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
+    except ValueError as error:
+        if "int_max_str_digits" in str(error):  # Python's advice is for programmers
+            raise ValueError("a number in it has too many digits") from error
+        raise
     _require_shallow(value)
     return value
 

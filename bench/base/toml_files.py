@@ -23,7 +23,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file's content: UTF-8, or what its byte order mark says.
 
     Raises OSError where it cannot be read, ValueError saying why it is no TOML file: a wrong line, too large, nested
-    too deeply, or with a NUL character, which no path and no name can have.
+    too deeply, with a NUL character, which no path and no name can have, or with a number beyond 64 bits.
     """
     with open_regular(path) as stream:
         data = stream.read(LARGEST + 1)
@@ -36,20 +36,26 @@ def read_toml(path: Path) -> dict[str, Any]:
         content = tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if key := _with_nul(content):
-        raise ValueError(f"{key} has a NUL character")
+    except ValueError as error:
+        if "int_max_str_digits" in str(error):  # Python's advice is for programmers
+            raise ValueError("it has a number beyond 64 bits") from error
+        raise
+    _require_plain(content)
     return content
 
 
-def _with_nul(content: dict[str, Any]) -> str | None:
-    """The key at or below which a text has a NUL character, by its place at the top; None where none has."""
+def _require_plain(content: dict[str, Any]) -> None:
+    """Raises ValueError that names the key at the top at or below which a text has a NUL character, or a number is not
+    of 64 bits, as TOML has it: Python takes longer ones, and cannot print the longest.
+    """
     waiting: list[tuple[str, Any]] = list(content.items())
     while waiting:
         top, value = waiting.pop()
         if (isinstance(value, str) and "\0" in value) or "\0" in top:
-            return top
+            raise ValueError(f"{top} has a NUL character")
+        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+            raise ValueError(f"{top} has a number beyond 64 bits")
         if isinstance(value, dict):
             waiting += [(top, part) for part in (*value, *value.values())]
         elif isinstance(value, list):
             waiting += [(top, part) for part in value]
-    return None

@@ -48,7 +48,7 @@ Examples:
 )
 @click.option(
     "--summary",
-    type=Place(folder=False, writes=True),
+    type=Place(folder=False, appends=True),
     envvar="GITHUB_STEP_SUMMARY",
     help="Append a summary in Markdown to this file. [default: $GITHUB_STEP_SUMMARY]",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,13 +151,15 @@ def _published() -> Table:
 
 
 def _results(folder: Path) -> Table:
-    """The figures of records, counted again from their rows; what no row gives is marked."""
+    """The figures of records, counted again from their rows; what no row gives, and a record without, is marked."""
     from bench.records.recount import sound
 
-    found, unsound = sound(read_records(folder))
+    stored = read_records(folder)
+    bare = [replace(one, claimed=frozenset(one.record["metrics"])) for one in stored if not one.record.get("rows")]
+    found, unsound = sound([one for one in stored if one.record.get("rows")])
     echo_skipped(unsound)
     rows = []
-    for entry in found:
+    for entry in sorted([*found, *bare], key=lambda entry: entry.path):
         record = entry.record
         modified, limited = record["protocol"].get("modified"), record["dataset"]["limited"]
         marks = (" (modified)" if modified else "") + (" (limited)" if limited else "")

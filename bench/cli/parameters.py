@@ -6,25 +6,40 @@ What names a place on this machine says so by its kind, so that `bench.cli.confi
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.base.errors import BadInput
+from bench.base.files import is_endless_file
 from bench.base.paths import expand
 
 
 class Place(click.Path):
-    """A path, with `~` written out. With `writes` the command writes there."""
+    """A path, with `~` written out. With `writes` the command puts a file or folder there; with `appends` it adds to a
+    file, and so may write to a pipe or a device."""
 
-    def __init__(self, *, file: bool = True, folder: bool = True, exists: bool = False, writes: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        file: bool = True,
+        folder: bool = True,
+        exists: bool = False,
+        writes: bool = False,
+        appends: bool = False,
+    ) -> None:
         super().__init__(path_type=Path, exists=exists, file_okay=file, dir_okay=folder)
-        self.writes = writes
+        self.writes = writes or appends
+        self._replaces = writes and not appends
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value, if it can be one."""
-        return super().convert(_expanded(self, value, param, ctx), param, ctx)
+        path = _expanded(self, value, param, ctx)
+        if self._replaces and _is_stream(path):
+            self.fail(f"'{path}' is a pipe or a device: name a {'file' if self.file_okay else 'folder'}", param, ctx)
+        return super().convert(path, param, ctx)
 
     def place(self, value: str) -> str | None:
         """The path in a value; None where it has none."""
@@ -77,6 +92,11 @@ class Prose(click.ParamType):  # type: ignore[type-arg]
 
 class Deliberate(click.Option):
     """An option that lifts a protection: somebody else's configuration cannot set it."""
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a file put there would take the place of a pipe or a device, which others use, or of a stream's name."""
+    return is_endless_file(path) or re.match(r"/dev/(std(in|out|err)|fd/)|/proc/\w+/fd/", str(path)) is not None
 
 
 def _expanded(kind: Place | NameOrPath, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:

@@ -19,6 +19,7 @@ PARTS = {
     "linear": "trained linear classifiers",
     "tracked": "predicted masks (davis)",
     "datasets": "data sets, downloaded and generated",
+    "networks": "what is known of weights without opening them",
     "weights": "downloaded weights",
     "downloads": "archives, and pinned hashes (pins.json)",
 }

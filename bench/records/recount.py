@@ -20,6 +20,7 @@ from bench.base.errors import BadInput
 from bench.records.record import Record, Stored, check_rows, class_names, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.cluster_rows import ClusterRows
+from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.frame_rows import FrameRows
 from bench.scoring.mask_tables import UNKNOWN
 from bench.scoring.rows import Context, Rows
@@ -116,6 +117,30 @@ def _size_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claim
         yield f"it says {len(record.get('seeds') or ())} seeds, its rows have {seeds}"
     if isinstance(rows, FrameRows) and dataset.get("sequences", len(rows.sequences)) != len(rows.sequences):
         yield f"it says {dataset['sequences']} sequences, its rows have {len(rows.sequences)}"
+    yield from _condition_problems(record, rows)
+
+
+def _condition_problems(record: Record, rows: Rows) -> Iterator[str]:
+    """What a record says of how it was made, and what else in it, or in its rows, denies."""
+    dataset, protocol, seeds = record["dataset"], record["protocol"], record.get("seeds") or ()
+    for what in ("images", "sequences"):
+        seen, official = dataset.get(what), dataset.get(f"official_{what}")
+        if not dataset["limited"] and seen is not None and official is not None and seen < official:
+            yield f"it says that it is of the whole split, and of {seen} of {official} {what}"
+    if protocol.get("deterministic") and seeds:
+        yield "it says that nothing was drawn at random, and names seeds"
+    clusters, known = protocol["preset"].get("clusters"), _clusters_of(rows)
+    if known and protocol.get("deterministic"):
+        yield "it says that nothing was drawn at random, its rows have clusters"
+    if known and isinstance(clusters, int) and clusters < known:
+        yield f"it says {clusters} clusters, its rows have {known}"
+
+
+def _clusters_of(rows: Rows) -> int:
+    """How many clusters the rows know of, at least."""
+    if isinstance(rows, ClusterRows):
+        return rows.clusters
+    return int(rows.labels.max(initial=-1)) + 1 if isinstance(rows, ConfusionRows) else 0
 
 
 # --- figures ---
@@ -183,6 +208,9 @@ def _part_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claim
                 yield from _differing(f"IoU of {name}", [value], [given])
         else:
             yield f"it has {len(said)} classes, its rows another number"
+        named = (record.get("confusion") or {}).get("classes", list(said))
+        if named != list(said):
+            yield "it names its classes otherwise in per_class than in confusion"
     yield from _confusion_problems(record.get("confusion"), counted.get("confusion"))
     yield from _sequence_problems(record.get("per_sequence") or {}, counted.get("per_sequence", {}))
     yield from _map_problems(record.get("cluster_to_class") or [], rows.mappings(), claimed)
@@ -214,6 +242,8 @@ def _map_problems(said: Sequence[Sequence[int]], given: Sequence[Sequence[int]],
     if said and not given:
         claimed.add("cluster_to_class")
         return
+    if said and len(said) != len(given):
+        yield f"it has cluster_to_class of {len(said)} seeds, its rows of {len(given)}"
     for mine, other in zip(said, given, strict=False):
         for number, (one, known) in enumerate(zip_longest(mine, other, fillvalue=UNKNOWN)):
             if known not in (UNKNOWN, one):

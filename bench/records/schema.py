@@ -45,9 +45,11 @@ class _Model(_Entry):
 class _Size(_Entry):
     images: int
     official_images: int | None = None
+    sequences: int | None = None
+    official_sequences: int | None = None
 
 
-class _Dataset(_Entry):
+class _Dataset(_Size):
     id: Id
     split: SplitName
     images: Annotated[int, Field(ge=0)]

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import WrongName, unknown_name
-from bench.base.escaping import one_line
+from bench.base.escaping import one_line, printable
+from bench.base.folders import LOCAL
 from bench.records.published import Published
 from bench.records.record import Stored
 from bench.report.tables import joined, records_frame
@@ -28,22 +29,23 @@ def count_badge(figures: Sequence[Published], stored: Sequence[Stored]) -> dict[
 def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results: Path, name: str) -> dict[str, Any]:
     """One record's figure. `name` is its path below `results` and a metric: `model/dataset-split/protocol[/metric]`.
 
-    The metric is mIoU where there is one, else the record's first. Raises WrongName for a record or metric that is
-    not there.
+    The path is as listings show it; `local/` need not be said. The metric is mIoU where there is one, else the record's
+    first. Raises WrongName for a record or metric that is not there.
     """
-    table = records_frame(stored, results)
-    paths = [str(path).removesuffix(".json") for path in table["path"]]
-    path = next((one for one in (name, name.rpartition("/")[0]) if one in paths), None)
-    if path is None:
-        raise unknown_name("record", name, set(paths), f"bench list results --results {results}")
-    own = table[[one == path for one in paths]]
-    metric = name.removeprefix(path).removeprefix("/")
-    known = list(own["metric"])
+    places = {_place(entry, results): entry for entry in stored}
+    named = {place.removeprefix(f"{LOCAL}/"): place for place in places} | {place: place for place in places}
+    said = max((one for one in named if name == one or name.startswith(f"{one}/")), key=len, default=None)
+    if said is None:
+        raise unknown_name("record", name, set(places), f"bench list results --results {results}")
+    own = places[named[said]]
+    table = records_frame([own], results)
+    metric = name.removeprefix(said).removeprefix("/")
+    known = list(table["metric"])
     if metric and metric not in known:
-        raise WrongName(f"{path} has no {metric}", f"Its metrics are {', '.join(known)}.")
+        raise WrongName(f"{said} has no {metric}", f"Its metrics are {', '.join(known)}.")
     chosen = metric or ("mIoU" if "mIoU" in known else known[0])
-    row = own[own["metric"] == chosen].iloc[0]
-    status = _status(figures, stored, results / f"{path}.json", chosen)
+    row = table[table["metric"] == chosen].iloc[0]
+    status = _status(figures, stored, own, chosen)
     marks = {"limited": row["limited"], "modified": row["modified"], "claimed": row["claimed"] == "value"}
     notes = [text for text, applies in marks.items() if applies]
     notes += [status] if status in ("reproduced", "below", "above") else []
@@ -52,9 +54,13 @@ def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results
     return _badge(label, message, _COLOURS.get(status, _COLOURS["measured"]))
 
 
-def _status(figures: Sequence[Published], stored: Sequence[Stored], path: Path, metric: str) -> str:
-    """What became of the published figure that this record speaks for; `measured` where it speaks for none."""
-    own = next(entry for entry in stored if entry.path == path)
+def _place(entry: Stored, results: Path) -> str:
+    """Where a record lies below `results`, without its ending, as listings show it."""
+    return printable(entry.path.relative_to(results).as_posix()).removesuffix(".json")
+
+
+def _status(figures: Sequence[Published], stored: Sequence[Stored], own: Stored, metric: str) -> str:
+    """What became of the published figure that a record speaks for; `measured` where it speaks for none."""
     table = joined([figure for figure in figures if figure.metric == metric], stored)
     found = [row["status"] for _, row in table.iterrows() if row["record"] is own]
     return str(found[0]) if found else "measured"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -79,8 +80,15 @@ def summary(outcomes: Sequence[Outcome], skipped: Sequence[str], passed: bool, l
 def append(path: Path, text: str) -> None:
     """Add to a summary file; other steps may have written to it. Raises BadEnvironment where it cannot be written."""
     try:
-        with path.open("a", encoding="utf-8") as stream:
+        with open(path, "a", encoding="utf-8", opener=_at_once) as stream:
             stream.write(text)
     except OSError as error:
         problem = f"cannot write the summary to {path}: {error.strerror or error}"
         raise BadEnvironment(problem, "Give a file in an existing folder with --summary.") from error
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody reads is an error and not a wait without end."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    os.set_blocking(handle, True)
+    return handle

@@ -137,7 +137,7 @@ def _compared(answer: Stored, figure: Published) -> dict[str, Any]:
     refused = entry | {"tolerance": None, "status": "not comparable"}
     if entry["status"] == "not comparable":
         return entry
-    if lacking := _part_of_the_split(answer.record):
+    if lacking := part_of_the_split(answer.record):
         return refused | {"reason": lacking}
     if not answer.claimed & {figure.metric, SOLVER_GAP}:
         return entry
@@ -150,8 +150,8 @@ def _compared(answer: Stored, figure: Published) -> dict[str, Any]:
     return refused | {"reason": f"only {gap}, which no row gives, would bring it within the tolerance: run it again"}
 
 
-def _part_of_the_split(record: Record) -> str | None:
-    """What a record that says that it is whole has not seen, by the data set's card."""
+def part_of_the_split(record: Record) -> str | None:
+    """What a record has not seen, whatever it says, by the data set's card; None where that knows no more."""
     dataset, card = record["dataset"], catalogue.datasets().get(record["dataset"]["id"])
     split = card.splits.get(dataset["split"]) if card else None
     seen, official = dataset["images"], split and split.images

@@ -46,9 +46,10 @@ def table_of(rows: ConfusionRows, seed: int) -> Table | None:
 
 
 def mapping_of(rows: ConfusionRows, seed: int) -> npt.NDArray[np.int64] | None:
-    """Predicted id → class, −1 for none, `UNKNOWN` where no row has it; None where the rows do not tell ids apart."""
+    """Predicted id → class, −1 for none, `UNKNOWN` where no row has it; None where the rows do not tell ids
+    apart, or there are too many."""
     ids, own = predicted_ids(rows, seed), rows.seeds[seed]
-    if ids is None or int(ids.max()) >= _CELLS:
+    if ids is None or len(rows.seeds) * (int(ids.max()) + 1) > _CELLS:
         return None
     classes = np.where(own.predicted == rows.num_classes, UNMATCHED, own.predicted.astype(np.int64))
     mapping = np.full(int(ids.max()) + 1, UNKNOWN, np.int64)

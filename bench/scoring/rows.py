@@ -170,7 +170,10 @@ def names_of(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[str, ...]:
     ids = arrays["ids"]
     if ids.ndim != 1 or (ids.dtype.kind != "U" and len(ids)) or len(ids) > MOST_IMAGES:
         raise ValueError("ids is not a list of names")
-    return tuple(ids.tolist())
+    names = tuple(ids.tolist())
+    if len(set(names)) < len(names):
+        raise ValueError("an id is there twice")
+    return names
 
 
 def by_seed(arrays: Mapping[str, npt.NDArray[Any]], kind: type[Seed]) -> tuple[Seed, ...]:
