@@ -9,9 +9,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.base.errors import BadInput
+from bench.base.files import read_regular
 from bench.base.packed_arrays import Names
 from bench.base.text_files import read_text
 from bench.data.listed_lines import Place, find_id, numbered_lines, read_ids
+
+_LARGEST_JSON = 1 << 31
+"""Bytes of an annotation file; COCO's own of train2017 has half a billion."""
 
 
 def read_listing(path: Path, kind: str, ending: str = "", place: Place | None = None) -> Names:
@@ -132,7 +136,7 @@ def _coco_instances(path: Path, place: Place | None) -> list[str]:
         "category_id)."
     )
     try:
-        content: Any = json.loads(path.read_bytes())
+        content: Any = json.loads(read_regular(path, _LARGEST_JSON))
         # captions have no category
         annotated = {entry["image_id"] for entry in content["annotations"] if entry["category_id"] is not None}
         names: dict[Any, str] = {}

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from bench.base.errors import BadInput, Warn, WrongName
 from bench.base.escaping import storable
-from bench.base.files import cache_folder, require_writable
+from bench.base.files import cache_folder, require_writable, sha256_file
 from bench.base.packed_arrays import Ragged
 from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
@@ -176,7 +176,7 @@ def _read_one(sample: Sample, folder: Path, card: DatasetCard, matching: Matchin
     The table is one of bands where the data set's figures need them.
     """
     path = prediction_of(sample, folder)
-    digest = hashlib.sha256(sample.image.read_bytes()).digest()
+    digest = bytes.fromhex(sha256_file(sample.image))
     by_boundaries = card.figures == "imagenet-s"
     label, label_digest = (None, b"") if sample.label is None else read_label(sample.label, card)
     remedy = "Resize the predictions (nearest) to the label's own size before saving."

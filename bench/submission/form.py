@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BadInput, WrongName
+from bench.base.files import read_regular
 from bench.cards.datasets import DatasetCard
 
 METHOD = "method.txt"
@@ -16,6 +17,8 @@ DATASET = "data set"
 """The key of `method.txt` that names the data set."""
 SPLIT = "split"
 """That of the split."""
+LARGEST = 1 << 22
+"""Bytes of a match file of 65 536 clusters, and more."""
 
 
 def takes_submissions(card: DatasetCard) -> bool:
@@ -92,6 +95,6 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_match_file(path: Path, classes: int) -> dict[int, int]:
     """`read_match` of a file on disk. Raises BadInput."""
     try:
-        return read_match(path.read_bytes(), classes)
-    except (ValueError, RecursionError) as error:
+        return read_match(read_regular(path, LARGEST), classes)
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: {error}", "Give every cluster its class, one-to-one, and 0 for 0.") from error
