@@ -82,6 +82,7 @@ ONE = "n00000003/n00000003_0.png"
         ("n00000003/other.png", png(3), "n00000003/other.png is not an image"),
         ("n00000004/n00000003_0.png", png(3), "n00000004/n00000003_0.png is in the wrong folder"),
         ("n00000051/n00000051_0.png", png(3), "n00000051/n00000051_0.png does not belong in a submission"),
+        (".", b"x", ". does not belong in a submission"),
         ("readme.md", b"x", "readme.md does not belong in a submission"),
         ("n00000003/deep/n00000003_0.png", png(3), "n00000003/deep/n00000003_0.png does not belong in a submission"),
         ("__MACOSX/n00000003/n00000003_0.png", b"", "__MACOSX/n00000003/n00000003_0.png does not belong"),

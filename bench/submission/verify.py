@@ -264,7 +264,8 @@ def _predictions(
     homes = {PurePosixPath(name).name: name for name in names}
     predictions = {}
     for path, member in members.items():
-        name, (folder, *rest) = path.removesuffix(".png"), PurePosixPath(path).parts
+        # a member called `.` has no part at all
+        name, (folder, *rest) = path.removesuffix(".png"), PurePosixPath(path).parts or ("",)
         known = folder in folders if names else bool(_FOLDER.fullmatch(folder))
         if not (known and len(rest) == 1 and path.endswith(".png")):
             found.add(f"{path} does not belong in a submission")
