@@ -176,7 +176,7 @@ def test_a_checkpoint_from_elsewhere_is_not_overwritten(tiny, small_file, tmp_pa
         (small_file.read_bytes(), "was not written by `bench train`"),
         (saved({"model": {}, "optimizer": {}, "identity": {"a": 1}}), "was not written by `bench train`"),
         (saved([1]), "is not a training checkpoint"),
-        (b"half", "truncated"),
+        (b"half", "is a text file, and no checkpoint"),
         (b"", "is empty"),
     ]
     for content, words in contents:

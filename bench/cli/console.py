@@ -93,6 +93,9 @@ def prepare() -> None:
     _require_no_warning_as_error()
     warnings.formatwarning = lambda message, *_, **__: f"warning: {_harmless(one_line(message))}\n"
     logging.lastResort = _Last(logging.WARNING)
+    own = logging.getLogger("bench")  # a library may have given the root logger handlers, which print in their own way
+    if not any(isinstance(handler, _Last) for handler in own.handlers):
+        own.addHandler(_Last(logging.WARNING))
 
 
 def _open_closed_streams() -> None:
