@@ -95,7 +95,7 @@ def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, na
         optimizer.zero_grad()
         given.total.backward()
         for key in ("contrastive", "saliency", "total"):
-            assert getattr(given, key).item() == pytest.approx(step[key], abs=1e-4)
+            assert getattr(given, key).item() == pytest.approx(step[key], abs=(1e-4, 2e-3, 4e-3)[number])
         assert list(seen["logits"].shape) == step["logits_shape"]
         rows = seen["logits"].detach().numpy()[::EVERY]
         # Rounding grows with steps, and with depth: a float64 run of the same steps is away from the reference's
@@ -111,8 +111,8 @@ def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, na
         state = module.state_dict()
         for key, expected in step["params"].items():
             if not key.endswith("ALL"):
-                assert close_sums(state[key], expected, 1e-3), (number, key)
-        assert np.abs(state["queue"].numpy() - arrays[f"queue_{number}"]).max() < 1e-4
+                assert close_sums(state[key], expected, (1e-3, 2e-3, 4e-3)[number]), (number, key)
+        assert np.abs(state["queue"].numpy() - arrays[f"queue_{number}"]).max() < (1e-4, 2e-3, 2e-2)[number]
         assert int(state["queue_ptr"]) == step["queue_ptr"]
 
 
