@@ -34,8 +34,8 @@ GRADIENTS_WITHIN = {
     "head": HEADS,
     "classification_head": HEADS,
 }
-"""Of the sum of magnitudes, in each of the three steps: on some processors, whose kernels sum in another order, ten times
-what it is on the reference's own."""
+"""Of the sum of magnitudes, in each of the three steps. Processors whose kernels sum in another order than those of the
+reference are away by ten times as much as the latter."""
 
 
 def narrow(**settings):
