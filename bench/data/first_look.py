@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from bench.base.files import open_regular
 from bench.base.parallel import default_workers
 from bench.cards.datasets import DatasetCard
 from bench.data.label_palettes import colours_in
@@ -50,11 +51,9 @@ def _reads_indices(card: DatasetCard) -> bool:
 
 def _head(path: Path) -> bytes:
     """The beginning of a file, or all of it; nothing of one that cannot be read, which is said when it is decoded."""
-    with suppress(OSError, ValueError):
-        if path.is_file():
-            with path.open("rb") as stream:
-                head = stream.read(HEAD)
-                return head if format_of(head) == "JPEG" else head + stream.read(WHOLE)
+    with suppress(OSError, ValueError), open_regular(path) as stream:
+        head = stream.read(HEAD)
+        return head if format_of(head) == "JPEG" else head + stream.read(WHOLE)
     return b""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import stat
 import struct
 import warnings
 import zlib
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadInput
+from bench.base.files import read_regular
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -36,8 +36,8 @@ DEEP_MODES = ("I", "F")
 """How Pillow's names of pixels begin that do not fit into 8 bits."""
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
 """What Pillow raises on a damaged file, format by format."""
-_BAD_PATH = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EILSEQ}
-"""What the system says of a link in a circle or a name that it cannot have."""
+_BAD_FILE = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EILSEQ, errno.EINVAL, errno.ENXIO, errno.EFBIG}
+"""What is said of a link in a circle, a name that the system cannot have, no ordinary file, and one that is too large."""
 AGAIN = "Fetch this file again, or write it again with the program that made it."
 
 _STARTS = {
@@ -178,18 +178,13 @@ def _with_article(name: str) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise BadInput(f"{path} is missing, or is a folder or no regular file", "Complete the data.")
-        if status.st_size > MOST_BYTES:
-            raise BadInput(f"{path} has {status.st_size:,} bytes, more than {MOST_BYTES:,}", "Make it smaller.")
-        return path.read_bytes()
-    except FileNotFoundError as error:
+        return read_regular(path, MOST_BYTES)
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise BadInput(f"{path} is missing, or is a folder", "Complete the data.") from error
     except ValueError as error:  # a NUL in its name
         raise BadInput(f"{path} cannot be read: {error}", "Correct its name.") from error
     except OSError as error:
-        if error.errno not in _BAD_PATH:
+        if error.errno not in _BAD_FILE:
             raise
         raise BadInput(f"{path} cannot be read: {error.strerror}", "Correct the file or its name.") from error
 

@@ -23,7 +23,7 @@ from tests.fuzz.world import World
 FILES = {"data/list.txt": b"a\nb\n" * 40, "data/images/a.bin": bytes(range(256)) * 8, "data/empty": b""}
 ENDINGS = ("tar", "tar.gz", "tgz", "zip")
 HOSTILE_NAMES = (
-    "../canary/x", "../../canary/new", "/tmp/x", "a/../../x", "..\\x", "C:\\x", "\\\\host\\x", "a\0b", "a\x1b[2Jb",
+    "../canary/x", "../../canary/new", "/absolute/x", "a/../../x", "..\\x", "C:\\x", "\\\\host\\x", "a\0b", "a\x1b[2Jb",
     "a\n::error::b", "x" * 300, "/".join("x" * 2000), "data", "data/list.txt/x", "", ".", "/", "~/x", "\u202etxt",
     "CON", "é", "e\u0301", "a/./b", "data/list.txt",
 )  # fmt: skip
