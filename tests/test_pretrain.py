@@ -27,15 +27,15 @@ from tests.conftest import ROOT
 
 NARROW = Architecture(backbone="resnet18", width=8, decoder_width=8, embedding=6)
 EVERY = 997  # the reference's figures keep one row of the logits in so many
-HEADS = (1e-3, 1e-2, 1e-2)
+HEADS = (1e-4, 1e-3, 2e-3)
 GRADIENTS_WITHIN = {
-    "backbone": (1e-3, 3e-2, 1e-1),
-    "decoder": (1e-3, 1e-2, 2e-2),
+    "backbone": (6e-4, 1.5e-2, 6e-2),
+    "decoder": (1e-4, 1e-3, 2e-2),
     "head": HEADS,
     "classification_head": HEADS,
 }
-"""Of the sum of magnitudes, in each of the three steps. Processors whose kernels sum in another order than those of the
-reference are away by ten times as much as the latter."""
+"""Of the sum of magnitudes, in each of the three steps: twice what was measured on the processor that is furthest away
+(AMD EPYC, whose kernels sum in another order than the reference's)."""
 
 
 def narrow(**settings):
@@ -95,12 +95,12 @@ def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, na
         optimizer.zero_grad()
         given.total.backward()
         for key in ("contrastive", "saliency", "total"):
-            assert getattr(given, key).item() == pytest.approx(step[key], abs=(1e-4, 2e-3, 4e-3)[number])
+            assert getattr(given, key).item() == pytest.approx(step[key], abs=(1e-4, 1e-4, 2e-3)[number])
         assert list(seen["logits"].shape) == step["logits_shape"]
         rows = seen["logits"].detach().numpy()[::EVERY]
         # Rounding grows with steps, and with depth: a float64 run of the same steps is away from the reference's
         # float32 by this much (tools/pretrain_rounding.py), so closer than that nobody's float32 can be held.
-        assert np.abs(rows - arrays[f"logits_first_rows_{number}"]).max() < (1e-5, 3e-3, 3e-2)[number]
+        assert np.abs(rows - arrays[f"logits_first_rows_{number}"]).max() < (1e-5, 2e-3, 3e-2)[number]
         targets = masks[0].nonzero(as_tuple=True)[0]
         assert torch.bincount(targets).tolist() == step["labels_hist"]
         assert losses.class_weights(targets, 132)[:5].tolist() == pytest.approx(step["w_class"], rel=1e-6)
@@ -111,8 +111,8 @@ def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, na
         state = module.state_dict()
         for key, expected in step["params"].items():
             if not key.endswith("ALL"):
-                assert close_sums(state[key], expected, (1e-3, 2e-3, 4e-3)[number]), (number, key)
-        assert np.abs(state["queue"].numpy() - arrays[f"queue_{number}"]).max() < (1e-4, 2e-3, 2e-2)[number]
+                assert close_sums(state[key], expected, 1e-3), (number, key)
+        assert np.abs(state["queue"].numpy() - arrays[f"queue_{number}"]).max() < 1e-4
         assert int(state["queue_ptr"]) == step["queue_ptr"]
 
 
