@@ -37,7 +37,7 @@ DEEP_MODES = ("I", "F")
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, OverflowError)
 """What Pillow raises on a damaged file, format by format."""
 _BAD_FILE = {errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EILSEQ, errno.EINVAL, errno.ENXIO, errno.EFBIG}
-"""What is said of a link in a circle, a name that the system cannot have, no ordinary file, and one that is too large."""
+"""Said of a link in a circle, a name that the system cannot have, no ordinary file, and one that is too large."""
 AGAIN = "Fetch this file again, or write it again with the program that made it."
 
 _STARTS = {
