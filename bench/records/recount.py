@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.base.errors import BadInput
+from bench.records.published import authors_entry
 from bench.records.record import Record, Stored, check_rows, class_names, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.cluster_rows import ClusterRows
@@ -88,7 +89,7 @@ def held_against(record: Record, rows: Rows) -> tuple[str | None, frozenset[str]
     claimed: set[str] = set()
     problems = (
         problem
-        for part in (_size_problems, _metric_problems, _part_problems, _gap_problems, _interval_problems)
+        for part in (_size_problems, _metric_problems, _part_problems, _gap_problems, _authors_problems, _interval_problems)
         for problem in part(record, rows, counted, claimed)
     )
     return next(problems, None), frozenset(claimed)
@@ -265,3 +266,21 @@ def _gap_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claime
         claimed.add(SOLVER_GAP)
     else:
         yield from _differing("a distance between solvers of", [said], [given])
+
+
+def _authors_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    if not (said := record.get("authors")):
+        return
+    per_seed = rows.authors(record["protocol"]["preset"])
+    if per_seed is None:
+        claimed.add(SOLVER_GAP)
+        return
+    given = authors_entry(per_seed)
+    if said["seeds"] != given["seeds"] or said["metrics"].keys() != given["metrics"].keys():
+        yield f"it has the authors' solver over {said['seeds']} seeds, its rows over {given['seeds']}"
+        return
+    for name, entry in said["metrics"].items():
+        other = given["metrics"][name]
+        yield from _differing(
+            f"{name} of the authors' solver", [entry["value"], entry["std"]], [other["value"], other["std"]]
+        )

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import unknown_name
 from bench.protocols import registry
 from bench.records import published
-from bench.records.published import ROUNDING, Published, answers
+from bench.records.published import ROUNDING, Published, answers, expectation
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, class_names, file_name
 from bench.records.recount import Recount, recount
 from bench.report.compare import unlike
 from bench.report.tables import joined, unvouched
 from bench.scoring.metric_names import METRICS
+from bench.scoring.tolerance import FALSE_ALARMS, SURE, Tolerance, of_two_samples, quantile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,40 @@ class Movement:
 
 
 @dataclass(frozen=True)
+class Held:
+    """How a figure was held against another: how far off it is, in points, and what is admitted."""
+
+    tolerance: Tolerance
+    difference: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """As plain JSON values; no degrees of freedom where the spread is known."""
+        one = self.tolerance
+        return {
+            "difference": self.difference,
+            "tolerance": one.points,
+            "standard_error": one.error,
+            "degrees_of_freedom": one.freedom if math.isfinite(one.freedom) else None,
+            "power_at_1_point": one.power(1.0),
+            "found_with_80_percent": one.found(),
+        }
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the tolerance is made of, what it lets pass by mistake, and what it would find."""
+        one = self.tolerance
+        if not one.error:
+            return (f"nothing was drawn at random: {one.points:.2f} points are admitted for rounding",)
+        freedom = "known" if math.isinf(one.freedom) else f"estimated with {one.freedom:g} degrees of freedom"
+        return (
+            f"tolerance {one.points:.2f} = {quantile(one.freedom):.2f} (Student's t, {1 - FALSE_ALARMS:.0%}) × "
+            f"{one.error:.2f} (standard error, {freedom})",
+            f"of runs that are right, {FALSE_ALARMS:.0%} fall outside; a fault of 1 point is found with "
+            f"{one.power(1.0):.0%}, one of {one.found():.1f} with {SURE:.0%}",
+        )
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One figure's verdict."""
 
@@ -60,6 +95,12 @@ class Outcome:
     """The first seed's cluster map, or how it changed."""
     measured: bool = True
     """Whether a record has the figure, comparable or not."""
+    held: Held | None = None
+    """What the verdict rests on; None where nothing was compared."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return asdict(self) | {"held": self.held and self.held.as_json()}
 
 
 def in_order(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -109,9 +150,9 @@ def against_published(
     counted = {entry.path: recount(entry) for entry in stored if any(answers(entry.record, one) for one in figures)}
     told = [replace(one, claimed=counted[one.path].claimed) if one.path in counted else one for one in stored]
     outcomes = []
-    for _, row in joined(figures, told).iterrows():
+    for figure, (_, row) in zip(figures, joined(figures, told).iterrows(), strict=True):
         answer = row["record"]
-        outcomes.append(_published_outcome(row, required, counted[answer.path].problem if answer else None))
+        outcomes.append(_published_outcome(figure, row, required, counted[answer.path].problem if answer else None))
     return in_order([*outcomes, *_unanswered(required, answered, "required, but it has no published figure")])
 
 
@@ -123,7 +164,9 @@ def _protocols(stored: Sequence[Stored]) -> set[str]:
     return {entry.record["protocol"]["id"] for entry in stored}
 
 
-def _published_outcome(row: pd.Series[Any], required: Sequence[str], problem: str | None) -> Outcome:
+def _published_outcome(
+    figure: Published, row: pd.Series[Any], required: Sequence[str], problem: str | None
+) -> Outcome:
     answer: Stored | None = row["record"]
     name = answer.record["model"]["id"] if answer else " or ".join(row["card"]) or row["model"]
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"
@@ -134,13 +177,22 @@ def _published_outcome(row: pd.Series[Any], required: Sequence[str], problem: st
     if status not in COMPARED:
         shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
         return Outcome(status, what, f"{shown}; {row['reason']}", wanted, measured=answer is not None)
+    assert answer is not None  # as it was compared
+    found = expectation(answer.record, figure)
+    theirs = ""
+    if found.authors:
+        theirs = f"; the authors' solver gives {found.value:.2f} over {found.authors} seeds"
+    off = found.value - row["value"]
     detail = (
-        f"{row['value']:g} published, {row['measured']:.2f} measured, difference {row['difference']:+.2f}, "
+        f"{row['value']:g} published, {row['measured']:.2f} measured{theirs}, difference {off:+.2f}, "
         f"tolerance {row['tolerance']:.2f}"
     )
-    if status == "reproduced" or answer is None:
-        return Outcome(status, what, detail, False)
-    return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record))
+    held = Held(found.tolerance, off)
+    if status == "reproduced":
+        return Outcome(status, what, detail, False, held=held)
+    return Outcome(
+        status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record), held=held
+    )
 
 
 def _against_classes(record: Record) -> tuple[Movement, ...]:
@@ -236,22 +288,20 @@ def _earlier(problem: str | None) -> str | None:
 
 
 def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Outcome:
-    """Two means over seeds differ by chance by about s·√(1/n + 1/m); beyond twice that, something changed."""
+    """Two means over seeds of one spread differ by chance; beyond the tolerance, something changed."""
     before, after = old["metrics"][metric], new["metrics"][metric]
     if old["dataset"]["manifest"] != new["dataset"]["manifest"]:
         return Outcome("not comparable", what, "the two runs used different images or labels", wanted)
-    spread = max(before.get("std") or 0.0, after.get("std") or 0.0)
-    sizes = [len(entry["per_seed"]) for entry in (before, after)]
-    allowed = ROUNDING + 2 * spread * math.sqrt(sum(1 / n for n in sizes))
-    difference = after["value"] - before["value"]
+    held = Held(of_two_samples(before["per_seed"], after["per_seed"], ROUNDING), after["value"] - before["value"])
+    allowed, difference = held.tolerance.points, held.difference
     status = published.verdict(difference, allowed)
     detail = (
         f"{before['value']:.2f} earlier, {after['value']:.2f} now, difference {difference:+.2f}, "
         f"tolerance {allowed:.2f}"
     )
     if status == "reproduced":
-        return Outcome(status, what, detail, False)
-    return Outcome(status, what, detail, True, _largest(_parts(old), _parts(new)), _map_movement(old, new))
+        return Outcome(status, what, detail, False, held=held)
+    return Outcome(status, what, detail, True, _largest(_parts(old), _parts(new)), _map_movement(old, new), held=held)
 
 
 def _largest(before: Mapping[str, float | None], after: Mapping[str, float | None]) -> tuple[Movement, ...]:
