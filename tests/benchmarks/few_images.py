@@ -70,9 +70,7 @@ def moved(a: np.ndarray, b: np.ndarray) -> float:
 
 def main(changes: int) -> None:
     seen, preset, classes = look(max(IMAGES))
-    print(
-        f"{'images':>6} {'components':>10}  {'changed by':<12} {'mIoU, a seed':>12} {'mean of 5':>9} {'moved images':>12}"
-    )
+    print(f"{'images':>6} {'components':>10}  {'changed by':<12} {'mIoU, a seed':>12} {'mean of 5':>9} {'moved':>7}")
     for images in IMAGES:
         some = first(seen, images)
         own = int(preset["whiten"])
