@@ -109,7 +109,11 @@ def test_a_single_seed_has_no_spread_and_breaks_nothing(tmp_path):
 def test_a_row_says_which_labels_its_model_has_seen(stored, tmp_path):
     published, measured = tables(as_markdown(figures(), stored, tmp_path))
     assert published[0][6] == measured[0][5] == "supervision"
-    assert measured[1][5] == "labels, of a kind"
+    assert measured[1][5] == (
+        "labels, of a kind; initialisation: not stated; prior: not stated; probe: none (labels only name clusters)"
+    )
+    (neco,) = [row for row in published if row[4].startswith("NeCo")]
+    assert neco[6] == "none; initialisation: DINOv2; probe: a classifier trained on labels"
     assert all(row[6] for row in published)
 
 

@@ -153,6 +153,7 @@ def _published() -> Table:
 def _results(folder: Path) -> Table:
     """The figures of records, counted again from their rows; what no row gives, and a record without, is marked."""
     from bench.records.recount import sound
+    from bench.report.tables import probe_of
 
     stored = read_records(folder)
     bare = [replace(one, claimed=frozenset(one.record["metrics"])) for one in stored if not one.record.get("rows")]
@@ -171,10 +172,12 @@ def _results(folder: Path) -> Table:
                     record["protocol"]["id"] + marks,
                     metric,
                     f"{measured['value']:.2f}" + (" (claimed)" if metric in entry.claimed else ""),
+                    record["model"]["supervision"],
+                    probe_of(record),
                     entry.path.relative_to(folder).as_posix(),
                 )
             )
-    return ("model", "dataset", "protocol", "metric", "value", "record"), rows
+    return ("model", "dataset", "protocol", "metric", "value", "labels seen", "probe", "record"), rows
 
 
 @click.command()
@@ -257,10 +260,13 @@ def _meanings(name: str) -> tuple[str, ...]:
 
 
 def _show_protocol(name: str, *, title: bool) -> None:
+    from bench.protocols import registry
+
     head, rows = _protocols()
     if title:
         echo(f"\nThe protocol {name}:")
     echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
+    echo(f"\nLabels that its probe reads: {registry.probe(name, registry.preset_type(name)().resolved())}")
 
 
 def _show_model(card: ModelCard, cache: Path) -> None:

@@ -19,6 +19,7 @@ _CLUSTERS = 30
 def print_record(stored: Stored) -> None:
     """Print a run's figures as text."""
     from bench.base.files import display
+    from bench.protocols import registry
     from bench.scoring.metric_names import metric_name
 
     record, path = stored.record, display(stored.path)
@@ -43,6 +44,8 @@ def print_record(stored: Stored) -> None:
             + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
         )
     echo(f"  supervision: {one_line(record['model']['supervision'])}")
+    if not (probe := registry.probe(protocol["id"], protocol["preset"])).startswith("none"):
+        echo(f"  probe: {one_line(probe)}")
     if record["dataset"].get("labelled") is False:
         _print_clusters(record)
     echo(f"  record: {path}")

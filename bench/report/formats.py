@@ -16,7 +16,7 @@ from bench.base.templating import environment as templates_of
 from bench.records.published import Published
 from bench.records.record import Stored, dumps
 from bench.report.badge import count_badge, figure_badge
-from bench.report.tables import RECORD_COLUMNS, joined, records_frame
+from bench.report.tables import RECORD_COLUMNS, joined, labels_seen, records_frame
 
 SEED_TASKS = ("Semantic Segmentation", "Unsupervised Semantic Segmentation", "10-shot image generation")
 """The tasks under which the archive lists the same eight figures; the third by an error of the archive."""
@@ -69,6 +69,7 @@ def render(name: str, cell: Callable[[object], str], missing: str = "–", **con
     """Render a text template; `cell` escapes text for its format. (Pages for browsers are another matter.)"""
     environment = templates_of("report/templates", escape=False)
     environment.filters["cell"] = cell
+    environment.filters["labels"] = labels_seen
     environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
     environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"
     return environment.get_template(name).render(**context)

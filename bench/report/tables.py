@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,38 @@ def unvouched(metric: str) -> str:
     return f"claimed: the record's rows do not give {metric}"
 
 
+UNKNOWN = "not stated"
+
+
+def probe_of(record: Record) -> str:
+    """Which labels a record's protocol read itself, by its preset: `bench.protocols.registry.probe`."""
+    return registry.probe(record["protocol"]["id"], record["protocol"]["preset"])
+
+
+def probe_of_figure(figure: Published) -> str:
+    """The same of a published figure; splits are named only where it was made by the data set's own preset."""
+    known, card = registry.parsed(figure.protocol), catalogue.datasets().get(figure.dataset)
+    preset = card.protocols.preset(known[0]) if figure.comparable and card and known else None
+    return registry.probe(figure.protocol, preset.resolved() if preset else {})
+
+
+def labels_seen(line: Mapping[str, Any]) -> str:
+    """A row's labels in one text: of the weights, then of initialisation, prior and probe as far as they say any."""
+    parts = {"initialisation": line["init"], "prior": line["prior"], "probe": line["probe"]}
+    said = (f"{name}: {text}" for name, text in parts.items() if text not in ("", "-"))
+    return "; ".join([line["supervision"], *said])
+
+
 _OF_RECORD: dict[str, Callable[[Record], Any]] = {
     "dataset": lambda record: record["dataset"]["id"],
     "split": lambda record: record["dataset"]["split"],
     "protocol": lambda record: record["protocol"]["id"],
     "model": lambda record: record["model"]["id"],
     "title": lambda record: record["model"].get("title", record["model"]["id"]),
+    "init": lambda record: record["model"].get("initialisation") or UNKNOWN,
+    "prior": lambda record: record["model"].get("prior") or UNKNOWN,
     "supervision": lambda record: record["model"]["supervision"],
+    "probe": probe_of,
     "seeds": lambda record: len(record.get("seeds", [])),
     "images": lambda record: record["dataset"]["images"],
     "limited": lambda record: record["dataset"]["limited"],
@@ -56,8 +81,9 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
 }
 """Column → what a record has for it."""
 RECORD_COLUMNS = [
-    *("dataset", "split", "protocol", "metric", "model", "title", "supervision", "value", "std", "low", "high"),
-    *("seeds", "images", "limited", "modified", "solver", "fingerprint", "created", "path", "claimed"),
+    *("dataset", "split", "protocol", "metric", "model", "title", "init", "prior", "supervision", "probe"),
+    *("value", "std", "low", "high", "seeds", "images", "limited", "modified", "solver", "fingerprint", "created"),
+    *("path", "claimed"),
 ]
 """The order of the columns, which `bench report --format csv` prints."""
 
@@ -102,10 +128,14 @@ def _standing(record: Record) -> tuple[bool, bool, bool, str]:
 def joined(figures: Sequence[Published], stored: Sequence[Stored]) -> pd.DataFrame:
     """Every published figure with what our records say of it.
 
-    The columns of results/published.csv and: `measured`, `low`, `high`, `difference`, `tolerance` (points, missing
-    where not run), `status` and `reason`, and `record` (the `Stored` or None).
+    The columns of results/published.csv and: `probe` (see `probe_of_figure`), `measured`, `low`, `high`,
+    `difference`, `tolerance` (points, missing where not run), `status` and `reason`, and `record` (the `Stored` or
+    None).
     """
-    lines = [asdict(figure) | _outcome(figure, best_answer(figure, stored)) for figure in figures]
+    lines = [
+        asdict(figure) | {"probe": probe_of_figure(figure)} | _outcome(figure, best_answer(figure, stored))
+        for figure in figures
+    ]
     return pd.DataFrame(lines)
 
 

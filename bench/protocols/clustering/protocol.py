@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ from bench.scoring.cached_centres import fit_all
 from bench.scoring.cluster_members import Clusters
 from bench.scoring.confusion_rows import Sums
 from bench.scoring.metrics import solver_distance
-from bench.scoring.whitening import whiten
+from bench.scoring.whitening import most_components, whiten
 
 CENTRES_VERSION = 1
 """Raised whenever the same observations would give other centres."""
@@ -50,6 +51,25 @@ class Clustering(Protocol[ClusteringPreset]):
             )
         if preset.fit in (None, samples.split):
             kmeans.require_enough(len(samples), preset.clusters, remedy=_ways_to_try(samples, there_are, preset))
+
+    def adapt(
+        self, preset: ClusteringPreset, samples: Samples, asked: Mapping[str, Any], warn: Warn
+    ) -> ClusteringPreset:
+        """Fewer components where there are few images; the user's own number stays, as in the reference."""
+        kept = min(preset.whiten, most_components(len(samples)))
+        if kept == preset.whiten:
+            return preset
+        if "whiten" in asked:
+            warn(
+                f"{len(samples)} images whitened to {preset.whiten} components lie almost equally far from each other: "
+                f"rounding may decide their clusters (without --set whiten={preset.whiten} it would be {kept})"
+            )
+            return preset
+        warn(
+            f"whitening to {kept} components, not {preset.whiten}: with more these {len(samples)} images would lie "
+            "almost equally far from each other; the record is marked as modified"
+        )
+        return preset.model_copy(update={"whiten": kept})
 
     def check_split(self, part: str, preset: ClusteringPreset, found: Samples, evaluated: str, warn: Warn) -> None:
         """An image for each cluster to fit, labels to match."""

@@ -19,7 +19,7 @@ from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.kmeans import Points, cluster, nearest
 from bench.scoring.matching import Mapping, Table, count_unique, match, match_images, say_by_images
 from bench.scoring.metrics import ari, nmi
-from bench.scoring.whitening import whiten
+from bench.scoring.whitening import require_no_simplex, whiten
 
 Labels = npt.NDArray[np.int32]
 
@@ -66,11 +66,14 @@ def assign(
 ) -> list[Labels]:
     """Cluster the prototypes once per seed: N cluster ids each. `preset` is a resolved clustering preset.
 
-    With `centres`, K×D a seed, each image joins the nearest one, and nothing is clustered.
+    With `centres`, K×D a seed, each image joins the nearest one, and nothing is clustered. Raises BadInput for images
+    that whitening makes equally far from each other.
     """
     if centres is not None:
         return [nearest(own, observations.prototypes) for own in centres]
     points = whiten(observations.prototypes, preset["whiten"], warn)
+    if preset["whiten"]:
+        require_no_simplex(points)
     return [cluster(points, preset, seed, gpu=gpu) for seed in seeds]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,10 +16,11 @@ from bench.protocols import registry
 from bench.records.published import Published
 from bench.records.record import Record, Stored, shortfall
 from bench.report.site.names import date_text, hashed, slug
-from bench.report.tables import joined, part_of_the_split, unvouched
+from bench.report.tables import UNKNOWN, joined, part_of_the_split, unvouched
 from bench.scoring.metric_names import metric_name, metric_order
 
-UNKNOWN = "not stated"
+_LABELLED = re.compile(r"(?<!un)(?<!self-)supervised|\blabel", re.IGNORECASE)
+"""What an initialisation or a prior says that has seen labels."""
 MATRIX = 100
 """A confusion matrix of more classes than this is shown as its largest confusions."""
 
@@ -33,8 +35,12 @@ class Labels:
 
     @property
     def unsupervised(self) -> bool:
-        """Whether it says plainly that there were none; a qualified "none" is none of these."""
-        return self.supervision.strip().lower() == "none"
+        """Whether it says plainly that there were none; a qualified "none" is none of these.
+
+        Nor is one whose initialisation or prior says otherwise.
+        """
+        others = self.initialisation, self.prior
+        return self.supervision.strip().lower() == "none" and not any(map(_LABELLED.search, others))
 
 
 @dataclass(frozen=True)

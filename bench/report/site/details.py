@@ -20,7 +20,7 @@ from bench.base.errors import BadInput
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, confusion_table
 from bench.report.site.collect import MATRIX, Run
-from bench.report.tables import claims_of, interval_of
+from bench.report.tables import claims_of, interval_of, probe_of
 from bench.scoring.metric_names import metric_name
 
 Counts = npt.NDArray[np.float64]
@@ -209,7 +209,11 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
         environment["git commit"] = f"{git['commit']}{' (with changes)' if git.get('dirty') else ''}"
     model = {key: record["model"].get(key) for key in ("id", "weights_source", "weights_sha256")}
     dataset = {key: record["dataset"].get(key) for key in ("images", "sequences", "layout", "manifest")}
-    protocol = {"fingerprint": record["protocol"]["fingerprint"], "solver gap": record.get("solver_gap")}
+    protocol = {
+        "fingerprint": record["protocol"]["fingerprint"],
+        "labels read by its probe": probe_of(record),
+        "solver gap": record.get("solver_gap"),
+    }
     lists = [
         ("Weights", model),
         ("Data", dataset),

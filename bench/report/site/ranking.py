@@ -10,7 +10,7 @@ from bench.protocols import registry
 from bench.records.published import ROUNDING, Published
 from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
 from bench.report.site.names import date_text
-from bench.report.tables import interval_of
+from bench.report.tables import interval_of, probe_of, probe_of_figure
 from bench.scoring.metric_names import FALLING, metric_order
 
 
@@ -32,6 +32,8 @@ class Entry:
     """The 95 % interval of what was measured."""
     high: float | None
     labels: Labels
+    probe: str
+    """Which labels the protocol itself read, in words."""
     paper: Paper | None
     date: str
     """Of publication, else of measurement; empty if neither is known."""
@@ -46,6 +48,11 @@ class Entry:
     def published(self) -> bool:
         """Whether somebody else claims the value."""
         return self.claim is not None
+
+    @property
+    def unsupervised(self) -> bool:
+        """Whether neither the weights nor the protocol's own probe have seen labels."""
+        return self.labels.unsupervised and self.probe.startswith("none")
 
     @property
     def measured(self) -> float | None:
@@ -91,6 +98,7 @@ def _of_claim(claim: Claim, claims: Sequence[Claim]) -> Entry:
         low=claim.low,
         high=claim.high,
         labels=Labels(figure.init, figure.prior, figure.supervision),
+        probe=probe_of_figure(figure),
         paper=claim.paper,
         date=figure.date,
         others={other.metric: other.value for other in row if other.metric != figure.metric},
@@ -122,6 +130,7 @@ def _of_run(run: Run, metric: str) -> Entry:
         low=low,
         high=high,
         labels=run.model.labels,
+        probe=probe_of(run.record),
         paper=run.model.paper,
         date=date_text(run.created),
         others={
