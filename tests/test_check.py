@@ -110,15 +110,15 @@ def test_a_run_that_is_not_comparable_neither_passes_nor_satisfies_a_requirement
 
 
 def test_a_whole_run_speaks_before_a_newer_limited_one(tmp_path):
-    whole = keep(tmp_path, make_record(created="2030-01-01"))
-    limited = keep(tmp_path, make_record(created="2031-01-01", value=9.0, dataset={"limited": True, "images": 40}))
+    whole = keep(tmp_path, make_record(created="2020-01-01"))
+    limited = keep(tmp_path, make_record(created="2021-01-01", value=9.0, dataset={"limited": True, "images": 40}))
     for stored in ([whole, limited], [limited, whole]):
         assert published(stored)[0].status == "reproduced"
 
 
 def test_the_newest_of_equal_runs_speaks(tmp_path):
-    old = keep(tmp_path / "a", make_record(created="2030-01-01", value=9.0))
-    new = keep(tmp_path / "b", make_record(created="2031-01-01"))
+    old = keep(tmp_path / "a", make_record(created="2020-01-01", value=9.0))
+    new = keep(tmp_path / "b", make_record(created="2021-01-01"))
     for stored in ([old, new], [new, old]):
         assert published(stored)[0].status == "reproduced"
 
@@ -140,7 +140,7 @@ def test_what_needs_eyes_first_is_listed_first(tmp_path):
 
 
 def test_equal_records_are_reproduced(before, after):
-    outcome, (passed, _) = compared([keep(before, make_record())], [keep(after, make_record(created="2031"))])
+    outcome, (passed, _) = compared([keep(before, make_record())], [keep(after, make_record(created="2021-01-01"))])
     assert (outcome.status, outcome.fails, outcome.movement, passed) == ("reproduced", False, (), True)
     assert outcome.what == FIGURE
 
@@ -168,7 +168,7 @@ def test_a_move_within_the_seeds_spread_is_no_regression(before, after):
 
 def test_a_record_that_is_gone_is_not_run(before, after):
     old = [keep(before, make_record()), keep(before, make_record(model="other"))]
-    new = [keep(after, make_record(model="other", created="2031"))]
+    new = [keep(after, make_record(model="other", created="2021-01-01"))]
     outcome, (passed, _) = compared(old, new)
     assert (outcome.status, outcome.fails, passed) == ("not run", False, True)
     outcome, (passed, _) = compared(old, new, [SUP])
@@ -216,7 +216,7 @@ def test_unlike_runs_of_one_protocol_are_told_apart_as_their_files_are(before, a
         {"fingerprint": "e" * 64, "protocol": {"modified": True}},
     ]
     old = [keep(before, make_record(**changes)) for changes in runs]
-    names = {outcome.what for outcome in against_records(old, [keep(after, make_record(created="2031"))], ())}
+    names = {outcome.what for outcome in against_records(old, [keep(after, make_record(created="2021-01-01"))], ())}
     assert names == {f"{SUP} pascal-voc val {stored.path.stem} mIoU" for stored in old}
     assert len(names) == 3
 
@@ -225,7 +225,7 @@ def test_unlike_runs_of_one_protocol_are_told_apart_as_their_files_are(before, a
 def test_a_run_with_other_seeds_does_not_stand_in_for_the_whole_one(before, after, value):
     other = {"modified": True, "variations": ["seeds7x3"]}
     new = [
-        keep(after, make_record(value=value, created="2031")),
+        keep(after, make_record(value=value, created="2021-01-01")),
         keep(after, make_record(value=74.2 - value, seeds=3, protocol=other)),
     ]
     for stored in (new, new[::-1]):
@@ -244,7 +244,7 @@ def test_other_images_do_not_satisfy_a_requirement(before, after):
     old = [keep(before, make_record()), keep(before, make_record(model="other"))]
     new = [
         keep(after, make_record(dataset={"manifest": "b" * 64})),
-        keep(after, make_record(model="other", created="2031")),
+        keep(after, make_record(model="other", created="2021-01-01")),
     ]
     assert compared(old, new)[1][0]
     assert not compared(old, new, [SUP])[1][0]
@@ -265,7 +265,7 @@ def test_an_unknown_required_id_is_a_wrong_name_against_records_too(before, afte
 
 
 def test_a_required_model_without_an_earlier_record_does_not_pass(before, after):
-    now = [keep(after, make_record()), keep(after, make_record(model="other", created="2031"))]
+    now = [keep(after, make_record()), keep(after, make_record(model="other", created="2021-01-01"))]
     assert not verdict(against_records([keep(before, make_record())], now, ["other"]))[0]
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from bench.base.errors import BadInput
 from bench.protocols.clustering.preset import ClusteringPreset
+from bench.records.audit import sound
 from bench.records.published import figures
 from bench.records.record import Stored, read, read_all, write
-from bench.records.recount import recount, sound
+from bench.records.recount import recount
 from bench.report.check import against_published, against_records
 from bench.report.formats import as_json, as_markdown
 from bench.report.tables import interval_of

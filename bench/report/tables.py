@@ -80,12 +80,15 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
 
 
 def best_answer(figure: Published, stored: Sequence[Stored]) -> Stored | None:
-    """The record that answers to a figure: one whose rows give it, then a whole, unmodified run, then the newest."""
+    """The record that answers to a figure: one whose rows give it and that nothing speaks against, then a whole,
+    unmodified run, then the newest."""
     candidates = [
         entry for entry in stored if answers(entry.record, figure) and figure.metric in entry.record["metrics"]
     ]
     return max(
-        candidates, key=lambda entry: (figure.metric not in entry.claimed, *_standing(entry.record)), default=None
+        candidates,
+        key=lambda entry: (figure.metric not in entry.claimed, not entry.doubts, *_standing(entry.record)),
+        default=None,
     )
 
 
@@ -137,6 +140,8 @@ def _compared(answer: Stored, figure: Published) -> dict[str, Any]:
     refused = entry | {"tolerance": None, "status": "not comparable"}
     if entry["status"] == "not comparable":
         return entry
+    if answer.doubts:
+        return refused | {"reason": answer.doubts[0]}
     if lacking := part_of_the_split(answer.record):
         return refused | {"reason": lacking}
     if not answer.claimed & {figure.metric, SOLVER_GAP}:
