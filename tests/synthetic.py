@@ -31,16 +31,21 @@ def observe_counts(inside, outside, prototypes=None, inputs=None) -> Observation
 
 
 def random_rows(seed: int, images: int, classes: int = 4, seeds: int = 2) -> ConfusionRows:
-    """Rows in which most pixels of every image are right and some are not; a few stay unmatched."""
+    """Rows in which most pixels of every image are right and some are not; a few stay unmatched.
+
+    The labels are the same for every `seed`, as they are of the same images; what is predicted differs.
+    """
+    labels = np.random.default_rng(images).integers(20, 180, (images, classes))
     generator = np.random.default_rng(seed)
+    shares = np.full((classes, classes + 1), 0.4 / (classes + 1)) + 0.6 * np.eye(classes, classes + 1)
     parts = []
     for _ in range(seeds):
-        tables = generator.integers(0, 20, (images, classes + 1, classes))
-        tables[:, range(classes), range(classes)] += generator.integers(0, 100, (images, classes))
+        hard = generator.uniform(0, 1, (images, 1, 1))
+        tables = generator.multinomial(labels, hard * shares + (1 - hard) / (classes + 1)).swapaxes(1, 2)
         image, predicted, true = np.nonzero(tables)
         parts.append(SeedRows(*(column.astype(np.int32) for column in (image, predicted, true)), tables[tables > 0]))
-    labels = generator.integers(0, classes, (seeds, images)).astype(np.int32)
-    return ConfusionRows(tuple(f"image-{i}" for i in range(images)), classes, tuple(parts), labels)
+    clusters = generator.integers(0, classes, (seeds, images)).astype(np.int32)
+    return ConfusionRows(tuple(f"image-{i}" for i in range(images)), classes, tuple(parts), clusters)
 
 
 def make_record(
@@ -81,7 +86,7 @@ def make_record(
     return {
         "schema": 1,
         "model": {"id": model, "title": model, "weights_sha256": _hash(model), "supervision": "labels, of a kind"},
-        "dataset": {"manifest": _hash(f"{data['id']} {data['split']}")} | data,
+        "dataset": {"manifest": _hash(f"{data['id']} {data['split']} {data['images']}")} | data,
         "protocol": {"fingerprint": fingerprint or fingerprint_of(known[0] if known else how["id"], how["preset"])}
         | how,
         "seeds": list(range(1234, 1234 + seeds)),
