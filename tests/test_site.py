@@ -264,15 +264,17 @@ def test_a_large_confusion_matrix_is_shown_as_its_largest_confusions(tmp_path):
 
 def test_a_run_tells_what_else_its_record_knows(tmp_path):
     more = {"training": [{"epoch": 3, "loss": [0.125] * 1000}], "solver": {"library": "faiss"}, "fitted_on": {"a": 1.5}}
-    tree = page(build(tmp_path, [make_record(model="mine") | more]), "models/mine.html")
+    record = make_record(model="mine") | more
+    tree = page(build(tmp_path, [record]), "models/mine.html")
     facts = {}
     for part in tree.one("details", class_="recipe").all("section"):
         names, said = ([element.text for element in part.all(tag)] for tag in ("dt", "dd"))
         facts[part.one("h3").text] = dict(zip(names, said, strict=True))
     assert facts["Training"]["epoch"] == "3" and facts["Fitted on"] == {"a": "1.5"}
     assert facts["Training"]["loss"].startswith("0.125, 0.125") and len(facts["Training"]["loss"]) < 700
-    assert facts["Protocol"] == {"fingerprint": make_record()["protocol"]["fingerprint"], "solver gap": "0", "library": "faiss"}
-    assert facts["Preset"]["clusters"] == "20" and facts["Data"]["manifest"] == "a" * 64
+    fingerprint, manifest = record["protocol"]["fingerprint"], record["dataset"]["manifest"]
+    assert facts["Protocol"] == {"fingerprint": fingerprint, "solver gap": "0", "library": "faiss"}
+    assert facts["Preset"]["clusters"] == "20" and facts["Data"]["manifest"] == manifest
 
 
 def test_a_run_on_video_shows_its_sequences(site):
