@@ -14,12 +14,11 @@ from bench.cards.presets import fingerprint
 from bench.protocols.retrieval.preset import RetrievalPreset
 from bench.records.audit import audit, remarks, sound
 from bench.records.published import figures
-from bench.records.record import Stored, read_all
+from bench.records.record import read_all
 from bench.records.recount import SOLVER_GAP
 from bench.report.check import against_published, against_records
 from bench.report.site.collect import collect
 from bench.report.tables import best_answer
-from bench.scoring.confusion_rows import SeedRows
 from tests.conftest import ROOT
 from tests.forging import (
     MINE,
@@ -389,7 +388,7 @@ def test_what_cannot_be_told_is_shown_and_neither_ranked_nor_compared(tmp_path, 
     assert found.problem is None and any(says in text for text in found.stored.doubts), found
     (run,) = collect(figures(), [found.stored], tmp_path, []).runs
     assert says in run.context_of("mIoU")
-    assert any(says in line and "(not ranked)" in line for line in remarks([found.stored]))
+    assert any(says in line and "in doubt, and so not ranked" in line for line in remarks([found.stored]))
 
 
 def test_a_doubtful_record_speaks_for_no_figure_and_gives_way_to_an_honest_one(tmp_path):
@@ -494,7 +493,7 @@ def test_without_a_majority_both_of_two_that_differ_are_named_and_with_one_the_o
         record |= {"metrics": rows.metrics("zero", drawn=False), "cluster_to_class": []}
         return keep(tmp_path / name, record, rows)
 
-    one, three, lost = kept("one"), kept("three"), kept("lost in part", lost=20)
+    one, three, lost = kept("one"), kept("three"), kept("lost-in-part", lost=20)
     both = audit([one, lost])
     assert all("one of them was changed" in found.problem for found in both)
     most = audit([one, lost, three])
@@ -543,7 +542,7 @@ def test_the_spread_of_a_claimed_figure_widens_no_tolerance(tmp_path):
         return read_all(results)[0]
 
     old = stored("old", 50.0, [50.0] * 5, "2020-01-01")
-    wide = stored("wide", 10.0, [-0.0, 0.0, 0.0, 0.0, 50.0], "2021-01-01")
+    wide = stored("wide", 40.0, [20.0, 60.0, 20.0, 60.0, 40.0], "2021-01-01")
     close = stored("close", 50.0, [49.9, 50.1, 50.0, 50.0, 50.0], "2021-01-01")
     for new, status in ((wide, "not comparable"), (close, "reproduced")):
         found = next(one for one in against_records(old, new, ()) if one.what.endswith("boundary_mIoU"))
@@ -693,9 +692,9 @@ TRUE = {
 def test_no_true_record_is_suspected(tmp_path, what):
     change, rows = TRUE[what]
     sound_folder(tmp_path)
-    path = forge(place(tmp_path), change, rows)
+    forge(place(tmp_path), change, rows, to=tmp_path / "x" / "y" / "z.json")
     for one in audit(read_all(tmp_path)[0]):
-        assert (one.problem, one.stored.doubts, one.stored.notes) == (None, (), ()), (one.stored.path, path)
+        assert (one.problem, one.stored.doubts, one.stored.notes) == (None, (), ()), one.stored.path
 
 
 def test_a_copy_of_a_record_is_no_second_model(tmp_path):
@@ -812,7 +811,7 @@ def test_every_command_says_what_it_doubts(tmp_path):
         done = bench(*command, tmp_path)
         assert doubt in done.stderr and words in done.stderr, command
         assert "little" not in done.stdout
-    assert "clustering (not ranked)" in bench("list", "results", "--results", tmp_path).stdout
+    assert "clustering (in doubt)" in bench("list", "results", "--results", tmp_path).stdout
     told = json.loads(bench("check", "--results", tmp_path, "--json").stdout)
     assert any(doubt in line for line in told["remarks"])
 
@@ -840,4 +839,3 @@ def test_rows_are_read_once(tmp_path, monkeypatch):
     assert sorted(path for path in opened if path.is_relative_to(tmp_path)) == sorted(
         one.path.with_name("clustering.rows.npz") for one in stored
     )
-    assert isinstance(stored[0], Stored) and SeedRows

@@ -170,7 +170,7 @@ def _results(folder: Path) -> Table:
         record = entry.record
         modified, limited = record["protocol"].get("modified"), record["dataset"]["limited"]
         marks = (" (modified)" if modified else "") + (" (limited)" if limited else "")
-        marks += " (not ranked)" if entry.doubts else ""
+        marks += " (in doubt)" if entry.doubts else ""
         for metric, measured in record["metrics"].items():
             rows.append(
                 (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -194,23 +194,27 @@ def _of_data_sets(every: Sequence[One]) -> Said:
         return [dataset["manifest"]] if dataset["id"] in known and dataset["manifest"] else []
 
     for group in _groups(every, manifest):
-        for number in group:
-            mine = every[number].record["dataset"]["id"]
-            others = [every[other] for other in group if every[other].record["dataset"]["id"] != mine]
-            if others:
-                yield number, problem(f"it is of {mine}, and its images are those of {others[0].name}")
+        said = {number: str(every[number].record["dataset"]["id"]) for number in group}
+        right = _right(every, said)
+        for number, mine in said.items():
+            other = next((every[n].name for n, one in said.items() if one != mine and right in (one, None)), None)
+            if other is not None:
+                yield number, problem(f"it is of {mine}, and its images are those of {other}")
+
+
+def _right(every: Sequence[One], said: Mapping[int, str]) -> str | None:
+    """What is right of what several records say: what a witness says, else most of them; None where none does."""
+    vouched = next((text for number, text in said.items() if every[number].folder < 0), None)
+    (first, most), *others = Counter(said.values()).most_common()
+    return vouched or (first if not others or most > others[0][1] else None)
 
 
 def _of_labels(every: Sequence[One]) -> Said:
     """The same images have the same ids and labelled pixels. A witness is right; else the majority, if there is one."""
     for group in _groups(every, lambda one: [one.facts.counting]):
-        votes = Counter(every[number].facts.labels for number in group).most_common()
-        if len(votes) == 1:
-            continue
-        vouched = [every[number].facts.labels for number in group if every[number].folder < 0]
-        right = vouched[0] if vouched else votes[0][0] if votes[0][1] > votes[1][1] else None
-        for number in group:
-            mine = every[number].facts.labels
+        said = {number: every[number].facts.labels for number in group}
+        right = _right(every, said)
+        for number, mine in said.items():
             if mine != right:
                 yield number, _other_labels(mine, right, [every[other] for other in group])
 
@@ -241,8 +245,14 @@ def _of_predictions(every: Sequence[One]) -> Said:
 
 def _denies(one: One, mine: One) -> bool:
     """Whether two records of the same rows cannot both be right, and it may be `mine` that is wrong."""
+    if one.model == mine.model and (_is_painted(one) or _is_painted(mine)):
+        return False  # predictions of the model, which were saved and scored: the hash is that of the pictures
     both_known = {one.model, mine.model} <= catalogue.models().keys() and one.model != mine.model
     return (one.weights != mine.weights or both_known) and _trust(one) >= _trust(mine)
+
+
+def _is_painted(one: One) -> bool:
+    return PREDICTIONS.fullmatch(one.record["protocol"]["id"]) is not None
 
 
 def _trust(one: One) -> int:
@@ -267,8 +277,7 @@ def _of_weights(every: Sequence[One]) -> Said:
 
     def unpinned(one: One) -> list[str]:
         card = catalogue.models().get(one.model)
-        painted = PREDICTIONS.fullmatch(one.record["protocol"]["id"])
-        return [] if card is None or painted or getattr(card.weights, "sha256", None) else [one.model]
+        return [] if card is None or _is_painted(one) or getattr(card.weights, "sha256", None) else [one.model]
 
     for group in _groups(every, unpinned):
         for number in group:

@@ -63,7 +63,7 @@ def remarks(stored: Sequence[Stored]) -> list[str]:
     return [
         f"{one.path}: {text}"
         for one in stored
-        for text in (*(f"{doubt} (not ranked)" for doubt in one.doubts), *one.notes)
+        for text in (*(f"in doubt, and so not ranked: {doubt}" for doubt in one.doubts), *one.notes)
     ]
 
 

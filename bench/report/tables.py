@@ -57,7 +57,7 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
 """Column → what a record has for it."""
 RECORD_COLUMNS = [
     *("dataset", "split", "protocol", "metric", "model", "title", "supervision", "value", "std", "low", "high"),
-    *("seeds", "images", "limited", "modified", "solver", "fingerprint", "created", "path", "claimed"),
+    *("seeds", "images", "limited", "modified", "solver", "fingerprint", "created", "path", "claimed", "doubts"),
 ]
 """The order of the columns, which `bench report --format csv` prints."""
 
@@ -65,7 +65,7 @@ RECORD_COLUMNS = [
 def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
     """One line per record and metric. `low` and `high` bound the 95 % interval; `path` is below `results`.
 
-    `claimed` is what no row gives, as `claims_of` has it.
+    `claimed` is what no row gives, as `claims_of` has it; `doubts` is why the record is not ranked.
     """
     lines = []
     for entry in stored:
@@ -74,7 +74,7 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
         for metric, measured in entry.record["metrics"].items():
             low, high = interval_of(entry, metric)
             own = {"metric": metric, "value": measured["value"], "std": measured.get("std"), "low": low, "high": high}
-            own["claimed"] = claims_of(entry, metric)
+            own |= {"claimed": claims_of(entry, metric), "doubts": "; ".join(entry.doubts)}
             lines.append(common | own)
     return pd.DataFrame(lines, columns=RECORD_COLUMNS)
 
