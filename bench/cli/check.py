@@ -12,7 +12,7 @@ from bench.base.escaping import one_line, printable
 from bench.cli.completion import ids
 from bench.cli.console import echo, emit
 from bench.cli.parameters import Place
-from bench.cli.settings import echo_skipped, records_folder, results_option
+from bench.cli.settings import echo_remarks, echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.report.check import Outcome
@@ -73,11 +73,13 @@ def check(
     from bench.report import github
     from bench.report.check import verdict
 
-    outcomes, skipped = _outcomes(records_folder(results), against, required)
+    remarks: list[str] = []
+    outcomes, skipped = _outcomes(records_folder(results), against, required, remarks)
     passed, line = verdict(outcomes)
     echo_skipped(skipped)
+    echo_remarks(remarks)
     if as_json:
-        _print_json(outcomes, skipped, passed, line)
+        _print_json(outcomes, skipped, remarks, passed, line)
     else:
         _print(outcomes, passed, line, everything, explain)
     if annotations if annotations is not None else os.environ.get("GITHUB_ACTIONS") == "true":
@@ -88,8 +90,10 @@ def check(
     return 0 if passed else 1
 
 
-def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> tuple[list[Outcome], list[str]]:
-    """The outcomes, and a line for each file that is not a record."""
+def _outcomes(
+    folder: Path, against: Path | None, required: tuple[str, ...], remarks: list[str]
+) -> tuple[list[Outcome], list[str]]:
+    """The outcomes, and a line for each file that is not a record; `remarks` get what else there is to say."""
     from bench.base.errors import BadInput
     from bench.cards import catalogue
     from bench.records.published import figures
@@ -99,21 +103,21 @@ def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> 
     stored, skipped = read_all(folder)
     known = {*catalogue.models(), *(path.name for path in folder.glob("*") if path.is_dir())}
     if against is None:
-        return against_published(figures(), stored, required, known), skipped
+        return against_published(figures(), stored, required, known, remarks.append), skipped
     if against.resolve() == folder.resolve():
         raise click.UsageError(f"--against {against} is the folder to check; name a folder of earlier records")
     earlier, more = read_all(against)
     if not earlier:
         echo_skipped(more)
         raise BadInput(f"there is no record below {against}", "Name the folder of earlier records with --against.")
-    return against_records(earlier, stored, required, known), [*skipped, *more]
+    return against_records(earlier, stored, required, known, remarks.append), [*skipped, *more]
 
 
-def _print_json(outcomes: list[Outcome], skipped: list[str], passed: bool, line: str) -> None:
+def _print_json(outcomes: list[Outcome], skipped: list[str], remarks: list[str], passed: bool, line: str) -> None:
     from bench.records.record import dumps
 
-    entries = {"passed": passed, "summary": line, "skipped": skipped, "outcomes": [o.as_json() for o in outcomes]}
-    emit(dumps(entries))
+    entries = {"passed": passed, "summary": line, "skipped": skipped, "remarks": remarks}
+    emit(dumps(entries | {"outcomes": [o.as_json() for o in outcomes]}))
 
 
 def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool, explain: bool) -> None:
