@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from bench.base.errors import WrongName
 from bench.base.escaping import one_line
 from bench.cards import catalogue, counting
 from bench.cards.counting import Counted
@@ -49,7 +51,10 @@ def definition_on(dataset: str, split: str, protocol: str) -> str | None:
     preset = card.protocols.preset(found[0]) if card and found else None
     if card is None or found is None or preset is None:
         return None
-    preset = override(preset, found[1])
+    try:
+        preset = override(preset, found[1])
+    except WrongName:  # the name has a number in it that no run can have
+        return None
     return _line(protocol, Counted(preset.resolved(), split, card.classes, preset.num_seeds))
 
 
