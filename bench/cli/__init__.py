@@ -24,11 +24,12 @@ from bench.cli.download import download
 from bench.cli.export import export
 from bench.cli.failures import explain, explain_usage, say
 from bench.cli.init_dataset import init_dataset
-from bench.cli.listing import list_, show
+from bench.cli.listing import list_
 from bench.cli.priors import priors
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.score import score
+from bench.cli.show import show
 from bench.cli.signals import exit_code, handled
 from bench.cli.train import train
 

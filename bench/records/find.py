@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.base.errors import WrongName, unknown_name
+from bench.base.files import is_ordinary_file
 from bench.base.folders import LOCAL
 from bench.base.paths import expand
 from bench.records.record import Stored, json_files, read
@@ -22,7 +23,7 @@ def find(name: str, results: Path) -> Stored:
     given = expand(name)
     file = f"{name.removesuffix('.json')}.json"
     for path in (given, results / LOCAL / file, results / file):
-        if path.is_file():
+        if is_ordinary_file(path):
             return Stored(path, read(path))
     places = _places(results)
     of_it = _below(name, places)
@@ -38,7 +39,7 @@ def find(name: str, results: Path) -> Stored:
 def is_record_name(name: str, results: Path) -> bool:
     """Whether a name that is no path stands for one record below `results`, or for several."""
     file = f"{name.removesuffix('.json')}.json"
-    there = any(path.is_file() for path in (results / LOCAL / file, results / file))
+    there = any(is_ordinary_file(path) for path in (results / LOCAL / file, results / file))
     return there or bool(_below(name, _places(results)))
 
 
