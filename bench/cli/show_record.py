@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import shlex
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.base.escaping import one_line
 from bench.cli.console import echo
-from bench.cli.settings import echo_table
+from bench.cli.settings import echo_table, echo_wrapped
 
 if TYPE_CHECKING:
     from bench.records.record import Record, Stored
     from bench.records.recount import Recount
     from bench.report.definitions import Definition
 
-_WIDTH = 80
 _HEAD = 16
 """Columns of the names of parts."""
 _LONGEST = 2000
@@ -52,19 +50,7 @@ def _print_parts(parts: Iterable[tuple[str, object]]) -> None:
         text = one_line(value)
         text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
         if text:
-            echo(_wrapped(text, f"{name:<{_HEAD}}"))
-
-
-def _wrapped(text: str, head: str) -> str:
-    """Text broken between words, below one another after a head."""
-    return textwrap.fill(
-        text,
-        _WIDTH,
-        initial_indent=head,
-        subsequent_indent=" " * len(head),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+            echo_wrapped(text, f"{name:<{_HEAD}}")
 
 
 def _about(stored: Stored) -> list[tuple[str, object]]:
@@ -126,7 +112,7 @@ def _print_figures(record: Record, counted: Recount, definition: Definition) -> 
     echo()
     width = max(len(name) for name, _ in definition.metrics)
     for name, meaning in definition.metrics:
-        echo(_wrapped(meaning, f"{one_line(name):<{min(width, 24) + 2}}"))
+        echo_wrapped(meaning, f"{one_line(name):<{min(width, 24) + 2}}")
 
 
 def _trust(counted: Recount) -> list[tuple[str, object]]:

@@ -153,7 +153,7 @@ def require_alike(one: Rows, other: Rows, *sizes: tuple[object, object]) -> None
     if tuple(one.ids) != tuple(other.ids):
         raise ValueError("they are of other images")
     if any(mine != theirs for mine, theirs in sizes):
-        raise ValueError("they are of another number of seeds, classes or clusters")
+        raise ValueError("they are of other numbers of seeds, classes, clusters or objects")
 
 
 def changed_images(
