@@ -50,7 +50,7 @@ class Held:
 def hold(earlier: Stored, again: Stored) -> Held:
     """Hold a record against that of the same run done again. Every metric of the earlier one must agree."""
     model = earlier.record["model"]["id"]
-    outcomes = against_records([earlier], [again], [model])
+    outcomes = against_records([earlier], [again], [model], run_now=True)
     passed, summary = verdict(outcomes)
     changed, problem = _changed(earlier, again)
     images = again.record["dataset"]["images"]

@@ -163,11 +163,16 @@ def _parts(record: Record) -> dict[str, float | None]:
 
 
 def against_records(
-    earlier: Sequence[Stored], stored: Sequence[Stored], required: Sequence[str], known: Collection[str] = ()
+    earlier: Sequence[Stored],
+    stored: Sequence[Stored],
+    required: Sequence[str],
+    known: Collection[str] = (),
+    *,
+    run_now: bool = False,
 ) -> list[Outcome]:
     """An outcome per metric of every earlier record, held against the newest record of the same run now.
 
-    Raises WrongName for a required id that no record and none of the `known` ids has.
+    With `run_now` this process made the new records: its run vouches for the figures that no row gives. Raises WrongName for a required id that no record and none of the `known` ids has.
     """
     models = _models(earlier) | _models(stored) | set(known)
     _require_known(required, models, _protocols(earlier) | _protocols(stored), "bench list results")
@@ -177,7 +182,8 @@ def against_records(
     outcomes = _unanswered(required, answered, "required, but there is no earlier record of it")
     for old in earlier:
         new = now.get(_identity(old.record))
-        outcomes += _record_outcomes(old, new, required, "" if new else _nearest(old.record, stored))
+        found = _record_outcomes(old, new, required, "" if new else _nearest(old.record, stored), run_now=run_now)
+        outcomes += found
     return in_order(outcomes)
 
 
@@ -201,12 +207,15 @@ def _identity(record: Record) -> tuple[str, ...]:
     )
 
 
-def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], hint: str) -> list[Outcome]:
+def _record_outcomes(
+    old: Stored, new: Stored | None, required: Sequence[str], hint: str, *, run_now: bool
+) -> list[Outcome]:
     """One outcome per metric of an earlier record; `hint` says why there is no new one."""
     run = " ".join([*_identity(old.record)[:3], file_name(old.record).removesuffix(".json")])
     wanted = _is_required([old.record["model"]["id"]], old.record["protocol"]["id"], required)
     mine, theirs = (recount(new), recount(old)) if new else (Recount(), Recount())
     problem = mine.problem or _earlier(theirs.problem)
+    claimed = frozenset() if run_now else mine.claimed | theirs.claimed
     outcomes = []
     for metric, before in old.record["metrics"].items():
         what = f"{run} {metric}"
@@ -219,7 +228,7 @@ def _record_outcomes(old: Stored, new: Stored | None, required: Sequence[str], h
             outcomes.append(Outcome("not run", what, reason, wanted, measured=False))
         else:
             moved = _moved(what, metric, old.record, new.record, wanted)
-            outcomes.append(_of_claims(moved, metric, wanted) if metric in mine.claimed | theirs.claimed else moved)
+            outcomes.append(_of_claims(moved, metric, wanted) if metric in claimed else moved)
     return outcomes
 
 

@@ -11,12 +11,13 @@ from typing import Any
 from bench.base.errors import BadInput, WrongName
 from bench.base.files import display, is_ordinary_file, require_writable
 from bench.cards import catalogue
+from bench.cards.presets import override
 from bench.networks.adapters import NAME, adapters
 from bench.passes.cache import again_where_damaged
 from bench.protocols import registry
 from bench.protocols.base import Settings, collect_warnings
 from bench.records.record import Record, Stored
-from bench.runs.plan import make_plan, require_entries
+from bench.runs.plan import make_plan
 from bench.runs.run import carry_out
 from bench.runs.same_run import require_same_data, require_same_manifests, require_same_plan
 
@@ -96,14 +97,20 @@ def _entries(earlier: Stored, base: str) -> dict[str, Any]:
 
 
 def _require_entries(earlier: Stored, dataset: str, base: str, settings: Settings) -> None:
-    """Raises BadInput for a value that an entry of the record's preset cannot have here."""
+    """Raises BadInput for an entry of the record's preset that can have no such value here, or no effect."""
+    default, kept = catalogue.dataset(dataset).protocols.preset(base), earlier.record["protocol"]["preset"]
+    if default is None:
+        return  # `make_plan` says so
     try:
-        require_entries(dataset, base, settings)
+        unread = override(default, settings.entries).unread()
     except WrongName as error:
-        if error.problem.startswith("--set "):
-            problem = error.problem.removeprefix("--set ")
-            raise BadInput(f"the preset of {display(earlier.path)} cannot be run: {problem}", error.remedy) from error
-        raise
+        problem = error.problem.removeprefix("--set ")
+        raise BadInput(f"the preset of {display(earlier.path)} cannot be run: {problem}", error.remedy) from error
+    for key in unread.keys() & kept.keys():
+        raise BadInput(
+            f"the preset of {display(earlier.path)} has the entry '{key}', which has no effect: {unread[key]}",
+            "No run writes such a record: it was changed by hand.",
+        )
 
 
 def _seeds(earlier: Stored, base: str) -> dict[str, int]:
