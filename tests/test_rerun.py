@@ -9,14 +9,14 @@ from PIL import Image
 
 import bench as program
 from bench.base.errors import BadInput, WrongName
-from bench.cards.presets import fingerprint
+from bench.cards.catalogue import dataset
+from bench.data.samples import open_split
 from bench.protocols.base import Settings
 from bench.records.record import dumps, read, read_all
 from bench.report.again import hold, surroundings
 from bench.runs.rerun import rerun
 from bench.runs.same_run import manifest_of_files
 from bench.runs.score_folder import score_folder
-from tests.networks import Colours
 from tests.terminal import said
 from tests.video import HEIGHT, write_list, write_sequence
 
@@ -76,10 +76,6 @@ def changed(stored, **parts):
         stored.record[part] = entries if not isinstance(entries, dict) else stored.record[part] | entries
     stored.path.write_text(dumps(stored.record), encoding="utf-8")
     return type(stored)(stored.path, read(stored.path))
-
-
-def preset_of(stored, **entries):
-    return stored.record["protocol"]["preset"] | entries
 
 
 RUNS = [
@@ -222,29 +218,27 @@ def test_another_bank_is_refused(evaluate, again, voc):
 @pytest.mark.slow
 def test_what_a_run_cannot_have_written_is_refused(evaluate, again):
     earlier = evaluate(num_seeds=2)
-    original = json.loads(earlier.path.read_text(encoding="utf-8"))
+    text = earlier.path.read_text(encoding="utf-8")
 
-    def refused(match, error=BadInput, **parts):
+    def refused(match, error=BadInput, preset=None, **parts):
         earlier.record.clear()
-        earlier.record.update(json.loads(json.dumps(original)))
+        earlier.record.update(json.loads(text))
+        if preset is not None:
+            parts["protocol"] = {"preset": earlier.record["protocol"]["preset"] | preset}
         with pytest.raises(error, match=match):
             again(changed(earlier, **parts))
 
-    refused(
-        "has the entry 'sharpness', which clustering does not", protocol={"preset": preset_of(earlier, sharpness=1)}
-    )
-    refused("cannot be run: clusters", protocol={"preset": preset_of(earlier, clusters="many")})
-    refused("'batch', which has no effect", protocol={"preset": preset_of(earlier, batch=100)})
+    refused("has the entry 'sharpness', which clustering does not", preset={"sharpness": 1})
+    refused("cannot be run: clusters", preset={"clusters": "many"})
+    refused("'batch', which has no effect", preset={"batch": 100})
     refused("fingerprint is", protocol={"fingerprint": "0" * 64})
-    # a preset that was edited under its fingerprint
-    refused("fingerprint is", protocol={"preset": preset_of(earlier, absent="skip")})
-    edited = preset_of(earlier, clusters=6)
-    assert fingerprint("clustering", edited) != original["protocol"]["fingerprint"]
+    refused("fingerprint is", preset={"absent": "skip"})  # edited under its fingerprint
     refused("protocol .* gone, is not installed here", protocol={"id": "gone"})
+    refused("protocol is overclustering-100 in the record", protocol={"id": "overclustering-100"})
     refused("do not count up by one", seeds=[1234, 1236])
     refused("variations is", protocol={"variations": ["seeds1x2"]})
-    refused("bench score", protocol={"id": "predictions-clustering"})
-    refused("the preset of .* cannot be run|labels is", protocol={"id": "clustering-unlabelled"})
+    refused("predictions that were given", protocol={"id": "predictions-clustering"})
+    refused("labels is False in the record, and True here", protocol={"id": "clustering-unlabelled"})
     refused("unknown split", WrongName, dataset={"split": "elsewhere"})
 
 
@@ -287,15 +281,11 @@ def test_a_figure_that_nothing_counts_does_not_agree(evaluate, again):
 
 
 @pytest.mark.slow
-def test_other_rows_are_counted(evaluate, again):
-    earlier = evaluate(num_seeds=2)
-    other = program.runs.rerun  # the module is there for whoever wants it
-    assert other.rerun is rerun
+def test_rows_that_are_spoilt_are_not_compared(evaluate, again):
+    earlier = evaluate(num_seeds=1)
     now = again(earlier)
-    edited = type(now)(now.path, json.loads(json.dumps(now.record)))
-    rows = earlier.path.with_name(earlier.record["rows"]["file"])
-    rows.write_bytes(b"spoilt")
-    held = hold(earlier, edited)
+    earlier.path.with_name(earlier.record["rows"]["file"]).write_bytes(b"spoilt")
+    held = hold(earlier, now)
     assert held.changed is None and "does not fit" in held.problem and not held.passed
 
 
@@ -366,12 +356,8 @@ def test_an_unknown_record_is_one_line(bench, tmp_path):
     said(bench("rerun", "nothing-of-this-name", "--results", tmp_path), 2, "unknown record 'nothing-of-this-name'")
 
 
-def test_the_manifest_of_files_is_that_of_a_pass(voc, small_file, tmp_path, cache):
-    made = program.evaluate(
-        Colours(), "pascal-voc", data_root=voc, entries=SMALL, num_seeds=1, limit=6, cache=tmp_path / "c"
-    )
-    from bench.cards.catalogue import dataset
-    from bench.data.samples import open_split
-
-    samples = open_split(dataset("pascal-voc"), "val", voc).first(6)
-    assert manifest_of_files(samples, Settings()) == made["dataset"]["manifest"]
+@pytest.mark.slow
+def test_the_manifest_of_files_is_that_of_a_pass(evaluate, voc):
+    stored = evaluate(limit=30, num_seeds=1)
+    samples = open_split(dataset("pascal-voc"), "val", voc).first(30)
+    assert manifest_of_files(samples, Settings()) == stored.record["dataset"]["manifest"]

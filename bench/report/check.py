@@ -172,7 +172,8 @@ def against_records(
 ) -> list[Outcome]:
     """An outcome per metric of every earlier record, held against the newest record of the same run now.
 
-    With `run_now` this process made the new records: its run vouches for the figures that no row gives. Raises WrongName for a required id that no record and none of the `known` ids has.
+    With `run_now` this process made the new records: its run vouches for the figures that no row gives. Raises
+    WrongName for a required id that no record and none of the `known` ids has.
     """
     models = _models(earlier) | _models(stored) | set(known)
     _require_known(required, models, _protocols(earlier) | _protocols(stored), "bench list results")

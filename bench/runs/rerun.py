@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BadInput, WrongName
-from bench.base.files import display, is_ordinary_file, require_writable
+from bench.base.files import cache_folder, display, is_ordinary_file, require_writable
 from bench.cards import catalogue
 from bench.cards.presets import override
 from bench.networks.adapters import NAME, adapters
+from bench.networks.find_model import find_model
 from bench.passes.cache import again_where_damaged
 from bench.protocols import registry
 from bench.protocols.base import Settings, collect_warnings
 from bench.records.record import Record, Stored
 from bench.runs.plan import make_plan
 from bench.runs.run import carry_out
-from bench.runs.same_run import require_same_data, require_same_manifests, require_same_plan
+from bench.runs.same_run import (
+    require_same_data,
+    require_same_manifests,
+    require_same_plan,
+    require_same_weights,
+)
 
 _SCORED = "predictions"
 """Begins the protocol's id in a record of `bench score`."""
@@ -37,7 +43,7 @@ def rerun(
     record = earlier.record
     base = _protocol(earlier)
     settings = replace(settings, **_conditions(earlier, base))
-    name, settings = _model(record, model, settings)
+    name, settings = _find_subject(record, model, settings)
     card = dataset or _dataset(record)
     require_writable(results, "record", "--keep")
     _require_entries(earlier, card, base, settings)
@@ -133,22 +139,32 @@ def _dataset(record: Record) -> str:
     return identifier
 
 
-def _model(record: Record, given: str | None, settings: Settings) -> tuple[str, Settings]:
-    """What finds the model, and the settings with what a file does not say of itself.
+def _find_subject(record: Record, given: str | None, settings: Settings) -> tuple[str, Settings]:
+    """What names the model, and the settings that find it. Raises BadInput where it has other weights.
 
     A card says its own id and supervision; of a file, or an adapter's model, they are those of the record.
     """
-    entry, known = record["model"], catalogue.models()
+    entry = record["model"]
+    name = given or _model(record, settings)
+    if name == str(settings.weights):
+        settings = replace(settings, weights=None)
+    subject = find_model(name, settings.weights, cache_folder(settings.cache), lambda message: None)
+    require_same_weights(record, subject)
+    if subject.card is None:
+        settings = replace(settings, name=str(entry["id"]), supervision=entry["supervision"])
+    return name, settings
+
+
+def _model(record: Record, settings: Settings) -> str:
+    """The built-in card, the file, or the adapter's model that a record is of."""
+    entry = record["model"]
     identifier, source = str(entry["id"]), str(entry.get("weights_source") or "")
-    restated = replace(settings, name=identifier, supervision=entry["supervision"])
-    if given is not None:
-        return given, settings if given in known or given.endswith(".toml") else restated
-    if identifier in known:
-        return identifier, settings
+    if identifier in catalogue.models():
+        return identifier
     if settings.weights is not None:
-        return str(settings.weights), replace(restated, weights=None)
+        return str(settings.weights)
     if (scheme := NAME.fullmatch(source)) and scheme["scheme"] in adapters():
-        return source, restated
+        return source
     if source == "in memory":
         raise BadInput(
             f"{identifier} was a module in memory, which no record holds",
@@ -156,7 +172,7 @@ def _model(record: Record, given: str | None, settings: Settings) -> tuple[str, 
         )
     file = Path(re.split(r"[/\\]", source)[-1] or ".")
     if is_ordinary_file(file):
-        return f"./{file}", restated
+        return f"./{file}"
     raise BadInput(
         f"the weights of {identifier} ({source or 'no file is named'}, SHA-256 {entry['weights_sha256'][:12]}…) are "
         "not here",

@@ -12,6 +12,7 @@ from bench.base.files import said, sha256_file
 from bench.base.parallel import default_workers, prefetch
 from bench.data.samples import Sample, Samples
 from bench.data.sequences import Video, videos_of
+from bench.networks.find_model import Subject
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
 from bench.protocols import registry
@@ -24,33 +25,32 @@ _OTHERS = {"bank": "bank", "fit": "fitted_on", "match": "matched_on"}
 _CHANGED = "The record was changed by hand, or another version counted otherwise: no run of this version is the same."
 
 
+def require_same_weights(record: Record, subject: Subject) -> None:
+    """Raises BadInput where a model has other weights than the record's."""
+    said, here = record["model"]["weights_sha256"], subject.weights_sha256
+    if said != here:
+        drawn = "Weights that are drawn from a seed depend on the version of numpy."
+        raise BadInput(
+            f"these are not the weights of the record: {subject.weights_source} has SHA-256 {here[:12]}…, the record "
+            f"{said[:12]}…",
+            drawn if subject.weights_source.startswith("generated") else "Give the file with --weights FILE.",
+        )
+
+
 def require_same_plan(record: Record, plan: Plan) -> None:
-    """Raises BadInput unless a plan is of the record's weights, model, data set, protocol, preset and seeds."""
-    _require_weights(record, plan)
-    protocol = record["protocol"]
-    preset = plan.preset.resolved()
+    """Raises BadInput unless a plan is of the record's model, data set, protocol, preset and seeds."""
+    protocol, preset = record["protocol"], plan.preset.resolved()
+    _require("model", record["model"]["id"], plan.subject.id, "Name the model that the record is of with --model.")
+    _require("data set", record["dataset"]["id"], plan.card.id, "Give the data set's own card with --dataset CARD.")
     for key in {**protocol["preset"], **preset}:
-        _require("preset entry " + key, protocol["preset"].get(key), preset.get(key), _CHANGED)
-    _require("fingerprint", protocol["fingerprint"][:16], plan.fingerprint[:16], _CHANGED)
-    labels = "The data have labels that they had not then, or none that they had."
+        _require(f"preset entry {key}", protocol["preset"].get(key), preset.get(key), _CHANGED)
     grouped = protocol["id"].endswith(registry.UNLABELLED)
+    labels = "The data have labels that they had not then, or none where they had some."
     _require("labels", not grouped, not plan.grouped, labels)
+    _require("fingerprint", protocol["fingerprint"][:16], plan.fingerprint[:16], _CHANGED)
     _require("protocol", protocol["id"], plan.protocol, "Give the data set's own card with --dataset CARD.")
     _require("seeds", list(record.get("seeds") or ()), list(plan.seeds), _CHANGED)
     _require("variations", protocol.get("variations", []), list(plan.variations), _CHANGED)
-
-
-def _require_weights(record: Record, plan: Plan) -> None:
-    entry, subject = record["model"], plan.subject
-    if entry["weights_sha256"] != subject.weights_sha256:
-        drawn = "Weights that are drawn from a seed depend on the version of numpy."
-        raise BadInput(
-            f"these are not the weights of the record: {subject.weights_source} has SHA-256 "
-            f"{subject.weights_sha256[:12]}…, the record {entry['weights_sha256'][:12]}…",
-            drawn if subject.weights_source.startswith("generated") else "Give the file with --weights FILE.",
-        )
-    _require("model", entry["id"], subject.id, "Name the model that the record is of with --model.")
-    _require("data set", record["dataset"]["id"], plan.card.id, "Give the data set's own card with --dataset CARD.")
 
 
 def _require(what: str, earlier: Any, here: Any, remedy: str) -> None:
