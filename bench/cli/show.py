@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,12 +65,12 @@ def show(
     below --results, or the MODEL if it has a single record and no card) is shown with how its figures are counted.
     """
     from bench.base.files import cache_folder
+    from bench.base.folders import default_records
     from bench.cards import catalogue
 
     if pictures is not None and pictures.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.UsageError("--pictures must end in .png or .jpg")
-    folder = records_folder(results)
-    meant = _meanings(name, folder)
+    meant = _meanings(name, results or default_records())
     if pictures is not None and "data set" not in meant:
         raise click.UsageError("--pictures is for data sets")
     if "model" in meant:
@@ -81,7 +82,7 @@ def show(
     if "checkpoint" in meant:
         show_checkpoint(name, cache_folder(cache))
     if "record" in meant:
-        show_record(name, folder)
+        show_record(name, records_folder(results))
     return 0
 
 
@@ -128,7 +129,8 @@ def _is_of_records(name: str, results: Path) -> bool:
     from bench.records.find import is_record_name
 
     model, slash, rest = name.partition("/")
-    mistyped = bool(slash and rest) and any((place / model).is_dir() for place in (results, results / LOCAL))
+    # unlike `Path.is_dir`, it is no error where a folder may not be entered
+    mistyped = bool(slash and rest) and any(os.path.isdir(place / model) for place in (results, results / LOCAL))  # noqa: PTH112
     is_model = model not in ("", ".", "..", "~", LOCAL) and ".toml" not in name
     return is_model and (mistyped or is_record_name(name, results))
 

@@ -43,10 +43,10 @@ def rerun(
     record = earlier.record
     base = _protocol(earlier)
     settings = replace(settings, **_conditions(earlier, base))
-    name, settings = _find_subject(record, model, settings)
     card = dataset or _dataset(record)
-    require_writable(results, "record", "--keep")
     _require_entries(earlier, card, base, settings)
+    require_writable(results, "record", "--keep")
+    name, settings = _find_subject(record, model, settings)
     warn, warnings = collect_warnings(settings)
     plan = make_plan(name, card, base, settings, warn)
     require_same_plan(record, plan)
