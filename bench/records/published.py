@@ -186,9 +186,7 @@ def expected(record: Record, metric: str, paper_seeds: int) -> Expected:
     if len(per_seed) < 2:
         return Expected(measured["value"], Tolerance(0.0, math.inf, ROUNDING))
     spread = float(np.std(per_seed, ddof=1))
-    return Expected(
-        measured["value"], of_one_spread(spread, len(per_seed), paper_seeds, len(per_seed) - 1, ROUNDING)
-    )
+    return Expected(measured["value"], of_one_spread(spread, len(per_seed), paper_seeds, len(per_seed) - 1, ROUNDING))
 
 
 def authors_entry(per_seed: Mapping[str, Sequence[float]]) -> dict[str, Any]:

@@ -33,6 +33,8 @@ ROUNDED = 1e-3
 """Pixels by which a mean count may differ: records have it rounded."""
 MOST_RESAMPLING = 1_000_000
 """Numbers that a resample may take up (`Rows.resampling`): beyond that, drawing 2000 takes more than a few seconds."""
+INTERVAL = ("low", "high", "images", "seeds")
+"""The entries of the interval of a figure."""
 SOLVER_GAP = "solver_gap"
 """The name of the distance between solvers among `Stored.claimed`."""
 PARTS = ("per_class", "per_sequence", "confusion", "cluster_to_class", "clusters")
@@ -149,6 +151,12 @@ def _metric_problems(record: Record, rows: Rows, counted: Mapping[str, Any], cla
         )
         if said.get("std") is not None:
             yield from _differing(f"a deviation of {name} of", [said["std"]], [given["std"]])
+        if interval := said.get("interval"):
+            if "interval" not in given:
+                yield f"it has an interval of the figure {name}, its rows give none"
+            else:
+                ends, known = ([one[key] for key in INTERVAL] for one in (interval, given["interval"]))
+                yield from _differing(f"an interval of the figure {name} with", ends, known)
 
 
 def _spread(values: Sequence[float]) -> float | None:
@@ -206,6 +214,15 @@ def _part_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claim
     yield from _map_problems(record.get("cluster_to_class") or [], rows.mappings(), claimed)
     if (clusters := record.get("clusters")) and clusters != counted.get("clusters"):
         yield "its clusters' sizes are not those of its rows"
+
+
+def _optimism_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    said, given = record.get("optimism") or {}, counted.get("optimism", {})
+    for name, value in said.items():
+        if name not in given:
+            yield f"it has the optimism of {name}, its rows do not give it"
+        else:
+            yield from _differing(f"an optimism of {name} of", [value], [given[name]])
 
 
 def _confusion_problems(said: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> Iterator[str]:

@@ -214,9 +214,7 @@ def _published_outcome(figure: Published, row: pd.Series[Any], required: Sequenc
     held = Held(found.tolerance, off)
     if status == "reproduced":
         return Outcome(status, what, detail, False, held=held)
-    return Outcome(
-        status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record), held=held
-    )
+    return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record), held=held)
 
 
 def _against_classes(record: Record) -> tuple[Movement, ...]:

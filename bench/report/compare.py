@@ -1,4 +1,4 @@
-"""Compare: two records with the same preset on the same images, by a paired bootstrap over their rows."""
+"""Compare: two records with the same preset on the same images, paired image by image over their rows."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ class Comparison:
         """The difference asked for."""
         return self.metrics[self.metric]
 
+    @property
+    def same_seeds(self) -> bool:
+        """Whether both were run under the same seeds."""
+        return bool(self.a.record.get("seeds") == self.b.record.get("seeds"))
+
     def as_json(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
         dataset, protocol = self.a.record["dataset"], self.a.record["protocol"]
@@ -55,12 +60,21 @@ class Comparison:
         }
 
 
+def one_model(a: Record, b: Record) -> bool:
+    """Whether two records, of one preset on the same images, are of the same weights: then only seeds differ."""
+    return bool(a["model"]["weights_sha256"] == b["model"]["weights_sha256"])
+
+
 def _figures(one: Difference) -> dict[str, Any]:
+    tested = one.tested
     return {
         "values": [known(one.first), known(one.second)],
         "difference": known(one.difference),
-        "ci95": bounds(one),
-        "p": known(one.p),
+        "interval": tested and (tested.low, tested.high),
+        "p": tested and tested.p,
+        "covers": tested and tested.covers,
+        "found_with_80_percent": tested and tested.found,
+        "ci95_over_images": bounds(one),
     }
 
 
@@ -93,7 +107,7 @@ def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RE
     preset = a.record["protocol"]["preset"]
     a, b = _audited(a, b)
     try:
-        paired = rows[0].pair(rows[1], preset, names[0], resamples)
+        paired = rows[0].pair(rows[1], preset, names[0], resamples, one_model=one_model(a.record, b.record))
     except ValueError as error:
         raise BadInput(
             f"the rows of A and B do not belong together, though their records do: {error}", AGAIN

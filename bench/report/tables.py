@@ -12,19 +12,31 @@ import pandas as pd
 from bench.base.escaping import printable
 from bench.cards import catalogue
 from bench.protocols import registry
+from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
 from bench.records.published import Published, answers, compare
 from bench.records.record import Record, Stored
 from bench.records.recount import SOLVER_GAP, interval_name
 
 
-def interval_of(stored: Stored, metric: str) -> tuple[float | None, float | None]:
-    """The ends of a metric's 95 % interval in a record; None twice where it has none, or merely claims one.
+def shown_interval(stored: Stored, metric: str) -> Interval | None:
+    """The interval that a figure is shown with; None where a record has none, or merely claims it."""
+    return _if_counted(stored, metric, figure_interval)
 
-    Of a single image there is none, though earlier versions wrote one of width 0.
-    """
-    low, high = stored.record["metrics"][metric].get("ci95") or (None, None)
-    shown = stored.record["dataset"]["images"] != 1 and interval_name(metric) not in stored.claimed
-    return (low, high) if shown else (None, None)
+
+def images_shown(stored: Stored, metric: str) -> Interval | None:
+    """The interval over images alone; None where a record has none, or merely claims it."""
+    return _if_counted(stored, metric, images_interval)
+
+
+def _if_counted(
+    stored: Stored, metric: str, interval: Callable[[Mapping[str, Any], Mapping[str, Any]], Interval | None]
+) -> Interval | None:
+    """Of a single image there is none, though earlier versions wrote one of width 0."""
+    if stored.record["dataset"]["images"] == 1 or metric in stored.claimed:
+        return None
+    found = interval(stored.record["metrics"][metric], stored.record["protocol"]["preset"])
+    claimed = found is not None and found.covers != SAMPLES and interval_name(metric) in stored.claimed
+    return None if claimed else found
 
 
 def claims_of(stored: Stored, metric: str) -> str:
@@ -82,8 +94,8 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
 """Column → what a record has for it."""
 RECORD_COLUMNS = [
     *("dataset", "split", "protocol", "metric", "model", "title", "init", "prior", "supervision", "probe"),
-    *("value", "std", "low", "high", "seeds", "images", "limited", "modified", "solver", "fingerprint", "created"),
-    *("path", "claimed", "doubts"),
+    *("value", "std", "low", "high", "covers", "images_low", "images_high", "seeds", "images", "limited", "modified"),
+    *("solver", "fingerprint", "created", "path", "claimed", "doubts"),
 ]
 """The order of the columns, which `bench report --format csv` prints."""
 
@@ -94,7 +106,8 @@ def place_of(entry: Stored, results: Path) -> str:
 
 
 def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
-    """One line per record and metric. `low` and `high` bound the 95 % interval; `path` is below `results`.
+    """One line per record and metric. `low` and `high` bound the 95 % interval that is shown, `covers` says what it is
+    for, `images_low` and `images_high` bound the one over images alone; `path` is below `results`.
 
     `claimed` is what no row gives, as `claims_of` has it; `doubts` is why the record is not ranked.
     """
@@ -103,8 +116,10 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
         common = {name: read(entry.record) for name, read in _OF_RECORD.items()}
         common["path"] = place_of(entry, results)
         for metric, measured in entry.record["metrics"].items():
-            low, high = interval_of(entry, metric)
-            own = {"metric": metric, "value": measured["value"], "std": measured.get("std"), "low": low, "high": high}
+            found, images = shown_interval(entry, metric), images_shown(entry, metric)
+            own = {"metric": metric, "value": measured["value"], "std": measured.get("std")}
+            own |= {"low": found and found.low, "high": found and found.high, "covers": found and found.covers}
+            own |= {"images_low": images and images.low, "images_high": images and images.high}
             own |= {"claimed": claims_of(entry, metric), "doubts": "; ".join(entry.doubts)}
             lines.append(common | own)
     return pd.DataFrame(lines, columns=RECORD_COLUMNS)
@@ -155,12 +170,12 @@ def _outcome(figure: Published, answer: Stored | None) -> dict[str, object]:
         reason = _how_to_run(figure) if figure.card else figure.note or "no checkpoint is known"
         return empty | {"status": "not run", "reason": reason}
     measured = answer.record["metrics"][figure.metric]
-    low, high = interval_of(answer, figure.metric)
+    found = shown_interval(answer, figure.metric)
     entry = _compared(answer, figure)
     return {
         "measured": measured["value"],
-        "low": low,
-        "high": high,
+        "low": found and found.low,
+        "high": found and found.high,
         "difference": entry["difference"],
         "tolerance": entry["tolerance"],
         "status": entry["status"],

@@ -171,7 +171,15 @@ class ClusterRows:
         counts = [[(rows.image, rows.cluster, rows.pixels) for rows in own.seeds] for own in (self, other)]
         return changed_images(counts[0], counts[1], len(self.ids))
 
-    def pair(self, other: ClusterRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+    def pair(
+        self,
+        other: ClusterRows,
+        preset: Mapping[str, Any],
+        names: Sequence[str],
+        resamples: int,
+        *,
+        one_model: bool = False,
+    ) -> Paired:
         """Raises ValueError: there is nothing to compare."""
         raise ValueError("they were made without labels")
 

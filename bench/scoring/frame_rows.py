@@ -141,7 +141,15 @@ class FrameRows:
             found[self.frame[(mine != theirs) & ~(np.isnan(mine) & np.isnan(theirs))]] = True
         return found
 
-    def pair(self, other: FrameRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+    def pair(
+        self,
+        other: FrameRows,
+        preset: Mapping[str, Any],
+        names: Sequence[str],
+        resamples: int,
+        *,
+        one_model: bool = False,
+    ) -> Paired:
         """By a paired bootstrap over sequences, which are also the parts."""
         return of_frames(self, other, resamples)
 

@@ -109,7 +109,15 @@ class Rows(Protocol):
         """
         ...
 
-    def pair(self, other: Self, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+    def pair(
+        self,
+        other: Self,
+        preset: Mapping[str, Any],
+        names: Sequence[str],
+        resamples: int,
+        *,
+        one_model: bool = False,
+    ) -> Paired:
         """How the same images' `other` rows differ, metric by metric and part by part (`names`, as `part_names` has).
 
         Raises ValueError, saying why, for rows that are not of the same things.

@@ -26,6 +26,8 @@ SEEDS = 5
 """Under which each is clustered, at most: those of the run, from the first."""
 SHARE = 2 / 3
 """Of the images, in each."""
+FREEDOM = 20
+"""Degrees of freedom of the errors: between those of the subsamples (39) and of the seeds (4). So it covers."""
 
 
 def draws(ids: Sequence[str]) -> list[Places]:
@@ -56,8 +58,8 @@ class Error:
 
     @property
     def both(self) -> Tolerance:
-        """Of the two together. The quantile is that of the normal distribution: so it covers in simulations."""
-        return Tolerance(math.hypot(self.images, self.seeds), math.inf)
+        """Of the two together."""
+        return Tolerance(math.hypot(self.images, self.seeds), FREEDOM)
 
 
 def error_of(resampled: Float, per_seed: Sequence[float]) -> Error:

@@ -35,6 +35,14 @@ class Tolerance:
         """How far apart they may lie."""
         return max(self.least, quantile(self.freedom) * self.error)
 
+    def p(self, difference: float) -> float:
+        """Two-sided p of "no difference": the chance of one at least as large where there is none. Without `least`."""
+        if not self.error:
+            return 1.0 if difference == 0 else 0.0
+        apart = abs(difference) / self.error
+        known = math.isinf(self.freedom)
+        return float(2 * (scipy.stats.norm.sf(apart) if known else scipy.stats.t.sf(apart, self.freedom)))
+
     def power(self, shift: float) -> float:
         """The chance that a true difference of `shift` points is found, 0…1."""
         if not self.error:

@@ -16,14 +16,14 @@ from bench.data.samples import Samples
 from bench.passes.observations import Observations
 from bench.protocols import shared_by_mask
 from bench.protocols.base import Plan, Protocol, Result, Run
-from bench.protocols.clustering import scoring, solver_gap
+from bench.protocols.clustering import resampled, scoring, solver_gap
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import Scored
 from bench.protocols.shared_by_mask import about, about_split, look, look_at_evaluated, painter
 from bench.scoring import cluster_members, kmeans
 from bench.scoring.cached_centres import fit_all
 from bench.scoring.cluster_members import Clusters
-from bench.scoring.confusion_rows import Sums
+from bench.scoring.confusion_rows import ConfusionRows, Sums
 from bench.scoring.metrics import solver_distance
 from bench.scoring.whitening import most_components, whiten
 
@@ -89,6 +89,9 @@ class Clustering(Protocol[ClusteringPreset]):
         """Observe, cluster, match and count."""
         observations = look_at_evaluated(run)
         scored = score(run, observations)
+        if isinstance(scored.rows, ConfusionRows):
+            folder = shared_by_mask.store_of(run, run.samples).folder
+            scored = replace(scored, rows=replace(scored.rows, subsamples=resampled.sums_of(run, observations, folder)))
         fitted = scored.detail.get("fitted_on", {}).get("images", len(observations))
         return Result(
             scored.rows,
@@ -151,7 +154,7 @@ def score(run: Run[ClusteringPreset], observations: Observations) -> Scored:
     if plan.grouped:
         scored = scoring.group_images(observations, labels, resolved)
     elif centres is None or matched is None:
-        scored = scoring.score_labels(observations, labels, resolved, classes)
+        scored = scoring.score_labels(observations, labels, resolved, classes, plan.seeds)
     else:
         scored = scoring.score_elsewhere(observations, labels, resolved, classes, centres, matched)
     if centres is not None:

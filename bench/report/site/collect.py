@@ -13,10 +13,11 @@ import pandas as pd
 
 from bench.cards import catalogue
 from bench.protocols import registry
+from bench.records.intervals import Interval
 from bench.records.published import Published
 from bench.records.record import Record, Stored, shortfall
 from bench.report.site.names import date_text, hashed, slug
-from bench.report.tables import UNKNOWN, joined, part_of_the_split, unvouched
+from bench.report.tables import UNKNOWN, joined, part_of_the_split, shown_interval, unvouched
 from bench.scoring.metric_names import metric_name, metric_order
 
 _LABELLED = re.compile(r"(?<!un)(?<!self-)supervised|\blabel", re.IGNORECASE)
@@ -158,8 +159,7 @@ class Claim:
     model: Model
     paper: Paper
     measured: float | None
-    low: float | None
-    high: float | None
+    interval: Interval | None
     difference: float | None
     tolerance: float | None
     status: str
@@ -315,15 +315,13 @@ def _claim(row: dict[Any, Any], runs: dict[Path, Run]) -> Claim:
     labels = Labels(figure.init or UNKNOWN, figure.prior or UNKNOWN, figure.supervision or UNKNOWN)
     key = ("id", figure.card[0]) if figure.card else ("name", figure.model, figure.backbone, figure.supervision)
     answer = row["record"]
-    found = {
-        name: None if pd.isna(row[name]) else float(row[name])
-        for name in ("measured", "low", "high", "difference", "tolerance")
-    }
+    found = {name: None if pd.isna(row[name]) else float(row[name]) for name in ("measured", "difference", "tolerance")}
     return Claim(
         figure=figure,
         model=Model(key, figure.model, labels, figure.backbone or UNKNOWN, paper),
         paper=paper,
         **found,
+        interval=shown_interval(answer, figure.metric) if isinstance(answer, Stored) else None,
         status=str(row["status"]),
         reason=str(row["reason"]),
         run=runs[answer.path] if isinstance(answer, Stored) else None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.cards import catalogue
 from bench.cards.files import FileWeights
+from bench.records.intervals import optimism_of
 from bench.records.published import Published
 from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
@@ -19,7 +20,7 @@ from bench.report.site.names import arxiv_url, web_url
 from bench.report.site.ranking import Ranked, ranked
 from bench.report.site.render import Renderer, script
 from bench.report.site.reproduce import BLANKS, reproduce
-from bench.report.tables import interval_of
+from bench.report.tables import shown_interval
 from bench.scoring.metric_names import FALLING, metric_meaning, metric_name
 
 OTHERS = 4
@@ -131,10 +132,10 @@ class Pages:
                 if (run.path, metric) in told:
                     continue
                 measured = run.record["metrics"][metric]
-                low, high = interval_of(run.stored, metric)
+                found = shown_interval(run.stored, metric)
                 lines.append(
                     self._place(run.dataset, run.split, run.protocol, metric)
-                    | {"published": None, "measured": measured["value"], "low": low, "high": high, "run": run}
+                    | {"published": None, "measured": measured["value"], "interval": found, "run": run}
                     | {"difference": None, "tolerance": None, "status": "measured", "reason": run.context_of(metric)}
                 )
         return lines
@@ -142,7 +143,7 @@ class Pages:
     def _line_of_claim(self, claim: Claim, model: Model) -> dict[str, Any]:
         figure = claim.figure
         place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric) | {"published": figure.value}
-        names = ("measured", "low", "high", "difference", "tolerance", "status", "reason", "run")
+        names = ("measured", "interval", "difference", "tolerance", "status", "reason", "run")
         line = place | {name: getattr(claim, name) for name in names}
         # a figure may answer to several cards: of a run of another model it is said whose it is
         if claim.run and model.id and claim.run.model.key != model.key:
@@ -170,6 +171,7 @@ class Pages:
             "warnings": details.warnings_of(record),
             "spreads": details.spreads(run),
             "definition": definition_of(record),
+            "optimism": optimism_of(record),
             "command": command,
             "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in command.split()],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
