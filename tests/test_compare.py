@@ -175,7 +175,7 @@ def changed(tmp_path, rows, change):
             lambda r: (r["protocol"].update(fingerprint="e" * 64), r["protocol"]["preset"].update(clusters=30)),
             "clusters is 20 in A and 30 in B",
         ),
-        (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints ffffffff and eeeeeeee"),
+        (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints cd6c2fc6 and eeeeeeee"),
         (
             lambda r: r["dataset"].update(id="shapes"),
             "A is on pascal-voc val, B on shapes val: these are two data sets",
@@ -203,8 +203,8 @@ def test_what_is_no_pair_is_refused_with_the_reason(tmp_path, pair, rows, change
 @pytest.mark.parametrize(
     "other, says",
     [
-        (lambda rows: replace(rows, ids=("elsewhere", *rows.ids[1:])), "other images"),
-        (lambda rows: replace(rows, counted=(1, 2, 3)), "average over different classes"),
+        (lambda rows: replace(rows, ids=("elsewhere", *rows.ids[1:])), "its ids or labelled pixels are not those"),
+        (lambda rows: replace(rows, counted=(1, 2, 3)), "its rows average over 3 of 4 classes, its preset over 4"),
     ],
 )
 def test_rows_that_do_not_belong_together_are_refused(tmp_path, pair, rows, other, says):
@@ -305,7 +305,7 @@ def test_videos_of_other_objects_are_refused(tmp_path):
     with pytest.raises(BadInput, match="A has 54 images"):
         compare(*stored)
     renamed = replace(own[0], ids=tuple(name.replace("seq0", "other") for name in own[0].ids))
-    with pytest.raises(BadInput, match="other objects or frames"):
+    with pytest.raises(BadInput, match="its ids or labelled pixels are not those of"):
         compare(stored[0], keep(tmp_path, video_record(renamed, "three"), renamed))
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from bench.base.errors import BenchError
 from bench.base.files import load_npz, sha256_file
+from bench.records.audit import sound
 from bench.records.published import figures
 from bench.records.record import dumps, read_all
-from bench.records.recount import sound
 from bench.report.check import against_published, against_records, verdict
 from bench.report.compare import compare, find
 from bench.report.formats import FORMATS

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from bench.base.errors import WrongName
 from bench.base.escaping import HARMLESS, csv_cell, latex_cell, markdown_cell, one_line, printable
+from bench.cards.presets import fingerprint
+from bench.records.audit import sound
 from bench.records.published import figures
 from bench.records.record import Stored, dumps
-from bench.records.recount import sound
 from bench.report.badge import count_badge, figure_badge
 from bench.report.formats import FORMATS, as_badge, as_csv, as_json, as_latex, as_markdown
 from tests.synthetic import keep, make_record
@@ -248,6 +249,7 @@ def test_a_hostile_name_stays_on_its_line_of_a_listing(tmp_path, name):
     record = hostile(name, tmp_path)[1][0].record
     # ids cannot be hostile: such a record is skipped
     record["dataset"]["split"], record["protocol"]["id"] = "val", "clustering"
+    record["protocol"]["fingerprint"] = fingerprint("clustering", record["protocol"]["preset"])
     (tmp_path / "x.json").write_text(json.dumps(record), encoding="utf-8")
     done = bench("list", "results", "--results", tmp_path)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)

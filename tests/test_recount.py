@@ -10,9 +10,10 @@ import pytest
 
 from bench.base.errors import BadInput
 from bench.protocols.clustering.preset import ClusteringPreset
+from bench.records.audit import sound
 from bench.records.published import figures
 from bench.records.record import Stored, read, read_all, write
-from bench.records.recount import recount, sound
+from bench.records.recount import recount
 from bench.report.check import against_published, against_records
 from bench.report.formats import as_json, as_markdown
 from bench.report.tables import interval_of
@@ -130,7 +131,7 @@ def test_no_check_passes_by_a_metric_that_nobody_counts(tmp_path):
 
         return edited(tmp_path / name, change)
 
-    old, new, worse = stored("1", 98.0), stored("2", 98.0), stored("3", 50.0)
+    old, new, worse = (stored(f"2020-01-0{day}", value) for day, value in ((1, 98.0), (2, 98.0), (3, 50.0)))
     found = {outcome.what.split()[-1]: outcome for outcome in against_records([old], [new], ())}
     assert found["mIoU"].status == "reproduced"
     assert (found["best"].status, found["best"].fails) == ("not comparable", False)
@@ -161,13 +162,11 @@ def test_a_distance_that_is_claimed_lets_no_figure_pass(tmp_path, value, gap, st
 
 def with_sums(rows, mean, gap):
     """Rows that hold what two solvers came to: ours a mIoU of `mean`, the authors' `gap` points more."""
-    own = rows.sums(0)
-    solvers = np.stack([own, own])
-    last, pixels = rows.num_classes - 1, int(own[3 * rows.num_classes - 1])
-    for number, value in enumerate((mean, mean + gap)):
-        solvers[number, last] = round(value / 100 * pixels)
-        solvers[number, last + rows.num_classes] = solvers[number, last]
-    return replace(rows, solver_sums=solvers[:, None].repeat(20, axis=1))
+    ours = np.tile([rows.sums(seed) for seed in range(len(rows.seeds))], (20 // len(rows.seeds), 1))
+    theirs, classes = rows.sums(0), rows.num_classes
+    theirs[:classes] = np.round((mean + gap) / 100 * theirs[2 * classes :])
+    theirs[classes : 2 * classes] = theirs[:classes]
+    return replace(rows, solver_sums=np.stack([ours, np.tile(theirs, (20, 1))]))
 
 
 def test_a_distance_that_rows_give_counts_and_another_is_denied(tmp_path):

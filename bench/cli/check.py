@@ -12,7 +12,7 @@ from bench.base.escaping import one_line, printable
 from bench.cli.completion import ids
 from bench.cli.console import echo, emit
 from bench.cli.parameters import Place
-from bench.cli.settings import echo_skipped, records_folder, results_option
+from bench.cli.settings import echo_remarks, echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.report.check import Outcome
@@ -40,6 +40,9 @@ Examples:
     help="Compare with earlier records instead of published figures.",
 )
 @click.option("--all", "everything", is_flag=True, help="Also print a line for each figure that was not run.")
+@click.option(
+    "--explain", is_flag=True, help="Also print what each tolerance is made of, and how large a fault it would find."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcomes as JSON.")
 @click.option(
     "--annotations/--no-annotations",
@@ -57,6 +60,7 @@ def check(
     required: tuple[str, ...],
     against: Path | None,
     everything: bool,
+    explain: bool,
     as_json: bool,
     annotations: bool | None,
     summary: Path | None,
@@ -69,13 +73,15 @@ def check(
     from bench.report import github
     from bench.report.check import verdict
 
-    outcomes, skipped = _outcomes(records_folder(results), against, required)
+    remarks: list[str] = []
+    outcomes, skipped = _outcomes(records_folder(results), against, required, remarks)
     passed, line = verdict(outcomes)
     echo_skipped(skipped)
+    echo_remarks(remarks)
     if as_json:
-        _print_json(outcomes, skipped, passed, line)
+        _print_json(outcomes, skipped, remarks, passed, line)
     else:
-        _print(outcomes, passed, line, everything)
+        _print(outcomes, passed, line, everything, explain)
     if annotations if annotations is not None else os.environ.get("GITHUB_ACTIONS") == "true":
         for text in github.annotations_of(outcomes, skipped, passed, line):
             emit(f"{text}\n", err=True)
@@ -84,8 +90,10 @@ def check(
     return 0 if passed else 1
 
 
-def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> tuple[list[Outcome], list[str]]:
-    """The outcomes, and a line for each file that is not a record."""
+def _outcomes(
+    folder: Path, against: Path | None, required: tuple[str, ...], remarks: list[str]
+) -> tuple[list[Outcome], list[str]]:
+    """The outcomes, and a line for each file that is not a record; `remarks` get what else there is to say."""
     from bench.base.errors import BadInput
     from bench.cards import catalogue
     from bench.records.published import figures
@@ -95,33 +103,32 @@ def _outcomes(folder: Path, against: Path | None, required: tuple[str, ...]) -> 
     stored, skipped = read_all(folder)
     known = {*catalogue.models(), *(path.name for path in folder.glob("*") if path.is_dir())}
     if against is None:
-        return against_published(figures(), stored, required, known), skipped
+        return against_published(figures(), stored, required, known, remarks.append), skipped
     if against.resolve() == folder.resolve():
         raise click.UsageError(f"--against {against} is the folder to check; name a folder of earlier records")
     earlier, more = read_all(against)
     if not earlier:
         echo_skipped(more)
         raise BadInput(f"there is no record below {against}", "Name the folder of earlier records with --against.")
-    return against_records(earlier, stored, required, known), [*skipped, *more]
+    return against_records(earlier, stored, required, known, remarks.append), [*skipped, *more]
 
 
-def _print_json(outcomes: list[Outcome], skipped: list[str], passed: bool, line: str) -> None:
-    from dataclasses import asdict
-
+def _print_json(outcomes: list[Outcome], skipped: list[str], remarks: list[str], passed: bool, line: str) -> None:
     from bench.records.record import dumps
 
-    entries = {"passed": passed, "summary": line, "skipped": skipped, "outcomes": [asdict(o) for o in outcomes]}
-    emit(dumps(entries))
+    entries = {"passed": passed, "summary": line, "skipped": skipped, "remarks": remarks}
+    emit(dumps(entries | {"outcomes": [o.as_json() for o in outcomes]}))
 
 
-def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool) -> None:
+def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool, explain: bool) -> None:
     from bench.report.github import moved
 
     shown = [o for o in outcomes if everything or o.fails or o.measured]
     for outcome in shown:
         text = f"{outcome.status:<15}{one_line(outcome.what)}: {one_line(outcome.detail)}"
         echo(text + ("  [fails]" if outcome.fails else ""))
-        for part in (*map(moved, outcome.movement), *outcome.clusters):
+        held = outcome.held.lines if explain and outcome.held else ()
+        for part in (*held, *map(moved, outcome.movement), *outcome.clusters):
             # a line of output that begins with :: would be a command to GitHub
             echo(f"{'':<15}· {printable(part)}")
     if len(shown) < len(outcomes):

@@ -12,7 +12,7 @@ from bench.base.escaping import one_line
 from bench.cli.completion import records
 from bench.cli.console import echo, emit
 from bench.cli.parameters import NameOrPath
-from bench.cli.settings import echo_table, records_folder, results_option
+from bench.cli.settings import echo_remarks, echo_table, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.records.record import Stored
@@ -50,12 +50,14 @@ def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, r
     Each resample draws the same images for both records. The 95 % interval is over the choice of images; labels,
     matching and seeds stay fixed.
     """
+    from bench.records.audit import remarks
     from bench.records.record import dumps
     from bench.report.compare import compare as compare_records
     from bench.report.compare import find
 
     folder = records_folder(results)
     found = compare_records(find(a, folder), find(b, folder), metric, resamples)
+    echo_remarks(remarks([found.a, found.b]))
     if as_json:
         emit(dumps(found.as_json()))
     else:

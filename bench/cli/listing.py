@@ -17,6 +17,7 @@ from bench.cli.settings import (
     cache_option,
     data_root_of,
     data_root_option,
+    echo_remarks,
     echo_skipped,
     echo_table,
     read_records,
@@ -152,18 +153,25 @@ def _published() -> Table:
 
 def _results(folder: Path) -> Table:
     """The figures of records, counted again from their rows; what no row gives, and a record without, is marked."""
-    from bench.records.recount import sound
+    from bench.records.audit import audit, remarks
+    from bench.records.record import NO_ROWS
     from bench.report.tables import probe_of
 
-    stored = read_records(folder)
-    bare = [replace(one, claimed=frozenset(one.record["metrics"])) for one in stored if not one.record.get("rows")]
-    found, unsound = sound([one for one in stored if one.record.get("rows")])
-    echo_skipped(unsound)
+    found = []
+    for one in audit(read_records(folder)):
+        if one.problem not in (None, NO_ROWS):
+            echo_skipped([one.line])
+        elif one.problem:
+            found.append(replace(one.stored, claimed=frozenset(one.stored.record["metrics"])))
+        else:
+            found.append(one.stored)
+    echo_remarks(remarks(found))
     rows = []
-    for entry in sorted([*found, *bare], key=lambda entry: entry.path):
+    for entry in sorted(found, key=lambda entry: entry.path):
         record = entry.record
         modified, limited = record["protocol"].get("modified"), record["dataset"]["limited"]
         marks = (" (modified)" if modified else "") + (" (limited)" if limited else "")
+        marks += " (in doubt)" if entry.doubts else ""
         for metric, measured in record["metrics"].items():
             rows.append(
                 (

@@ -10,7 +10,7 @@ import click
 
 from bench.cli.console import echo, echo_warning, emit
 from bench.cli.parameters import Place
-from bench.cli.settings import echo_skipped, records_folder, results_option
+from bench.cli.settings import echo_remarks, echo_skipped, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.records.record import Stored
@@ -38,9 +38,9 @@ def report(form: str | None, figure: str | None, out: Path | None, results: Path
     if figure and form != "badge":
         raise click.UsageError("--figure is only for --format badge")
     from bench.base.files import display, write_with
+    from bench.records.audit import remarks, sound
     from bench.records.published import figures
     from bench.records.record import read_all
-    from bench.records.recount import sound
     from bench.report.formats import FORMATS, as_badge
 
     folder = records_folder(results)
@@ -49,6 +49,7 @@ def report(form: str | None, figure: str | None, out: Path | None, results: Path
     stored, unsound = sound(readable)
     problems += unsound
     echo_skipped(problems)
+    echo_remarks(remarks(stored))
     if form == "html":
         return _write_site(out, stored, folder, problems)
     if out is not None and out.is_dir():

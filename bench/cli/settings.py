@@ -99,6 +99,12 @@ def echo_skipped(problems: Sequence[str]) -> None:
         echo_warning(f"skipped: {one_line(problem)}")
 
 
+def echo_remarks(lines: Sequence[str]) -> None:
+    """Print a warning for each thing that an audit has to say of records that are shown (`bench.records.audit`)."""
+    for line in lines:
+        echo_warning(one_line(line))
+
+
 def data_roots(given: tuple[str, ...], configured: Mapping[str, Path] | None = None) -> dict[str, Path]:
     """`--data-root [ID=]PATH` as data set id → path; the bare path under the key ''.
 

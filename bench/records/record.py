@@ -146,6 +146,13 @@ class Stored:
     record: Record
     claimed: frozenset[str] = frozenset()
     """Its parts that nobody counted again, as `bench.records.recount` names them."""
+    doubts: tuple[str, ...] = ()
+    """Why it is neither ranked nor held against a published figure, by `bench.records.audit`; none if it may be."""
+    notes: tuple[str, ...] = ()
+    """What else is to be said of it."""
+
+
+NO_ROWS = "the record names no rows file"
 
 
 def read_all(results: Path) -> tuple[list[Stored], list[str]]:
@@ -163,7 +170,7 @@ def check_rows(stored: Stored) -> str | None:
     """What is wrong with a record's rows file; None if it is there and fits its hash."""
     rows = stored.record.get("rows")
     if rows is None:
-        return "the record names no rows file"
+        return NO_ROWS
     path = rows_path(stored)
     try:
         same = sha256_file(path, LARGEST_ROWS) == rows["sha256"]

@@ -1,7 +1,7 @@
 """Recount: counts a record's figures from its rows again.
 
-A record is a text that anybody can edit; its rows are the counts that it was computed from. Reports, checks and
-comparisons use this first. What differs from the rows is a reason not to trust the record at all. What no row gives
+A record is a text that anybody can edit; its rows are the counts that it was computed from. `bench.records.audit`
+uses this. What differs from the rows is a reason not to trust the record at all. What no row gives
 (a figure of boundaries, the interval of a very large run, a distance between solvers that was measured elsewhere) is
 claimed: it is told apart wherever it is shown, and no check rests on it.
 """
@@ -9,14 +9,16 @@ claimed: it is told apart wherever it is shown, and no check rests on it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from bench.base.errors import BadInput
+from bench.records.contradictions import solver_sums_fit
+from bench.records.published import authors_entry
 from bench.records.record import Record, Stored, check_rows, class_names, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.cluster_rows import ClusterRows
@@ -52,29 +54,17 @@ def interval_name(metric: str) -> str:
     return f"{metric}.ci95"
 
 
-def sound(stored: Sequence[Stored]) -> tuple[list[Stored], list[str]]:
-    """The records whose rows give their figures, with what they merely claim; and a line for each of the others."""
-    found, lines = [], []
-    for entry in stored:
-        counted = recount(entry)
-        if counted.problem:
-            lines.append(f"{entry.path}: {counted.problem}")
-        else:
-            found.append(replace(entry, claimed=counted.claimed))
-    return found, lines
+def recount(stored: Stored, look: Callable[[Rows], str | None] = lambda rows: None) -> Recount:
+    """Hold all that a record says of figures against its rows.
 
-
-def problem_of(stored: Stored) -> str | None:
-    """Why a record's figures are not to be trusted: no rows, damaged ones, or ones of other figures. None if sound."""
-    return recount(stored).problem
-
-
-def recount(stored: Stored) -> Recount:
-    """Hold all that a record says of figures against its rows."""
+    `look` gets the rows first, so that they are read once; what it returns is a reason not to trust the record.
+    """
     if problem := check_rows(stored):
         return Recount(problem)
     try:
         rows = rows_of.read(rows_path(stored))
+        if problem := look(rows):
+            return Recount(problem)
         return Recount(*held_against(stored.record, rows))
     except BadInput as error:
         return Recount(error.problem)
@@ -88,7 +78,7 @@ def held_against(record: Record, rows: Rows) -> tuple[str | None, frozenset[str]
     claimed: set[str] = set()
     problems = (
         problem
-        for part in (_size_problems, _metric_problems, _part_problems, _gap_problems, _interval_problems)
+        for part in (_size_problems, _metric_problems, _part_problems, _gap_problems, _authors_problems, _interval_problems)
         for problem in part(record, rows, counted, claimed)
     )
     return next(problems, None), frozenset(claimed)
@@ -261,7 +251,25 @@ def _gap_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claime
     preset = record["protocol"]["preset"]
     solved = preset.get("solver") not in (None, "minibatch")
     given = rows.solver_gap(preset) if solved else 0.0
-    if given is None:
+    if given is None or (isinstance(rows, ConfusionRows) and not solver_sums_fit(record, rows)):
         claimed.add(SOLVER_GAP)
     else:
         yield from _differing("a distance between solvers of", [said], [given])
+
+
+def _authors_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    if not (said := record.get("authors")):
+        return
+    per_seed = rows.authors(record["protocol"]["preset"])
+    if per_seed is None:
+        claimed.add(SOLVER_GAP)
+        return
+    given = authors_entry(per_seed)
+    if said["seeds"] != given["seeds"] or said["metrics"].keys() != given["metrics"].keys():
+        yield f"it has the authors' solver over {said['seeds']} seeds, its rows over {given['seeds']}"
+        return
+    for name, entry in said["metrics"].items():
+        other = given["metrics"][name]
+        yield from _differing(
+            f"{name} of the authors' solver", [entry["value"], entry["std"]], [other["value"], other["std"]]
+        )

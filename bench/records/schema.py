@@ -89,6 +89,16 @@ class _Confusion(_Entry):
     """None for a table of many classes, which is left to the rows file."""
 
 
+class _Spread(_Entry):
+    value: Number
+    std: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Authors(_Entry):
+    seeds: Annotated[int, Field(ge=2, le=SEEDS)]
+    metrics: Annotated[dict[Name, _Spread], Field(min_length=1, max_length=METRICS)]
+
+
 class _Rows(_Entry):
     file: str
     sha256: str
@@ -107,6 +117,7 @@ class _Record(_Entry):
     clusters: list[dict[str, Any]] = []
     examples: dict[str, Any] = {}
     solver_gap: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    authors: _Authors | None = None
     rows: _Rows | None = None
     created: Name = ""
 

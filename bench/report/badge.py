@@ -46,7 +46,12 @@ def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results
     chosen = metric or ("mIoU" if "mIoU" in known else known[0])
     row = table[table["metric"] == chosen].iloc[0]
     status = _status(figures, stored, own, chosen)
-    marks = {"limited": row["limited"], "modified": row["modified"], "claimed": row["claimed"] == "value"}
+    marks = {
+        "limited": row["limited"],
+        "modified": row["modified"],
+        "claimed": row["claimed"] == "value",
+        "in doubt": row["doubts"],
+    }
     notes = [text for text, applies in marks.items() if applies]
     notes += [status] if status in ("reproduced", "below", "above") else []
     message = f"{row['value']:.2f}" + (f" ({', '.join(notes)})" if notes else "")

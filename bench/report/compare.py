@@ -10,8 +10,8 @@ from typing import Any
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.folders import LOCAL
 from bench.base.paths import expand
+from bench.records.audit import audit
 from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
-from bench.records.recount import problem_of
 from bench.scoring import rows as rows_of
 from bench.scoring.bootstrap import RESAMPLES
 from bench.scoring.paired import Difference, Part, bounds, known
@@ -122,8 +122,7 @@ def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RE
     names = [own.part_names(class_names(stored.record)) for own, stored in zip(rows, (a, b), strict=True)]
     _require_same_classes(names[0], names[1])
     preset = a.record["protocol"]["preset"]
-    for name, stored in zip("AB", (a, b), strict=True):
-        _require_figures(stored, name)
+    a, b = _audited(a, b)
     try:
         paired = rows[0].pair(rows[1], preset, names[0], resamples)
     except ValueError as error:
@@ -223,10 +222,13 @@ def _require_same_classes(one: Sequence[str], other: Sequence[str]) -> None:
         raise BadInput(f"A and B have different classes: {said}", "Compare runs on one data set and split.")
 
 
-def _require_figures(stored: Stored, name: str) -> None:
-    """Raises BadInput for a record whose figures are not those of its rows: somebody changed it by hand."""
-    if problem := problem_of(stored):
-        raise BadInput(f"{name} ({stored.path}) cannot be trusted: {problem}", AGAIN)
+def _audited(a: Stored, b: Stored) -> tuple[Stored, Stored]:
+    """Both as they may be shown. Raises BadInput for a record that is not to be trusted."""
+    found = audit([a], [b])
+    for name, one in zip("AB", found, strict=True):
+        if one.problem:
+            raise BadInput(f"{name} ({one.stored.path}) cannot be trusted: {one.problem}", AGAIN)
+    return found[0].stored, found[1].stored
 
 
 def _require_metric(metric: str, known: Sequence[str], a: Record, b: Record) -> None:

@@ -171,10 +171,10 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     wanted = plan.published_recipe and not made["dataset"]["limited"]
     wanted = wanted and any(figure.comparable for figure in answers_to(made).values())
     gap = room.solver_gap(run, made["dataset"]["manifest"], wanted=wanted)
-    if gap and isinstance(measured.rows, ConfusionRows):
+    if wanted and isinstance(measured.rows, ConfusionRows):
         sums = room.solver_sums(run, made["dataset"]["manifest"])
         measured = replace(measured, rows=replace(measured.rows, solver_sums=sums))
-    complete(made, cost | {"seconds": time.perf_counter() - started}, gap)
+    complete(made, cost | {"seconds": time.perf_counter() - started}, gap, measured.rows.authors(protocol["preset"]))
     return made, measured
 
 

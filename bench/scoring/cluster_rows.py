@@ -117,6 +117,10 @@ class ClusterRows:
         """None: there is no figure that solvers could differ in."""
         return None
 
+    def authors(self, preset: Mapping[str, Any]) -> None:
+        """None: there is no figure."""
+        return None
+
     @property
     def resampling(self) -> int:
         """Nothing is drawn."""

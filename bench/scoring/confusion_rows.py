@@ -18,7 +18,7 @@ import scipy  # its parts are loaded when they are used
 from bench.base.files import save_npz
 from bench.scoring.bootstrap import intervals
 from bench.scoring.mask_tables import mapping_of
-from bench.scoring.metrics import image_iou, iou_of_sums, mean_present, seed_metrics, solver_distance
+from bench.scoring.metrics import from_sums, image_iou, iou_of_sums, mean_present, seed_metrics, solver_distance
 from bench.scoring.paired import Paired, of_confusion
 from bench.scoring.rows import MOST_CLASSES, Context, by_seed, integers, names_of, rows_file, whole_number
 
@@ -181,11 +181,21 @@ class ConfusionRows:
 
     def solver_gap(self, preset: Mapping[str, Any]) -> float | None:
         """Counted from `solver_sums`. Raises ValueError where those are of other pixels than the rows."""
-        if self.solver_sums is None:
+        sums = self._sound_solver_sums()
+        return None if sums is None else solver_distance(sums, _absent(preset), self.counted)
+
+    def authors(self, preset: Mapping[str, Any]) -> dict[str, list[float]] | None:
+        """Counted from `solver_sums`, as `solver_gap` is."""
+        sums = self._sound_solver_sums()
+        if sums is None:
             return None
-        if (self.solver_sums[..., 2 * self.num_classes :] != self.sums(0)[2 * self.num_classes :]).any():
+        return {name: values.tolist() for name, values in from_sums(sums[1], _absent(preset), self.counted).items()}
+
+    def _sound_solver_sums(self) -> Sums | None:
+        sums = self.solver_sums
+        if sums is not None and (sums[..., 2 * self.num_classes :] != self.sums(0)[2 * self.num_classes :]).any():
             raise ValueError("solver_sums are of other pixels than its rows")
-        return solver_distance(self.solver_sums, _absent(preset), self.counted)
+        return sums
 
     @property
     def resampling(self) -> int:

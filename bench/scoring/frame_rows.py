@@ -108,6 +108,10 @@ class FrameRows:
         """None: nothing is solved."""
         return None
 
+    def authors(self, preset: Mapping[str, Any]) -> None:
+        """None: nothing is solved."""
+        return None
+
     @property
     def resampling(self) -> int:
         """The sequences to draw, and their objects to add up."""

@@ -76,6 +76,10 @@ class Rows(Protocol):
         """How far the solver is from the authors', in points, where the rows have what it was counted from."""
         ...
 
+    def authors(self, preset: Mapping[str, Any]) -> dict[str, list[float]] | None:
+        """Metric → what the authors' solver gives over many seeds, percent, where the rows have it."""
+        ...
+
     @property
     def resampling(self) -> int:
         """About how many numbers a resample takes up: what an interval costs."""

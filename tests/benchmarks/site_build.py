@@ -15,9 +15,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from bench.base.files import sha256_file
 from bench.cards.catalogue import dataset
+from bench.records.audit import sound
 from bench.records.published import figures
 from bench.records.record import read_all
-from bench.records.recount import sound
 from bench.report.site import write_site
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from tests.synthetic import make_record

@@ -137,7 +137,7 @@ class Run:
     @property
     def context(self) -> str:
         """Why it is not ranked with others; empty if it is."""
-        if lacking := shortfall(self.record) or part_of_the_split(self.record):
+        if lacking := shortfall(self.record) or "; ".join(self.stored.doubts) or part_of_the_split(self.record):
             return lacking
         return (
             "modified: another preset, other seeds or another precision"

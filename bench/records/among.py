@@ -1,0 +1,305 @@
+"""Among: what records of one data set say of each other.
+
+Records of the same images have the same ids and the same labelled pixels, whatever the model; and two models have not
+the same predictions. Records that come with the program are witnesses, wherever the others lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.base.errors import BadInput
+from bench.base.folders import LOCAL, folder
+from bench.cards import catalogue
+from bench.cards.files import RandomWeights
+from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, labelled_pixels
+from bench.records.findings import Finding, doubt, note, problem
+from bench.records.record import Record, Stored, check_rows, json_files, read, rows_path
+from bench.scoring import rows as rows_of
+from bench.scoring.cluster_rows import ClusterRows
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.frame_rows import FrameRows
+from bench.scoring.rows import Rows
+
+Array = npt.NDArray[Any]
+Said = Iterator[tuple[int, Finding]]
+"""The number of a record, and what is found of it."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What of a record's rows is held against other records: hashes, and how pixels were counted."""
+
+    counting: tuple[Any, ...]
+    """Two records of the same images that are equal in this have the same labelled pixels."""
+    labels: str
+    """Of the images' ids and labels."""
+    predictions: tuple[str, ...]
+    """Of each seed's rows, whatever the ids; none of rows so plain that two networks could have them."""
+
+
+@dataclass(frozen=True)
+class One:
+    """A record among others."""
+
+    stored: Stored
+    facts: Facts
+    folder: int
+    """The number of the folder of records that it was read from; -1 for a witness."""
+
+    @property
+    def record(self) -> Record:
+        """The record."""
+        return self.stored.record
+
+    @property
+    def model(self) -> str:
+        """The model's id."""
+        return str(self.record["model"]["id"])
+
+    @property
+    def weights(self) -> str:
+        """The hash of its weights."""
+        return str(self.record["model"]["weights_sha256"])
+
+    @property
+    def name(self) -> str:
+        """Where it lies, for people: the last parts of its path."""
+        return "/".join(self.stored.path.parts[-3:])
+
+
+def facts_of(record: Record, rows: Rows) -> Facts:
+    """What is kept of a record's rows, once they were read."""
+    ids = "\n".join(rows.ids)
+    if isinstance(rows, ConfusionRows):
+        labels: Sequence[Array] = [labelled_pixels(rows, 0)]
+        seeds = [_sorted(rows, own) for own in rows.seeds if len(np.unique(own.predicted)) > 1]
+    elif isinstance(rows, FrameRows):
+        labels = [rows.frame, rows.object]
+        seeds = [[*labels, rows.similarity, rows.accuracy]] if len(np.unique(rows.similarity)) > 1 else []
+    elif isinstance(rows, ClusterRows):
+        labels = [rows.totals]
+        seeds = [[own.image, own.cluster, own.pixels] for own in rows.seeds if len(np.unique(own.cluster)) > 1]
+    else:
+        raise ValueError("rows of an unknown kind")
+    return Facts(_counting(record, rows), _hash(labels, ids), tuple(_hash(columns) for columns in seeds))
+
+
+def _sorted(rows: ConfusionRows, own: SeedRows) -> list[Array]:
+    """A seed's pixels, each place once, in an order of their own: rows in another order are the same rows."""
+    places = own.image.astype(np.int64) * rows.num_classes + own.true
+    places, back = np.unique(places * (rows.num_classes + 1) + own.predicted, return_inverse=True)
+    pixels = np.zeros(len(places), np.int64)
+    np.add.at(pixels, back, own.count)
+    return [places[pixels > 0], pixels[pixels > 0]]
+
+
+def _counting(record: Record, rows: Rows) -> tuple[Any, ...]:
+    name, preset = record["protocol"]["id"], record["protocol"]["preset"]
+    dataset = record["dataset"]
+    data = (dataset["id"], dataset["split"], dataset["manifest"], type(rows).__name__)
+    ours = is_built_in(base_of(name)) or PREDICTIONS.fullmatch(name)
+    if not ours or not isinstance(rows, ConfusionRows):
+        return (*data, name, record["protocol"]["fingerprint"])
+    grid = preset.get("grid", "label")
+    how = ("input", "resizing", "interpolation") if grid == "input" else ()
+    return (*data, grid, *(str(preset.get(key)) for key in how), str(preset.get("void_classes")), rows.num_classes)
+
+
+def _hash(arrays: Sequence[Array], ids: str = "") -> str:
+    digest = hashlib.sha256(ids.encode(errors="surrogatepass"))
+    for array in arrays:
+        wide = np.ascontiguousarray(array, np.float64 if array.dtype.kind == "f" else np.int64)
+        digest.update(f"|{wide.shape}|".encode())
+        digest.update(wide.tobytes())
+    return digest.hexdigest()
+
+
+# --- all of it ---
+
+
+def among(found: Sequence[One]) -> list[list[Finding]]:
+    """Per record what others deny of it."""
+    every = [*found, *witnesses([one.stored for one in found])]
+    said: list[list[Finding]] = [[] for _ in found]
+    for look in (_of_data_sets, _of_labels, _of_predictions, _of_weights, _of_runs):
+        for number, finding in look(every):
+            if number < len(found):  # nothing is said of a witness
+                said[number].append(finding)
+    return said
+
+
+def witnesses(stored: Sequence[Stored]) -> list[One]:
+    """The records that come with the program and are of the same images as any of these, without themselves."""
+    manifests = {entry.record["dataset"]["manifest"] for entry in stored}
+    own = {entry.path.resolve() for entry in stored}
+    return [
+        one
+        for entry in _shipped()
+        if entry.record["dataset"]["manifest"] in manifests and entry.path.resolve() not in own
+        if (one := _witness(entry)) is not None
+    ]
+
+
+@cache
+def _shipped() -> tuple[Stored, ...]:
+    """The records that come with the program."""
+    where = folder("results")
+    found = []
+    for path in json_files(where):
+        try:
+            if not path.is_relative_to(where / LOCAL):
+                found.append(Stored(path, read(path)))
+        except BadInput:  # `bench check` of that folder says so
+            continue
+    return tuple(found)
+
+
+def _witness(entry: Stored) -> One | None:
+    """None for one whose rows are not those that it came with."""
+    try:
+        if check_rows(entry) is None:
+            return One(entry, facts_of(entry.record, rows_of.read(rows_path(entry))), -1)
+    except (BadInput, ValueError, LookupError):
+        pass
+    return None
+
+
+def _groups(every: Sequence[One], keys: Callable[[One], Iterable[Hashable]]) -> Iterator[list[int]]:
+    """The numbers of records that have a key in common, where several have."""
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for number, one in enumerate(every):
+        for key in keys(one):
+            found[key].append(number)
+    yield from (group for group in found.values() if len(group) > 1)
+
+
+# --- the same images ---
+
+
+def _of_data_sets(every: Sequence[One]) -> Said:
+    """The images and labels of one built-in data set are not those of another."""
+    known = catalogue.datasets()
+
+    def manifest(one: One) -> list[str]:
+        dataset = one.record["dataset"]
+        return [dataset["manifest"]] if dataset["id"] in known and dataset["manifest"] else []
+
+    for group in _groups(every, manifest):
+        said = {number: str(every[number].record["dataset"]["id"]) for number in group}
+        right = _right(every, said)
+        for number, mine in said.items():
+            other = next((every[n].name for n, one in said.items() if one != mine and right in (one, None)), None)
+            if other is not None:
+                yield number, problem(f"it is of {mine}, and its images are those of {other}")
+
+
+def _right(every: Sequence[One], said: Mapping[int, str]) -> str | None:
+    """What is right of what several records say: what a witness says, else most of them; None where none does."""
+    vouched = next((text for number, text in said.items() if every[number].folder < 0), None)
+    (first, most), *others = Counter(said.values()).most_common()
+    return vouched or (first if not others or most > others[0][1] else None)
+
+
+def _of_labels(every: Sequence[One]) -> Said:
+    """The same images have the same ids and labelled pixels. A witness is right; else the majority, if there is one."""
+    for group in _groups(every, lambda one: [one.facts.counting]):
+        said = {number: every[number].facts.labels for number in group}
+        right = _right(every, said)
+        for number, mine in said.items():
+            if mine != right:
+                yield number, _other_labels(mine, right, [every[other] for other in group])
+
+
+def _other_labels(mine: str, right: str | None, group: Sequence[One]) -> Finding:
+    others = [one for one in group if (one.facts.labels != mine if right is None else one.facts.labels == right)]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    said = (
+        f"its ids or labelled pixels are not those of {others[0].name}{more}, which says that its images are the same"
+    )
+    return problem(said if right else f"{said}: one of them was changed")
+
+
+# --- the same predictions ---
+
+
+def _of_predictions(every: Sequence[One]) -> Said:
+    """Other weights do not give the same predictions, down to the pixel, on every image under a seed."""
+    told: set[int] = set()
+    for group in _groups(every, lambda one: dict.fromkeys(one.facts.predictions)):
+        for number in group:
+            mine = every[number]
+            others = [one for one in (every[n] for n in group) if _denies(one, mine)]
+            if others and number not in told:
+                told.add(number)
+                yield number, _same_rows(mine, max(others, key=_trust))
+
+
+def _denies(one: One, mine: One) -> bool:
+    """Whether two records of the same rows cannot both be right, and it may be `mine` that is wrong."""
+    if one.model == mine.model and (_is_painted(one) or _is_painted(mine)):
+        return False  # predictions of the model, which were saved and scored: the hash is that of the pictures
+    both_known = {one.model, mine.model} <= catalogue.models().keys() and one.model != mine.model
+    return (one.weights != mine.weights or both_known) and _trust(one) >= _trust(mine)
+
+
+def _is_painted(one: One) -> bool:
+    return PREDICTIONS.fullmatch(one.record["protocol"]["id"]) is not None
+
+
+def _trust(one: One) -> int:
+    """How well it is known whose weights these are: by a card's hash, by a card's seed, by nothing."""
+    card = catalogue.models().get(one.model)
+    if card is None or isinstance(card.weights, RandomWeights):
+        return 0 if card is None else 2
+    return 3 if card.weights.sha256 == one.weights else 1
+
+
+def _same_rows(mine: One, other: One) -> Finding:
+    known = {mine.model, other.model} & catalogue.models().keys()
+    if mine.model == other.model or not known:
+        return note(f"its rows are, to the pixel, those of {other.name}, a record of other weights")
+    # a copy of a catalogue's weights in another file, under a name of its own, is that model still
+    kind = problem if len(known) > 1 else doubt
+    return kind(f"its rows are, to the pixel, those of {other.name}, a record of {other.model}")
+
+
+def _of_weights(every: Sequence[One]) -> Said:
+    """Of a catalogue's model that no card has the hash of: which of two files is the model's, nobody can tell."""
+
+    def unpinned(one: One) -> list[str]:
+        card = catalogue.models().get(one.model)
+        return [] if card is None or _is_painted(one) or getattr(card.weights, "sha256", None) else [one.model]
+
+    for group in _groups(every, unpinned):
+        for number in group:
+            mine = every[number]
+            other = next((every[n] for n in group if every[n].weights != mine.weights), None)
+            if other is not None:
+                yield number, note(f"it has other weights under the id {mine.model} than {other.name}")
+
+
+# --- the same run ---
+
+
+def _of_runs(every: Sequence[One]) -> Said:
+    for group in _groups(every, lambda one: [(one.folder, *_identity(one.record))] if one.folder >= 0 else []):
+        for number in group:
+            mine = every[number]
+            other = next((every[n] for n in group if every[n].facts.predictions != mine.facts.predictions), None)
+            if other is not None:
+                yield number, note(f"{other.name} is of the same run, with other figures")
+
+
+def _identity(record: Record) -> tuple[Any, ...]:
+    dataset, protocol = record["dataset"], record["protocol"]
+    run = (record["model"]["id"], dataset["id"], dataset["split"], dataset["images"], dataset["manifest"])
+    return (*run, protocol["id"], protocol["fingerprint"], *protocol.get("variations", []), *record.get("seeds", []))

@@ -1,0 +1,197 @@
+"""Card says: what a record says, against the cards of its model and its data set.
+
+Only cards that come with the program are held against a record: no other card may have their ids. The record may be of
+another version, with another card. So what a card of another version could have said as well is a doubt, no problem.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from bench.cards import catalogue
+from bench.cards.datasets import DatasetCard
+from bench.cards.files import FileWeights
+from bench.cards.models import ModelCard
+from bench.cards.presets import FIRST_SEED, Preset
+from bench.protocols import registry
+from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, preset_of
+from bench.records.findings import Findings, doubt, note, problem
+from bench.records.record import Record, class_names
+from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.rows import Rows
+
+SETTLED = ("classifier", "features")
+"""Entries of presets that the model decides, not the data set (`bench.protocols.base.Protocol.settle`)."""
+MOST_EMPTY = 0.01
+"""Share of a catalogue's images whose labels may be all void."""
+NONE = "none"
+"""The supervision of a model that has seen no label."""
+
+
+def against_cards(record: Record, rows: Rows | None) -> Findings:
+    """What the cards of a record's model and data set deny; nothing where these came with no card of ours."""
+    model = catalogue.models().get(record["model"]["id"])
+    if model is not None:
+        yield from _of_model(record, model)
+    dataset = catalogue.datasets().get(record["dataset"]["id"])
+    if dataset is not None:
+        yield from _of_split(record, dataset)
+        yield from _of_other_splits(record, dataset)
+        yield from _of_preset(record, dataset)
+        if isinstance(rows, ConfusionRows):
+            yield from _of_classes(record, rows, dataset)
+            yield from _of_empty_images(record, rows)
+
+
+# --- the model ---
+
+
+def _of_model(record: Record, card: ModelCard) -> Findings:
+    said = record["model"]
+    if not PREDICTIONS.fullmatch(record["protocol"]["id"]):  # whose hash is that of the predictions
+        yield from _of_weights(said, card)
+    own = said.get("architecture")
+    for key, value in card.architecture.model_dump().items() if isinstance(own, dict) else ():
+        if own.get(key, value) != value:
+            yield problem(f"it says that {card.id} has {key} = {_short(own[key])}, its card says {value}")
+    if _plain(said["supervision"]) == NONE != _plain(card.training.supervision):
+        yield problem(f"it says that {card.id} has seen no label, its card says: {card.training.supervision}")
+
+
+def _of_weights(said: dict[str, Any], card: ModelCard) -> Findings:
+    known = card.weights.sha256 if isinstance(card.weights, FileWeights) else None
+    own = said["weights_sha256"]
+    if not re.fullmatch("[0-9a-f]{64}", own):
+        yield problem(f"its weights' hash is no SHA-256, and {card.id} is a checkpoint")
+    elif known is not None and own != known:
+        yield problem(f"its weights (SHA-256 {own[:12]}…) are not those of {card.id} ({known[:12]}…)")
+
+
+def in_the_cards_words(record: Record) -> tuple[Record, Findings]:
+    """The record with what its model's card says of the model in place of its own words, and what is to be said of it.
+
+    A record of a catalogue's model cannot say of it what the catalogue does not.
+    """
+    card = catalogue.models().get(record["model"]["id"])
+    if card is None:
+        return record, iter(())
+    words: dict[str, Any] = {"title": card.title} | card.training.model_dump()
+    words["paper"] = card.paper.model_dump() if card.paper else None
+    other = [key for key, value in words.items() if key in record["model"] and record["model"][key] != value]
+    if not other:
+        return record, iter(())
+    shown = record | {"model": record["model"] | {key: words[key] for key in other}}
+    return shown, iter(
+        [note(f"it has another {' and '.join(other)} than the card of {card.id}, whose words are shown")]
+    )
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower()
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+# --- the data set ---
+
+
+def _of_split(record: Record, card: DatasetCard) -> Findings:
+    dataset = record["dataset"]
+    split = card.splits.get(dataset["split"])
+    if split is None:
+        yield doubt(f"{card.id} has no split {dataset['split']} by its card")
+        return
+    what = "sequences" if card.kind == "video" else "images"
+    seen, official = dataset.get(what), split.size
+    if seen is None or official is None or dataset["limited"]:
+        return
+    if seen < official:
+        yield doubt(f"run on {seen} of {official} {what}: not the whole split, though it says so")
+    elif seen > official:
+        yield doubt(f"run on {seen} {what}: {card.id} {dataset['split']} has {official}")
+
+
+def _of_other_splits(record: Record, card: DatasetCard) -> Findings:
+    """Those that had a part in the run: a bank, what was clustered, or trained on."""
+    if record["dataset"]["limited"] or record["protocol"]["preset"].get("train_images") is not None:
+        return
+    for part, entry in record.items():
+        split = card.splits.get(str(entry.get("split"))) if part != "dataset" and isinstance(entry, dict) else None
+        seen, official = (entry.get("images"), split.images) if split else (None, None)
+        if isinstance(seen, int) and official and seen < official:
+            yield doubt(f"its {part} has {seen} of {official} images, and it says that nothing was left out")
+
+
+def _of_classes(record: Record, rows: ConfusionRows, card: DatasetCard) -> Findings:
+    named = class_names(record)
+    ours = is_built_in(base_of(record["protocol"]["id"])) or PREDICTIONS.fullmatch(record["protocol"]["id"])
+    if not ours or card.class_folders is not None:  # whose names only the tree knows
+        return
+    if rows.num_classes != len(card.classes):
+        yield doubt(f"its rows have {rows.num_classes} classes, {card.id} has {len(card.classes)}")
+        return
+    for i, (own, known) in enumerate(zip(named, card.classes, strict=False)):
+        if own != known:
+            yield doubt(f"it calls class {i} '{_short(own)}', {card.id} calls it '{known}'")
+            return
+
+
+def _of_empty_images(record: Record, rows: ConfusionRows) -> Findings:
+    """Rows that somebody dropped leave images without any; so do labels that are all void, which are rare."""
+    protocol, images = record["protocol"], len(rows.ids)
+    ours = is_built_in(base_of(protocol["id"])) or PREDICTIONS.fullmatch(protocol["id"])
+    empty = images - len(np.unique(rows.seeds[0].image[rows.seeds[0].count > 0]))
+    if ours and not protocol["preset"].get("void_classes") and empty > max(1, MOST_EMPTY * images):
+        yield doubt(f"its rows have no labelled pixel of {empty} of its {images} images")
+
+
+# --- the preset ---
+
+
+def _of_preset(record: Record, card: DatasetCard) -> Findings:
+    """Whether the preset is the data set's own, and the published one, as far as the record says so."""
+    protocol, base = record["protocol"], base_of(record["protocol"]["id"])
+    if base is None or not is_built_in(base) or (protocol.get("modified") and not protocol.get("published_recipe")):
+        return
+    default, preset = card.protocols.preset(base), preset_of(record)
+    if default is None or preset is None:
+        yield doubt("its preset is of another version: whether it is the data set's own cannot be told")
+        return
+    settled = {key: getattr(preset, key) for key in SETTLED if key in type(preset).model_fields}
+    default = default.model_copy(update=settled)
+    entries = preset.variant(default, len(card.classes))
+    variants = registry.protocols()[base].variants
+    name = next((one.name(entries) for one in variants if entries and set(one.keys) == set(entries)), base)
+    if name != protocol["id"]:
+        yield doubt(f"it is of {protocol['id']}, by its preset it would be of {name}")
+        return
+    comparable = default.model_copy(update=entries)
+    differ = _difference(preset, comparable)
+    if differ and not protocol.get("modified"):
+        yield doubt(f"its preset is not that of {card.id} ({differ}), and it says that nothing was modified")
+    elif differ and protocol.get("published_recipe") and _difference(preset, by_the_authors_solver(comparable)):
+        yield doubt(f"its preset is not that of {card.id} ({differ}), and it says that it is the published one")
+    elif not protocol.get("modified") and (record.get("seeds") or []) != _seeds_of(default):
+        yield doubt("its seeds are not those of its data set's preset, and it says that nothing was modified")
+
+
+def by_the_authors_solver(preset: Preset) -> Preset:
+    """The same preset as the authors ran it, where they had another solver: published figures may be of either."""
+    return preset.model_copy(update={"solver": "minibatch"}) if "solver" in type(preset).model_fields else preset
+
+
+def _seeds_of(preset: Preset) -> list[int]:
+    return list(range(FIRST_SEED, FIRST_SEED + preset.num_seeds))
+
+
+def _difference(preset: Preset, other: Preset) -> str:
+    """The first entry in which a preset differs from another, with both values; empty where none does."""
+    one, two = preset.resolved(), other.resolved()
+    key = next((key for key in {**two, **one} if one.get(key) != two.get(key)), None)
+    return "" if key is None else f"{key} is {_short(one.get(key))} instead of {_short(two.get(key))}"
