@@ -10,7 +10,7 @@ import click
 
 from bench.base.escaping import one_line
 from bench.cli.completion import records
-from bench.cli.console import echo, emit
+from bench.cli.console import echo, echo_warning, emit
 from bench.cli.parameters import NameOrPath
 from bench.cli.settings import echo_remarks, echo_table, records_folder, results_option
 
@@ -51,18 +51,24 @@ def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, r
     matching and seeds stay fixed.
     """
     from bench.records.audit import remarks
-    from bench.records.record import dumps
+    from bench.records.record import dumps, precision_of
     from bench.report.compare import compare as compare_records
     from bench.report.compare import find
 
     folder = records_folder(results)
     found = compare_records(find(a, folder), find(b, folder), metric, resamples)
     echo_remarks(remarks([found.a, found.b]))
+    _warn_of_precision(*(precision_of(stored.record) for stored in (found.a, found.b)))
     if as_json:
         emit(dumps(found.as_json()))
     else:
         _print(found)
     return 0
+
+
+def _warn_of_precision(a: str, b: str) -> None:
+    if a != b and a and b:
+        echo_warning(f"A was computed in {a}, B in {b}: a part of the difference is rounding")
 
 
 def _print(found: Comparison) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from bench.base.errors import BadInput
 from bench.base.files import read_regular, said
 from bench.base.folders import folder
-from bench.records.record import Record, shortfall
+from bench.records.record import Record, other_precision, shortfall
 from bench.scoring.tolerance import Tolerance, of_one_spread
 
 if TYPE_CHECKING:
@@ -186,9 +186,7 @@ def expected(record: Record, metric: str, paper_seeds: int) -> Expected:
     if len(per_seed) < 2:
         return Expected(measured["value"], Tolerance(0.0, math.inf, ROUNDING))
     spread = float(np.std(per_seed, ddof=1))
-    return Expected(
-        measured["value"], of_one_spread(spread, len(per_seed), paper_seeds, len(per_seed) - 1, ROUNDING)
-    )
+    return Expected(measured["value"], of_one_spread(spread, len(per_seed), paper_seeds, len(per_seed) - 1, ROUNDING))
 
 
 def authors_entry(per_seed: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -208,6 +206,8 @@ def incomparable(record: Record, figure: Published) -> str | None:
         return lacking
     if not record["protocol"].get("published_recipe", False):
         return "the preset was modified"
+    if other := other_precision(record):
+        return other
     if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:
         count = len(record.get("seeds", []))
         return f"run with {count} seed{'' if count == 1 else 's'}; a spread needs --num-seeds {PAPER_SEEDS}"

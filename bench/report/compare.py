@@ -11,7 +11,7 @@ from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.folders import LOCAL
 from bench.base.paths import expand
 from bench.records.audit import audit
-from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
+from bench.records.record import Record, Stored, check_rows, class_names, json_files, precision_of, read, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.bootstrap import RESAMPLES
 from bench.scoring.paired import Difference, Part, bounds, known
@@ -73,6 +73,7 @@ def _who(stored: Stored) -> dict[str, Any]:
         "path": stored.path.as_posix(),
         "model": {key: model.get(key, model["id"]) for key in ("id", "title", "weights_sha256", "supervision")},
         "seeds": stored.record.get("seeds", []),
+        "precision": precision_of(stored.record),
     }
 
 

@@ -13,7 +13,7 @@ from bench.base.escaping import printable
 from bench.cards import catalogue
 from bench.protocols import registry
 from bench.records.published import Published, answers, compare
-from bench.records.record import Record, Stored
+from bench.records.record import Record, Stored, precision_of
 from bench.records.recount import SOLVER_GAP, interval_name
 
 
@@ -76,14 +76,15 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
     "limited": lambda record: record["dataset"]["limited"],
     "modified": lambda record: record["protocol"].get("modified", False),
     "solver": lambda record: record["protocol"]["preset"].get("solver"),
+    "precision": precision_of,
     "fingerprint": lambda record: record["protocol"]["fingerprint"],
     "created": lambda record: record.get("created"),
 }
 """Column → what a record has for it."""
 RECORD_COLUMNS = [
     *("dataset", "split", "protocol", "metric", "model", "title", "init", "prior", "supervision", "probe"),
-    *("value", "std", "low", "high", "seeds", "images", "limited", "modified", "solver", "fingerprint", "created"),
-    *("path", "claimed", "doubts"),
+    *("value", "std", "low", "high", "seeds", "images", "limited", "modified", "solver", "precision"),
+    *("fingerprint", "created", "path", "claimed", "doubts"),
 ]
 """The order of the columns, which `bench report --format csv` prints."""
 
