@@ -8,8 +8,8 @@ import pytest
 
 from bench.base.errors import BadInput
 from bench.base.folders import folder
-from bench.records.published import answers_to, authors_entry, compare, expected, figures, load
 from bench.protocols.clustering.preset import ClusteringPreset
+from bench.records.published import answers_to, authors_entry, compare, expected, figures, load
 from tests.synthetic import make_record
 
 

@@ -51,9 +51,9 @@ def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, r
     matching and seeds stay fixed.
     """
     from bench.records.audit import remarks
+    from bench.records.find import find
     from bench.records.record import dumps, precision_of
     from bench.report.compare import compare as compare_records
-    from bench.report.compare import find
 
     folder = records_folder(results)
     found = compare_records(find(a, folder), find(b, folder), metric, resamples)

@@ -76,11 +76,11 @@ def held_against(record: Record, rows: Rows) -> tuple[str | None, frozenset[str]
     """The first thing that a record says otherwise than its rows, None if there is none; and what no row gives."""
     counted = _counted(record, rows)
     claimed: set[str] = set()
-    problems = (
-        problem
-        for part in (_size_problems, _metric_problems, _part_problems, _gap_problems, _authors_problems, _interval_problems)
-        for problem in part(record, rows, counted, claimed)
+    looks = (
+        *(_size_problems, _metric_problems, _part_problems, _optimism_problems),
+        *(_gap_problems, _authors_problems, _interval_problems),
     )
+    problems = (problem for look in looks for problem in look(record, rows, counted, claimed))
     return next(problems, None), frozenset(claimed)
 
 

@@ -244,11 +244,14 @@ def against_records(
     required: Sequence[str],
     known: Collection[str] = (),
     tell: Tell = lambda line: None,
+    *,
+    run_now: bool = False,
 ) -> list[Outcome]:
     """An outcome per metric of every earlier record, held against the newest record of the same run now; and one per
     other record that is not to be trusted. `tell` gets what else there is to say of records.
 
-    Raises WrongName for a required id that no record and none of the `known` ids has.
+    With `run_now` this process made the new records: its run vouches for the figures that no row gives. Raises
+    WrongName for a required id that no record and none of the `known` ids has.
     """
     models = _models(earlier) | _models(stored) | set(known)
     _require_known(required, models, _protocols(earlier) | _protocols(stored), "bench list results")
@@ -261,7 +264,8 @@ def against_records(
     outcomes = _unanswered(required, answered, "required, but there is no earlier record of it")
     for old in before:
         new = now.get(_identity(old.stored.record))
-        outcomes += _record_outcomes(old, new, required, "" if new else _nearest(old.stored.record, stored))
+        hint = "" if new else _nearest(old.stored.record, stored)
+        outcomes += _record_outcomes(old, new, required, hint, run_now=run_now)
     spoken = {id(now.get(_identity(one.stored.record))) for one in before}
     outcomes += [_damaged(one) for one in after if one.problem and id(one) not in spoken]
     return in_order(outcomes)
@@ -287,7 +291,9 @@ def _identity(record: Record) -> tuple[str, ...]:
     )
 
 
-def _record_outcomes(before: Audited, after: Audited | None, required: Sequence[str], hint: str) -> list[Outcome]:
+def _record_outcomes(
+    before: Audited, after: Audited | None, required: Sequence[str], hint: str, *, run_now: bool
+) -> list[Outcome]:
     """One outcome per metric of an earlier record; `hint` says why there is no new one."""
     old, new = before.stored, after.stored if after else None
     run, wanted = _run(old.record), _is_required([old.record["model"]["id"]], old.record["protocol"]["id"], required)
@@ -304,7 +310,7 @@ def _record_outcomes(before: Audited, after: Audited | None, required: Sequence[
             outcomes.append(Outcome("not run", what, reason, wanted, measured=False))
         else:
             moved = _moved(what, metric, old.record, new.record, wanted)
-            claimed = metric in old.claimed | new.claimed
+            claimed = not run_now and metric in old.claimed | new.claimed
             apart = abs(new.record["metrics"][metric]["value"] - said["value"])
             outcomes.append(_of_claims(moved, metric, wanted, apart) if claimed else moved)
     return outcomes

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from bench.base.errors import BadInput, WrongName, unknown_name
-from bench.base.folders import LOCAL
-from bench.base.paths import expand
+from bench.base.errors import BadInput, WrongName
 from bench.records.audit import audit
-from bench.records.record import Record, Stored, check_rows, class_names, json_files, precision_of, read, rows_path
+from bench.records.record import Record, Stored, check_rows, class_names, precision_of, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.bootstrap import RESAMPLES
 from bench.scoring.paired import Difference, Part, bounds, known
@@ -75,34 +72,6 @@ def _who(stored: Stored) -> dict[str, Any]:
         "seeds": stored.record.get("seeds", []),
         "precision": precision_of(stored.record),
     }
-
-
-def find(name: str, results: Path) -> Stored:
-    """A record by its path, as `model/dataset-split/protocol` below `results`, or by its model if it has no other.
-
-    Raises WrongName where there is none, BadInput where the file is no record.
-    """
-    given = expand(name)
-    file = f"{name.removesuffix('.json')}.json"
-    for path in (given, results / LOCAL / file, results / file):
-        if path.is_file():
-            return Stored(path, read(path))
-    places = {path: path.relative_to(results).as_posix().removeprefix(f"{LOCAL}/") for path in json_files(results)}
-    only = [path for path, place in places.items() if place.startswith(f"{name}/")]
-    if len(only) == 1:
-        return Stored(only[0], read(only[0]))
-    names = [place.removesuffix(".json") for place in places.values()]
-    raise unknown_name("record", name, names, f"bench list results --results {results}", also=_respelled(given))
-
-
-def _respelled(path: Path) -> list[str]:
-    """The JSON files that differ from a path only in its first part that is not there."""
-    base = next((parent for parent in path.parents if parent.is_dir()), None)
-    if base is None:
-        return []
-    rest = path.relative_to(base).parts[1:]
-    files = (entry.joinpath(*rest) for entry in sorted(base.iterdir()))
-    return [str(file) for file in files if file.suffix == ".json" and file.is_file()]
 
 
 def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RESAMPLES) -> Comparison:

@@ -89,6 +89,11 @@ RECORD_COLUMNS = [
 """The order of the columns, which `bench report --format csv` prints."""
 
 
+def place_of(entry: Stored, results: Path) -> str:
+    """A record's path below `results`, as tables show it."""
+    return printable(entry.path.relative_to(results).as_posix())
+
+
 def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
     """One line per record and metric. `low` and `high` bound the 95 % interval; `path` is below `results`.
 
@@ -97,7 +102,7 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
     lines = []
     for entry in stored:
         common = {name: read(entry.record) for name, read in _OF_RECORD.items()}
-        common["path"] = printable(entry.path.relative_to(results).as_posix())
+        common["path"] = place_of(entry, results)
         for metric, measured in entry.record["metrics"].items():
             low, high = interval_of(entry, metric)
             own = {"metric": metric, "value": measured["value"], "std": measured.get("std"), "low": low, "high": high}

@@ -95,10 +95,10 @@ def perform(
     if settings.save_predictions is not None:
         require_writable(settings.save_predictions, "predictions", "--save-predictions")
     plan = make_plan(model, dataset, protocol, settings, warn)
-    return again_where_damaged(lambda: _carry_out(plan, results, settings, warn, warnings))
+    return again_where_damaged(lambda: carry_out(plan, results, settings, warn, warnings))
 
 
-def _carry_out(plan: Plan, results: Path | None, settings: Settings, warn: Warn, warnings: list[str]) -> Stored:
+def carry_out(plan: Plan, results: Path | None, settings: Settings, warn: Warn, warnings: list[str]) -> Stored:
     """Measure, and write the record. Raises DamagedShard where the cache had not what it seemed to have."""
     made, measured = execute(plan, settings, warn)
     made["warnings"] = warnings
@@ -147,7 +147,7 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     run, room = run_of(plan, settings, warn), registry.load(plan.base)
     measured: Result = room.measure(run)
     warn_of_lone_class(measured.rows, plan.samples.card, warn)
-    protocol = {
+    protocol: dict[str, Any] = {
         "id": plan.protocol,
         "fingerprint": plan.fingerprint,
         "preset": plan.preset.resolved(),

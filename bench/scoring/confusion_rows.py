@@ -20,7 +20,17 @@ from bench.scoring.bootstrap import intervals
 from bench.scoring.mask_tables import mapping_of
 from bench.scoring.metrics import from_sums, image_iou, iou_of_sums, mean_present, seed_metrics, solver_distance
 from bench.scoring.paired import Paired, of_confusion
-from bench.scoring.rows import MOST_CLASSES, Context, by_seed, integers, names_of, rows_file, whole_number
+from bench.scoring.rows import (
+    MOST_CLASSES,
+    Context,
+    by_seed,
+    changed_images,
+    integers,
+    names_of,
+    require_alike,
+    rows_file,
+    whole_number,
+)
 
 Confusion = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.int64]
@@ -254,6 +264,16 @@ class ConfusionRows:
         """The classes; numbers where there is another number of names."""
         known = len(classes) == self.num_classes
         return list(classes) if known else [f"class {i}" for i in range(self.num_classes)]
+
+    def changed(self, other: ConfusionRows) -> npt.NDArray[np.bool_]:
+        """Of each image, whether any class was predicted on another number of its pixels of any class."""
+        sizes = ((len(self.seeds), len(other.seeds)), (self.num_classes, other.num_classes))
+        require_alike(self, other, *sizes)
+        return changed_images(self._counts(), other._counts(), len(self.ids))
+
+    def _counts(self) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]]:
+        wide = self.num_classes + 1
+        return [(rows.image, rows.predicted + wide * rows.true.astype(np.int64), rows.count) for rows in self.seeds]
 
     def pair(self, other: ConfusionRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
         """By a paired bootstrap over images; the parts are classes."""

@@ -33,11 +33,7 @@ class Tolerance:
     @property
     def points(self) -> float:
         """How far apart they may lie."""
-        return max(self.least, self._quantile * self.error)
-
-    @property
-    def _quantile(self) -> float:
-        return quantile(self.freedom)
+        return max(self.least, quantile(self.freedom) * self.error)
 
     def power(self, shift: float) -> float:
         """The chance that a true difference of `shift` points is found, 0…1."""
@@ -62,7 +58,8 @@ class Tolerance:
 
 def quantile(freedom: float, outside: float = FALSE_ALARMS) -> float:
     """How many standard errors leave a share of `outside` on both sides together."""
-    return float(scipy.stats.t.isf(outside / 2, freedom) if math.isfinite(freedom) else scipy.stats.norm.isf(outside / 2))
+    known = math.isinf(freedom)
+    return float(scipy.stats.norm.isf(outside / 2) if known else scipy.stats.t.isf(outside / 2, freedom))
 
 
 def of_one_spread(spread: float, ours: int, theirs: int, freedom: float, rounding: float = 0.0) -> Tolerance:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from bench.cards import counting
+from bench.cards.counting import NO_LABELS, Counted
 from bench.cards.presets import Positive, Preset, SaliencyPreset, Seeds
 
 
@@ -76,6 +78,29 @@ class ClusteringPreset(SaliencyPreset):
     def counts_boundaries(self) -> bool:
         """ImageNet-S's figures do."""
         return self.figures == "imagenet-s"
+
+    @classmethod
+    def counting(cls, run: Counted) -> list[str]:
+        """Clusters of prototypes, the background beside them, and how the two get classes."""
+        clusters = run.number("clusters")
+        fitted = f"fitted on {run.split_of('fit')}" if run.split_of("fit") else "fitted on the evaluated images"
+        into = f"one of {clusters} clusters" if clusters else "a cluster"
+        grouped = f"the salient pixels of an image go to {into} by K-means on one prototype an image, {fitted}"
+        if not run.labelled:
+            return [grouped, NO_LABELS, counting.drawn(run, "K-means")]
+        labels = f"the labels of {run.split_of('matched_on')}" if run.split_of("matched_on") else "the evaluated labels"
+        if run.entries.get("classes_from", "all") != "all":
+            labels = run.word("classes_from", {"halves": "the labels of the other half of the images"})
+        ids = clusters + 1 if clusters else None
+        return [
+            counting.mean(run),
+            counting.grid(run),
+            counting.VOID,
+            counting.absent(run),
+            grouped,
+            counting.matched(run, ids, "clusters and background", labels),
+            counting.drawn(run, "K-means"),
+        ]
 
     def variant(self, default: Preset, classes: int) -> dict[str, Any]:
         """More clusters than there are classes, the background among them, are `overclustering-N`."""

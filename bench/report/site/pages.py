@@ -8,6 +8,7 @@ from typing import Any
 from bench.cards import catalogue
 from bench.cards.files import FileWeights
 from bench.records.published import Published
+from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
 from bench.report.site import details
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
@@ -15,11 +16,11 @@ from bench.report.site.chart import draw
 from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
 from bench.report.site.gallery import TITLES, Example, Gallery
 from bench.report.site.names import arxiv_url, web_url
-from bench.report.site.ranking import ranked
+from bench.report.site.ranking import Ranked, ranked
 from bench.report.site.render import Renderer, script
 from bench.report.site.reproduce import BLANKS, reproduce
 from bench.report.tables import interval_of
-from bench.scoring.metric_names import FALLING, metric_name
+from bench.scoring.metric_names import FALLING, metric_meaning, metric_name
 
 OTHERS = 4
 """A table shows its rows' values in at most so many further metrics, if a quarter of the rows has any; each metric has
@@ -85,6 +86,8 @@ class Pages:
         context = _dataset(benchmark) | {
             "protocol": protocol,
             "metric": metric_name(metric),
+            "meaning": metric_meaning(metric),
+            "definition": _definition(benchmark, protocol, rows),
             "protocols": [(name, benchmark.page_of(name, keys[0])) for name, keys in benchmark.metrics.items()],
             "metrics": [
                 (metric_name(name), benchmark.page_of(protocol, name), name == metric)
@@ -166,6 +169,7 @@ class Pages:
             "benchmark_url": self.benchmarks[run.dataset, run.split].page_of(run.protocol, first) if first else None,
             "warnings": details.warnings_of(record),
             "spreads": details.spreads(run),
+            "definition": definition_of(record),
             "command": command,
             "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in command.split()],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
@@ -259,6 +263,13 @@ class Pages:
 
 def _pictures_url(run: Run) -> str:
     return f"pictures/{run.slug}.html"
+
+
+def _definition(benchmark: Benchmark, protocol: str, rows: Sequence[Ranked]) -> str:
+    """How figures that are measured here are counted: by the data set's own preset, else as the first run's was."""
+    runs = (row.entry.run for row in rows if row.entry.run)
+    own = definition_on(benchmark.dataset, benchmark.split, protocol)
+    return own or next((definition_of(run.record).line for run in runs), "")
 
 
 def _dataset(benchmark: Benchmark) -> dict[str, Any]:
