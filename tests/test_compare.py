@@ -369,6 +369,18 @@ def test_the_command_prints_the_comparison(tmp_path, pair):
     assert data["per_class"]["cat"]["b"] == found.parts[1].b
 
 
+def test_two_precisions_are_said(tmp_path, rows):
+    marks = {"modified": True, "variations": ["bfloat16"]}
+    records = [measured(rows[0], model="one"), measured(rows[1], model="two", protocol=marks)]
+    for record, precision in zip(records, ("float32", "bfloat16"), strict=True):
+        record["cost"] = {"precision": precision}
+    paths = [keep(tmp_path, record, own).path for record, own in zip(records, rows, strict=True)]
+    ran = bench("compare", *paths, "--resamples", "200", "--json")
+    assert "A was computed in float32, B in bfloat16" in ran.stderr
+    assert [json.loads(ran.stdout)[side]["precision"] for side in "ab"] == ["float32", "bfloat16"]
+    assert "was computed in" not in bench("compare", paths[1], paths[1], "--resamples", "200").stderr
+
+
 def test_a_single_image_has_no_interval(tmp_path):
     a, b = (kept(tmp_path, random_rows(seed, 1), model=name) for seed, name in ((1, "one"), (2, "two")))
     found = compare(a, b, resamples=100).as_json()

@@ -191,6 +191,7 @@ def test_a_figure_is_reproduced_within_its_tolerance(figure, value, status):
         ({"seeds": 4}, "4 seeds"),
         ({"seeds": 1}, "run with 1 seed;"),
         ({"solver_gap": None}, "solver"),
+        ({"protocol": {"modified": True, "variations": ["bfloat16"]}}, "bfloat16"),
     ],
 )
 def test_other_runs_are_not_comparable_and_have_no_tolerance(figure, changes, reason):

@@ -191,8 +191,7 @@ def test_other_data_are_told_by_what_differs(evaluate, again, voc):
     with pytest.raises(BadInput, match=rf"1 is missing \('{names[0]}'\)"):
         again(earlier)
     listing.write_text("\n".join(reversed(names)) + "\n")
-    with pytest.raises(BadInput, match="in another order"):
-        again(earlier)
+    assert again(earlier).record["rows"] == earlier.record["rows"]  # the order of a list moves nothing
     earlier.path.with_name(earlier.record["rows"]["file"]).unlink()
     listing.write_text("\n".join(names[1:]) + "\n")
     with pytest.raises(BadInput, match=f"the record has {len(names)} images of val, {len(names) - 1} are here"):

@@ -43,6 +43,7 @@ def test_it_says_what_the_record_says(bench, stored, results):
     told = words(done)
     for said_so in (
         "model maskcontrast-sup", "sup.pth.tar, SHA-256 000000000000…", "supervision labels, of a kind",
+        "probe none (labels only name clusters)",
         "initialisation MoCo v2", "prior saliency", "pascal-voc val, 1449 images", "clustering, fingerprint ffffffff",
         "clusters 20", "seeds 1234 to 1238", "each takes the class with the largest IoU",
         "mIoU 44.20 0.32", "mean over classes of TP / (TP + FP + FN)",

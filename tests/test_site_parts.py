@@ -82,9 +82,21 @@ def test_what_is_not_comparable_is_context_without_a_rank(tmp_path):
     assert [row.entry.context for row in rows[1:]] == [
         "its own protocol",
         "run on 40 images: not the whole split",
-        "modified: another preset, other seeds or another precision",
+        "modified: another preset or other seeds",
     ]  # fmt: skip
     assert [row.number for row in rows] == [0, 1, 2, 3]
+
+
+BFLOAT16 = {"modified": True, "variations": ["bfloat16"]}
+
+
+def test_another_precision_is_never_ranked_with_float32(tmp_path):
+    fast, plain = run("fast", 50.0, protocol=BFLOAT16), run("plain", 40.0)
+    hidden = run("hidden", 51.0)  # its cost says it, though its marks do not
+    fast["cost"], plain["cost"], hidden["cost"] = ({"precision": p} for p in ("bfloat16", "float32", "bfloat16"))
+    rows = ranked(entries(tmp_path, fast, plain, hidden), "mIoU")
+    assert [(row.entry.model.title, row.rank) for row in rows] == [("plain", "1"), ("hidden", ""), ("fast", "")]
+    assert {row.entry.context for row in rows[1:]} == {"the network computed in bfloat16, not in float32"}
 
 
 def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
@@ -283,6 +295,14 @@ def test_the_command_of_an_unmodified_run_is_short():
     assert reproduce(make_record()) == (
         "bench run --model maskcontrast-sup --dataset pascal-voc --split val --protocol clustering --data-root DATA"
     )
+
+
+@pytest.mark.parametrize(("images", "said"), [(40, ["whiten=32"]), (65, None)])
+def test_the_command_of_few_images_names_the_components(images, said):
+    """By itself a run of 40 images takes 19."""
+    preset = dataset("pascal-voc").protocols.preset("clustering").resolved()
+    record = make_record(dataset={"limited": True, "images": images}, protocol={"preset": preset})
+    assert options(reproduce(record))[1].get("--set") == said
 
 
 @pytest.mark.parametrize(

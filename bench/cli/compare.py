@@ -10,7 +10,7 @@ import click
 
 from bench.base.escaping import one_line
 from bench.cli.completion import records
-from bench.cli.console import echo, emit
+from bench.cli.console import echo, echo_warning, emit
 from bench.cli.parameters import NameOrPath
 from bench.cli.settings import echo_remarks, echo_table, records_folder, results_option
 
@@ -51,17 +51,23 @@ def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, r
     """
     from bench.records.audit import remarks
     from bench.records.find import find
-    from bench.records.record import dumps
+    from bench.records.record import dumps, precision_of
     from bench.report.compare import compare as compare_records
 
     folder = records_folder(results)
     found = compare_records(find(a, folder), find(b, folder), metric, resamples)
     echo_remarks(remarks([found.a, found.b]))
+    _warn_of_precision(*(precision_of(stored.record) for stored in (found.a, found.b)))
     if as_json:
         emit(dumps(found.as_json()))
     else:
         _print(found)
     return 0
+
+
+def _warn_of_precision(a: str, b: str) -> None:
+    if a != b and a and b:
+        echo_warning(f"A was computed in {a}, B in {b}: a part of the difference is rounding")
 
 
 def _print(found: Comparison) -> None:
@@ -112,7 +118,7 @@ def _verdict(chosen: Difference, found: Comparison) -> list[str]:
     tested = chosen.tested
     images = ""
     if not math.isnan(chosen.low):
-        images = f"Over these {found.unit} alone, all else fixed: {chosen.low:+.2f} to {chosen.high:+.2f} "
+        images = f"Over {found.unit} alone, all else fixed: {chosen.low:+.2f} to {chosen.high:+.2f} "
         images += f"({found.resamples} resamples)."
     if tested is None:
         return [_untested(chosen, found), *([images] if images else [])]
@@ -121,8 +127,8 @@ def _verdict(chosen: Difference, found: Comparison) -> list[str]:
         said = "A and B are the same model under the same seeds."
         said += " They should be equal: versions, machine or precision differ." if chosen.difference else ""
     elif tested.covers == SEEDS:
-        far = ", far apart for it" if outside else ""
-        said = f"A and B are the same model under other seeds: this difference is its spread{far}, and no better model."
+        said = "A and B are the same model under other seeds"
+        said += ": far apart, but by its spread alone." if outside else ", within its spread."
     elif outside:
         said = f"B is {'higher' if tested.low > 0 else 'lower'} than A: the interval lies {_side(tested.low)} 0."
     else:

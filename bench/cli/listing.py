@@ -140,7 +140,7 @@ def _published() -> Table:
 def _results(folder: Path) -> Table:
     """The figures of records, counted again from their rows; what no row gives, and a record without, is marked."""
     from bench.records.audit import audit, remarks
-    from bench.records.record import NO_ROWS
+    from bench.records.record import NO_ROWS, other_precision, precision_of
     from bench.report.tables import probe_of
 
     found = []
@@ -157,6 +157,7 @@ def _results(folder: Path) -> Table:
         record = entry.record
         modified, limited = record["protocol"].get("modified"), record["dataset"]["limited"]
         marks = (" (modified)" if modified else "") + (" (limited)" if limited else "")
+        marks += f" ({precision_of(record)})" if other_precision(record) else ""
         marks += " (in doubt)" if entry.doubts else ""
         for metric, measured in record["metrics"].items():
             rows.append(

@@ -56,6 +56,7 @@ def _print_parts(parts: Iterable[tuple[str, object]]) -> None:
 def _about(stored: Stored) -> list[tuple[str, object]]:
     """Of what model, data and protocol it is."""
     from bench.base.files import display
+    from bench.protocols import registry
 
     record = stored.record
     model, dataset, protocol = record["model"], record["dataset"], record["protocol"]
@@ -66,6 +67,7 @@ def _about(stored: Stored) -> list[tuple[str, object]]:
         ("weights", f"{model.get('weights_source') or 'not said'}, SHA-256 {model['weights_sha256'][:12]}…"),
         ("supervision", model["supervision"]),
         *((part, model[part]) for part in ("initialisation", "prior") if model.get(part)),
+        ("probe", registry.probe(protocol["id"], protocol["preset"])),
         ("data set", f"{dataset['id']} {dataset['split']}, {_size(dataset)}, manifest {dataset['manifest'][:12]}…"),
         ("protocol", ", ".join([protocol["id"], f"fingerprint {protocol['fingerprint'][:8]}", *_marks(protocol)])),
         ("preset", ", ".join(f"{key} {_text(value)}" for key, value in protocol["preset"].items())),

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from bench.cards.presets import FIRST_SEED, Preset, fingerprint
 from bench.protocols import registry
 from bench.records.findings import Findings, doubt, problem
-from bench.records.record import Record, class_names
+from bench.records.record import PLAIN, Record, class_names
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.mask_tables import predicted_ids
 from bench.scoring.metric_names import METRICS, metric_name
@@ -26,8 +26,6 @@ PREDICTIONS = re.compile(r"predictions([-+].*)?")
 """Protocol ids of scored predictions: all have a fingerprint of one kind (`bench.runs.score_folder`)."""
 SIGNED = ("ari", "seed_ari", "J_decay", "F_decay")
 """Metrics that may be negative."""
-PLAIN = "float32"
-"""The precision that needs no mark."""
 _SLACK = 1e-6
 """Of a percentage: the order of a sum."""
 

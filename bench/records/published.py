@@ -18,7 +18,7 @@ import numpy as np
 from bench.base.errors import BadInput
 from bench.base.files import read_regular, said
 from bench.base.folders import folder
-from bench.records.record import Record, shortfall
+from bench.records.record import Record, other_precision, shortfall
 from bench.scoring.tolerance import Tolerance, of_one_spread
 
 if TYPE_CHECKING:
@@ -206,6 +206,8 @@ def incomparable(record: Record, figure: Published) -> str | None:
         return lacking
     if not record["protocol"].get("published_recipe", False):
         return "the preset was modified"
+    if other := other_precision(record):
+        return other
     if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:
         count = len(record.get("seeds", []))
         return f"run with {count} seed{'' if count == 1 else 's'}; a spread needs --num-seeds {PAPER_SEEDS}"

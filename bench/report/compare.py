@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.base.errors import BadInput, WrongName
 from bench.records.audit import audit
-from bench.records.record import Record, Stored, check_rows, class_names, rows_path
+from bench.records.record import Record, Stored, check_rows, class_names, precision_of, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.bootstrap import RESAMPLES
 from bench.scoring.paired import Difference, Part, bounds, known
@@ -84,6 +84,7 @@ def _who(stored: Stored) -> dict[str, Any]:
         "path": stored.path.as_posix(),
         "model": {key: model.get(key, model["id"]) for key in ("id", "title", "weights_sha256", "supervision")},
         "seeds": stored.record.get("seeds", []),
+        "precision": precision_of(stored.record),
     }
 
 

@@ -14,7 +14,7 @@ from bench.cards import catalogue
 from bench.protocols import registry
 from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
 from bench.records.published import Published, answers, compare
-from bench.records.record import Record, Stored
+from bench.records.record import Record, Stored, precision_of
 from bench.records.recount import SOLVER_GAP, interval_name
 
 
@@ -88,6 +88,7 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
     "limited": lambda record: record["dataset"]["limited"],
     "modified": lambda record: record["protocol"].get("modified", False),
     "solver": lambda record: record["protocol"]["preset"].get("solver"),
+    "precision": precision_of,
     "fingerprint": lambda record: record["protocol"]["fingerprint"],
     "created": lambda record: record.get("created"),
 }
@@ -95,7 +96,7 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
 RECORD_COLUMNS = [
     *("dataset", "split", "protocol", "metric", "model", "title", "init", "prior", "supervision", "probe"),
     *("value", "std", "low", "high", "covers", "images_low", "images_high", "seeds", "images", "limited", "modified"),
-    *("solver", "fingerprint", "created", "path", "claimed", "doubts"),
+    *("solver", "precision", "fingerprint", "created", "path", "claimed", "doubts"),
 ]
 """The order of the columns, which `bench report --format csv` prints."""
 

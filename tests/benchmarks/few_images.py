@@ -24,7 +24,7 @@ from bench.cards import catalogue
 from bench.data.find_samples import find_samples
 from bench.networks.find_model import find_model
 from bench.passes.cache import ShardStore
-from bench.passes.engine import Engine
+from bench.passes.engine import Engine, Precision
 from bench.passes.observation_pass import observe
 from bench.passes.observations import MASK, Observations
 from bench.protocols.clustering.scoring import score_labels
@@ -37,15 +37,17 @@ IMAGES = (24, 33, 60, 100, 200)
 NOISE = 1e-7
 
 
-def look(images: int) -> tuple[Observations, dict[str, object], int]:
+def look(
+    images: int, model: str = "maskcontrast-shapes", precision: Precision = "float32"
+) -> tuple[Observations, dict[str, object], int]:
     """The observations of the first images of shapes val, the preset, and the number of classes."""
     card = catalogue.dataset("shapes")
     preset = card.protocols.preset("clustering")
     samples = find_samples(card, "val", None, cache_folder()).first(images)
-    subject = find_model("maskcontrast-shapes", None, cache_folder(), print)
+    subject = find_model(model, None, cache_folder(), print)
     with tempfile.TemporaryDirectory() as folder:
         store = ShardStore(Path(folder), MASK)
-        engine = Engine("cpu", batch_size=4, warn=print)
+        engine = Engine("cpu", precision, batch_size=4, warn=print)
         seen = observe(lambda: subject.network("cpu"), samples, preset, store, engine, fresh=True)
     return seen, preset.resolved(), len(card.classes)
 

@@ -15,7 +15,7 @@ from bench.cards import catalogue
 from bench.protocols import registry
 from bench.records.intervals import Interval
 from bench.records.published import Published
-from bench.records.record import Record, Stored, shortfall
+from bench.records.record import Record, Stored, other_precision, shortfall
 from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import UNKNOWN, joined, part_of_the_split, shown_interval, unvouched
 from bench.scoring.metric_names import metric_name, metric_order
@@ -140,11 +140,9 @@ class Run:
         """Why it is not ranked with others; empty if it is."""
         if lacking := shortfall(self.record) or "; ".join(self.stored.doubts) or part_of_the_split(self.record):
             return lacking
-        return (
-            "modified: another preset, other seeds or another precision"
-            if self.record["protocol"].get("modified")
-            else ""
-        )
+        if other := other_precision(self.record):
+            return other
+        return "modified: another preset or other seeds" if self.record["protocol"].get("modified") else ""
 
     def context_of(self, metric: str) -> str:
         """Why a figure of it is not ranked with others; empty if it is."""
