@@ -36,10 +36,14 @@ def definition_of(record: Record) -> Definition:
 def counted(record: Record) -> Counted:
     """What in a record decides how its figures are counted."""
     dataset = record["dataset"]
+    try:
+        classes = class_names(record)
+    except (AttributeError, TypeError):  # a part that the schema does not check
+        classes = []
     return Counted(
         record["protocol"]["preset"],
         dataset["split"],
-        class_names(record),
+        classes,
         len(record.get("seeds") or ()),
         dataset.get("labelled", True),
     )
