@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _HEAD = 16
 """Columns of the names of parts."""
+_NAME = 30
+"""Columns of a metric's name, at most."""
 _LONGEST = 2000
 """Characters of a part that are shown."""
 _MOST = 20
@@ -112,7 +114,7 @@ def _print_figures(record: Record, counted: Recount, definition: Definition) -> 
     echo()
     width = max(len(name) for name, _ in definition.metrics)
     for name, meaning in definition.metrics:
-        echo_wrapped(meaning, f"{one_line(name):<{min(width, 24) + 2}}")
+        echo_wrapped(meaning, f"{one_line(name):<{min(width, _NAME) + 2}}")
 
 
 def _trust(counted: Recount) -> list[tuple[str, object]]:

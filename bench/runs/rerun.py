@@ -92,7 +92,7 @@ def _entries(earlier: Stored, base: str) -> dict[str, Any]:
     if unknown := [key for key in preset if key not in kind.model_fields]:
         made_by = (earlier.record.get("environment") or {}).get("bench")
         raise BadInput(
-            f"the preset of {display(earlier.path)} has the entry '{unknown[0]}', which {base} does not have here",
+            f"the preset of {display(earlier.path)} has the entry '{unknown[0][:40]}', which {base} does not have here",
             f"Run it with the version that made it{f', bench {made_by}' if made_by else ''}.",
         )
     left_out = {key: kind.model_fields[key].default for key in kind.later}
@@ -156,7 +156,7 @@ def _find_subject(record: Record, given: str | None, settings: Settings) -> tupl
 
 
 def _model(record: Record, settings: Settings) -> str:
-    """The built-in card, the file, or the adapter's model that a record is of."""
+    """The built-in card, or the file, that a record is of. Raises BadInput where neither is here."""
     entry = record["model"]
     identifier, source = str(entry["id"]), str(entry.get("weights_source") or "")
     if identifier in catalogue.models():
@@ -164,7 +164,11 @@ def _model(record: Record, settings: Settings) -> str:
     if settings.weights is not None:
         return str(settings.weights)
     if (scheme := NAME.fullmatch(source)) and scheme["scheme"] in adapters():
-        return source
+        # an adapter may fetch and run what a name tells it to: the user says so, not a record
+        raise BadInput(
+            f"{identifier} is {source[:200]}, a model of the adapter '{scheme['scheme']}'",
+            "If you trust the name, give it with --model.",
+        )
     if source == "in memory":
         raise BadInput(
             f"{identifier} was a module in memory, which no record holds",

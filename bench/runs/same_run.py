@@ -122,7 +122,7 @@ def _differing(known: Sequence[str], here: Sequence[str]) -> str:
     said = []
     for one, other, what in ((known, set(here), "missing"), (here, set(known), "new")):
         names = [name for name in one if name not in other]
-        said += [f"{len(names)} {'is' if len(names) == 1 else 'are'} {what} ('{names[0]}')"] if names else []
+        said += [f"{len(names)} {'is' if len(names) == 1 else 'are'} {what} ('{names[0][:80]}')"] if names else []
     return " and ".join(said) or "they are in another order"
 
 
