@@ -85,6 +85,7 @@ RUNS = [
     ("clustering", "imagenet-s-50", {"entries": {"clusters": 50}, "num_seeds": 1}),
     ("clustering-dense", "pascal-voc", {"entries": {"input": [32, 40], "clusters": 5, "pixels": 10}, "num_seeds": 2}),
     ("retrieval-7", "pascal-voc", {"entries": {"input": [32, 32]}}),
+    ("retrieval-21", "pascal-voc", {"entries": {"input": [32, 32], "bank": "val"}}),
     ("distance-matching", "imagenet-s-50", {"entries": {"input": [32, 32], "upsample": 2}}),
     ("linear", "pascal-voc", {"entries": {"input": [32, 32], "train": "train", "batch": 8, "epochs": 2}}),
     ("davis", "davis", {"split": "val-2017", "entries": {"height": HEIGHT}}),

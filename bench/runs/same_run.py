@@ -98,7 +98,7 @@ DATA = "Give the folder of the data that the record was made with: --data-root P
 
 def _require_same_parts(record: Record, plan: Plan) -> None:
     """Raises BadInput where the record saw only a part of another split, and here is another part of it."""
-    for samples in plan.others.values():
+    for samples in (each for each in plan.others.values() if each.split != plan.samples.split):
         part = record["dataset"].get("cut", {}).get(samples.split)
         if (part is not None) != samples.limited or (part and part["images"] != samples.images):
             seen = f"{part['images']} images" if part else "the whole"
