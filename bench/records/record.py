@@ -30,6 +30,8 @@ LARGEST = 1 << 24
 """Bytes of a record, at most. One of 920 classes and 500 clusters has a tenth of that."""
 LARGEST_ROWS = 1 << 30
 """Bytes of a rows file, at most."""
+SCORED = "predictions"
+"""Begins the protocol's id where `bench score` counted predictions that were given, and nothing was run."""
 Record = dict[str, Any]
 
 

@@ -10,11 +10,8 @@ from bench.cards import catalogue, counting
 from bench.cards.counting import Counted
 from bench.cards.presets import ImagePreset, override
 from bench.protocols import registry
-from bench.records.record import Record, class_names
+from bench.records.record import SCORED, Record, class_names
 from bench.scoring.metric_names import metric_meaning, metric_name
-
-SCORED = "predictions"
-"""Begins the protocol's id in a record of predictions that another program made (`bench score`)."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from bench.networks.find_model import find_model
 from bench.passes.cache import again_where_damaged
 from bench.protocols import registry
 from bench.protocols.base import Settings, collect_warnings
-from bench.records.record import Record, Stored
+from bench.records.record import SCORED, Record, Stored
 from bench.runs.plan import make_plan
 from bench.runs.run import carry_out
 from bench.runs.same_run import (
@@ -26,9 +26,6 @@ from bench.runs.same_run import (
     require_same_plan,
     require_same_weights,
 )
-
-_SCORED = "predictions"
-"""Begins the protocol's id in a record of `bench score`."""
 
 
 def rerun(
@@ -59,7 +56,7 @@ def rerun(
 def _protocol(earlier: Stored) -> str:
     """The protocol's own id. Raises BadInput for one that does not run here."""
     said = earlier.record["protocol"]["id"]
-    if said.startswith(_SCORED):
+    if said.startswith(SCORED):
         raise BadInput(
             f"{display(earlier.path)} counts predictions that were given: there is no run to do again",
             "`bench score FOLDER` counts them again, and `bench check --against` compares the records.",

@@ -8,6 +8,7 @@ from typing import Any
 from bench.cards import catalogue
 from bench.cards.files import FileWeights
 from bench.records.published import Published
+from bench.records.rerun_command import rerun_command
 from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
 from bench.report.site import details
@@ -163,6 +164,8 @@ class Pages:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
+        again = rerun_command(record, run.path.removesuffix(".json"))
+        blanks = {*command.split(), *(again or "").split()}
         first = run.metrics[0] if run.metrics else None
         return {
             "dataset": dataset_title(run.dataset, [run]),
@@ -171,7 +174,8 @@ class Pages:
             "spreads": details.spreads(run),
             "definition": definition_of(record),
             "command": command,
-            "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in command.split()],
+            "again": again,
+            "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in blanks],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
             "classes": details.class_figures(record),
             "class_sources": details.class_sources(record),
