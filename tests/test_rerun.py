@@ -214,6 +214,8 @@ def test_another_bank_is_refused(evaluate, again, voc):
     picture.save(label)
     with pytest.raises(BadInput, match=r"images or labels of train .* another content"):
         again(earlier)
+    with pytest.raises(BadInput, match=r"the record has not there images"):
+        again(changed(earlier, bank={"images": None}))
 
 
 @pytest.mark.slow
@@ -230,6 +232,7 @@ def test_what_a_run_cannot_have_written_is_refused(evaluate, again):
             again(changed(earlier, **parts))
 
     refused("has the entry 'sharpness', which clustering does not", preset={"sharpness": 1})
+    refused("has the entry 'sharpness'", preset={"sharpness": 1}, environment=[1])
     refused("cannot be run: clusters", preset={"clusters": "many"})
     refused("'batch', which has no effect", preset={"batch": 100})
     refused("fingerprint is", protocol={"fingerprint": "0" * 64})

@@ -87,10 +87,11 @@ def _entries(earlier: Stored, base: str) -> dict[str, Any]:
     """Every entry of the record's preset, those too that were left out at their defaults: the card may differ there."""
     kind, preset = registry.preset_type(base), earlier.record["protocol"]["preset"]
     if unknown := [key for key in preset if key not in kind.model_fields]:
-        made_by = (earlier.record.get("environment") or {}).get("bench")
+        environment = earlier.record.get("environment")
+        made_by = environment.get("bench") if isinstance(environment, dict) else None
         raise BadInput(
             f"the preset of {display(earlier.path)} has the entry '{unknown[0][:40]}', which {base} does not have here",
-            f"Run it with the version that made it{f', bench {made_by}' if made_by else ''}.",
+            f"Run it with the version that made it{f', bench {str(made_by)[:40]}' if made_by else ''}.",
         )
     left_out = {key: kind.model_fields[key].default for key in kind.later}
     entries = {**left_out, **preset}

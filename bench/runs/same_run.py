@@ -134,7 +134,7 @@ def _ids(samples: Samples) -> Sequence[str]:
 
 def _require_content(entry: dict[str, Any], samples: Samples, settings: Settings) -> None:
     if manifest_of_files(samples, settings) != entry["manifest"]:
-        count = f"the record has {entry['images']} images, here are {samples.images}"
+        count = f"the record has {_shown(entry.get('images'))} images, here are {samples.images}"
         same = "the ids are the same, so some image or label has another content"
         raise BadInput(
             f"the images or labels of {samples.split} at {samples.root} are not those of the record: "
