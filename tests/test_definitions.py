@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -298,6 +299,8 @@ def test_the_site_says_it_on_a_run_s_page_and_on_the_benchmark_s(tmp_path):
     own = (tmp_path / "site" / "models" / "mine.html").read_text(encoding="utf-8")
     assert "How it is counted." in own and "one of 20 clusters by K-means" in own
     assert "mean over classes of TP / (TP + FP + FN)" in own
+    words = re.sub("<[^>]+>", "", own)
+    assert "bench rerun mine/pascal-voc-val/clustering --data-root DATA --weights WEIGHTS" in words
     pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "site" / "benchmarks").glob("pascal-voc--val*")]
     assert all("How it is counted here." in page or "overclustering-500" in page for page in pages)
 

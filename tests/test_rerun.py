@@ -85,6 +85,7 @@ RUNS = [
     ("clustering", "imagenet-s-50", {"entries": {"clusters": 50}, "num_seeds": 1}),
     ("clustering-dense", "pascal-voc", {"entries": {"input": [32, 40], "clusters": 5, "pixels": 10}, "num_seeds": 2}),
     ("retrieval-7", "pascal-voc", {"entries": {"input": [32, 32]}}),
+    ("retrieval-21", "pascal-voc", {"entries": {"input": [32, 32], "bank": "val"}}),
     ("distance-matching", "imagenet-s-50", {"entries": {"input": [32, 32], "upsample": 2}}),
     ("linear", "pascal-voc", {"entries": {"input": [32, 32], "train": "train", "batch": 8, "epochs": 2}}),
     ("davis", "davis", {"split": "val-2017", "entries": {"height": HEIGHT}}),
@@ -212,6 +213,8 @@ def test_another_bank_is_refused(evaluate, again, voc):
     picture.save(label)
     with pytest.raises(BadInput, match=r"images or labels of train .* another content"):
         again(earlier)
+    with pytest.raises(BadInput, match=r"the record has not there images"):
+        again(changed(earlier, bank={"images": None}))
 
 
 @pytest.mark.slow
@@ -228,6 +231,7 @@ def test_what_a_run_cannot_have_written_is_refused(evaluate, again):
             again(changed(earlier, **parts))
 
     refused("has the entry 'sharpness', which clustering does not", preset={"sharpness": 1})
+    refused("has the entry 'sharpness'", preset={"sharpness": 1}, environment=[1])
     refused("cannot be run: clusters", preset={"clusters": "many"})
     refused("'batch', which has no effect", preset={"batch": 100})
     refused("fingerprint is", protocol={"fingerprint": "0" * 64})

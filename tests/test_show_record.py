@@ -118,6 +118,13 @@ def test_every_record_that_comes_with_the_program_is_shown(bench):
         assert all(len(line) <= 80 for line in done.stdout.splitlines() if str(stored.path) not in line)
 
 
+def test_scored_predictions_have_no_run_to_do_again(bench, results):
+    preset = {"matching": "none", "grid": "label", "absent": "zero"}
+    keep(results, make_record(model="own", protocol={"id": "predictions", "preset": preset}))
+    shown = bench("show", "own", "--results", results).stdout
+    assert "class ids are those that were given" in " ".join(shown.split()) and "rerun" not in shown
+
+
 def test_many_seeds_and_a_limit_are_short(bench, results):
     seeds = 30
     record = make_record(seeds=seeds, dataset={"limited": True, "images": 40, "official_images": 1449})

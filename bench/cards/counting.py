@@ -75,7 +75,7 @@ def mean(run: Counted, left_out: Sequence[str] = (), *, objects: bool = False) -
     kept = [name for name in run.classes[int(objects) :] if name not in left_out]
     if not kept:
         return "means are over the objects, without the background" if objects else ""
-    background = run.classes[0] if run.classes[0] in _BACKGROUND else ""
+    background = run.classes[0] if run.classes[0].lower() in _BACKGROUND else ""
     there = "without" if objects else "with"
     of = f", {there} {background}" if background and background not in left_out else ""
     return f"means are over {len(kept)} class{'es' * (len(kept) != 1)}{of}"

@@ -146,7 +146,7 @@ def _print(earlier: Stored, held: Held, kept: Stored | None) -> None:
     for outcome in held.outcomes:
         metric = one_line(outcome.what.rpartition(" ")[2])
         echo_wrapped(f"{metric}: {outcome.detail}", f"  {outcome.status:<{_STATUS}}")
-    echo_wrapped(_rows(held), f"  {'rows':<{_STATUS}}")
+    echo_wrapped(_rows(held, seeds=bool(earlier.record.get("seeds"))), f"  {'rows':<{_STATUS}}")
     for what, one, other in held.surroundings:
         echo_wrapped(f"{what}: {one} earlier, {other} now", f"  {'environment':<{_STATUS}}")
     if kept is not None:
@@ -154,9 +154,9 @@ def _print(earlier: Stored, held: Held, kept: Stored | None) -> None:
     echo(f"{'agrees' if held.passed else 'DIFFERS'}: {held.summary}")
 
 
-def _rows(held: Held) -> str:
+def _rows(held: Held, *, seeds: bool) -> str:
     if held.changed is None:
         return f"not compared: {one_line(held.problem)}"
     if not held.changed:
-        return f"identical: each of {held.images} images has the same counts under every seed"
+        return f"identical: each of {held.images} images has the same counts{' under every seed' if seeds else ''}"
     return f"{held.changed} of {held.images} images have other counts"

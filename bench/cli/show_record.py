@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 _HEAD = 16
 """Columns of the names of parts."""
+_NAME = 30
+"""Columns of a metric's name, at most."""
 _LONGEST = 2000
 """Characters of a part that are shown."""
 _MOST = 20
@@ -28,6 +29,7 @@ def show_record(name: str, results: Path) -> None:
     """Print a record. Raises WrongName where there is none of this name, BadInput for a file that is none."""
     from bench.records.find import find
     from bench.records.recount import recount
+    from bench.records.rerun_command import rerun_command
     from bench.report.definitions import definition_of
 
     stored = find(name, results)
@@ -40,8 +42,9 @@ def show_record(name: str, results: Path) -> None:
     _print_parts(_trust(counted))
     _print_parts(_made(record))
     _print_parts(("warning", text) for text in _warnings(record))
-    echo("\nTo do this run again, and hold the two against each other:")
-    echo(f"  {_again(name, record)}")
+    if command := rerun_command(record, name):
+        echo("\nTo do this run again, and hold the two against each other:")
+        echo(f"  {command}")
 
 
 def _print_parts(parts: Iterable[tuple[str, object]]) -> None:
@@ -118,7 +121,7 @@ def _print_figures(record: Record, counted: Recount, definition: Definition) -> 
     echo()
     width = max(len(name) for name, _ in definition.metrics)
     for name, meaning in definition.metrics:
-        echo_wrapped(meaning, f"{one_line(name):<{min(width, 24) + 2}}")
+        echo_wrapped(meaning, f"{one_line(name):<{min(width, _NAME) + 2}}")
 
 
 def _trust(counted: Recount) -> list[tuple[str, object]]:
@@ -159,18 +162,3 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _warnings(record: Record) -> Sequence[object]:
     found = record.get("warnings")
     return found[:_MOST] if isinstance(found, list) else []
-
-
-def _again(name: str, record: Record) -> str:
-    """The command that does the run again, with words in capitals for what only the reader knows."""
-    from bench.cards import catalogue
-
-    words = ["bench", "rerun", name]
-    card = catalogue.datasets().get(record["dataset"]["id"])
-    if card is None:
-        words += ["--dataset", "CARD"]
-    if card is None or card.generator is None:
-        words += ["--data-root", "DATA"]
-    if record["model"]["id"] not in catalogue.models():
-        words += ["--weights", "FILE"]
-    return shlex.join(words)

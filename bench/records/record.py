@@ -34,6 +34,8 @@ LARGEST_ROWS = 1 << 30
 PLAIN = "float32"
 """The precision of the network's arithmetic that needs no mark."""
 _PRECISION = re.compile(r"b?float\d{1,3}")
+SCORED = "predictions"
+"""Begins the protocol's id where `bench score` counted predictions that were given, and nothing was run."""
 Record = dict[str, Any]
 
 

@@ -10,11 +10,8 @@ from bench.cards import catalogue, counting
 from bench.cards.counting import Counted
 from bench.cards.presets import ImagePreset, override
 from bench.protocols import registry
-from bench.records.record import Record, class_names
+from bench.records.record import SCORED, Record, class_names
 from bench.scoring.metric_names import metric_meaning, metric_name
-
-SCORED = "predictions"
-"""Begins the protocol's id in a record of predictions that another program made (`bench score`)."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +33,14 @@ def definition_of(record: Record) -> Definition:
 def counted(record: Record) -> Counted:
     """What in a record decides how its figures are counted."""
     dataset = record["dataset"]
+    try:
+        classes = class_names(record)
+    except (AttributeError, TypeError):  # a part that the schema does not check
+        classes = []
     return Counted(
         record["protocol"]["preset"],
         dataset["split"],
-        class_names(record),
+        classes,
         len(record.get("seeds") or ()),
         dataset.get("labelled", True),
     )

@@ -17,7 +17,7 @@ from bench.networks.find_model import find_model
 from bench.passes.cache import again_where_damaged
 from bench.protocols import registry
 from bench.protocols.base import Settings, collect_warnings
-from bench.records.record import Record, Stored
+from bench.records.record import SCORED, Record, Stored
 from bench.runs.plan import make_plan
 from bench.runs.run import carry_out
 from bench.runs.same_run import (
@@ -26,9 +26,6 @@ from bench.runs.same_run import (
     require_same_plan,
     require_same_weights,
 )
-
-_SCORED = "predictions"
-"""Begins the protocol's id in a record of `bench score`."""
 
 
 def rerun(
@@ -59,7 +56,7 @@ def rerun(
 def _protocol(earlier: Stored) -> str:
     """The protocol's own id. Raises BadInput for one that does not run here."""
     said = earlier.record["protocol"]["id"]
-    if said.startswith(_SCORED):
+    if said.startswith(SCORED):
         raise BadInput(
             f"{display(earlier.path)} counts predictions that were given: there is no run to do again",
             "`bench score FOLDER` counts them again, and `bench check --against` compares the records.",
@@ -90,10 +87,11 @@ def _entries(earlier: Stored, base: str) -> dict[str, Any]:
     """Every entry of the record's preset, those too that were left out at their defaults: the card may differ there."""
     kind, preset = registry.preset_type(base), earlier.record["protocol"]["preset"]
     if unknown := [key for key in preset if key not in kind.model_fields]:
-        made_by = (earlier.record.get("environment") or {}).get("bench")
+        environment = earlier.record.get("environment")
+        made_by = environment.get("bench") if isinstance(environment, dict) else None
         raise BadInput(
-            f"the preset of {display(earlier.path)} has the entry '{unknown[0]}', which {base} does not have here",
-            f"Run it with the version that made it{f', bench {made_by}' if made_by else ''}.",
+            f"the preset of {display(earlier.path)} has the entry '{unknown[0][:40]}', which {base} does not have here",
+            f"Run it with the version that made it{f', bench {str(made_by)[:40]}' if made_by else ''}.",
         )
     left_out = {key: kind.model_fields[key].default for key in kind.later}
     entries = {**left_out, **preset}
@@ -156,7 +154,7 @@ def _find_subject(record: Record, given: str | None, settings: Settings) -> tupl
 
 
 def _model(record: Record, settings: Settings) -> str:
-    """The built-in card, the file, or the adapter's model that a record is of."""
+    """The built-in card, or the file, that a record is of. Raises BadInput where neither is here."""
     entry = record["model"]
     identifier, source = str(entry["id"]), str(entry.get("weights_source") or "")
     if identifier in catalogue.models():
@@ -164,7 +162,11 @@ def _model(record: Record, settings: Settings) -> str:
     if settings.weights is not None:
         return str(settings.weights)
     if (scheme := NAME.fullmatch(source)) and scheme["scheme"] in adapters():
-        return source
+        # an adapter may fetch and run what a name tells it to: the user says so, not a record
+        raise BadInput(
+            f"{identifier} is {source[:200]}, a model of the adapter '{scheme['scheme']}'",
+            "If you trust the name, give it with --model.",
+        )
     if source == "in memory":
         raise BadInput(
             f"{identifier} was a module in memory, which no record holds",

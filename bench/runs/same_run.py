@@ -98,7 +98,7 @@ DATA = "Give the folder of the data that the record was made with: --data-root P
 
 def _require_same_parts(record: Record, plan: Plan) -> None:
     """Raises BadInput where the record saw only a part of another split, and here is another part of it."""
-    for samples in plan.others.values():
+    for samples in (each for each in plan.others.values() if each.split != plan.samples.split):
         part = record["dataset"].get("cut", {}).get(samples.split)
         if (part is not None) != samples.limited or (part and part["images"] != samples.images):
             seen = f"{part['images']} images" if part else "the whole"
@@ -122,7 +122,7 @@ def _differing(known: Sequence[str], here: Sequence[str]) -> str:
     said = []
     for one, other, what in ((known, set(here), "missing"), (here, set(known), "new")):
         names = [name for name in one if name not in other]
-        said += [f"{len(names)} {'is' if len(names) == 1 else 'are'} {what} ('{names[0]}')"] if names else []
+        said += [f"{len(names)} {'is' if len(names) == 1 else 'are'} {what} ('{names[0][:80]}')"] if names else []
     return " and ".join(said) or "an earlier version took them in another order than by id"
 
 
@@ -134,7 +134,7 @@ def _ids(samples: Samples) -> Sequence[str]:
 
 def _require_content(entry: dict[str, Any], samples: Samples, settings: Settings) -> None:
     if manifest_of_files(samples, settings) != entry["manifest"]:
-        count = f"the record has {entry['images']} images, here are {samples.images}"
+        count = f"the record has {_shown(entry.get('images'))} images, here are {samples.images}"
         same = "the ids are the same, so some image or label has another content"
         raise BadInput(
             f"the images or labels of {samples.split} at {samples.root} are not those of the record: "

@@ -9,6 +9,7 @@ from bench.cards import catalogue
 from bench.cards.files import FileWeights
 from bench.records.intervals import optimism_of
 from bench.records.published import Published
+from bench.records.rerun_command import rerun_command
 from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
 from bench.report.site import details
@@ -164,6 +165,8 @@ class Pages:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
+        again = rerun_command(record, run.path.removesuffix(".json"))
+        blanks = {*command.split(), *(again or "").split()}
         first = run.metrics[0] if run.metrics else None
         return {
             "dataset": dataset_title(run.dataset, [run]),
@@ -173,7 +176,8 @@ class Pages:
             "definition": definition_of(record),
             "optimism": optimism_of(record),
             "command": command,
-            "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in command.split()],
+            "again": again,
+            "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in blanks],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
             "classes": details.class_figures(record),
             "class_sources": details.class_sources(record),

@@ -12,7 +12,7 @@ from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset, override
 from bench.protocols import registry
-from bench.records.record import Record
+from bench.records.record import SCORED, Record
 from bench.report.site.details import mapping
 from bench.scoring.whitening import most_components
 
@@ -20,6 +20,7 @@ BLANKS = {
     "MODEL": "the model's checkpoint or card",
     "CARD": "the data set's card",
     "DATA": "the folder of the data set",
+    "WEIGHTS": "the file of the model's weights",
 }
 """Words that stand for what only the reader knows."""
 
@@ -27,7 +28,7 @@ BLANKS = {
 def reproduce(record: Record) -> str:
     """The command that makes a record again, with `BLANKS` where it has to name a path."""
     protocol, dataset = record["protocol"]["id"].removesuffix(registry.UNLABELLED), record["dataset"]
-    if protocol.startswith("predictions"):
+    if protocol.startswith(SCORED):
         return _score(record, protocol)
     words = ["bench", "run", "--model", _model(record), "--dataset", _dataset(record), "--split", dataset["split"]]
     entries = dict(record["protocol"]["preset"])
