@@ -555,6 +555,11 @@ def test_what_a_record_says_of_published_figures_is_not_asked(tmp_path):
     assert [one.status for one in found] == ["below"]
 
 
+def test_a_figure_of_weights_that_no_card_has_the_hash_of_says_so(tmp_path):
+    outcome = next(one for one in against_published(figures(), [keep(tmp_path, make_record())], ()) if one.measured)
+    assert outcome.status == "reproduced" and outcome.detail.endswith("; of weights without a published hash")
+
+
 # --- rows of other kinds ---
 
 
@@ -810,7 +815,13 @@ def test_every_command_says_what_it_doubts(tmp_path):
     ):
         done = bench(*command, tmp_path)
         assert doubt in done.stderr and words in done.stderr, command
-        assert "little" not in done.stdout
+        assert done.returncode == (command[0] == "check") and "little" not in done.stdout
+    told = bench("report", "--format", "md", "--results", tmp_path).stdout
+    assert "51.31 (in doubt)" in told and told.count("In doubt, and so not ranked: ") == 1
+    for form in ("csv", "json", "latex"):
+        assert "doubt" in bench("report", "--format", form, "--results", tmp_path).stdout
+    badge = bench("report", "--format", "badge", "--figure", f"{MINE}/shapes-val/clustering", "--results", tmp_path)
+    assert json.loads(badge.stdout)["message"] == "51.31 (in doubt)"
     assert "clustering (in doubt)" in bench("list", "results", "--results", tmp_path).stdout
     told = json.loads(bench("check", "--results", tmp_path, "--json").stdout)
     assert any(doubt in line for line in told["remarks"])

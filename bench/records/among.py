@@ -109,9 +109,9 @@ def _counting(record: Record, rows: Rows) -> tuple[Any, ...]:
     ours = is_built_in(base_of(name)) or PREDICTIONS.fullmatch(name)
     if not ours or not isinstance(rows, ConfusionRows):
         return (*data, name, record["protocol"]["fingerprint"])
-    grid = preset.get("grid", "label")
-    how = ("input", "resizing", "interpolation") if grid == "input" else ()
-    return (*data, grid, *(str(preset.get(key)) for key in how), str(preset.get("void_classes")), rows.num_classes)
+    grid = str(preset.get("grid", "label"))
+    how = ("void_classes", *(("input", "resizing") if grid == "input" else ()))
+    return (*data, rows.num_classes, grid, *(str(preset.get(key) or "") for key in how))
 
 
 def _hash(arrays: Sequence[Array], ids: str = "") -> str:
@@ -151,13 +151,12 @@ def witnesses(stored: Sequence[Stored]) -> list[One]:
 
 @cache
 def _shipped() -> tuple[Stored, ...]:
-    """The records that come with the program."""
-    where = folder("results")
+    """The records that come with the program, also where a run of the same name was made here."""
+    inside = [one for one in folder("results").glob("*") if one.is_dir() and one.name != LOCAL]
     found = []
-    for path in json_files(where):
+    for path in sorted(path for one in inside for path in json_files(one)):
         try:
-            if not path.is_relative_to(where / LOCAL):
-                found.append(Stored(path, read(path)))
+            found.append(Stored(path, read(path)))
         except BadInput:  # `bench check` of that folder says so
             continue
     return tuple(found)

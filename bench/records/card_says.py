@@ -70,6 +70,12 @@ def _of_weights(said: dict[str, Any], card: ModelCard) -> Findings:
         yield problem(f"its weights (SHA-256 {own[:12]}…) are not those of {card.id} ({known[:12]}…)")
 
 
+def is_unverified(record: Record) -> bool:
+    """Whether nobody can tell whose weights these are: they are a file's of which no card has the hash."""
+    card = catalogue.models().get(record["model"]["id"])
+    return card is not None and isinstance(card.weights, FileWeights) and card.weights.sha256 is None
+
+
 def in_the_cards_words(record: Record) -> tuple[Record, Findings]:
     """The record with what its model's card says of the model in place of its own words, and what is to be said of it.
 

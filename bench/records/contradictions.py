@@ -173,10 +173,10 @@ def _of_average(record: Record, rows: ConfusionRows) -> Findings:
     """Which classes a mean takes in is for the preset to say: left to the rows, it could be the best one alone."""
     name = record["protocol"]["id"]
     base = base_of(name)
-    classes = class_names(record)
-    if not (is_built_in(base) or PREDICTIONS.fullmatch(name)) or (base in _OBJECTS and not classes):
+    classes, preset = class_names(record), dict(preset_of(record) or ())
+    if not (is_built_in(base) or PREDICTIONS.fullmatch(name)) or (base in _OBJECTS and not (classes and preset)):
         return
-    wanted = _averaged(record["protocol"]["preset"], classes) if base in _OBJECTS else None
+    wanted = _averaged(preset, classes) if base in _OBJECTS else None
     if rows.counted != wanted:
         took, meant = (rows.num_classes if one is None else len(one) for one in (rows.counted, wanted))
         yield problem(f"its rows average over {took} of {rows.num_classes} classes, its preset over {meant}")
@@ -188,7 +188,7 @@ _OBJECTS = ("retrieval-21", "retrieval-7")
 
 def _averaged(preset: Mapping[str, Any], classes: list[str]) -> tuple[int, ...] | None:
     """The classes that retrieval's mean takes in; None for all (`bench.protocols.retrieval.scoring.paint`)."""
-    void, objects = preset.get("void_classes") or [], preset.get("averaged") == "objects"
+    void, objects = preset["void_classes"], preset["averaged"] == "objects"
     kept = tuple(i for i, name in enumerate(classes) if name not in void and not (objects and i == 0))
     return kept if len(kept) < len(classes) else None
 
@@ -214,7 +214,8 @@ def _of_solvers(record: Record, rows: ConfusionRows) -> Findings:
     if rows.solver_sums is None:
         return
     hit, predicted, labelled = np.split(rows.solver_sums, 3, axis=-1)
-    if (hit > np.minimum(predicted, labelled)).any() or (predicted.sum(axis=-1) > labelled.sum(axis=-1)).any():
+    painted, there = (part.sum(axis=-1, dtype=np.float64) for part in (predicted, labelled))
+    if (hit > np.minimum(predicted, labelled)).any() or (painted > there * (1 + _SLACK)).any():
         yield problem("its solver_sums have more right pixels than there are pixels")
 
 

@@ -12,6 +12,7 @@ from bench.base.errors import unknown_name
 from bench.protocols import registry
 from bench.records import published
 from bench.records.audit import Audited, audit, remarks
+from bench.records.card_says import is_unverified
 from bench.records.published import ROUNDING, Published
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, class_names, file_name
@@ -164,6 +165,8 @@ def _published_outcome(row: pd.Series[Any], required: Sequence[str]) -> Outcome:
         f"{row['value']:g} published, {row['measured']:.2f} measured, difference {row['difference']:+.2f}, "
         f"tolerance {row['tolerance']:.2f}"
     )
+    if answer is not None and is_unverified(answer.record):
+        detail += "; of weights without a published hash"
     if status == "reproduced" or answer is None:
         return Outcome(status, what, detail, False)
     return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record))
