@@ -19,6 +19,8 @@ from bench.records.recount import SOLVER_GAP
 from bench.report.check import against_published, against_records
 from bench.report.site.collect import collect
 from bench.report.tables import best_answer
+from bench.scoring.mask_tables import predicted_ids, table_of
+from bench.scoring.matching import match
 from tests.conftest import ROOT
 from tests.forging import (
     MINE,
@@ -80,6 +82,16 @@ def paint_some_otherwise(rows):
         return replace(own, predicted=np.where(right, own.true, own.predicted).astype(np.int32))
 
     return each_seed(rows, repaint)
+
+
+def two_clusters_on_a_class(rows):
+    """What the second cluster's images are painted with is the class of the first."""
+    found = []
+    for labels, own in zip(rows.labels, rows.seeds, strict=True):
+        inside = np.arange(len(own.image)) <= np.flatnonzero(np.diff(own.image) < 0)[0]
+        first, second = (inside & (labels[own.image] == cluster) for cluster in (0, 1))
+        found.append(replace(own, predicted=np.where(second, own.predicted[first][0], own.predicted)))
+    return replace(rows, seeds=tuple(found))
 
 
 def with_sums(rows, theirs=0.0):
@@ -370,6 +382,11 @@ DOUBTS = {
         None,
         "it calls class 1 'cat', shapes calls it 'disc'",
     ),
+    "several clusters on a class": (
+        lambda r: None,
+        two_clusters_on_a_class,
+        "its clusters have not the classes that its preset's matching would give them",
+    ),
     "another model's rows under a name of one's own": (
         setting("model", id="my-net", weights_sha256="a" * 64, supervision="none"),
         None,
@@ -612,8 +629,17 @@ def test_the_records_that_come_with_the_program_are_beyond_suspicion(tmp_path):
 
 
 def limited(rows):
+    """The first images, matched on these alone."""
     first = each_seed(rows, lambda own: chosen(own, own.image < 40))
-    return replace(first, ids=rows.ids[:40], labels=rows.labels[:, :40])
+    few = replace(first, ids=rows.ids[:40], labels=rows.labels[:, :40])
+    found = []
+    for number, own in enumerate(few.seeds):
+        table = np.zeros((21, 21), np.int64)
+        counted = table_of(few, number)
+        table[: len(counted)] = counted
+        classes = match(table)[predicted_ids(few, number)]
+        found.append(replace(own, predicted=np.where(classes < 0, 21, classes).astype(np.int32)))
+    return replace(few, seeds=tuple(found))
 
 
 def of_another_order(record):

@@ -18,7 +18,8 @@ from bench.protocols import registry
 from bench.records.findings import Findings, doubt, problem
 from bench.records.record import Record, class_names
 from bench.scoring.confusion_rows import ConfusionRows
-from bench.scoring.mask_tables import predicted_ids
+from bench.scoring.mask_tables import mapping_of, predicted_ids, table_of
+from bench.scoring.matching import iou_table, match
 from bench.scoring.metric_names import METRICS, metric_name
 from bench.scoring.rows import Rows
 
@@ -37,7 +38,7 @@ def contradictions(record: Record, rows: Rows | None) -> Findings:
     for part in (_of_fingerprint, _of_protocol, _of_seeds, _of_precision, _of_metrics):
         yield from part(record)
     if isinstance(rows, ConfusionRows):
-        for look in (_of_labels, _of_sizes, _of_average, _of_clusters, _of_solvers):
+        for look in (_of_labels, _of_sizes, _of_average, _of_clusters, _of_matching, _of_solvers):
             yield from look(record, rows)
 
 
@@ -207,6 +208,30 @@ def _of_clusters(record: Record, rows: ConfusionRows) -> Findings:
             if len(np.unique(painted)) < len(painted):
                 yield problem("its rows paint one cluster with two classes")
                 return
+
+
+def _of_matching(record: Record, rows: ConfusionRows) -> Findings:
+    """One-to-one matching has one largest sum: several clusters on a class could have more, other ones less."""
+    preset = preset_of(record) if base_of(record["protocol"]["id"]) == "clustering" else None
+    said = dict(preset or ())
+    if said.get("matching") not in ("iou", "pixels") or said["matched_on"] is not None or not rows.labels.shape[1]:
+        return
+    for number in range(len(rows.seeds)):
+        table, mapping = table_of(rows, number), mapping_of(rows, number)
+        if table is None or mapping is None or said["clusters"] >= 1 << 15:
+            return
+        table = np.pad(table, ((0, max(0, said["clusters"] + 1 - len(table))), (0, 0)))
+        worth = iou_table(table) if said["matching"] == "iou" else table.astype(np.float64)
+        best, own = (_sum_of(worth, ids) for ids in (match(table, said["matching"]), mapping))
+        if abs(best - own) > _SLACK * max(1.0, best):
+            yield doubt("its clusters have not the classes that its preset's matching would give them")
+            return
+
+
+def _sum_of(worth: npt.NDArray[np.float64], mapping: npt.NDArray[np.int64]) -> float:
+    """What a mapping of ids to classes is worth; an id without a class adds nothing."""
+    ids = np.flatnonzero(mapping >= 0)
+    return float(worth[ids, mapping[ids]].sum())
 
 
 def _of_solvers(record: Record, rows: ConfusionRows) -> Findings:
