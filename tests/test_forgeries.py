@@ -463,6 +463,14 @@ def test_a_catalogue_s_model_is_described_in_its_card_s_words(tmp_path, change, 
     assert found.stored.record["model"] == shipped["model"]
 
 
+def test_one_seed_under_the_numbers_of_five_is_named(tmp_path):
+    def copied(rows):
+        return replace(rows, seeds=rows.seeds[:1] * 5, labels=rows.labels[:1].repeat(5, axis=0))
+
+    path = forge(place(sound_folder(tmp_path)), lambda record: None, copied)
+    assert "its rows are the same under all of its 5 seeds" in found_at(path, tmp_path).stored.notes
+
+
 def test_a_record_that_lies_where_another_would_is_named(tmp_path):
     sound_folder(tmp_path, (MINE,))
     moved = tmp_path / OTHER / "shapes-train" / "linear.json"
@@ -490,7 +498,7 @@ def test_two_records_of_one_run_with_other_figures_name_each_other(tmp_path):
     forged = forge(place(tmp_path), lambda r: None, perfect, to=tmp_path / "x" / "y" / "z.json")
     for path, other in ((forged, place(tmp_path)), (place(tmp_path), forged)):
         notes = found_at(path, tmp_path).stored.notes
-        assert f"{'/'.join(other.parts[-3:])} is of the same run, with other figures" in notes
+        assert f"{other} is of the same run, with other figures" in notes
 
 
 def test_two_hashes_under_the_id_of_a_checkpoint_without_a_published_one_are_named(tmp_path):

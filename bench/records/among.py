@@ -72,8 +72,14 @@ class One:
 
     @property
     def name(self) -> str:
-        """Where it lies, for people: the last parts of its path."""
-        return "/".join(self.stored.path.parts[-3:])
+        """What it is called on pages, which tell no machine's folders."""
+        dataset = self.record["dataset"]
+        return f"{self.model}/{dataset['id']}-{dataset['split']}/{self.stored.path.name}"
+
+    @property
+    def limited(self) -> bool:
+        """Whether it is of a part of its split, and so ranked with nothing."""
+        return bool(self.record["dataset"]["limited"])
 
 
 def facts_of(record: Record, rows: Rows) -> Facts:
@@ -211,7 +217,8 @@ def _of_data_sets(every: Sequence[One]) -> Said:
 
     def manifest(one: One) -> list[str]:
         dataset = one.record["dataset"]
-        return [dataset["manifest"]] if dataset["id"] in known and dataset["manifest"] else []
+        # the first images of two data sets may be the same
+        return [dataset["manifest"]] if dataset["id"] in known and not dataset["limited"] else []
 
     for group in _groups(every, manifest):
         for number, others, _ in _unlike(every, group, lambda one: str(one.record["dataset"]["id"]), vote=True):
@@ -266,7 +273,7 @@ def _trust(one: One) -> int:
 
 def _same_rows(mine: One, other: One) -> Finding:
     known = {mine.model, other.model} & catalogue.models().keys()
-    if mine.model == other.model or not known:
+    if mine.model == other.model or not known or (mine.limited and other.limited):
         return note(f"its rows are, to the pixel, those of {other.name}, a record of other weights")
     # a copy of a catalogue's weights in another file, under a name of its own, is that model still
     kind = problem if len(known) > 1 else doubt
@@ -291,7 +298,7 @@ def _of_weights(every: Sequence[One]) -> Said:
 def _of_runs(every: Sequence[One]) -> Said:
     for group in _groups(every, lambda one: [(one.folder, *_identity(one.record))] if one.folder >= 0 else []):
         for number, others, _ in _unlike(every, group, lambda one: one.facts.predictions):
-            yield number, note(f"{others[0].name} is of the same run, with other figures")
+            yield number, note(f"{others[0].stored.path} is of the same run, with other figures")
 
 
 def _identity(record: Record) -> tuple[Any, ...]:

@@ -131,11 +131,8 @@ def _of_its_date(record: Record) -> tuple[Record, Findings]:
 
 def _of_its_place(entry: Stored) -> Findings:
     """Whether it lies where a record of another model, data set or protocol would lie; and links."""
-    record, parts = entry.record, entry.path.parts
-    dataset, splits = (
-        record["dataset"],
-        {f"{card.id}-{name}" for card in catalogue.datasets().values() for name in card.splits},
-    )
+    record, dataset, parts = entry.record, entry.record["dataset"], entry.path.parts
+    splits = {f"{card.id}-{name}" for card in catalogue.datasets().values() for name in card.splits}
     own = (record["model"]["id"], f"{dataset['id']}-{dataset['split']}", record["protocol"]["id"])
     stem = entry.path.name.removesuffix(".json").partition("@")[0]
     if len(parts) > 2:
