@@ -18,7 +18,7 @@ from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.rows import Context
 from tests.conftest import ROOT
 
-MINE, OTHER = "maskcontrast-shapes", "random-shapes"
+MINE, OTHER, SUP = "maskcontrast-shapes", "random-shapes", "maskcontrast-sup"
 MODELS = (MINE, OTHER, "random-resnet18")
 Change = Callable[[Record], object]
 Rows = Callable[[ConfusionRows], ConfusionRows]
@@ -123,3 +123,76 @@ def perfect(rows: ConfusionRows) -> ConfusionRows:
 def found_at(path: Path, results: Path) -> Audited:
     """What an audit of the whole folder finds of one record."""
     return next(one for one in audit(read_all(results)[0]) if one.stored.path == path)
+
+
+def then(*changes: Change) -> Change:
+    """Several changes in turn."""
+
+    def change(record):
+        for one in changes:
+            one(record)
+
+    return change
+
+
+def setting(part: str, **entries: object) -> Change:
+    """Entries of a part of the record."""
+    return lambda record: record[part].update(entries)
+
+
+def metric(name: str, **entries: object) -> Change:
+    """Entries of a metric, old or new."""
+    return lambda record: record["metrics"].setdefault(name, {}).update(entries)
+
+
+def relabelled(model: str, **entries: object) -> Change:
+    """The record as of another model of the catalogue, in words that go with it."""
+    words = {"supervision": "ImageNet labels and saliency labels", "title": model, "architecture": None}
+    return setting("model", id=model, **(words | entries))
+
+
+def drop_a_seed_s_rows(rows: ConfusionRows) -> ConfusionRows:
+    """Rows that one seed lacks."""
+    first = chosen(rows.seeds[1], rows.seeds[1].image > 100)
+    return replace(rows, seeds=(rows.seeds[0], first, *rows.seeds[2:]))
+
+
+def inflate_the_best(rows: ConfusionRows) -> ConfusionRows:
+    """The image that the model does best on counts a thousand times."""
+    best = int(np.nanargmax(rows.image_scores()[0]))
+    return each_seed(rows, lambda own: replace(own, count=np.where(own.image == best, 1000, 1) * own.count))
+
+
+def paint_some_otherwise(rows: ConfusionRows) -> ConfusionRows:
+    """The first images are right."""
+
+    def repaint(own):
+        right = (own.image < 20) & (own.predicted > 0)
+        return replace(own, predicted=np.where(right, own.true, own.predicted).astype(np.int32))
+
+    return each_seed(rows, repaint)
+
+
+def two_clusters_on_a_class(rows: ConfusionRows) -> ConfusionRows:
+    """What the second cluster's images are painted with is the class of the first."""
+    found = []
+    for labels, own in zip(rows.labels, rows.seeds, strict=True):
+        inside = np.arange(len(own.image)) <= np.flatnonzero(np.diff(own.image) < 0)[0]
+        first, second = (inside & (labels[own.image] == cluster) for cluster in (0, 1))
+        found.append(replace(own, predicted=np.where(second, own.predicted[first][0], own.predicted)))
+    return replace(rows, seeds=tuple(found))
+
+
+def with_sums(rows: ConfusionRows, theirs: float = 0.0) -> ConfusionRows:
+    """Sums of both solvers: ours as the rows have them under their own seeds."""
+    ours = np.tile([rows.sums(seed) for seed in range(5)], (4, 1))
+    other = ours.copy()
+    other[:, 0] = other[:, 0] * (1 - theirs)
+    return replace(rows, solver_sums=np.stack([ours, other]))
+
+
+def with_impossible_sums(rows: ConfusionRows) -> ConfusionRows:
+    """Sums of more right pixels than there are."""
+    sums = with_sums(rows).solver_sums.copy()
+    sums[1, :, 0] = 10**15
+    return replace(rows, solver_sums=sums)

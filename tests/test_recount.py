@@ -202,7 +202,7 @@ def test_one_image_has_no_interval_and_an_old_one_is_not_shown(tmp_path):
     record["metrics"]["mIoU"]["ci95"] = [value, value]
     (stored,), problems = sound([keep(tmp_path, record, rows)])
     assert problems == [] and interval_of(stored, "mIoU") == (None, None)
-    assert f"| {value:.2f} | – |" in as_markdown(figures(), [stored], tmp_path)
+    assert f"| {value:.2f} (in doubt) | – |" in as_markdown(figures(), [stored], tmp_path)
 
 
 def test_an_interval_that_would_take_long_is_claimed(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ the same predictions. Records that come with the program are witnesses, wherever
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -72,8 +72,14 @@ class One:
 
     @property
     def name(self) -> str:
-        """Where it lies, for people: the last parts of its path."""
-        return "/".join(self.stored.path.parts[-3:])
+        """What it is called on pages, which tell no machine's folders."""
+        dataset = self.record["dataset"]
+        return f"{self.model}/{dataset['id']}-{dataset['split']}/{self.stored.path.name}"
+
+    @property
+    def limited(self) -> bool:
+        """Whether it is of a part of its split, and so ranked with nothing."""
+        return bool(self.record["dataset"]["limited"])
 
 
 def facts_of(record: Record, rows: Rows) -> Facts:
@@ -109,9 +115,9 @@ def _counting(record: Record, rows: Rows) -> tuple[Any, ...]:
     ours = is_built_in(base_of(name)) or PREDICTIONS.fullmatch(name)
     if not ours or not isinstance(rows, ConfusionRows):
         return (*data, name, record["protocol"]["fingerprint"])
-    grid = preset.get("grid", "label")
-    how = ("input", "resizing", "interpolation") if grid == "input" else ()
-    return (*data, grid, *(str(preset.get(key)) for key in how), str(preset.get("void_classes")), rows.num_classes)
+    grid = str(preset.get("grid", "label"))
+    how = ("void_classes", *(("input", "resizing") if grid == "input" else ()))
+    return (*data, rows.num_classes, grid, *(str(preset.get(key) or "") for key in how))
 
 
 def _hash(arrays: Sequence[Array], ids: str = "") -> str:
@@ -151,13 +157,12 @@ def witnesses(stored: Sequence[Stored]) -> list[One]:
 
 @cache
 def _shipped() -> tuple[Stored, ...]:
-    """The records that come with the program."""
-    where = folder("results")
+    """The records that come with the program, also where a run of the same name was made here."""
+    inside = [one for one in folder("results").glob("*") if one.is_dir() and one.name != LOCAL]
     found = []
-    for path in json_files(where):
+    for path in sorted(path for one in inside for path in json_files(one)):
         try:
-            if not path.is_relative_to(where / LOCAL):
-                found.append(Stored(path, read(path)))
+            found.append(Stored(path, read(path)))
         except BadInput:  # `bench check` of that folder says so
             continue
     return tuple(found)
@@ -182,6 +187,27 @@ def _groups(every: Sequence[One], keys: Callable[[One], Iterable[Hashable]]) -> 
     yield from (group for group in found.values() if len(group) > 1)
 
 
+def _unlike(
+    every: Sequence[One], group: Sequence[int], say: Callable[[One], Hashable], *, vote: bool = False
+) -> Iterator[tuple[int, list[One], bool]]:
+    """Of a group that should say one thing, each record that may be wrong, and records that say otherwise.
+
+    With `vote` a witness is right, else the majority; the last value tells whether there was either.
+    """
+    said: dict[Hashable, list[One]] = defaultdict(list)
+    for number in group:
+        said[say(every[number])].append(every[number])
+    if len(said) == 1:
+        return
+    first, second, *_ = sorted(said.values(), key=len, reverse=True)
+    vouched = next((ones for ones in said.values() if any(one.folder < 0 for one in ones)), None)
+    right = vouched or (first if len(first) > len(second) else None) if vote else None
+    for number in group:
+        mine = said[say(every[number])]
+        if mine is not right:
+            yield number, right or (second if mine is first else first), right is not None
+
+
 # --- the same images ---
 
 
@@ -191,41 +217,22 @@ def _of_data_sets(every: Sequence[One]) -> Said:
 
     def manifest(one: One) -> list[str]:
         dataset = one.record["dataset"]
-        return [dataset["manifest"]] if dataset["id"] in known and dataset["manifest"] else []
+        # the first images of two data sets may be the same
+        return [dataset["manifest"]] if dataset["id"] in known and not dataset["limited"] else []
 
     for group in _groups(every, manifest):
-        said = {number: str(every[number].record["dataset"]["id"]) for number in group}
-        right = _right(every, said)
-        for number, mine in said.items():
-            other = next((every[n].name for n, one in said.items() if one != mine and right in (one, None)), None)
-            if other is not None:
-                yield number, problem(f"it is of {mine}, and its images are those of {other}")
-
-
-def _right(every: Sequence[One], said: Mapping[int, str]) -> str | None:
-    """What is right of what several records say: what a witness says, else most of them; None where none does."""
-    vouched = next((text for number, text in said.items() if every[number].folder < 0), None)
-    (first, most), *others = Counter(said.values()).most_common()
-    return vouched or (first if not others or most > others[0][1] else None)
+        for number, others, _ in _unlike(every, group, lambda one: str(one.record["dataset"]["id"]), vote=True):
+            mine = every[number].record["dataset"]["id"]
+            yield number, problem(f"it is of {mine}, and its images are those of {others[0].name}")
 
 
 def _of_labels(every: Sequence[One]) -> Said:
-    """The same images have the same ids and labelled pixels. A witness is right; else the majority, if there is one."""
+    """The same images have the same ids and labelled pixels."""
     for group in _groups(every, lambda one: [one.facts.counting]):
-        said = {number: every[number].facts.labels for number in group}
-        right = _right(every, said)
-        for number, mine in said.items():
-            if mine != right:
-                yield number, _other_labels(mine, right, [every[other] for other in group])
-
-
-def _other_labels(mine: str, right: str | None, group: Sequence[One]) -> Finding:
-    others = [one for one in group if (one.facts.labels != mine if right is None else one.facts.labels == right)]
-    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-    said = (
-        f"its ids or labelled pixels are not those of {others[0].name}{more}, which says that its images are the same"
-    )
-    return problem(said if right else f"{said}: one of them was changed")
+        for number, others, decided in _unlike(every, group, lambda one: one.facts.labels, vote=True):
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            said = f"its ids or labelled pixels are not those of {others[0].name}{more}, of the same images"
+            yield number, problem(said if decided else f"{said}: one of them was changed")
 
 
 # --- the same predictions ---
@@ -235,12 +242,13 @@ def _of_predictions(every: Sequence[One]) -> Said:
     """Other weights do not give the same predictions, down to the pixel, on every image under a seed."""
     told: set[int] = set()
     for group in _groups(every, lambda one: dict.fromkeys(one.facts.predictions)):
-        for number in group:
-            mine = every[number]
-            others = [one for one in (every[n] for n in group) if _denies(one, mine)]
-            if others and number not in told:
+        kinds = {(one.model, one.weights, _is_painted(one)): one for one in (every[n] for n in reversed(group))}
+        by_trust = sorted(kinds.values(), key=_trust, reverse=True)
+        for number in group if len(kinds) > 1 else ():
+            other = next((one for one in by_trust if _denies(one, every[number])), None)
+            if other is not None and number not in told:
                 told.add(number)
-                yield number, _same_rows(mine, max(others, key=_trust))
+                yield number, _same_rows(every[number], other)
 
 
 def _denies(one: One, mine: One) -> bool:
@@ -265,7 +273,7 @@ def _trust(one: One) -> int:
 
 def _same_rows(mine: One, other: One) -> Finding:
     known = {mine.model, other.model} & catalogue.models().keys()
-    if mine.model == other.model or not known:
+    if mine.model == other.model or not known or (mine.limited and other.limited):
         return note(f"its rows are, to the pixel, those of {other.name}, a record of other weights")
     # a copy of a catalogue's weights in another file, under a name of its own, is that model still
     kind = problem if len(known) > 1 else doubt
@@ -280,11 +288,8 @@ def _of_weights(every: Sequence[One]) -> Said:
         return [] if card is None or _is_painted(one) or getattr(card.weights, "sha256", None) else [one.model]
 
     for group in _groups(every, unpinned):
-        for number in group:
-            mine = every[number]
-            other = next((every[n] for n in group if every[n].weights != mine.weights), None)
-            if other is not None:
-                yield number, note(f"it has other weights under the id {mine.model} than {other.name}")
+        for number, others, _ in _unlike(every, group, lambda one: one.weights):
+            yield number, note(f"it has other weights under the id {every[number].model} than {others[0].name}")
 
 
 # --- the same run ---
@@ -292,11 +297,8 @@ def _of_weights(every: Sequence[One]) -> Said:
 
 def _of_runs(every: Sequence[One]) -> Said:
     for group in _groups(every, lambda one: [(one.folder, *_identity(one.record))] if one.folder >= 0 else []):
-        for number in group:
-            mine = every[number]
-            other = next((every[n] for n in group if every[n].facts.predictions != mine.facts.predictions), None)
-            if other is not None:
-                yield number, note(f"{other.name} is of the same run, with other figures")
+        for number, others, _ in _unlike(every, group, lambda one: one.facts.predictions):
+            yield number, note(f"{others[0].stored.path} is of the same run, with other figures")
 
 
 def _identity(record: Record) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from bench.cards import catalogue
 from bench.protocols import registry
@@ -130,11 +131,8 @@ def _of_its_date(record: Record) -> tuple[Record, Findings]:
 
 def _of_its_place(entry: Stored) -> Findings:
     """Whether it lies where a record of another model, data set or protocol would lie; and links."""
-    record, parts = entry.record, entry.path.parts
-    dataset, splits = (
-        record["dataset"],
-        {f"{card.id}-{name}" for card in catalogue.datasets().values() for name in card.splits},
-    )
+    record, dataset, parts = entry.record, entry.record["dataset"], entry.path.parts
+    splits = {f"{card.id}-{name}" for card in catalogue.datasets().values() for name in card.splits}
     own = (record["model"]["id"], f"{dataset['id']}-{dataset['split']}", record["protocol"]["id"])
     stem = entry.path.name.removesuffix(".json").partition("@")[0]
     if len(parts) > 2:
@@ -142,8 +140,14 @@ def _of_its_place(entry: Stored) -> Findings:
         for place, mine, known in zip((*parts[-3:-1], stem), own, places, strict=True):
             if known and place != mine:
                 yield note(f"it is of {mine}, and lies where one of {place} would")
-    if entry.path.is_symlink():
-        yield note(f"it is a link to {entry.path.readlink()}")
-    rows = record.get("rows")
-    if rows is not None and rows_path(entry).is_symlink():
-        yield note(f"its rows are a link to {rows_path(entry).readlink()}")
+    for what, path in (("it is", entry.path), ("its rows are", rows_path(entry) if record.get("rows") else None)):
+        if path is not None and (end := _end_of_link(path)) is not None:
+            yield note(f"{what} a link to {end}")
+
+
+def _end_of_link(path: Path) -> Path | None:
+    """Where a link leads; None for what is none."""
+    try:
+        return path.readlink()
+    except (OSError, ValueError):
+        return None

@@ -20,7 +20,7 @@ from bench.protocols import registry
 from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, preset_of
 from bench.records.findings import Findings, doubt, note, problem
 from bench.records.record import Record, class_names
-from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.rows import Rows
 
 SETTLED = ("classifier", "features")
@@ -44,6 +44,7 @@ def against_cards(record: Record, rows: Rows | None) -> Findings:
         if isinstance(rows, ConfusionRows):
             yield from _of_classes(record, rows, dataset)
             yield from _of_empty_images(record, rows)
+            yield from _of_equal_seeds(record, rows)
 
 
 # --- the model ---
@@ -68,6 +69,12 @@ def _of_weights(said: dict[str, Any], card: ModelCard) -> Findings:
         yield problem(f"its weights' hash is no SHA-256, and {card.id} is a checkpoint")
     elif known is not None and own != known:
         yield problem(f"its weights (SHA-256 {own[:12]}…) are not those of {card.id} ({known[:12]}…)")
+
+
+def is_unverified(record: Record) -> bool:
+    """Whether nobody can tell whose weights these are: they are a file's of which no card has the hash."""
+    card = catalogue.models().get(record["model"]["id"])
+    return card is not None and isinstance(card.weights, FileWeights) and card.weights.sha256 is None
 
 
 def in_the_cards_words(record: Record) -> tuple[Record, Findings]:
@@ -149,6 +156,15 @@ def _of_empty_images(record: Record, rows: ConfusionRows) -> Findings:
     empty = images - len(np.unique(rows.seeds[0].image[rows.seeds[0].count > 0]))
     if ours and not protocol["preset"].get("void_classes") and empty > max(1, MOST_EMPTY * images):
         yield doubt(f"its rows have no labelled pixel of {empty} of its {images} images")
+
+
+def _of_equal_seeds(record: Record, rows: ConfusionRows) -> Findings:
+    """One seed's rows under the numbers of several; or clusters so plain that every seed finds them."""
+    first, *others = rows.seeds
+    names = SeedRows.__annotations__
+    same = all(np.array_equal(getattr(first, name), getattr(own, name)) for own in others for name in names)
+    if others and same and not record["dataset"]["limited"]:
+        yield note(f"its rows are the same under all of its {len(rows.seeds)} seeds")
 
 
 # --- the preset ---

@@ -18,7 +18,8 @@ from bench.protocols import registry
 from bench.records.findings import Findings, doubt, problem
 from bench.records.record import PLAIN, Record, class_names
 from bench.scoring.confusion_rows import ConfusionRows
-from bench.scoring.mask_tables import predicted_ids
+from bench.scoring.mask_tables import mapping_of, predicted_ids, table_of
+from bench.scoring.matching import iou_table, match
 from bench.scoring.metric_names import METRICS, metric_name
 from bench.scoring.rows import Rows
 
@@ -35,7 +36,7 @@ def contradictions(record: Record, rows: Rows | None) -> Findings:
     for part in (_of_fingerprint, _of_protocol, _of_seeds, _of_precision, _of_metrics):
         yield from part(record)
     if isinstance(rows, ConfusionRows):
-        for look in (_of_labels, _of_sizes, _of_average, _of_clusters, _of_solvers):
+        for look in (_of_labels, _of_sizes, _of_average, _of_clusters, _of_matching, _of_solvers):
             yield from look(record, rows)
 
 
@@ -171,10 +172,10 @@ def _of_average(record: Record, rows: ConfusionRows) -> Findings:
     """Which classes a mean takes in is for the preset to say: left to the rows, it could be the best one alone."""
     name = record["protocol"]["id"]
     base = base_of(name)
-    classes = class_names(record)
-    if not (is_built_in(base) or PREDICTIONS.fullmatch(name)) or (base in _OBJECTS and not classes):
+    classes, preset = class_names(record), dict(preset_of(record) or ())
+    if not (is_built_in(base) or PREDICTIONS.fullmatch(name)) or (base in _OBJECTS and not (classes and preset)):
         return
-    wanted = _averaged(record["protocol"]["preset"], classes) if base in _OBJECTS else None
+    wanted = _averaged(preset, classes) if base in _OBJECTS else None
     if rows.counted != wanted:
         took, meant = (rows.num_classes if one is None else len(one) for one in (rows.counted, wanted))
         yield problem(f"its rows average over {took} of {rows.num_classes} classes, its preset over {meant}")
@@ -186,7 +187,7 @@ _OBJECTS = ("retrieval-21", "retrieval-7")
 
 def _averaged(preset: Mapping[str, Any], classes: list[str]) -> tuple[int, ...] | None:
     """The classes that retrieval's mean takes in; None for all (`bench.protocols.retrieval.scoring.paint`)."""
-    void, objects = preset.get("void_classes") or [], preset.get("averaged") == "objects"
+    void, objects = preset["void_classes"], preset["averaged"] == "objects"
     kept = tuple(i for i, name in enumerate(classes) if name not in void and not (objects and i == 0))
     return kept if len(kept) < len(classes) else None
 
@@ -209,12 +210,37 @@ def _of_clusters(record: Record, rows: ConfusionRows) -> Findings:
                 return
 
 
+def _of_matching(record: Record, rows: ConfusionRows) -> Findings:
+    """One-to-one matching has one largest sum: several clusters on a class could have more, other ones less."""
+    preset = preset_of(record) if base_of(record["protocol"]["id"]) == "clustering" else None
+    said = dict(preset or ())
+    if said.get("matching") not in ("iou", "pixels") or said["matched_on"] is not None or not rows.labels.shape[1]:
+        return
+    for number in range(len(rows.seeds)):
+        table, mapping = table_of(rows, number), mapping_of(rows, number)
+        if table is None or mapping is None or said["clusters"] >= 1 << 15:
+            return
+        table = np.pad(table, ((0, max(0, said["clusters"] + 1 - len(table))), (0, 0)))
+        worth = iou_table(table) if said["matching"] == "iou" else table.astype(np.float64)
+        best, own = (_sum_of(worth, ids) for ids in (match(table, said["matching"]), mapping))
+        if abs(best - own) > _SLACK * max(1.0, best):
+            yield doubt("its clusters have not the classes that its preset's matching would give them")
+            return
+
+
+def _sum_of(worth: npt.NDArray[np.float64], mapping: npt.NDArray[np.int64]) -> float:
+    """What a mapping of ids to classes is worth; an id without a class adds nothing."""
+    ids = np.flatnonzero(mapping >= 0)
+    return float(worth[ids, mapping[ids]].sum())
+
+
 def _of_solvers(record: Record, rows: ConfusionRows) -> Findings:
     """Sums of no pixels are what no solver comes to."""
     if rows.solver_sums is None:
         return
     hit, predicted, labelled = np.split(rows.solver_sums, 3, axis=-1)
-    if (hit > np.minimum(predicted, labelled)).any() or (predicted.sum(axis=-1) > labelled.sum(axis=-1)).any():
+    painted, there = (part.sum(axis=-1, dtype=np.float64) for part in (predicted, labelled))
+    if (hit > np.minimum(predicted, labelled)).any() or (painted > there * (1 + _SLACK)).any():
         yield problem("its solver_sums have more right pixels than there are pixels")
 
 

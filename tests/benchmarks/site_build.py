@@ -59,7 +59,8 @@ def sparse_rows(images: int = 1449, classes: int = 21, seeds: int = 5, per_image
     def drawn(below: int) -> np.ndarray:
         return generator.integers(0, below, len(image)).astype(np.int32)
 
-    parts = [SeedRows(image, drawn(classes + 1), drawn(classes), drawn(10**5).astype(np.int64)) for _ in range(seeds)]
+    true, pixels = drawn(classes), drawn(10**5).astype(np.int64)
+    parts = [SeedRows(image, drawn(classes + 1), true, pixels) for _ in range(seeds)]
     return ConfusionRows(tuple(f"2007_{i:06}" for i in range(images)), classes, tuple(parts), drawn(20)[None, :0])
 
 
@@ -85,7 +86,7 @@ def measure(what: str, count: int, places: list[tuple[str, str, str]]) -> None:
         start, spent = time.perf_counter(), time.process_time()
         stored, problems = read_all(results)
         read = time.perf_counter() - start
-        sound(stored)  # these rows give none of the figures; the whole of them has to be counted to find that out
+        sound(stored)  # these rows give none of the figures, and are everybody's: all of it has to be found out
         recounted = time.perf_counter() - start - read
         pages = write_site(site, figures(), stored, results, problems, print)
         seconds, spent = time.perf_counter() - start, time.process_time() - spent

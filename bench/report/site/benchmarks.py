@@ -74,7 +74,9 @@ class Benchmark:
 def _instead(runs: Sequence[Run]) -> str:
     """What there is instead of runs that count."""
     limited = [bool(run.record["dataset"]["limited"]) for run in runs]
-    kinds = ["limited runs"] * any(limited) + ["modified runs"] * (not all(limited))
+    doubtful = any(run.stored.doubts for run in runs)
+    kinds = ["limited runs"] * any(limited) + ["modified runs"] * (not all(limited) and not doubtful)
+    kinds += ["runs in doubt"] * doubtful
     return f"{' and '.join(kinds)} only" if kinds else ""
 
 
