@@ -12,12 +12,8 @@ from bench.base.errors import unknown_name
 from bench.protocols import registry
 from bench.records import published
 from bench.records.audit import Audited, audit, remarks
-<<<<<<< HEAD
-from bench.records.published import ROUNDING, Published, expectation
-=======
 from bench.records.card_says import is_unverified
-from bench.records.published import ROUNDING, Published
->>>>>>> audit
+from bench.records.published import ROUNDING, Published, expectation
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, class_names, file_name
 from bench.report.compare import unlike
@@ -216,18 +212,12 @@ def _published_outcome(figure: Published, row: pd.Series[Any], required: Sequenc
         f"{row['value']:g} published, {row['measured']:.2f} measured{theirs}, difference {off:+.2f}, "
         f"tolerance {row['tolerance']:.2f}"
     )
-<<<<<<< HEAD
+    if is_unverified(answer.record):
+        detail += "; of weights without a published hash"
     held = Held(found.tolerance, off)
     if status == "reproduced":
         return Outcome(status, what, detail, False, held=held)
     return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record), held=held)
-=======
-    if answer is not None and is_unverified(answer.record):
-        detail += "; of weights without a published hash"
-    if status == "reproduced" or answer is None:
-        return Outcome(status, what, detail, False)
-    return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record))
->>>>>>> audit
 
 
 def _against_classes(record: Record) -> tuple[Movement, ...]:
