@@ -45,7 +45,7 @@ def test_it_says_what_the_record_says(bench, stored, results):
     for said_so in (
         "model maskcontrast-sup", "sup.pth.tar, SHA-256 000000000000…", "supervision labels, of a kind",
         "initialisation MoCo v2", "prior saliency", "pascal-voc val, 1449 images", "clustering, fingerprint ffffffff",
-        "clusters 20", "seeds 1234 to 1238", "each takes the class with the largest IoU",
+        "clusters 20", "seeds 1234 to 1238", "go to one of 20 clusters by K-means",
         "mIoU 44.20 0.32", "mean over classes of TP / (TP + FP + FN)",
         "bench 0.1.0 at commit cccccccccccc with changes", "torch 2.14.1", "device cpu", "threads 2",
         "warning 2 images have no salient pixel", f"bench rerun {NAME} --data-root DATA",
