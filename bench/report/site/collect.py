@@ -15,7 +15,7 @@ from bench.protocols import registry
 from bench.records.published import Published
 from bench.records.record import Record, Stored, shortfall
 from bench.report.site.names import date_text, hashed, slug
-from bench.report.tables import joined, part_of_the_split, unvouched
+from bench.report.tables import joined, unvouched
 from bench.scoring.metric_names import metric_name, metric_order
 
 UNKNOWN = "not stated"
@@ -131,7 +131,7 @@ class Run:
     @property
     def context(self) -> str:
         """Why it is not ranked with others; empty if it is."""
-        if lacking := shortfall(self.record) or "; ".join(self.stored.doubts) or part_of_the_split(self.record):
+        if lacking := shortfall(self.record) or "; ".join(self.stored.doubts):
             return lacking
         return (
             "modified: another preset, other seeds or another precision"
