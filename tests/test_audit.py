@@ -155,6 +155,13 @@ def test_without_a_majority_both_of_two_that_differ_are_named_and_with_one_the_o
     assert "and 1 more" in most[1].problem
 
 
+def test_a_record_that_denies_itself_says_nothing_against_others(tmp_path):
+    honest, lost = of_data(tmp_path, "one", 0, "pascal-voc"), of_data(tmp_path, "short", 20, "pascal-voc")
+    lost.record["protocol"]["preset"]["iterations"] = 1
+    found = audit([honest, lost])
+    assert found[0].problem is None and "fingerprint" in found[1].problem
+
+
 def test_a_card_of_one_s_own_may_have_changed_between_two_runs_but_no_ids(tmp_path):
     one, three, lost = (of_data(tmp_path, name, number) for name, number in (("one", 0), ("three", 0), ("short", 20)))
     found = audit([one, lost, three])
