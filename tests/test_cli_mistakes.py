@@ -287,6 +287,15 @@ def test_fewer_images_than_clusters_and_nothing_salient(run_voc):
     said(run_voc("--set", "saliency_threshold=1e9"), 3, "nothing is salient in any of the 40 images")
 
 
+def test_images_that_whitening_makes_equally_far_apart(run_voc):
+    few = ("--limit", "20", "--clusters", "4", "--num-seeds", "1")
+    refused = run_voc(*few, "--set", "whiten=32")
+    said(refused, 3, "20 images whitened to 19 components are all equally far from each other", "--set whiten=9")
+    done = run_voc(*few)
+    said(done, 0, "whitening to 9 components, not 32: with more these 20 images")
+    assert done.stderr.count("whitening to") == 1 and "clustering, modified" in done.stdout
+
+
 def test_an_unwritable_results_folder_is_found_before_the_work(bench, tmp_path):
     (tmp_path / "file").write_text("")
     said(bench("run", "--results", "file/below", "--fresh"), 4, "cannot write the record", "--results")

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from bench.base.errors import BadInput
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import score, score_labels
 from bench.scoring.kmeans import cluster
 from bench.scoring.metrics import class_iou, confusion_sums, from_sums
-from bench.scoring.whitening import whiten
+from bench.scoring.whitening import most_components, whiten
 from tests.conftest import paint_golden
 from tests.synthetic import observe_counts
 
@@ -128,6 +129,35 @@ def test_prototypes_on_a_line_are_whitened_to_one_component():
 def test_whitened_points_have_unit_variance_and_no_correlation():
     points = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32) @ np.diag([1, 5, 0.1, 30])
     np.testing.assert_allclose(np.cov(whiten(points.astype(np.float32), 4, unexpected).T), np.eye(4), atol=1e-4)
+
+
+@pytest.mark.parametrize("images, components, solver", [(12, 11, "faiss"), (12, 32, "minibatch"), (2, 1, "faiss")])
+def test_images_that_whitening_makes_equally_far_apart_are_bad_input(images, components, solver):
+    points = np.random.default_rng(0).normal(size=(images, 40)).astype(np.float32)
+    with pytest.raises(BadInput, match=f"{images} images whitened to {images - 1} components are all equally far"):
+        score(observe_points(points), preset(clusters=2, whiten=components, solver=solver), (0,), 5)
+    if images > 2:
+        score(observe_points(points), preset(clusters=2, whiten=most_components(images), solver=solver), (0,), 5)
+    score(observe_points(points), preset(clusters=2, whiten=0, solver=solver), (0,), 5)
+
+
+def test_points_of_few_dimensions_are_whitened_to_all_of_them():
+    points = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
+    score(observe_points(points), preset(clusters=2, whiten=32), (0,), 5)
+
+
+@pytest.mark.parametrize("components", [8, 32])
+def test_the_most_components_leave_distances_that_differ(components):
+    """Of the spread of squared distances that many points have, more than 0.6; of a simplex none."""
+
+    def spread(images):
+        points = np.random.default_rng(1).normal(size=(images, 64)).astype(np.float32)
+        return pdist(whiten(points, components, unexpected), "sqeuclidean").std() / (2 * components)
+
+    fewest = 2 * components + 1
+    assert most_components(fewest) == components and most_components(fewest - 1) < components
+    many = spread(1000)
+    assert spread(fewest) > 0.6 * many and spread(components + 1) < 1e-6 * many
 
 
 def test_zero_components_leave_the_points_alone():

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.base.errors import BadInput, WrongName
-from bench.report.compare import compare, find
+from bench.records.find import find, is_record_name
+from bench.report.compare import compare
 from bench.scoring.bootstrap import resample_weights, resampled_metrics
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.davis_figures import entries
@@ -18,7 +19,7 @@ from bench.scoring.frame_rows import FrameRows
 from bench.scoring.metrics import confusion_sums, from_sums
 from bench.scoring.paired import of_confusion, of_frames, p_value
 from tests.synthetic import keep, make_record, random_rows
-from tests.terminal import bench
+from tests.terminal import bench, said
 
 CLASSES = ["background", "cat", "cow", "dog"]
 
@@ -314,11 +315,34 @@ def test_a_record_is_found_by_path_and_by_name(tmp_path, pair):
         assert find(name, tmp_path).record == pair[0].record
     assert find("one", tmp_path).record == pair[0].record  # its only one
     keep(tmp_path, pair[0].record | {"dataset": pair[0].record["dataset"] | {"split": "train"}})
-    with pytest.raises(WrongName, match="unknown record 'one'"):
-        find("one", tmp_path)
+    assert is_record_name("one", tmp_path) and not is_record_name("on", tmp_path)
     with pytest.raises(WrongName, match="unknown record") as caught:
         find("ones/pascal-voc-val/clustering", tmp_path)
     assert "one/pascal-voc-val/clustering" in caught.value.remedy
+
+
+def test_a_name_that_has_several_records_lists_them(tmp_path, pair):
+    for number in range(3):
+        dataset = pair[0].record["dataset"] | {"split": f"part-{number}"}
+        keep(tmp_path, pair[0].record | {"dataset": dataset})
+    limited = pair[0].record["dataset"] | {"limited": True, "images": 12}
+    keep(tmp_path, pair[0].record | {"dataset": limited})
+    done = bench("compare", "one", "two", "--results", tmp_path)
+    said(done, 2, "'one' has 5 records", *(f"one/pascal-voc-part-{number}/clustering" for number in range(3)))
+    assert "unknown" not in done.stderr
+    with pytest.raises(WrongName, match="'one/pascal-voc-val' has 2 records") as caught:
+        find("one/pascal-voc-val", tmp_path)
+    assert caught.value.remedy.count("one/pascal-voc-val/clustering") == 2 and "part" not in caught.value.remedy
+
+
+def test_very_many_records_are_counted_not_listed(tmp_path):
+    for number in range(30):
+        path = tmp_path / "one" / "x-val" / f"r{number:02}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    with pytest.raises(WrongName, match="'one' has 30 records") as caught:
+        find("one", tmp_path)
+    assert "r19" in caught.value.remedy and "r20" not in caught.value.remedy and "10 more" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -343,6 +367,18 @@ def test_the_command_prints_the_comparison(tmp_path, pair):
     assert data["difference"] == found.chosen.difference
     assert data["ci95"] == [found.chosen.low, found.chosen.high]
     assert data["per_class"]["cat"]["b"] == found.parts[1].b
+
+
+def test_two_precisions_are_said(tmp_path, rows):
+    marks = {"modified": True, "variations": ["bfloat16"]}
+    records = [measured(rows[0], model="one"), measured(rows[1], model="two", protocol=marks)]
+    for record, precision in zip(records, ("float32", "bfloat16"), strict=True):
+        record["cost"] = {"precision": precision}
+    paths = [keep(tmp_path, record, own).path for record, own in zip(records, rows, strict=True)]
+    ran = bench("compare", *paths, "--resamples", "200", "--json")
+    assert "A was computed in float32, B in bfloat16" in ran.stderr
+    assert [json.loads(ran.stdout)[side]["precision"] for side in "ab"] == ["float32", "bfloat16"]
+    assert "was computed in" not in bench("compare", paths[1], paths[1], "--resamples", "200").stderr
 
 
 def test_a_single_image_has_no_interval(tmp_path):

@@ -75,6 +75,8 @@ def test_records_are_completed_below_the_folder_of_records(tmp_path, monkeypatch
     own = ["a/shapes-val/clustering@12345678-limit60", "a/shapes-val/linear"]
     assert completed("compare", "--results", str(tmp_path), "a") == own
     assert completed("compare", "--results", str(tmp_path), own[0], "b") == ["b/x-val/davis"]
+    for command in ("rerun", "show"):
+        assert completed(command, "--results", str(tmp_path), "a/") == own
     monkeypatch.setenv("BENCH_RESULTS", str(tmp_path))
     assert completed("compare", "a/shapes-val/l") == own[1:]
     assert completed("compare", "--results", str(tmp_path / "nowhere"), "") == []
@@ -85,7 +87,7 @@ def test_completing_imports_nothing_heavy(tmp_path):
         "import sys; from click.shell_completion import BashComplete; from bench.cli import cli\n"
         "shell = BashComplete(cli, {}, 'bench', '_')\n"
         "for line in (['run', '--model'], ['run', '--protocol'], ['run', '--split'], ['download'],\n"
-        "             ['compare'], ['export'], ['run', '--set'], ['train', '--set']):\n"
+        "             ['compare'], ['rerun'], ['show'], ['export'], ['run', '--set'], ['train', '--set']):\n"
         "    assert len(shell.get_completions(line, '')) > 1\n"
         "print([m for m in ('torch', 'numpy', 'pandas', 'faiss', 'cv2', 'scipy') if m in sys.modules])"
     )

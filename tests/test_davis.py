@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_with_the_next_sequence(tree, small_file, tmp_path,
     original = tracker.read_frame
 
     def killed(video, number, objects):
-        if video.id == "duck":
+        if video.id == "kite":
             raise KeyboardInterrupt
         return original(video, number, objects)
 
@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on_with_the_next_sequence(tree, small_file, tmp_path,
         run(str(small_file), tree, tmp_path)
     monkeypatch.setattr(tracker, "read_frame", counting)
     resumed = run(str(small_file), tree, tmp_path, save_predictions=tmp_path / "p")
-    assert set(opened) == {"duck"} and resumed["observed"]["from_cache"] == 2
+    assert set(opened) == {"kite"} and resumed["observed"]["from_cache"] == 2
     assert resumed["metrics"] == whole["metrics"] and resumed["dataset"]["manifest"] == whole["dataset"]["manifest"]
     assert len(shown(tmp_path / "p")) == 18
 

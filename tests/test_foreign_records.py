@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from bench.base.errors import BenchError
 from bench.base.files import load_npz, sha256_file
 from bench.records.audit import sound
+from bench.records.find import find
 from bench.records.published import figures
 from bench.records.record import dumps, read_all
 from bench.report.check import against_published, against_records, verdict
-from bench.report.compare import compare, find
+from bench.report.compare import compare
 from bench.report.formats import FORMATS
 from bench.report.github import annotations_of, summary
 from tests.conftest import ROOT

@@ -12,6 +12,7 @@ from bench.base.errors import BadEnvironment, WrongName
 from bench.cards import datasets
 from bench.networks import adapters
 from bench.protocols import registry
+from tests.terminal import said
 
 PLUGIN = Path(__file__).parent / "plugin" / "bench_nearest_mean.py"
 POINTS = """[bench.protocols]
@@ -78,6 +79,25 @@ def test_it_is_planned_cached_recorded_reported_and_checked(bench, install, tmp_
     done = bench("check", "--results", tmp_path / "r", "--against", tmp_path / "earlier")
     assert done.returncode == 0 and "reproduced" in done.stdout
     assert bench("list", "results", "--results", tmp_path / "r").returncode == 0
+
+
+@pytest.mark.slow
+def test_its_run_is_done_again_where_it_is_installed(bench, install, tmp_path):
+    install()
+    results = ("--results", tmp_path / "r")
+    made = ("run", "--model", "tiny:3", "--protocol", "nearest-mean", "--limit", "20", "--set", "grid=2", *results)
+    assert bench(*made).returncode == 0
+    told = " ".join(bench("show", "tiny-3", *results).stdout.split())
+    assert "Every pixel takes the class of the nearest mean feature. A class in no label" in told
+    # a name in a record may be a stranger's, and an adapter does what a name tells it to
+    said(bench("rerun", "tiny-3", *results), 3, "tiny:3, a model of the adapter 'tiny'", "--model")
+    done = bench("rerun", "tiny-3", *results, "--model", "tiny:3")
+    assert done.returncode == 0 and "identical: each of 20 images" in done.stdout
+    said(bench("rerun", "tiny-3", *results, "--model", "tiny:4"), 3, "not the weights of the record")
+    shutil.rmtree(tmp_path / "site")
+    forget()
+    said(bench("rerun", "tiny-3", *results), 3, "nearest-mean-every-2, is not installed here")
+    assert "is not installed here" in " ".join(bench("show", "tiny-3", *results).stdout.split())
 
 
 @pytest.mark.slow

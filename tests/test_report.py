@@ -1,5 +1,6 @@
 """Reports: the given table, the leaderboard, and names that try to break out of it."""
 
+import csv
 import json
 import re
 from dataclasses import replace
@@ -8,7 +9,7 @@ import pytest
 
 from bench.records.published import figures
 from bench.records.record import Stored
-from bench.report.formats import FORMATS, as_json, as_markdown, as_pwc, markdown_cell
+from bench.report.formats import FORMATS, as_csv, as_json, as_markdown, as_pwc, markdown_cell
 from tests.synthetic import keep, make_record
 from tests.terminal import bench
 
@@ -109,8 +110,26 @@ def test_a_single_seed_has_no_spread_and_breaks_nothing(tmp_path):
 def test_a_row_says_which_labels_its_model_has_seen(stored, tmp_path):
     published, measured = tables(as_markdown(figures(), stored, tmp_path))
     assert published[0][6] == measured[0][5] == "supervision"
-    assert measured[1][5] == "labels, of a kind"
+    assert measured[1][5] == (
+        "labels, of a kind; initialisation: not stated; prior: not stated; probe: none (labels only name clusters)"
+    )
+    (neco,) = [row for row in published if row[4].startswith("NeCo")]
+    assert neco[6] == "none; initialisation: DINOv2; probe: a classifier trained on labels"
     assert all(row[6] for row in published)
+
+
+def test_another_precision_is_marked_in_every_format(tmp_path):
+    record = make_record(protocol={"modified": True, "variations": ["bfloat16"]})
+    record["cost"] = {"precision": "bfloat16"}
+    stored = [keep(tmp_path, record)]
+    _, measured = tables(as_markdown(figures(), stored, tmp_path))
+    assert measured[1][2] == "clustering (modified) (bfloat16)"
+    assert json.loads(as_json(figures(), stored, tmp_path))["measured"][0]["precision"] == "bfloat16"
+    assert "(modified) (bfloat16)" in FORMATS["latex"](figures(), stored, tmp_path)
+    lines = list(csv.DictReader(as_csv(figures(), stored, tmp_path).splitlines()))
+    assert [line["precision"] for line in lines if line["kind"] == "measured"] == ["bfloat16"]
+    listed = bench("list", "results", "--results", tmp_path, "--json")
+    assert json.loads(listed.stdout)[0]["protocol"] == "clustering (modified) (bfloat16)"
 
 
 def test_no_two_published_rows_look_alike(tmp_path):
@@ -142,7 +161,7 @@ def test_hostile_names_stay_in_their_cells(tmp_path):
     text = as_markdown(table, stored, tmp_path)
     published, measured = tables(text)
     assert {len(row) for row in published} == {12}
-    assert {len(row) for row in measured} == {11}
+    assert {len(row) for row in measured} == {12}
     assert len(published) - 1 == len(table)
     assert len(measured) - 1 == 1
     assert "<script>" not in text

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from bench.base.errors import BadInput
+from bench.scoring.cluster_rows import ClusterRows, SeedClusters
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.frame_rows import FrameRows
 from bench.scoring.metrics import confusion_sums
 from tests.synthetic import random_rows
 
@@ -164,3 +166,60 @@ def test_more_classes_than_fit_a_table_have_figures_but_no_confusion_matrix():
     assert rows.figures({})["mIoU"] and rows.per_class(["a"])
     with pytest.raises(ValueError, match="too many for a confusion matrix"):
         rows.confusion(0)
+
+
+# --- which images have other counts ---
+
+
+def test_rows_do_not_differ_from_themselves_in_any_order(rows):
+    shuffled = []
+    for one in rows.seeds:
+        order = np.random.default_rng(0).permutation(len(one.image))
+        shuffled.append(SeedRows(*(getattr(one, name)[order] for name in SeedRows.__annotations__)))
+    assert not rows.changed(rows).any()
+    assert not rows.changed(replace(rows, seeds=tuple(shuffled))).any()
+
+
+def test_the_images_with_other_counts_are_found_under_any_seed(rows):
+    first, last = rows.seeds[0], rows.seeds[-1]
+    more = last.count.copy()
+    place = int(np.flatnonzero(last.image == 2)[0])
+    more[place] += 1
+    moved = first.predicted.copy()
+    moved[first.image == 0] = (moved[first.image == 0] + 1) % rows.num_classes
+    other = (replace(first, predicted=moved), *rows.seeds[1:-1], replace(last, count=more))
+    found = rows.changed(replace(rows, seeds=other))
+    assert np.flatnonzero(found).tolist() == [0, 2]
+    assert np.flatnonzero(replace(rows, seeds=other).changed(rows)).tolist() == [0, 2]
+
+
+def test_a_row_that_is_split_in_two_is_no_other_count(rows):
+    one = rows.seeds[0]
+    twice = SeedRows(*(np.concatenate([getattr(one, name)] * 2) for name in SeedRows.__annotations__))
+    halves = np.concatenate([one.count // 2, one.count - one.count // 2])
+    assert not rows.changed(replace(rows, seeds=(replace(twice, count=halves), *rows.seeds[1:]))).any()
+
+
+def test_rows_of_other_things_are_not_compared(rows):
+    for other in (
+        replace(rows, ids=(*rows.ids[:-1], "other")),
+        replace(rows, seeds=rows.seeds[:1]),
+        replace(rows, num_classes=rows.num_classes + 1),
+    ):
+        with pytest.raises(ValueError, match="they are of other"):
+            rows.changed(other)
+
+
+def test_clusters_and_frames_are_compared_alike():
+    image, cluster, pixels = np.arange(3, dtype=np.int32), np.array([0, 1, 0], np.int32), np.array([5, 6, 7])
+    clusters = ClusterRows(("a", "b", "c"), 2, (SeedClusters(image, cluster, pixels),), np.full(3, 9))
+    other = replace(clusters, seeds=(SeedClusters(image, np.array([0, 0, 0], np.int32), pixels),))
+    assert clusters.changed(other).tolist() == [False, True, False] and not clusters.changed(clusters).any()
+    frame, number = np.array([1, 2], np.int32), np.array([1, 1], np.int32)
+    ids = tuple(f"s/{i}" for i in range(4))
+    frames = FrameRows(ids, frame, number, np.array([0.5, np.nan]), np.array([0.5, 0.25]))
+    assert not frames.changed(frames).any()
+    moved = replace(frames, accuracy=np.array([0.5, 0.5]))
+    assert frames.changed(moved).tolist() == [False, False, True, False]
+    with pytest.raises(ValueError, match="objects"):
+        frames.changed(replace(frames, object=np.array([1, 2], np.int32)))

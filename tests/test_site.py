@@ -267,13 +267,15 @@ def test_a_run_tells_what_else_its_record_knows(tmp_path):
     record = make_record(model="mine") | more
     tree = page(build(tmp_path, [record]), "models/mine.html")
     facts = {}
-    for part in tree.one("details", class_="recipe").all("section"):
+    for part in [part for one in tree.all("details", class_="recipe") for part in one.all("section")]:
         names, said = ([element.text for element in part.all(tag)] for tag in ("dt", "dd"))
         facts[part.one("h3").text] = dict(zip(names, said, strict=True))
     assert facts["Training"]["epoch"] == "3" and facts["Fitted on"] == {"a": "1.5"}
     assert facts["Training"]["loss"].startswith("0.125, 0.125") and len(facts["Training"]["loss"]) < 700
     fingerprint, manifest = record["protocol"]["fingerprint"], record["dataset"]["manifest"]
-    assert facts["Protocol"] == {"fingerprint": fingerprint, "solver gap": "0", "library": "faiss"}
+    probe = "none (labels only name clusters)"
+    said = {"fingerprint": fingerprint, "labels read by its probe": probe, "solver gap": "0", "library": "faiss"}
+    assert facts["Protocol"] == said
     assert facts["Preset"]["clusters"] == "20" and facts["Data"]["manifest"] == manifest
 
 

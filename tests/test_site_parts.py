@@ -82,9 +82,21 @@ def test_what_is_not_comparable_is_context_without_a_rank(tmp_path):
     assert [row.entry.context for row in rows[1:]] == [
         "its own protocol",
         "run on 40 images: not the whole split",
-        "modified: another preset, other seeds or another precision",
+        "modified: another preset or other seeds",
     ]  # fmt: skip
     assert [row.number for row in rows] == [0, 1, 2, 3]
+
+
+BFLOAT16 = {"modified": True, "variations": ["bfloat16"]}
+
+
+def test_another_precision_is_never_ranked_with_float32(tmp_path):
+    fast, plain = run("fast", 50.0, protocol=BFLOAT16), run("plain", 40.0)
+    hidden = run("hidden", 51.0)  # its cost says it, though its marks do not
+    fast["cost"], plain["cost"], hidden["cost"] = ({"precision": p} for p in ("bfloat16", "float32", "bfloat16"))
+    rows = ranked(entries(tmp_path, fast, plain, hidden), "mIoU")
+    assert [(row.entry.model.title, row.rank) for row in rows] == [("plain", "1"), ("hidden", ""), ("fast", "")]
+    assert {row.entry.context for row in rows[1:]} == {"the network computed in bfloat16, not in float32"}
 
 
 def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
@@ -101,6 +113,59 @@ def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
 )
 def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain):
     assert Labels("x", "y", said).unsupervised is plain
+
+
+@pytest.mark.parametrize(
+    ("initialisation", "prior", "plain"),
+    [
+        ("DINO", "-", True),
+        ("random", "saliency, unsupervised (BASNet)", True),
+        ("self-supervised", "none", True),
+        ("ImageNet supervised", "none", False),
+        ("MoCo v2", "saliency, supervised (BASNet)", False),
+        ("random", "labels of shapes train", False),
+    ],
+)
+def test_an_initialisation_or_a_prior_from_labels_is_not_fully_unsupervised(initialisation, prior, plain):
+    assert Labels(initialisation, prior, "none").unsupervised is plain
+
+
+@pytest.mark.parametrize(
+    ("protocol", "preset", "probe", "plain"),
+    [
+        ("clustering", {}, "none (labels only name clusters)", True),
+        ("clustering-dense", {}, "none (labels only name clusters)", True),
+        ("overclustering-500", {"clusters": 500}, "none (labels only name clusters)", True),
+        ("clustering", {"matched_on": "train"}, "none (labels of train only name clusters)", True),
+        ("linear", {"train": "trainaug"}, "a classifier trained on labels of trainaug", False),
+        ("linear+crf", {"classifier": "released"}, "a classifier trained on labels", False),
+        ("retrieval-7", {"bank": "train"}, "a bank of labelled images of train", False),
+        ("distance-matching", {"bank": ["none"]}, "a bank of labelled images", False),
+        ("davis", {}, "the masks of each evaluated sequence's first frame", False),
+        ("predictions-clustering+iou", {}, "not known (predictions made elsewhere)", False),
+        ("a-protocol-of-another-version", {}, "not stated", False),
+    ],
+)
+def test_the_protocol_says_which_labels_its_probe_reads(tmp_path, protocol, preset, probe, plain):
+    record = run("m", 40.0, protocol={"id": protocol, "preset": preset})
+    record["model"] |= {"supervision": "none", "initialisation": "random", "prior": "none"}
+    (entry,) = [one for one in entries(tmp_path, record) if one.metric == "mIoU"]
+    assert (entry.probe, entry.unsupervised) == (probe, plain)
+
+
+def test_published_rows_with_labels_in_any_part_are_not_fully_unsupervised(tmp_path):
+    site = collect(figures(), [], tmp_path, [])
+    places = {(claim.figure.dataset, claim.figure.split) for claim in site.claims}
+    rows = [row for place in sorted(places) for row in entries_of(site, *place)]
+    plain = {(row.model.title, row.protocol) for row in rows if row.unsupervised}
+    assert ("Leopart", "clustering") in plain and ("DINOv2", "linear") not in plain
+    assert not {name for name, protocol in plain if protocol.startswith(("linear", "retrieval"))}
+    assert not {name for name, _ in plain if name.startswith(("PASS", "PiCIE", "ImageNet classifier"))}
+    (neco,) = [row for row in rows if row.model.title.startswith("NeCo")]
+    assert neco.labels.supervision == "none" and neco.probe == "a classifier trained on labels"
+    assert {row.probe for row in rows if row.protocol == "linear" and row.claim.figure.comparable} == {
+        "a classifier trained on labels of trainaug"
+    }
 
 
 def dated(tmp_path, *pairs, **more):
@@ -230,6 +295,14 @@ def test_the_command_of_an_unmodified_run_is_short():
     assert reproduce(make_record()) == (
         "bench run --model maskcontrast-sup --dataset pascal-voc --split val --protocol clustering --data-root DATA"
     )
+
+
+@pytest.mark.parametrize(("images", "said"), [(40, ["whiten=32"]), (65, None)])
+def test_the_command_of_few_images_names_the_components(images, said):
+    """By itself a run of 40 images takes 19."""
+    preset = dataset("pascal-voc").protocols.preset("clustering").resolved()
+    record = make_record(dataset={"limited": True, "images": images}, protocol={"preset": preset})
+    assert options(reproduce(record))[1].get("--set") == said
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.base.errors import WrongName, unknown_name
+from bench.cards import counting
+from bench.cards.counting import Counted
 
 FIRST_SEED = 1234
 """The authors' first seed."""
@@ -80,6 +82,18 @@ class Preset(BaseModel):
         return {}
 
     @classmethod
+    def definition(cls, run: Counted) -> str:
+        """How figures of a run with these entries are counted, in one line. It never raises, whatever they are."""
+        defaults = {key: cls.model_fields[key].default for key in cls.later}
+        told = run.with_defaults(defaults)
+        return counting.sentence([*cls.counting(told), counting.unknown(run, cls.model_fields)])
+
+    @classmethod
+    def counting(cls, run: Counted) -> list[str]:
+        """The clauses of `definition`: only what the entries say. A protocol adds what is its own."""
+        return [counting.drawn(run)]
+
+    @classmethod
     def fallback(cls, presets: Presets) -> Preset | None:
         """The preset on a data set whose card has none, from those that it has; None where it cannot be run there."""
         return None
@@ -103,6 +117,11 @@ class ImagePreset(Preset):
     def counts_boundaries(self) -> bool:
         """Whether a figure needs pixels told apart by the boundaries of label and prediction."""
         return False
+
+    @classmethod
+    def counting(cls, run: Counted) -> list[str]:
+        """What holds of every protocol on single images; where pixels are counted, and of what, each knows itself."""
+        return [counting.absent(run), counting.drawn(run)]
 
 
 class SaliencyPreset(ImagePreset):

@@ -24,11 +24,13 @@ from bench.cli.download import download
 from bench.cli.export import export
 from bench.cli.failures import explain, explain_usage, say
 from bench.cli.init_dataset import init_dataset
-from bench.cli.listing import list_, show
+from bench.cli.listing import list_
 from bench.cli.priors import priors
 from bench.cli.report import report
+from bench.cli.rerun import rerun
 from bench.cli.run import run
 from bench.cli.score import score
+from bench.cli.show import show
 from bench.cli.signals import exit_code, handled
 from bench.cli.train import train
 
@@ -42,6 +44,7 @@ Examples:
   bench init-dataset ~/photos                   write a card for a folder of images and masks
   bench report --format pwc                     the paper's table beside the figures of the records
   bench compare A B                             two records on the same images: difference, interval, p
+  bench rerun RECORD                            the same run again: does it come to the same figures?
 """
 
 
@@ -76,7 +79,8 @@ def cli(context: click.Context, debug: bool) -> None:
 
 
 for _command in (
-    run, score, report, check, compare, export, list_, show, init_dataset, download, priors, train, doctor, completion,
+    run, rerun, score, report, check, compare, export, list_, show, init_dataset, download, priors, train, doctor,
+    completion,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -40,6 +40,9 @@ Examples:
     help="Compare with earlier records instead of published figures.",
 )
 @click.option("--all", "everything", is_flag=True, help="Also print a line for each figure that was not run.")
+@click.option(
+    "--explain", is_flag=True, help="Also print what each tolerance is made of, and how large a fault it would find."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcomes as JSON.")
 @click.option(
     "--annotations/--no-annotations",
@@ -57,6 +60,7 @@ def check(
     required: tuple[str, ...],
     against: Path | None,
     everything: bool,
+    explain: bool,
     as_json: bool,
     annotations: bool | None,
     summary: Path | None,
@@ -77,7 +81,7 @@ def check(
     if as_json:
         _print_json(outcomes, skipped, remarks, passed, line)
     else:
-        _print(outcomes, passed, line, everything)
+        _print(outcomes, passed, line, everything, explain)
     if annotations if annotations is not None else os.environ.get("GITHUB_ACTIONS") == "true":
         for text in github.annotations_of(outcomes, skipped, passed, line):
             emit(f"{text}\n", err=True)
@@ -110,22 +114,21 @@ def _outcomes(
 
 
 def _print_json(outcomes: list[Outcome], skipped: list[str], remarks: list[str], passed: bool, line: str) -> None:
-    from dataclasses import asdict
-
     from bench.records.record import dumps
 
     entries = {"passed": passed, "summary": line, "skipped": skipped, "remarks": remarks}
-    emit(dumps(entries | {"outcomes": [asdict(o) for o in outcomes]}))
+    emit(dumps(entries | {"outcomes": [o.as_json() for o in outcomes]}))
 
 
-def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool) -> None:
+def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool, explain: bool) -> None:
     from bench.report.github import moved
 
     shown = [o for o in outcomes if everything or o.fails or o.measured]
     for outcome in shown:
         text = f"{outcome.status:<15}{one_line(outcome.what)}: {one_line(outcome.detail)}"
         echo(text + ("  [fails]" if outcome.fails else ""))
-        for part in (*map(moved, outcome.movement), *outcome.clusters):
+        held = outcome.held.lines if explain and outcome.held else ()
+        for part in (*held, *map(moved, outcome.movement), *outcome.clusters):
             # a line of output that begins with :: would be a command to GitHub
             echo(f"{'':<15}· {printable(part)}")
     if len(shown) < len(outcomes):

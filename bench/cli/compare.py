@@ -10,7 +10,7 @@ import click
 
 from bench.base.escaping import one_line
 from bench.cli.completion import records
-from bench.cli.console import echo, emit
+from bench.cli.console import echo, echo_warning, emit
 from bench.cli.parameters import NameOrPath
 from bench.cli.settings import echo_remarks, echo_table, records_folder, results_option
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 A and B are records: a path, MODEL/DATASET-SPLIT/PROTOCOL below --results, or the MODEL if it has a single record.
-p is two-sided: twice the smaller share of resamples on one side of 0. A resample of 0 counts on both sides. One is
-added to the count and to the number of resamples, so 2000 resamples give at least 0.001.
+p is two-sided: the chance of a difference at least as large between models that are equally good.
 
 \b
 Examples:
@@ -45,24 +44,30 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @results_option
 def compare(a: str, b: str, metric: str | None, resamples: int, as_json: bool, results: Path | None) -> int:
-    """Compare two records with the same preset on the same images: B − A by a paired bootstrap.
+    """Compare two records with the same preset on the same images: B − A, its 95 % interval and p.
 
-    Each resample draws the same images for both records. The 95 % interval is over the choice of images; labels,
-    matching and seeds stay fixed.
+    They are for the figures: what new images, clustered again, and new seeds would give. What images alone would give,
+    clusters and seeds fixed, stands below, and beside each class.
     """
     from bench.records.audit import remarks
-    from bench.records.record import dumps
+    from bench.records.find import find
+    from bench.records.record import dumps, precision_of
     from bench.report.compare import compare as compare_records
-    from bench.report.compare import find
 
     folder = records_folder(results)
     found = compare_records(find(a, folder), find(b, folder), metric, resamples)
     echo_remarks(remarks([found.a, found.b]))
+    _warn_of_precision(*(precision_of(stored.record) for stored in (found.a, found.b)))
     if as_json:
         emit(dumps(found.as_json()))
     else:
         _print(found)
     return 0
+
+
+def _warn_of_precision(a: str, b: str) -> None:
+    if a != b and a and b:
+        echo_warning(f"A was computed in {a}, B in {b}: a part of the difference is rounding")
 
 
 def _print(found: Comparison) -> None:
@@ -79,12 +84,13 @@ def _print(found: Comparison) -> None:
         f"{one_line(protocol['id'])}{' (modified)' if modified else ''}, "
         f"fingerprint {one_line(protocol['fingerprint'])[:8]}"
     )
-    echo(f"\n{found.metric}: B − A = {chosen.difference:+.2f}, {_bounds(chosen, found.resamples)}")
-    echo(f"{_verdict(chosen.low, chosen.high)} ({found.resamples} resamples of the {found.unit})")
+    echo(f"\n{found.metric}: B − A = {chosen.difference:+.2f}{_test(chosen)}")
+    for line in _verdict(chosen, found):
+        echo(line)
     title = "CLASS" if found.unit == "images" else "SEQUENCE"
     rows = [_cells(part) for part in found.parts]
     echo()
-    echo_table([(title, f"{'A':>6}", f"{'B':>6}", f"{'B − A':>7}", "95 % INTERVAL"), *rows])
+    echo_table([(title, f"{'A':>6}", f"{'B':>6}", f"{'B − A':>7}", "95 % OVER IMAGES"), *rows])
 
 
 def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...]:
@@ -97,22 +103,57 @@ def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...
     return name, record["model"]["id"], f"{metric} {value:.2f}", over + marks, display(stored.path)
 
 
-def _bounds(one: Difference, resamples: int) -> str:
-    if math.isnan(one.low):
-        return "no interval"
-    least = 2 / (resamples + 1)
-    p = f"p ≤ {least:.2g}" if one.p <= least else f"p = {one.p:.2g}"
-    return f"95 % interval {one.low:+.2f} to {one.high:+.2f}, {p}"
+def _test(one: Difference) -> str:
+    tested = one.tested
+    if tested is None:
+        return ""
+    p = "p < 0.0001" if tested.p < 0.0001 else f"p = {tested.p:.2g}"
+    return f", 95 % interval {tested.low:+.2f} to {tested.high:+.2f}, {p}"
 
 
-def _verdict(low: float, high: float) -> str:
-    if math.isnan(low):
+def _verdict(chosen: Difference, found: Comparison) -> list[str]:
+    """What the test says, what it covers, and what it would find."""
+    from bench.scoring.paired import SEEDS
+
+    tested = chosen.tested
+    images = ""
+    if not math.isnan(chosen.low):
+        images = f"Over {found.unit} alone, all else fixed: {chosen.low:+.2f} to {chosen.high:+.2f} "
+        images += f"({found.resamples} resamples)."
+    if tested is None:
+        return [_untested(chosen, found), *([images] if images else [])]
+    outside = tested.low > 0 or tested.high < 0
+    if tested.covers == SEEDS and found.same_seeds:
+        said = "A and B are the same model under the same seeds."
+        said += " They should be equal: versions, machine or precision differ." if chosen.difference else ""
+    elif tested.covers == SEEDS:
+        said = "A and B are the same model under other seeds"
+        said += ": far apart, but by its spread alone." if outside else ", within its spread."
+    elif outside:
+        said = f"B is {'higher' if tested.low > 0 else 'lower'} than A: the interval lies {_side(tested.low)} 0."
+    else:
+        said = "No difference is shown: the interval contains 0."
+    if tested.covers == SEEDS:
+        return [said, f"Of two such groups of seeds, {tested.p:.0%} lie at least as far apart."]
+    lines = [said, f"Chance is {tested.covers}. A true difference of {tested.found:.1f} is found with 80 %."]
+    return lines + ([images] if images else [])
+
+
+def _side(low: float) -> str:
+    return "above" if low > 0 else "below"
+
+
+def _untested(chosen: Difference, found: Comparison) -> str:
+    from bench.report.compare import one_model
+
+    if math.isnan(chosen.low):
         return "Nothing is shown: there is a single thing to draw from."
-    if low > 0:
-        return "B is higher than A: the interval lies above 0."
-    if high < 0:
-        return "B is lower than A: the interval lies below 0."
-    return "No difference is shown: the interval contains 0."
+    if one_model(found.a.record, found.b.record):
+        return "A and B are the same model; one seed each does not say how far apart seeds lie."
+    return (
+        "No verdict: the rows of A or B have no subsamples that were clustered again, and clusterings differ by more "
+        "than images do. Run both again: it takes seconds from the cache."
+    )
 
 
 def _cells(part: Part) -> tuple[str, ...]:

@@ -110,6 +110,12 @@ def records(context: click.Context, parameter: click.Parameter, incomplete: str)
     ]
 
 
+def ids_and_records(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The ids of models and data sets, the names of records, and the names of files."""
+    named = ids("models", "datasets")(context, parameter, incomplete)
+    return named + [item for item in records(context, parameter, incomplete) if item.type != "file"]
+
+
 def splits(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The splits of the data sets that the line names; of all data sets if it names none."""
     given = context.params.get("datasets") or context.params.get("dataset") or ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -189,6 +190,25 @@ def warn_of_slow_precision(precision: str | None, device: str) -> None:
             "this processor has no instructions for bfloat16, so it takes up to ten times as long as float32; leave "
             "--precision out, or use a GPU"
         )
+
+
+WIDTH = 80
+"""Columns of text that is broken between words."""
+
+
+def echo_wrapped(text: object, head: str) -> None:
+    """Print text after a head, its further lines below its first."""
+    indent = " " * len(head)
+    echo(
+        textwrap.fill(
+            one_line(text),
+            WIDTH,
+            initial_indent=head,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
 
 
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:

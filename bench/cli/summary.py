@@ -19,6 +19,8 @@ _CLUSTERS = 30
 def print_record(stored: Stored) -> None:
     """Print a run's figures as text."""
     from bench.base.files import display
+    from bench.protocols import registry
+    from bench.records.intervals import figure_interval
     from bench.scoring.metric_names import metric_name
 
     record, path = stored.record, display(stored.path)
@@ -29,11 +31,12 @@ def print_record(stored: Stored) -> None:
     )
     for metric, measured in record["metrics"].items():
         line = f"  {metric_name(metric):<24}{measured['value']:6.2f}"
-        if measured.get("ci95"):
-            line += "   95 % interval {:.2f} to {:.2f}".format(*measured["ci95"])
+        if found := figure_interval(measured, protocol["preset"]):
+            line += f"   95 % interval {found.low:.2f} to {found.high:.2f}"
         if measured["std"] is not None:
             line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
         echo(line)
+    print_certainty(record)
     _print_absent(stored)
     for metric, answer in record["published"].items():
         reason = answer.get("reason")
@@ -43,11 +46,31 @@ def print_record(stored: Stored) -> None:
             + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
         )
     echo(f"  supervision: {one_line(record['model']['supervision'])}")
+    if not (probe := registry.probe(protocol["id"], protocol["preset"])).startswith("none"):
+        echo(f"  probe: {one_line(probe)}")
     if record["dataset"].get("labelled") is False:
         _print_clusters(record)
     echo(f"  record: {path}")
     if entry := record.get("examples"):
         echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
+
+
+def print_certainty(record: Record) -> None:
+    """Print what the intervals are for; and how much the figure owes to matching on the labels it is judged by."""
+    from bench.records.intervals import SAMPLES, figure_interval, images_interval, optimism_of
+    from bench.scoring.metric_names import metric_name
+
+    preset, (metric, measured) = record["protocol"]["preset"], next(iter(record["metrics"].items()))
+    shown, images = figure_interval(measured, preset), images_interval(measured, preset)
+    if shown and shown.covers == SAMPLES:
+        size = record["dataset"]["images"]
+        echo(f"  interval: for the mean over new samples of {size} images and new seeds, clustered again")
+        if images:
+            echo(f"  over {images.covers}, {metric_name(metric)} has {images.low:.2f} to {images.high:.2f}")
+    elif images:
+        echo(f"  interval: over {images.covers}")
+    if told := optimism_of(record):
+        echo(f"  optimism: {told}")
 
 
 def _print_absent(stored: Stored) -> None:

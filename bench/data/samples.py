@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import operator
 import os
 import re
@@ -17,7 +18,7 @@ from typing import SupportsIndex, overload
 import numpy as np
 
 from bench.base.errors import BadInput, WrongName, unknown_name
-from bench.base.packed_arrays import Keys
+from bench.base.packed_arrays import Keys, Names
 from bench.base.parallel import prefetch
 from bench.cards.datasets import DatasetCard, Layout, Orientation, SplitFiles
 from bench.data.listed_lines import Place
@@ -73,7 +74,7 @@ class Files(Sequence[Sample]):
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of one split, in the order of its list file."""
+    """The samples of one split, in the order of its list file or `by_id`."""
 
     card: DatasetCard
     split: str
@@ -124,6 +125,21 @@ class Samples:
         if limit is None or limit >= len(self):
             return self
         return replace(self, entries=self.entries[:limit], keys=self.keys[:limit], cut=True)
+
+    def by_id(self) -> Samples:
+        """The same samples, sorted by the code points of their ids.
+
+        Then nothing hangs on the list's order: no draw by number, no tie, no batch, no manifest.
+        """
+        ids, entries = self.ids, self.entries
+        if all(before <= after for before, after in itertools.pairwise(ids)):
+            return self
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        if isinstance(entries, Files):
+            entries = replace(entries, ids=Names.of(ids[i] for i in order))
+        else:
+            entries = tuple(entries[i] for i in order)
+        return replace(self, entries=entries, keys=Keys.of(self.keys[i] for i in order))
 
     def only(self, chosen: Sequence[int]) -> Samples:
         """The samples at these places."""

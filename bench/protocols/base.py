@@ -208,6 +208,8 @@ class Protocol(ABC, Generic[P]):
 
     batch_size: ClassVar[int | None] = None
     """The only one that it runs with; None where the user chooses."""
+    in_list_order: ClassVar[frozenset[str]] = frozenset()
+    """Parts of other splits whose draw is defined over the list as it is; all other samples come sorted by id."""
 
     def __init__(self, entry: Entry) -> None:
         self.id = entry.id
@@ -235,6 +237,13 @@ class Protocol(ABC, Generic[P]):
         """
         if grouped:
             require_label_files(samples, f"--protocol {self.id}")
+
+    def adapt(self, preset: P, samples: Samples, asked: Mapping[str, Any], warn: Warn) -> P:
+        """The preset with what the evaluated samples decide, which is then said and no longer the data set's own.
+
+        `asked` are the entries that the user set.
+        """
+        return preset
 
     def check_split(self, part: str, preset: P, found: Samples, evaluated: str, warn: Warn) -> None:
         """Raises BadInput for another split that cannot have its part: by default it must have labels."""

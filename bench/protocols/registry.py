@@ -27,6 +27,8 @@ ENTRY_POINTS = "bench.protocols"
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 FLAGS = ("solver", "clusters", "epochs", "crf")
 """Entries of presets that have a flag of `bench run`."""
+PREDICTIONS = "predictions"
+"""Begins the protocol's id in a record of predictions that were made elsewhere."""
 UNLABELLED = "-unlabelled"
 """Ends the protocol's id in a record without labels, so that it meets no other record of the protocol."""
 
@@ -76,6 +78,10 @@ class Entry:
     variants: tuple[Variant, ...] = ()
     submits: bool = False
     """Whether `bench export` can paint a submission to a benchmark's server by it."""
+    probe: tuple[str, ...] = ()
+    """Which labels the protocol itself reads, beside those that figures are counted against: the first of these texts
+    that can be filled. An entry of the preset in braces stands there with its value. It begins with `none` where
+    no figure stands on labels."""
 
     @property
     def preset_type(self) -> type[Preset]:
@@ -83,6 +89,9 @@ class Entry:
         found: type[Preset] = _import(self.preset)
         return found
 
+
+_ONLY_NAMES = "none (labels only name clusters)"
+_BANK = ("a bank of labelled images of {bank}", "a bank of labelled images")
 
 BUILT_IN = (
     Entry(
@@ -92,12 +101,14 @@ BUILT_IN = (
         "bench.protocols.clustering.protocol:Clustering",
         variants=(Variant("overclustering-{clusters}"),),
         submits=True,
+        probe=("none (labels of {matched_on} only name clusters)", _ONLY_NAMES),
     ),
     Entry(
         "clustering-dense",
         "K-means on pixels of any network; every pixel belongs to a cluster",
         "bench.protocols.clustering_dense.preset:DensePreset",
         "bench.protocols.clustering_dense.protocol:DenseClustering",
+        probe=(_ONLY_NAMES,),
     ),
     Entry(
         "linear",
@@ -105,6 +116,7 @@ BUILT_IN = (
         "bench.protocols.linear.preset:LinearPreset",
         "bench.protocols.linear.protocol:Linear",
         variants=(Variant("linear+crf", {"crf": True}),),
+        probe=("a classifier trained on labels of {train}", "a classifier trained on labels"),
     ),
     Entry(
         "retrieval-21",
@@ -112,6 +124,7 @@ BUILT_IN = (
         "bench.protocols.retrieval.preset:RetrievalPreset",
         "bench.protocols.retrieval.protocol:Retrieval",
         group="retrieval",
+        probe=_BANK,
     ),
     Entry(
         "retrieval-7",
@@ -119,6 +132,7 @@ BUILT_IN = (
         "bench.protocols.retrieval.preset:RetrievalPreset",
         "bench.protocols.retrieval.protocol:Retrieval",
         group="retrieval",
+        probe=_BANK,
     ),
     Entry(
         "distance-matching",
@@ -126,6 +140,7 @@ BUILT_IN = (
         "bench.protocols.distance_matching.preset:DistancePreset",
         "bench.protocols.distance_matching.protocol:DistanceMatching",
         submits=True,
+        probe=_BANK,
     ),
     Entry(
         "davis",
@@ -133,6 +148,7 @@ BUILT_IN = (
         "bench.protocols.davis.preset:DavisPreset",
         "bench.protocols.davis.protocol:Davis",
         kind="video",
+        probe=("the masks of each evaluated sequence's first frame",),
     ),
 )
 """Ours, in the order in which pages list them."""
@@ -185,6 +201,21 @@ def parsed(name: str) -> tuple[str, dict[str, Any]] | None:
             if entries is not None:
                 return entry.id, entries
     return None
+
+
+def probe(name: str, preset: Mapping[str, Any]) -> str:
+    """Which labels a record's or a figure's protocol reads itself, in words, by its entries as far as they are known.
+
+    It begins with `none` where no figure stands on labels: what only names clusters is no probe.
+    """
+    if name.startswith(PREDICTIONS):
+        return "not known (predictions made elsewhere)"
+    found = parsed(name.removesuffix(UNLABELLED))
+    for text in protocols()[found[0]].probe if found else ():
+        keys = re.findall(r"\{(\w+)\}", text)
+        if all(isinstance(preset.get(key), str) for key in keys):
+            return text.format_map(dict(preset))
+    return "not stated"
 
 
 def command_words(name: str) -> list[str] | None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from bench.cards.presets import FIRST_SEED, Preset, fingerprint
 from bench.protocols import registry
 from bench.records.findings import Findings, doubt, problem
-from bench.records.record import Record, class_names
+from bench.records.record import PLAIN, Record, class_names
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.mask_tables import mapping_of, predicted_ids, table_of
 from bench.scoring.matching import iou_table, match
@@ -27,8 +27,6 @@ PREDICTIONS = re.compile(r"predictions([-+].*)?")
 """Protocol ids of scored predictions: all have a fingerprint of one kind (`bench.runs.score_folder`)."""
 SIGNED = ("ari", "seed_ari", "J_decay", "F_decay")
 """Metrics that may be negative."""
-PLAIN = "float32"
-"""The precision that needs no mark."""
 _SLACK = 1e-6
 """Of a percentage: the order of a sum."""
 
@@ -200,6 +198,8 @@ def _of_clusters(record: Record, rows: ConfusionRows) -> Findings:
     base = base_of(record["protocol"]["id"])
     if not rows.labels.shape[1] or not is_built_in(base):
         return
+    if record["protocol"]["preset"].get("classes_from") == "halves":
+        return  # each half has its own classes
     if base != "clustering":
         yield problem(f"its rows have a cluster for each image, which {base} makes none of")
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ LARGEST = 1 << 24
 """Bytes of a record, at most. One of 920 classes and 500 clusters has a tenth of that."""
 LARGEST_ROWS = 1 << 30
 """Bytes of a rows file, at most."""
+PLAIN = "float32"
+"""The precision of the network's arithmetic that needs no mark."""
+_PRECISION = re.compile(r"b?float\d{1,3}")
+SCORED = "predictions"
+"""Begins the protocol's id where `bench score` counted predictions that were given, and nothing was run."""
 Record = dict[str, Any]
 
 
@@ -42,6 +48,24 @@ def file_name(record: Record) -> str:
     if record["dataset"]["limited"]:
         marks.append(f"limit{record['dataset'].get('sequences', record['dataset']['images'])}")
     return "-".join(marks) + ".json"
+
+
+def precision_of(record: Record) -> str:
+    """What the network computed in, `float32` or `bfloat16`; empty where it is not known, as of given predictions.
+
+    The mark in a record's name and what it says of its cost should agree; where either names another than float32, it
+    is that.
+    """
+    cost = record.get("cost")
+    said = [*record["protocol"].get("variations", []), cost.get("precision") if isinstance(cost, dict) else None]
+    known = [name for name in said if isinstance(name, str) and _PRECISION.fullmatch(name)]
+    return next((name for name in known if name != PLAIN), PLAIN if known else "")
+
+
+def other_precision(record: Record) -> str | None:
+    """Why a figure stands beside none that was computed in float32; None where nothing speaks against it."""
+    precision = precision_of(record)
+    return None if precision in ("", PLAIN) else f"the network computed in {precision}, not in {PLAIN}"
 
 
 def shortfall(record: Record) -> str | None:

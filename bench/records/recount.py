@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.base.errors import BadInput
 from bench.records.contradictions import solver_sums_fit
+from bench.records.published import authors_entry
 from bench.records.record import Record, Stored, check_rows, class_names, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.cluster_rows import ClusterRows
@@ -32,6 +33,8 @@ ROUNDED = 1e-3
 """Pixels by which a mean count may differ: records have it rounded."""
 MOST_RESAMPLING = 1_000_000
 """Numbers that a resample may take up (`Rows.resampling`): beyond that, drawing 2000 takes more than a few seconds."""
+INTERVAL = ("low", "high", "images", "seeds")
+"""The entries of the interval of a figure."""
 SOLVER_GAP = "solver_gap"
 """The name of the distance between solvers among `Stored.claimed`."""
 PARTS = ("per_class", "per_sequence", "confusion", "cluster_to_class", "clusters")
@@ -75,11 +78,11 @@ def held_against(record: Record, rows: Rows) -> tuple[str | None, frozenset[str]
     """The first thing that a record says otherwise than its rows, None if there is none; and what no row gives."""
     counted = _counted(record, rows)
     claimed: set[str] = set()
-    problems = (
-        problem
-        for part in (_size_problems, _metric_problems, _part_problems, _gap_problems, _interval_problems)
-        for problem in part(record, rows, counted, claimed)
+    looks = (
+        *(_size_problems, _metric_problems, _part_problems, _optimism_problems),
+        *(_gap_problems, _authors_problems, _interval_problems),
     )
+    problems = (problem for look in looks for problem in look(record, rows, counted, claimed))
     return next(problems, None), frozenset(claimed)
 
 
@@ -148,6 +151,12 @@ def _metric_problems(record: Record, rows: Rows, counted: Mapping[str, Any], cla
         )
         if said.get("std") is not None:
             yield from _differing(f"a deviation of {name} of", [said["std"]], [given["std"]])
+        if interval := said.get("interval"):
+            if "interval" not in given:
+                yield f"it has an interval of the figure {name}, its rows give none"
+            else:
+                ends, known = ([one[key] for key in INTERVAL] for one in (interval, given["interval"]))
+                yield from _differing(f"an interval of the figure {name} with", ends, known)
 
 
 def _spread(values: Sequence[float]) -> float | None:
@@ -207,6 +216,15 @@ def _part_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claim
         yield "its clusters' sizes are not those of its rows"
 
 
+def _optimism_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    said, given = record.get("optimism") or {}, counted.get("optimism", {})
+    for name, value in said.items():
+        if name not in given:
+            yield f"it has the optimism of {name}, its rows do not give it"
+        else:
+            yield from _differing(f"an optimism of {name} of", [value], [given[name]])
+
+
 def _confusion_problems(said: Mapping[str, Any] | None, given: Mapping[str, Any] | None) -> Iterator[str]:
     if not said or said.get("mean") is None:  # a large one is left to the rows
         return
@@ -254,3 +272,21 @@ def _gap_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claime
         claimed.add(SOLVER_GAP)
     else:
         yield from _differing("a distance between solvers of", [said], [given])
+
+
+def _authors_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+    if not (said := record.get("authors")):
+        return
+    per_seed = rows.authors(record["protocol"]["preset"])
+    if per_seed is None:
+        claimed.add(SOLVER_GAP)
+        return
+    given = authors_entry(per_seed)
+    if said["seeds"] != given["seeds"] or said["metrics"].keys() != given["metrics"].keys():
+        yield f"it has the authors' solver over {said['seeds']} seeds, its rows over {given['seeds']}"
+        return
+    for name, entry in said["metrics"].items():
+        other = given["metrics"][name]
+        yield from _differing(
+            f"{name} of the authors' solver", [entry["value"], entry["std"]], [other["value"], other["std"]]
+        )

@@ -76,17 +76,37 @@ class _Protocol(_Entry):
     variations: Annotated[list[Name], Field(max_length=METRICS)] = []
 
 
+class _Interval(_Entry):
+    low: Number
+    high: Number
+    images: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    seeds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class _Metric(_Entry):
     value: Number
     per_seed: Annotated[list[Number], Field(min_length=1, max_length=SEEDS)]
     std: Number | None = None
     ci95: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
+    """Over images, given what was fitted."""
+    interval: _Interval | None = None
+    """For the figure: the mean of the procedure over new samples and seeds."""
 
 
 class _Confusion(_Entry):
     classes: list[str]
     mean: list[list[Number]] | None = None
     """None for a table of many classes, which is left to the rows file."""
+
+
+class _Spread(_Entry):
+    value: Number
+    std: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Authors(_Entry):
+    seeds: Annotated[int, Field(ge=2, le=SEEDS)]
+    metrics: Annotated[dict[Name, _Spread], Field(min_length=1, max_length=METRICS)]
 
 
 class _Rows(_Entry):
@@ -107,6 +127,9 @@ class _Record(_Entry):
     clusters: list[dict[str, Any]] = []
     examples: dict[str, Any] = {}
     solver_gap: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    optimism: dict[Name, Number] = {}
+    """Metric → points that it is higher for being matched on the evaluated labels."""
+    authors: _Authors | None = None
     rows: _Rows | None = None
     created: Name = ""
 

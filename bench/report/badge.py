@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import WrongName, unknown_name
-from bench.base.escaping import one_line, printable
+from bench.base.escaping import one_line
 from bench.base.folders import LOCAL
 from bench.records.published import Published
 from bench.records.record import Stored
-from bench.report.tables import joined, records_frame
+from bench.report.tables import joined, place_of, records_frame
 
 _COLOURS = {"reproduced": "brightgreen", "below": "red", "above": "orange", "measured": "blue"}
 
@@ -61,7 +61,7 @@ def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results
 
 def _place(entry: Stored, results: Path) -> str:
     """Where a record lies below `results`, without its ending, as listings show it."""
-    return printable(entry.path.relative_to(results).as_posix()).removesuffix(".json")
+    return place_of(entry, results).removesuffix(".json")
 
 
 def _status(figures: Sequence[Published], stored: Sequence[Stored], own: Stored, metric: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import unknown_name
@@ -13,12 +13,13 @@ from bench.protocols import registry
 from bench.records import published
 from bench.records.audit import Audited, audit, remarks
 from bench.records.card_says import is_unverified
-from bench.records.published import ROUNDING, Published
+from bench.records.published import ROUNDING, Published, expectation
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, class_names, file_name
 from bench.report.compare import unlike
 from bench.report.tables import best_answer, joined, unvouched
 from bench.scoring.metric_names import METRICS
+from bench.scoring.tolerance import FALSE_ALARMS, SURE, Tolerance, of_two_samples, quantile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,40 @@ class Movement:
 
 
 @dataclass(frozen=True)
+class Held:
+    """How a figure was held against another: how far off it is, in points, and what is admitted."""
+
+    tolerance: Tolerance
+    difference: float
+
+    def as_json(self) -> dict[str, float | None]:
+        """As plain JSON values; no degrees of freedom where the spread is known."""
+        one = self.tolerance
+        return {
+            "difference": self.difference,
+            "tolerance": one.points,
+            "standard_error": one.error,
+            "degrees_of_freedom": one.freedom if math.isfinite(one.freedom) else None,
+            "power_at_1_point": one.power(1.0),
+            "found_with_80_percent": one.found(),
+        }
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the tolerance is made of, what it lets pass by mistake, and what it would find."""
+        one = self.tolerance
+        if not one.error:
+            return (f"nothing was drawn at random: {one.points:.2f} points are admitted for rounding",)
+        freedom = "known" if math.isinf(one.freedom) else f"estimated with {one.freedom:g} degrees of freedom"
+        return (
+            f"tolerance {one.points:.2f} = {quantile(one.freedom):.2f} (Student's t, {1 - FALSE_ALARMS:.0%}) × "
+            f"{one.error:.2f} (standard error, {freedom})",
+            f"of runs that are right, {FALSE_ALARMS:.0%} fall outside; a fault of 1 point is found with "
+            f"{one.power(1.0):.0%}, one of {one.found():.1f} with {SURE:.0%}",
+        )
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One figure's verdict."""
 
@@ -62,6 +97,12 @@ class Outcome:
     """The first seed's cluster map, or how it changed."""
     measured: bool = True
     """Whether a record has the figure, comparable or not."""
+    held: Held | None = None
+    """What the verdict rests on; None where nothing was compared."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return asdict(self) | {"held": self.held and self.held.as_json()}
 
 
 def in_order(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -122,7 +163,7 @@ def against_published(
         lost = best_answer(figure, [one.stored for one in damaged]) if row["record"] is None else None
         one = next((one for one in damaged if one.stored is lost), None)
         told |= {one.stored.path} if one else set()
-        outcomes.append(_damaged(one, figure.metric) if one else _published_outcome(row, required))
+        outcomes.append(_damaged(one, figure.metric) if one else _published_outcome(figure, row, required))
     outcomes += [_damaged(one) for one in damaged if one.stored.path not in told]
     return in_order([*outcomes, *_unanswered(required, answered, "required, but it has no published figure")])
 
@@ -152,7 +193,7 @@ def _protocols(stored: Sequence[Stored]) -> set[str]:
     return {entry.record["protocol"]["id"] for entry in stored}
 
 
-def _published_outcome(row: pd.Series[Any], required: Sequence[str]) -> Outcome:
+def _published_outcome(figure: Published, row: pd.Series[Any], required: Sequence[str]) -> Outcome:
     answer: Stored | None = row["record"]
     name = answer.record["model"]["id"] if answer else " or ".join(row["card"]) or row["model"]
     what = f"{name} {row['dataset']} {row['split']} {row['protocol']} {row['metric']}"
@@ -161,15 +202,22 @@ def _published_outcome(row: pd.Series[Any], required: Sequence[str]) -> Outcome:
     if status not in COMPARED:
         shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
         return Outcome(status, what, f"{shown}; {row['reason']}", wanted, measured=answer is not None)
+    assert answer is not None  # as it was compared
+    found = expectation(answer.record, figure)
+    theirs = ""
+    if found.authors:
+        theirs = f"; the authors' solver gives {found.value:.2f} over {found.authors} seeds"
+    off = found.value - row["value"]
     detail = (
-        f"{row['value']:g} published, {row['measured']:.2f} measured, difference {row['difference']:+.2f}, "
+        f"{row['value']:g} published, {row['measured']:.2f} measured{theirs}, difference {off:+.2f}, "
         f"tolerance {row['tolerance']:.2f}"
     )
-    if answer is not None and is_unverified(answer.record):
+    if is_unverified(answer.record):
         detail += "; of weights without a published hash"
-    if status == "reproduced" or answer is None:
-        return Outcome(status, what, detail, False)
-    return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record))
+    held = Held(found.tolerance, off)
+    if status == "reproduced":
+        return Outcome(status, what, detail, False, held=held)
+    return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record), held=held)
 
 
 def _against_classes(record: Record) -> tuple[Movement, ...]:
@@ -197,11 +245,14 @@ def against_records(
     required: Sequence[str],
     known: Collection[str] = (),
     tell: Tell = lambda line: None,
+    *,
+    run_now: bool = False,
 ) -> list[Outcome]:
     """An outcome per metric of every earlier record, held against the newest record of the same run now; and one per
     other record that is not to be trusted. `tell` gets what else there is to say of records.
 
-    Raises WrongName for a required id that no record and none of the `known` ids has.
+    With `run_now` this process made the new records: its run vouches for the figures that no row gives. Raises
+    WrongName for a required id that no record and none of the `known` ids has.
     """
     models = _models(earlier) | _models(stored) | set(known)
     _require_known(required, models, _protocols(earlier) | _protocols(stored), "bench list results")
@@ -214,7 +265,8 @@ def against_records(
     outcomes = _unanswered(required, answered, "required, but there is no earlier record of it")
     for old in before:
         new = now.get(_identity(old.stored.record))
-        outcomes += _record_outcomes(old, new, required, "" if new else _nearest(old.stored.record, stored))
+        hint = "" if new else _nearest(old.stored.record, stored)
+        outcomes += _record_outcomes(old, new, required, hint, run_now=run_now)
     spoken = {id(now.get(_identity(one.stored.record))) for one in before}
     outcomes += [_damaged(one) for one in after if one.problem and id(one) not in spoken]
     return in_order(outcomes)
@@ -240,7 +292,9 @@ def _identity(record: Record) -> tuple[str, ...]:
     )
 
 
-def _record_outcomes(before: Audited, after: Audited | None, required: Sequence[str], hint: str) -> list[Outcome]:
+def _record_outcomes(
+    before: Audited, after: Audited | None, required: Sequence[str], hint: str, *, run_now: bool
+) -> list[Outcome]:
     """One outcome per metric of an earlier record; `hint` says why there is no new one."""
     old, new = before.stored, after.stored if after else None
     run, wanted = _run(old.record), _is_required([old.record["model"]["id"]], old.record["protocol"]["id"], required)
@@ -257,7 +311,7 @@ def _record_outcomes(before: Audited, after: Audited | None, required: Sequence[
             outcomes.append(Outcome("not run", what, reason, wanted, measured=False))
         else:
             moved = _moved(what, metric, old.record, new.record, wanted)
-            claimed = metric in old.claimed | new.claimed
+            claimed = not run_now and metric in old.claimed | new.claimed
             apart = abs(new.record["metrics"][metric]["value"] - said["value"])
             outcomes.append(_of_claims(moved, metric, wanted, apart) if claimed else moved)
     return outcomes
@@ -275,22 +329,20 @@ def _of_claims(outcome: Outcome, metric: str, wanted: bool, apart: float) -> Out
 
 
 def _moved(what: str, metric: str, old: Record, new: Record, wanted: bool) -> Outcome:
-    """Two means over seeds differ by chance by about s·√(1/n + 1/m); beyond twice that, something changed."""
+    """Two means over seeds of one spread differ by chance; beyond the tolerance, something changed."""
     before, after = old["metrics"][metric], new["metrics"][metric]
     if old["dataset"]["manifest"] != new["dataset"]["manifest"]:
         return Outcome("not comparable", what, "the two runs used different images or labels", wanted)
-    spread = max(before.get("std") or 0.0, after.get("std") or 0.0)
-    sizes = [len(entry["per_seed"]) for entry in (before, after)]
-    allowed = ROUNDING + 2 * spread * math.sqrt(sum(1 / n for n in sizes))
-    difference = after["value"] - before["value"]
+    held = Held(of_two_samples(before["per_seed"], after["per_seed"], ROUNDING), after["value"] - before["value"])
+    allowed, difference = held.tolerance.points, held.difference
     status = published.verdict(difference, allowed)
     detail = (
         f"{before['value']:.2f} earlier, {after['value']:.2f} now, difference {difference:+.2f}, "
         f"tolerance {allowed:.2f}"
     )
     if status == "reproduced":
-        return Outcome(status, what, detail, False)
-    return Outcome(status, what, detail, True, _largest(_parts(old), _parts(new)), _map_movement(old, new))
+        return Outcome(status, what, detail, False, held=held)
+    return Outcome(status, what, detail, True, _largest(_parts(old), _parts(new)), _map_movement(old, new), held=held)
 
 
 def _largest(before: Mapping[str, float | None], after: Mapping[str, float | None]) -> tuple[Movement, ...]:

@@ -1,17 +1,14 @@
-"""Compare: two records with the same preset on the same images, by a paired bootstrap over their rows."""
+"""Compare: two records with the same preset on the same images, paired image by image over their rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from bench.base.errors import BadInput, WrongName, unknown_name
-from bench.base.folders import LOCAL
-from bench.base.paths import expand
+from bench.base.errors import BadInput, WrongName
 from bench.records.audit import audit
-from bench.records.record import Record, Stored, check_rows, class_names, json_files, read, rows_path
+from bench.records.record import Record, Stored, check_rows, class_names, precision_of, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.bootstrap import RESAMPLES
 from bench.scoring.paired import Difference, Part, bounds, known
@@ -39,6 +36,11 @@ class Comparison:
         """The difference asked for."""
         return self.metrics[self.metric]
 
+    @property
+    def same_seeds(self) -> bool:
+        """Whether both were run under the same seeds."""
+        return bool(self.a.record.get("seeds") == self.b.record.get("seeds"))
+
     def as_json(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
         dataset, protocol = self.a.record["dataset"], self.a.record["protocol"]
@@ -58,12 +60,21 @@ class Comparison:
         }
 
 
+def one_model(a: Record, b: Record) -> bool:
+    """Whether two records, of one preset on the same images, are of the same weights: then only seeds differ."""
+    return bool(a["model"]["weights_sha256"] == b["model"]["weights_sha256"])
+
+
 def _figures(one: Difference) -> dict[str, Any]:
+    tested = one.tested
     return {
         "values": [known(one.first), known(one.second)],
         "difference": known(one.difference),
-        "ci95": bounds(one),
-        "p": known(one.p),
+        "interval": tested and (tested.low, tested.high),
+        "p": tested and tested.p,
+        "covers": tested and tested.covers,
+        "found_with_80_percent": tested and tested.found,
+        "ci95_over_images": bounds(one),
     }
 
 
@@ -73,35 +84,8 @@ def _who(stored: Stored) -> dict[str, Any]:
         "path": stored.path.as_posix(),
         "model": {key: model.get(key, model["id"]) for key in ("id", "title", "weights_sha256", "supervision")},
         "seeds": stored.record.get("seeds", []),
+        "precision": precision_of(stored.record),
     }
-
-
-def find(name: str, results: Path) -> Stored:
-    """A record by its path, as `model/dataset-split/protocol` below `results`, or by its model if it has no other.
-
-    Raises WrongName where there is none, BadInput where the file is no record.
-    """
-    given = expand(name)
-    file = f"{name.removesuffix('.json')}.json"
-    for path in (given, results / LOCAL / file, results / file):
-        if path.is_file():
-            return Stored(path, read(path))
-    places = {path: path.relative_to(results).as_posix().removeprefix(f"{LOCAL}/") for path in json_files(results)}
-    only = [path for path, place in places.items() if place.startswith(f"{name}/")]
-    if len(only) == 1:
-        return Stored(only[0], read(only[0]))
-    names = [place.removesuffix(".json") for place in places.values()]
-    raise unknown_name("record", name, names, f"bench list results --results {results}", also=_respelled(given))
-
-
-def _respelled(path: Path) -> list[str]:
-    """The JSON files that differ from a path only in its first part that is not there."""
-    base = next((parent for parent in path.parents if parent.is_dir()), None)
-    if base is None:
-        return []
-    rest = path.relative_to(base).parts[1:]
-    files = (entry.joinpath(*rest) for entry in sorted(base.iterdir()))
-    return [str(file) for file in files if file.suffix == ".json" and file.is_file()]
 
 
 def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RESAMPLES) -> Comparison:
@@ -124,7 +108,7 @@ def compare(a: Stored, b: Stored, metric: str | None = None, resamples: int = RE
     preset = a.record["protocol"]["preset"]
     a, b = _audited(a, b)
     try:
-        paired = rows[0].pair(rows[1], preset, names[0], resamples)
+        paired = rows[0].pair(rows[1], preset, names[0], resamples, one_model=one_model(a.record, b.record))
     except ValueError as error:
         raise BadInput(
             f"the rows of A and B do not belong together, though their records do: {error}", AGAIN

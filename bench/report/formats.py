@@ -16,7 +16,9 @@ from bench.base.templating import environment as templates_of
 from bench.records.published import Published
 from bench.records.record import Stored, dumps
 from bench.report.badge import count_badge, figure_badge
-from bench.report.tables import RECORD_COLUMNS, joined, records_frame
+from bench.report.definitions import definition_of
+from bench.report.tables import RECORD_COLUMNS, joined, labels_seen, place_of, records_frame
+from bench.scoring.metric_names import metric_meaning, metric_order
 
 SEED_TASKS = ("Semantic Segmentation", "Unsupervised Semantic Segmentation", "10-shot image generation")
 """The tasks under which the archive lists the same eight figures; the third by an error of the archive."""
@@ -69,14 +71,22 @@ def render(name: str, cell: Callable[[object], str], missing: str = "–", **con
     """Render a text template; `cell` escapes text for its format. (Pages for browsers are another matter.)"""
     environment = templates_of("report/templates", escape=False)
     environment.filters["cell"] = cell
+    environment.filters["labels"] = labels_seen
     environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
     environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"
     return environment.get_template(name).render(**context)
 
 
 def as_markdown(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
-    """The leaderboard as Markdown tables."""
-    return render("leaderboard.md.j2", markdown_cell, **leaderboard(figures, stored, results))
+    """The leaderboard as Markdown tables, with notes that say how each figure is counted."""
+    board = leaderboard(figures, stored, results)
+    lines = {place_of(entry, results): definition_of(entry.record).line for entry in stored}
+    notes: dict[str, int] = {}
+    for line in board["measured"]:
+        line["note"] = notes.setdefault(lines[line["path"]], len(notes) + 1)
+    metrics = sorted({line["metric"] for line in board["measured"]}, key=metric_order)
+    meanings = [(metric, metric_meaning(metric)) for metric in metrics]
+    return render("leaderboard.md.j2", markdown_cell, **board, notes=notes, meanings=meanings)
 
 
 def as_json(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:

@@ -60,9 +60,16 @@ def _size(samples: Samples) -> dict[str, Any]:
     return size
 
 
-def complete(made: Record, cost: dict[str, Any], solver_gap: float | None) -> None:
-    """Add what is known at the end: how the figures compare, what they cost, where and when they were made."""
+def complete(
+    made: Record, cost: dict[str, Any], solver_gap: float | None, authors: dict[str, list[float]] | None = None
+) -> None:
+    """Add what is known at the end: how the figures compare, what they cost, where and when they were made.
+
+    `authors` is what the authors' solver gives, as rows have it.
+    """
     made["solver_gap"] = solver_gap
+    if authors:
+        made["authors"] = published.authors_entry(authors)
     made["published"] = {
         metric: published.compare(made, figure)
         for metric, figure in published.answers_to(made).items()

@@ -43,11 +43,12 @@ def make_plan(
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
     whole = _evaluated(catalogue.dataset(dataset), settings, cache, warn)
-    samples = whole.first(settings.limit)
+    samples = whole.first(settings.limit).by_id()
     card = samples.card  # some classes get their names from the tree
     grouped = not (samples.labelled or for_submission)
     subject = _find_subject(model, settings, cache, warn)
     room.check(preset, samples, len(whole), grouped=grouped)
+    preset = room.adapt(preset, samples, settings.entries, warn)
     preset, default = (room.settle(each, subject, card, settings.entries) for each in (preset, default))
     _require_effect(preset, settings)
     variations = _variations(preset, default, settings)
@@ -167,7 +168,8 @@ def _find_others(
     """The other splits that the protocol draws on, by their part in it."""
     found = {}
     for part, split in room.splits(preset, evaluated.split).items():
-        found[part] = _find_data(evaluated.card, split, settings, cache, warn)
+        listed = _find_data(evaluated.card, split, settings, cache, warn)
+        found[part] = listed if part in room.in_list_order else listed.by_id()
         room.check_split(part, preset, found[part], evaluated.split, warn)
     return found
 

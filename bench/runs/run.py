@@ -95,10 +95,10 @@ def perform(
     if settings.save_predictions is not None:
         require_writable(settings.save_predictions, "predictions", "--save-predictions")
     plan = make_plan(model, dataset, protocol, settings, warn)
-    return again_where_damaged(lambda: _carry_out(plan, results, settings, warn, warnings))
+    return again_where_damaged(lambda: carry_out(plan, results, settings, warn, warnings))
 
 
-def _carry_out(plan: Plan, results: Path | None, settings: Settings, warn: Warn, warnings: list[str]) -> Stored:
+def carry_out(plan: Plan, results: Path | None, settings: Settings, warn: Warn, warnings: list[str]) -> Stored:
     """Measure, and write the record. Raises DamagedShard where the cache had not what it seemed to have."""
     made, measured = execute(plan, settings, warn)
     made["warnings"] = warnings
@@ -147,7 +147,7 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     run, room = run_of(plan, settings, warn), registry.load(plan.base)
     measured: Result = room.measure(run)
     warn_of_lone_class(measured.rows, plan.samples.card, warn)
-    protocol = {
+    protocol: dict[str, Any] = {
         "id": plan.protocol,
         "fingerprint": plan.fingerprint,
         "preset": plan.preset.resolved(),
@@ -171,10 +171,10 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     wanted = plan.published_recipe and not made["dataset"]["limited"]
     wanted = wanted and any(figure.comparable for figure in answers_to(made).values())
     gap = room.solver_gap(run, made["dataset"]["manifest"], wanted=wanted)
-    if gap and isinstance(measured.rows, ConfusionRows):
+    if wanted and isinstance(measured.rows, ConfusionRows):
         sums = room.solver_sums(run, made["dataset"]["manifest"])
         measured = replace(measured, rows=replace(measured.rows, solver_sums=sums))
-    complete(made, cost | {"seconds": time.perf_counter() - started}, gap)
+    complete(made, cost | {"seconds": time.perf_counter() - started}, gap, measured.rows.authors(protocol["preset"]))
     return made, measured
 
 

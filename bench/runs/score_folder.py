@@ -79,7 +79,7 @@ def score_folder(
         raise WrongName(f"{card.id} is video: --match {matching} works on single images", "Leave --match out.")
     split, cache = settings.split or card.default_split, cache_folder(settings.cache)
     whole = find_samples(card, split, settings.data_root, cache, settings.stage("writing shapes"))
-    samples = whole.first(settings.limit)
+    samples = whole.first(settings.limit).by_id()
     card = samples.card
     require_label_files(samples, "scoring", "Name a split that has labels with --split.")
     if card.kind == "video" and sets[0][0] is not None:

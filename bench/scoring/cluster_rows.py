@@ -15,7 +15,16 @@ import numpy.typing as npt
 from bench.base.files import save_npz
 from bench.scoring.metrics import ari, entropy, nmi
 from bench.scoring.paired import Paired
-from bench.scoring.rows import Context, by_seed, integers, names_of, rows_file, whole_number
+from bench.scoring.rows import (
+    Context,
+    by_seed,
+    changed_images,
+    integers,
+    names_of,
+    require_alike,
+    rows_file,
+    whole_number,
+)
 
 Ints = npt.NDArray[np.int32]
 Counts = npt.NDArray[np.int64]
@@ -117,6 +126,10 @@ class ClusterRows:
         """None: there is no figure that solvers could differ in."""
         return None
 
+    def authors(self, preset: Mapping[str, Any]) -> None:
+        """None: there is no figure."""
+        return None
+
     @property
     def resampling(self) -> int:
         """Nothing is drawn."""
@@ -152,7 +165,21 @@ class ClusterRows:
         """None."""
         return []
 
-    def pair(self, other: ClusterRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+    def changed(self, other: ClusterRows) -> npt.NDArray[np.bool_]:
+        """Of each image, whether any cluster has another number of its pixels."""
+        require_alike(self, other, (len(self.seeds), len(other.seeds)), (self.clusters, other.clusters))
+        counts = [[(rows.image, rows.cluster, rows.pixels) for rows in own.seeds] for own in (self, other)]
+        return changed_images(counts[0], counts[1], len(self.ids))
+
+    def pair(
+        self,
+        other: ClusterRows,
+        preset: Mapping[str, Any],
+        names: Sequence[str],
+        resamples: int,
+        *,
+        one_model: bool = False,
+    ) -> Paired:
         """Raises ValueError: there is nothing to compare."""
         raise ValueError("they were made without labels")
 

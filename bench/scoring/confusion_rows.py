@@ -17,10 +17,22 @@ import scipy  # its parts are loaded when they are used
 
 from bench.base.files import save_npz
 from bench.scoring.bootstrap import intervals
+from bench.scoring.halves import optimism
 from bench.scoring.mask_tables import mapping_of
-from bench.scoring.metrics import image_iou, iou_of_sums, mean_present, seed_metrics, solver_distance
+from bench.scoring.metrics import Float, from_sums, image_iou, iou_of_sums, mean_present, seed_metrics, solver_distance
 from bench.scoring.paired import Paired, of_confusion
-from bench.scoring.rows import MOST_CLASSES, Context, by_seed, integers, names_of, rows_file, whole_number
+from bench.scoring.rows import (
+    MOST_CLASSES,
+    Context,
+    by_seed,
+    changed_images,
+    integers,
+    names_of,
+    require_alike,
+    rows_file,
+    whole_number,
+)
+from bench.scoring.subsamples import SEEDS, SUBSAMPLES, Error, draws, error_of
 
 Confusion = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.int64]
@@ -61,6 +73,8 @@ class ConfusionRows:
     """Seeds × images: the cluster of each image, or seeds × 0 where a protocol has none."""
     counted: tuple[int, ...] | None = None
     """The classes that a mean over classes takes in; None for all."""
+    subsamples: Sums | None = None
+    """B×S×3C, as `sums`: of subsamples that were clustered again, by `bench.scoring.subsamples`."""
     solver_sums: Sums | None = None
     """2×S×3C, as `sums`: of our solver and of the authors' over S seeds, where their distance was measured."""
 
@@ -130,6 +144,8 @@ class ConfusionRows:
             arrays["counted"] = np.array(self.counted, np.int32)
         if self.solver_sums is not None:
             arrays["solver_sums"] = self.solver_sums
+        if self.subsamples is not None:
+            arrays["subsamples"] = self.subsamples
         save_npz(path, arrays)
 
     @classmethod
@@ -155,7 +171,12 @@ class ConfusionRows:
             raise ValueError("counted is empty")
         if sums is not None:
             integers(sums, "solver_sums", 0, 1 << 53, (2, None, 3 * classes))
-        return cls(ids, classes, seeds, labels, kept, sums)
+        subsamples = arrays.get("subsamples")
+        if subsamples is not None:
+            integers(subsamples, "subsamples", 0, 1 << 53, (SUBSAMPLES, None, 3 * classes))
+            if not 2 <= subsamples.shape[1] <= SEEDS:
+                raise ValueError(f"its subsamples are of {subsamples.shape[1]} seeds")
+        return cls(ids, classes, seeds, labels, kept, subsamples, sums)
 
     # what every kind of rows answers: see `bench.scoring.rows.Rows`
 
@@ -181,11 +202,21 @@ class ConfusionRows:
 
     def solver_gap(self, preset: Mapping[str, Any]) -> float | None:
         """Counted from `solver_sums`. Raises ValueError where those are of other pixels than the rows."""
-        if self.solver_sums is None:
+        sums = self._sound_solver_sums()
+        return None if sums is None else solver_distance(sums, _absent(preset), self.counted)
+
+    def authors(self, preset: Mapping[str, Any]) -> dict[str, list[float]] | None:
+        """Counted from `solver_sums`, as `solver_gap` is."""
+        sums = self._sound_solver_sums()
+        if sums is None:
             return None
-        if (self.solver_sums[..., 2 * self.num_classes :] != self.sums(0)[2 * self.num_classes :]).any():
+        return {name: values.tolist() for name, values in from_sums(sums[1], _absent(preset), self.counted).items()}
+
+    def _sound_solver_sums(self) -> Sums | None:
+        sums = self.solver_sums
+        if sums is not None and (sums[..., 2 * self.num_classes :] != self.sums(0)[2 * self.num_classes :]).any():
             raise ValueError("solver_sums are of other pixels than its rows")
-        return solver_distance(self.solver_sums, _absent(preset), self.counted)
+        return sums
 
     @property
     def resampling(self) -> int:
@@ -197,6 +228,7 @@ class ConfusionRows:
         """`metrics`, `per_class`, `confusion` and `cluster_to_class`."""
         return {
             "metrics": self.metrics(_absent(context.preset), context.extra, drawn=context.intervals),
+            "optimism": optimism(self, context.preset),
             "per_class": self.per_class(context.classes),
             "confusion": self._confusion_entry(context.classes),
             "cluster_to_class": [mapping.tolist() for mapping in context.mappings],
@@ -207,8 +239,10 @@ class ConfusionRows:
     ) -> dict[str, dict[str, Any]]:
         """Every metric with its mean over the seeds, their standard deviation (n − 1), values and interval.
 
-        No interval where none is `drawn`, and of a single image.
+        `ci95` is over images, given what was fitted. `interval` is for the figure: the mean over new samples and seeds,
+        where subsamples were clustered again. No `ci95` where none is `drawn`, and of a single image.
         """
+        errors = self.errors(absent)
         series = {**self.figures({"absent": absent}), **(extra or {})}
         bounds = intervals(self, absent) if drawn and len(self.ids) > 1 else {}
         result: dict[str, dict[str, Any]] = {}
@@ -217,7 +251,33 @@ class ConfusionRows:
             result[name] = {"value": float(np.mean(values)), "std": spread, "per_seed": values}
             if name in bounds:
                 result[name]["ci95"] = list(bounds[name])
+            if name in errors:
+                result[name]["interval"] = _interval(result[name]["value"], errors[name])
         return result
+
+    def errors(self, absent: str) -> dict[str, Error]:
+        """Metric → its standard errors, by images and by seeds; nothing where no subsamples were clustered again.
+
+        Raises ValueError where the subsamples are of other pixels than the rows.
+        """
+        if self.subsamples is None:
+            return {}
+        self._require_own_subsamples()
+        resampled, per_seed = self.resampled(absent), seed_metrics(self, absent)
+        return {name: error_of(values, [one[name] for one in per_seed]) for name, values in resampled.items()}
+
+    def resampled(self, absent: str) -> dict[str, Float]:
+        """Metric → B×S values of the subsamples, percent."""
+        assert self.subsamples is not None
+        return from_sums(self.subsamples, absent, self.counted, self.sums(0).astype(np.float64))
+
+    def _require_own_subsamples(self) -> None:
+        """What is labelled in each subsample follows from ids and rows: nobody can choose it."""
+        assert self.subsamples is not None
+        labelled = self.class_sums(0)[:, 2 * self.num_classes :]
+        for places, sums in zip(draws(self.ids), self.subsamples, strict=True):
+            if (sums[:, 2 * self.num_classes :] != np.asarray(labelled[places].sum(axis=0))).any():
+                raise ValueError("its subsamples are of other pixels than its rows")
 
     def per_class(self, classes: Sequence[str]) -> dict[str, float | None]:
         """Mean over the seeds of each class's IoU, percent; None for a class that occurs nowhere."""
@@ -245,13 +305,38 @@ class ConfusionRows:
         known = len(classes) == self.num_classes
         return list(classes) if known else [f"class {i}" for i in range(self.num_classes)]
 
-    def pair(self, other: ConfusionRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+    def changed(self, other: ConfusionRows) -> npt.NDArray[np.bool_]:
+        """Of each image, whether any class was predicted on another number of its pixels of any class."""
+        sizes = ((len(self.seeds), len(other.seeds)), (self.num_classes, other.num_classes))
+        require_alike(self, other, *sizes)
+        return changed_images(self._counts(), other._counts(), len(self.ids))
+
+    def _counts(self) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]]:
+        wide = self.num_classes + 1
+        return [(rows.image, rows.predicted + wide * rows.true.astype(np.int64), rows.count) for rows in self.seeds]
+
+    def pair(
+        self,
+        other: ConfusionRows,
+        preset: Mapping[str, Any],
+        names: Sequence[str],
+        resamples: int,
+        *,
+        one_model: bool = False,
+    ) -> Paired:
         """By a paired bootstrap over images; the parts are classes."""
         if self.counted != other.counted:
             raise ValueError("they average over different classes")
         if self.num_classes > LARGEST_CONFUSION:
             raise ValueError(f"{self.num_classes} classes are too many to resample")
-        return of_confusion(self, other, _absent(preset), names, resamples)
+        clustered = bool(self.labels.shape[1]) and preset.get("fit") is None
+        return of_confusion(self, other, _absent(preset), names, resamples, one_model=one_model, clustered=clustered)
+
+
+def _interval(value: float, error: Error) -> dict[str, float]:
+    """As a record has it: ends, and the standard errors that it is made of, in points."""
+    allowed = error.both.points
+    return {"low": value - allowed, "high": value + allowed, "images": error.images, "seeds": error.seeds}
 
 
 def _absent(preset: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bench.base.files import save_npz
 from bench.scoring import davis_figures
 from bench.scoring.paired import Paired, of_frames
-from bench.scoring.rows import Context, integers, names_of, rows_file
+from bench.scoring.rows import Context, integers, names_of, require_alike, rows_file
 
 Ints = npt.NDArray[np.int32]
 MOST_OBJECTS = 100_000
@@ -108,6 +108,10 @@ class FrameRows:
         """None: nothing is solved."""
         return None
 
+    def authors(self, preset: Mapping[str, Any]) -> None:
+        """None: nothing is solved."""
+        return None
+
     @property
     def resampling(self) -> int:
         """The sequences to draw, and their objects to add up."""
@@ -128,7 +132,24 @@ class FrameRows:
         """None: sequences have names of their own."""
         return []
 
-    def pair(self, other: FrameRows, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+    def changed(self, other: FrameRows) -> npt.NDArray[np.bool_]:
+        """Of each frame, whether J or F of any object is another one."""
+        same = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("frame", "object"))
+        require_alike(self, other, (same, True))
+        found = np.zeros(len(self.ids), np.bool_)
+        for mine, theirs in ((self.similarity, other.similarity), (self.accuracy, other.accuracy)):
+            found[self.frame[(mine != theirs) & ~(np.isnan(mine) & np.isnan(theirs))]] = True
+        return found
+
+    def pair(
+        self,
+        other: FrameRows,
+        preset: Mapping[str, Any],
+        names: Sequence[str],
+        resamples: int,
+        *,
+        one_model: bool = False,
+    ) -> Paired:
         """By a paired bootstrap over sequences, which are also the parts."""
         return of_frames(self, other, resamples)
 

@@ -18,6 +18,10 @@ METRICS = {
     "mIoU_ms": "mIoU, medium small",
     "mIoU_ml": "mIoU, medium large",
     "mIoU_l": "mIoU, large",
+    "boundary_mIoU_s": "Boundary mIoU, small",
+    "boundary_mIoU_ms": "Boundary mIoU, medium small",
+    "boundary_mIoU_ml": "Boundary mIoU, medium large",
+    "boundary_mIoU_l": "Boundary mIoU, large",
     "mIoU_last_epoch": "mIoU, last epoch",
     "mIoU_without_crf": "mIoU, without CRF",
     "J_recall": "J recall",
@@ -32,6 +36,38 @@ METRICS = {
 }
 """Metric key → what readers see; the first that a benchmark has is what it is ranked by."""
 
+MEANINGS = {
+    "mIoU": "mean over classes of TP / (TP + FP + FN), counted in pixels",
+    "JF_mean": "mean of J mean and F mean",
+    "J_mean": "IoU of an object's mask, mean over its frames",
+    "F_mean": "F-measure of the mask's boundary, within 0.008 of the image's diagonal, mean over frames",
+    "pixel_accuracy": "share of the labelled pixels that have the right class, over all classes",
+    "mean_class_accuracy": "mean over the classes that have labelled pixels of the share that is right",
+    "boundary_mIoU": "as mIoU, of the pixels along boundaries, in a band of 3 % of the image's diagonal",
+    "f_measure": "F-measure of all objects against the background, with β² = 0.3, mean over images",
+    "image_accuracy": "share of the images whose largest predicted object is of a class that they have",
+    "nmi": "normalised mutual information of clusters and classes over pixels, by the mean of the two entropies",
+    "ari": "adjusted Rand index of clusters and classes over pixels; 0 is chance",
+    "mIoU_s": "mIoU of objects of up to 5 % of their image's labelled pixels, with their background",
+    "mIoU_ms": "mIoU of objects of over 5 up to 25 % of their image's labelled pixels, with their background",
+    "mIoU_ml": "mIoU of objects of over 25 up to 50 % of their image's labelled pixels, with their background",
+    "mIoU_l": "mIoU of objects of over 50 % of their image's labelled pixels, with their background",
+    "mIoU_last_epoch": "mIoU of the classifier after its last epoch, without CRF",
+    "mIoU_without_crf": "mIoU of the same classifier before the CRF",
+    "J_recall": "share of an object's frames with J above 0.5",
+    "J_decay": "J of the first quarter of an object's frames minus that of the last",
+    "F_recall": "share of an object's frames with F above 0.5",
+    "F_decay": "F of the first quarter of an object's frames minus that of the last",
+    "seed_ari": "adjusted Rand index of one seed's clusters with every other seed's, mean; needs no labels",
+    "seed_nmi": "normalised mutual information of one seed's clusters with every other seed's, mean; needs no labels",
+    "salient_share": "share of all pixels at the input size that are salient",
+    "cluster_evenness": "entropy of the clusters' sizes over that of equal ones: 100 where all are of one size",
+    "largest_cluster": "share of the largest cluster",
+}
+"""Metric key → what it is, in a line (docs/protocols.md#metrics); of the figures of ImageNet-S those by size too."""
+_BY_SIZE = "boundary_"
+"""Before the name of mIoU by size, that of the boundaries."""
+
 FALLING = ("J_decay", "F_decay")
 """Metrics of which less is better."""
 
@@ -39,6 +75,15 @@ FALLING = ("J_decay", "F_decay")
 def metric_name(metric: str) -> str:
     """A metric as readers know it; an unknown one by its key."""
     return METRICS.get(metric, metric)
+
+
+def metric_meaning(metric: str) -> str:
+    """What a metric is, in a line."""
+    if metric in MEANINGS:
+        return MEANINGS[metric]
+    if metric.startswith(_BY_SIZE) and metric.removeprefix(_BY_SIZE) in MEANINGS:
+        return f"along boundaries: {MEANINGS[metric.removeprefix(_BY_SIZE)]}"
+    return "a metric that this version does not know"
 
 
 def metric_order(metric: str) -> tuple[int, str]:

@@ -1,15 +1,16 @@
-"""Paired bootstrap: the difference of two models on the same images, and its interval.
+"""Paired comparison: the difference of two models on the same images, its intervals and its test.
 
-Every resample draws one list of images and scores both models on it, labels and matching held fixed, metrics averaged
-over each model's seeds: what is hard about an image is hard for both and cancels. The intervals are of the images
-drawn, not of other seeds.
+Two questions are asked apart. *Over images*: every resample draws one list of images and scores both models on it,
+clusters, matching and seeds held fixed; what is hard about an image is hard for both and cancels. *For the figure*:
+would the difference be there on new images, with new seeds, clustered again? The test answers the second (`Tested`).
+See docs/certainty.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ import numpy as np
 from bench.scoring.bootstrap import RESAMPLES, interval, resampled
 from bench.scoring.davis_figures import METRICS, resampled_means, tables_of
 from bench.scoring.metrics import Counts, Float, from_sums, iou_of_sums, mean_present
+from bench.scoring.subsamples import error_of_difference
+from bench.scoring.tolerance import Tolerance, of_two_samples, quantile
 
 if TYPE_CHECKING:
     from bench.scoring.confusion_rows import ConfusionRows
@@ -25,6 +28,28 @@ if TYPE_CHECKING:
 
 CLASSES = "IoU per class"
 """The name of the per-class values among those of the metrics."""
+
+
+SAMPLES = "new images, clustered again, and new seeds"
+SEEDED = "new images and new seeds, given what was fitted"
+IMAGES = "new images, given what was fitted"
+SEQUENCES = "new sequences"
+SEEDS = "other seeds of one model on the same images"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Whether a difference is more than chance, in points."""
+
+    low: float
+    high: float
+    """95 % interval of the difference."""
+    p: float
+    """Two-sided, of "no difference"."""
+    covers: str
+    """What chance is made of: one of the names above."""
+    found: float
+    """The smallest true difference that such a test finds with a chance of 80 %."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +62,11 @@ class Difference:
     """second − first."""
     low: float
     high: float
-    """95 % percentile interval of the difference; NaN of a single image or sequence."""
+    """95 % percentile interval of the difference over images; NaN of a single image or sequence."""
     p: float
-    """Two-sided, see `p_value`."""
+    """Over images alone, two-sided, see `p_value`."""
+    tested: Tested | None = None
+    """For the figure; None where nothing can be said of it."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +116,19 @@ def p_value(differences: Float) -> float:
 
 
 def of_confusion(
-    first: ConfusionRows, second: ConfusionRows, absent: str, names: Sequence[str], resamples: int = RESAMPLES
+    first: ConfusionRows,
+    second: ConfusionRows,
+    absent: str,
+    names: Sequence[str],
+    resamples: int = RESAMPLES,
+    *,
+    one_model: bool = False,
+    clustered: bool = False,
 ) -> Paired:
     """The difference of every metric and of every class's IoU, from rows of the same images in any order.
+
+    With `one_model` both are of the same weights and preset, so that only seeds can differ. With `clustered` the images
+    themselves were clustered: then nothing is tested without subsamples that were clustered again.
 
     Raises ValueError for rows of other images or another number of classes.
     """
@@ -109,12 +146,62 @@ def of_confusion(
         for name in values[0]
         if name != CLASSES
     }
+    tests = _tests(first, second, absent, metrics, draws, one_model=one_model, clustered=clustered)
+    metrics = {name: replace(one, tested=tests.get(name)) for name, one in metrics.items()}
     moved = draws[1][CLASSES] - draws[0][CLASSES]
     parts = []
     for i, name in enumerate(names):
         one = _difference(float(values[0][CLASSES][i]), float(values[1][CLASSES][i]), moved[:, i])
         parts.append(Part(name, known(one.first), known(one.second), known(one.difference), bounds(one)))
     return Paired(metrics, tuple(parts), "images")
+
+
+def _tests(
+    first: ConfusionRows,
+    second: ConfusionRows,
+    absent: str,
+    metrics: Mapping[str, Difference],
+    draws: Sequence[Mapping[str, Float]],
+    *,
+    one_model: bool,
+    clustered: bool,
+) -> dict[str, Tested]:
+    """Metric → the test of its difference."""
+    seeds = [rows.figures({"absent": absent}) for rows in (first, second)]
+    resampled = [rows.resampled(absent) if rows.subsamples is not None else None for rows in (first, second)]
+    if first.subsamples is None or second.subsamples is None or first.subsamples.shape != second.subsamples.shape:
+        resampled = [None, None]
+    tests: dict[str, Tested] = {}
+    for name, one in metrics.items():
+        ours, theirs = (values[name] for values in seeds)
+        if one_model:
+            if len(ours) > 1 and len(theirs) > 1:
+                tests[name] = _tested(one, of_two_samples(ours, theirs, 0.0), SEEDS)
+        elif resampled[0] is not None and resampled[1] is not None:
+            error = error_of_difference(resampled[0][name], resampled[1][name], ours, theirs)
+            tests[name] = _tested(one, error.both, SAMPLES)
+        elif not clustered and not math.isnan(one.low):
+            tests[name] = _of_images(one, draws[1][name] - draws[0][name], ours, theirs)
+    return tests
+
+
+def _tested(one: Difference, error: Tolerance, covers: str) -> Tested:
+    allowed = error.points
+    return Tested(one.difference - allowed, one.difference + allowed, error.p(one.difference), covers, error.found())
+
+
+def _of_images(one: Difference, resampled: Float, ours: Sequence[float], theirs: Sequence[float]) -> Tested:
+    """By the images drawn; and by the seeds, where either was run under several."""
+    variances = [float(np.var(values, ddof=1)) / len(values) for values in (ours, theirs) if len(values) > 1]
+    images = float(np.nanvar(resampled))
+    if not any(variances):
+        error = Tolerance(math.sqrt(images), math.inf)
+        return Tested(one.low, one.high, one.p, IMAGES, error.found())
+    frees = [len(values) - 1 for values in (ours, theirs) if len(values) > 1]
+    total = images + sum(variances)
+    # Welch and Satterthwaite: the images' part is known well, that of a few seeds is not
+    freedom = total**2 / sum(variance**2 / free for variance, free in zip(variances, frees, strict=True))
+    return _tested(one, Tolerance(math.sqrt(total), freedom), SEEDED)
 
 
 def _figures(sums: Float | Counts, whole: Float | None, absent: str, counted: Sequence[int] | None) -> dict[str, Float]:
@@ -128,6 +215,14 @@ def _if_several(resampled: Float, units: int) -> Float:
 
 def _difference(first: float, second: float, resampled: Float) -> Difference:
     return Difference(first, second, second - first, *interval(resampled), p_value(resampled))
+
+
+def _of_sequences(one: Difference) -> Difference:
+    """With the test of the sequences drawn: nothing else is drawn at random."""
+    if math.isnan(one.low):
+        return one
+    error = Tolerance((one.high - one.low) / (2 * quantile(math.inf)), math.inf)
+    return replace(one, tested=Tested(one.low, one.high, one.p, SEQUENCES, error.found()))
 
 
 def same_objects(first: FrameRows, second: FrameRows) -> bool:
@@ -150,7 +245,7 @@ def of_frames(first: FrameRows, second: FrameRows, resamples: int = RESAMPLES) -
         draws.append(_if_several(resampled_means(table, belongs, resamples), len(rows.sequences)))
     means = [table.mean(axis=0) for table in tables]
     metrics = {
-        name: _difference(float(means[0][i]), float(means[1][i]), draws[1][:, i] - draws[0][:, i])
+        name: _of_sequences(_difference(float(means[0][i]), float(means[1][i]), draws[1][:, i] - draws[0][:, i]))
         for i, name in enumerate(METRICS)
     }
     overall = METRICS.index("JF_mean")

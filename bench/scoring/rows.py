@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from bench.scoring.paired import Paired
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[Any]
 Seed = TypeVar("Seed")
 
 
@@ -76,6 +78,10 @@ class Rows(Protocol):
         """How far the solver is from the authors', in points, where the rows have what it was counted from."""
         ...
 
+    def authors(self, preset: Mapping[str, Any]) -> dict[str, list[float]] | None:
+        """Metric → what the authors' solver gives over many seeds, percent, where the rows have it."""
+        ...
+
     @property
     def resampling(self) -> int:
         """About how many numbers a resample takes up: what an interval costs."""
@@ -96,7 +102,22 @@ class Rows(Protocol):
         """What the parts that figures are made of are called, where a record names `classes`."""
         ...
 
-    def pair(self, other: Self, preset: Mapping[str, Any], names: Sequence[str], resamples: int) -> Paired:
+    def changed(self, other: Self) -> Flags:
+        """Of each image, whether `other` rows of the same images have other counts under any seed.
+
+        Raises ValueError for rows of other images, seeds or classes.
+        """
+        ...
+
+    def pair(
+        self,
+        other: Self,
+        preset: Mapping[str, Any],
+        names: Sequence[str],
+        resamples: int,
+        *,
+        one_model: bool = False,
+    ) -> Paired:
         """How the same images' `other` rows differ, metric by metric and part by part (`names`, as `part_names` has).
 
         Raises ValueError, saying why, for rows that are not of the same things.
@@ -137,6 +158,32 @@ def _unpacked(path: Path) -> int:
         return (64 << 20) + 50 * min(path.stat().st_size, 1 << 26)
     except (OSError, ValueError):
         return 0
+
+
+def require_alike(one: Rows, other: Rows, *sizes: tuple[object, object]) -> None:
+    """Raises ValueError where rows are of other images, or of other sizes: of seeds, classes, clusters."""
+    if tuple(one.ids) != tuple(other.ids):
+        raise ValueError("they are of other images")
+    if any(mine != theirs for mine, theirs in sizes):
+        raise ValueError("they are of other numbers of seeds, classes, clusters or objects")
+
+
+def changed_images(
+    one: Sequence[tuple[Ints, Ints, Ints]], other: Sequence[tuple[Ints, Ints, Ints]], images: int
+) -> Flags:
+    """Of each image, whether two runs' counts differ under any seed. Both are image, kind and count of rows, per seed.
+
+    Rows of an image and kind add up, whatever their order.
+    """
+    found = np.zeros(images, np.bool_)
+    for mine, theirs in zip(one, other, strict=True):
+        image, kind = (np.concatenate([a, b]).astype(np.int64) for a, b in zip(mine[:2], theirs[:2], strict=True))
+        count = np.concatenate([mine[2].astype(np.int64), -theirs[2].astype(np.int64)])
+        pairs, place = np.unique(np.stack([image, kind]), axis=1, return_inverse=True)
+        difference = np.zeros(pairs.shape[1], np.int64)
+        np.add.at(difference, place.reshape(-1), count)
+        found[pairs[0][difference != 0]] = True
+    return found
 
 
 MOST_IMAGES = 1 << 22

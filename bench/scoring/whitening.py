@@ -30,6 +30,27 @@ def _all_equal(points: int, what: str) -> BadInput:
     )
 
 
+def most_components(points: int) -> int:
+    """The most components to which so many points can be whitened and still have clusters.
+
+    Whitened to all n − 1 dimensions that they span, n points are a regular simplex: any two are equally far from each
+    other. With k components squared distances spread by about √(2/k) of their mean, of which the constraints of
+    whitening leave √(1 − k/(n − 1)): with n − 1 = 2k that is 0.7 (docs/protocols.md#few-images).
+    """
+    return (points - 1) // 2
+
+
+def require_no_simplex(whitened: npt.NDArray[np.float32]) -> None:
+    """Raises BadInput for N×k whitened points with k ≥ N − 1, which are all equally far from each other."""
+    points, components = whitened.shape
+    if components >= points - 1:
+        raise BadInput(
+            f"{points} images whitened to {components} components are all equally far from each other: "
+            "clusters of them mean nothing",
+            f"Give more images, or --set whiten={most_components(points)}; whiten=0 leaves whitening out.",
+        )
+
+
 def whiten(points: npt.NDArray[np.float32], components: int, warn: Warn) -> npt.NDArray[np.float32]:
     """Rotate N×D points to their principal axes and scale each to unit variance (N − 1 in the divisor).
 

@@ -173,7 +173,7 @@ def export_folder(
     require_server(card)
     require_writable(out.parent, "submission", "--out")
     split = settings.split or card.default_split
-    samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache))
+    samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache)).by_id()
     if samples.limited and settings.warn:
         settings.warn(f"{samples.root} holds {len(samples)} of the {card.splits[split].size} {split} images")
     below = _one_set(folder, settings.first_seed)

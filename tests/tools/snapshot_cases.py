@@ -271,7 +271,9 @@ def training(at: Places) -> list[Case]:
 
 
 def texts(at: Places) -> list[Case]:
-    commands = "run score download priors train export report compare check list show init-dataset doctor completion"
+    commands = (
+        "run rerun score download priors train export report compare check list show init-dataset doctor completion"
+    )
     listed = "models datasets protocols recipes published results"
     protocols = "clustering clustering-dense davis distance-matching linear retrieval-21 retrieval-7"
     shown = "maskcontrast-shapes maskcontrast-sup maskcontrast-unsup-linear random-resnet50 pascal-voc coco-stuff-81"
@@ -311,7 +313,7 @@ def texts(at: Places) -> list[Case]:
     return [
         case("help", "--help"),
         case("version", "--version"),
-        *(case(f"help-{name}", f"{name} --help") for name in commands.split()),
+        *(case(f"help-{name}", f"{name} --help") for name in [*commands.split(), "completion"]),
         *(case(f"list-{name}", f"list {name}") for name in listed.split()),
         *(case(f"show-{name}", f"show {name}", stderr=True) for name in f"{shown} {protocols}".split()),
         case("show-shapes", "show shapes --samples 3 --data-root", at.data / "shapes"),
@@ -344,6 +346,7 @@ def reports(at: Places) -> list[Case]:
         case("check-all", "check --all --require maskcontrast-shapes", stderr=True),
         case("check-against", "check --against", at.program / "results", "--require random-shapes --annotations "
              "--summary summary.md", stderr=True, keep=("summary.md",)),
+        case("show", f"show {mine}"),
         case("compare", f"compare random-shapes/shapes-val/clustering {mine}"),
         case("compare-json", f"compare random-shapes/shapes-val/clustering {mine} --metric pixel_accuracy --json"),
         case("compare-other", f"compare released/pascal-voc-val/linear {mine}", stderr=True),

@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from bench.cards import counting
+from bench.cards.counting import NO_LABELS, Counted
 from bench.cards.presets import Positive, Preset, SaliencyPreset, Seeds
 
 
@@ -13,7 +15,7 @@ class ClusteringPreset(SaliencyPreset):
     """K-means on one prototype per image, matched to the classes (docs/protocols.md#clustering)."""
 
     observed: ClassVar[tuple[str, ...]] = (*SaliencyPreset.observed, "figures")
-    later: ClassVar[tuple[str, ...]] = (*SaliencyPreset.later, "fit", "matched_on", "figures")
+    later: ClassVar[tuple[str, ...]] = (*SaliencyPreset.later, "fit", "matched_on", "classes_from", "figures")
 
     whiten: Annotated[int, Field(ge=0, le=65535)] = 32
     """PCA with whitening to this many components, fewer if the rank is lower. 0 leaves it out."""
@@ -38,6 +40,9 @@ class ClusteringPreset(SaliencyPreset):
     matching: Literal["iou", "pixels", "images"] = "iou"
     """What one-to-one matching maximises: summed IoU (`iou`), matched pixels (`pixels`), or images that have both
     cluster and class (`images`; background then stays background)."""
+    classes_from: Literal["all", "halves"] = "all"
+    """On which images clusters are matched. `halves`: a half of them, drawn by the seed, gives the other half its
+    classes, so no image is judged by a class that its own label had a part in (docs/certainty.md)."""
     grid: Literal["label", "input"] = "label"
     """Where pixels are counted: at the label's own size (`label`) or at the input size (`input`)."""
     figures: Literal["classes", "imagenet-s"] = "classes"
@@ -52,6 +57,12 @@ class ClusteringPreset(SaliencyPreset):
             raise ValueError("fit: whitening holds only for the images that it is computed on; set whiten = 0 as well")
         if self.matched_on is not None and self.fit is None:
             raise ValueError("matched_on: each split would have clusters of its own; set fit to one split as well")
+        if self.classes_from == "halves" and (
+            self.matched_on or self.matching == "images" or self.figures != "classes"
+        ):
+            raise ValueError(
+                "classes_from: halves goes with matching = iou or pixels on the evaluated split, and figures = classes"
+            )
         if self.figures == "imagenet-s" and self.grid != "label":
             raise ValueError("figures: imagenet-s counts at the label's own size; set grid = label as well")
         return self
@@ -76,6 +87,29 @@ class ClusteringPreset(SaliencyPreset):
     def counts_boundaries(self) -> bool:
         """ImageNet-S's figures do."""
         return self.figures == "imagenet-s"
+
+    @classmethod
+    def counting(cls, run: Counted) -> list[str]:
+        """Clusters of prototypes, the background beside them, and how the two get classes."""
+        clusters = run.number("clusters")
+        fitted = f"fitted on {run.split_of('fit')}" if run.split_of("fit") else "fitted on the evaluated images"
+        into = f"one of {clusters} clusters" if clusters else "a cluster"
+        grouped = f"the salient pixels of an image go to {into} by K-means on one prototype an image, {fitted}"
+        if not run.labelled:
+            return [grouped, NO_LABELS, counting.drawn(run, "K-means")]
+        labels = f"the labels of {run.split_of('matched_on')}" if run.split_of("matched_on") else "the evaluated labels"
+        if run.entries.get("classes_from", "all") != "all":
+            labels = run.word("classes_from", {"halves": "the labels of the other half of the images"})
+        ids = clusters + 1 if clusters else None
+        return [
+            counting.mean(run),
+            counting.grid(run),
+            counting.VOID,
+            counting.absent(run),
+            grouped,
+            counting.matched(run, ids, "clusters and background", labels),
+            counting.drawn(run, "K-means"),
+        ]
 
     def variant(self, default: Preset, classes: int) -> dict[str, Any]:
         """More clusters than there are classes, the background among them, are `overclustering-N`."""

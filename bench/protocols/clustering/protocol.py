@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,16 +16,16 @@ from bench.data.samples import Samples
 from bench.passes.observations import Observations
 from bench.protocols import shared_by_mask
 from bench.protocols.base import Plan, Protocol, Result, Run
-from bench.protocols.clustering import scoring, solver_gap
+from bench.protocols.clustering import resampled, scoring, solver_gap
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import Scored
 from bench.protocols.shared_by_mask import about, about_split, look, look_at_evaluated, painter
 from bench.scoring import cluster_members, kmeans
 from bench.scoring.cached_centres import fit_all
 from bench.scoring.cluster_members import Clusters
-from bench.scoring.confusion_rows import Sums
+from bench.scoring.confusion_rows import ConfusionRows, Sums
 from bench.scoring.metrics import solver_distance
-from bench.scoring.whitening import whiten
+from bench.scoring.whitening import most_components, whiten
 
 CENTRES_VERSION = 1
 """Raised whenever the same observations would give other centres."""
@@ -51,6 +52,25 @@ class Clustering(Protocol[ClusteringPreset]):
         if preset.fit in (None, samples.split):
             kmeans.require_enough(len(samples), preset.clusters, remedy=_ways_to_try(samples, there_are, preset))
 
+    def adapt(
+        self, preset: ClusteringPreset, samples: Samples, asked: Mapping[str, Any], warn: Warn
+    ) -> ClusteringPreset:
+        """Fewer components where there are few images; the user's own number stays, as in the reference."""
+        kept = min(preset.whiten, most_components(len(samples)))
+        if kept == preset.whiten:
+            return preset
+        if "whiten" in asked:
+            warn(
+                f"{len(samples)} images whitened to {preset.whiten} components lie almost equally far from each other: "
+                f"rounding may decide their clusters (without --set whiten={preset.whiten} it would be {kept})"
+            )
+            return preset
+        warn(
+            f"whitening to {kept} components, not {preset.whiten}: with more these {len(samples)} images would lie "
+            "almost equally far from each other; the record is marked as modified"
+        )
+        return preset.model_copy(update={"whiten": kept})
+
     def check_split(self, part: str, preset: ClusteringPreset, found: Samples, evaluated: str, warn: Warn) -> None:
         """An image for each cluster to fit, labels to match."""
         if part == FIT:
@@ -69,6 +89,9 @@ class Clustering(Protocol[ClusteringPreset]):
         """Observe, cluster, match and count."""
         observations = look_at_evaluated(run)
         scored = score(run, observations)
+        if isinstance(scored.rows, ConfusionRows):
+            folder = shared_by_mask.store_of(run, run.samples).folder
+            scored = replace(scored, rows=replace(scored.rows, subsamples=resampled.sums_of(run, observations, folder)))
         fitted = scored.detail.get("fitted_on", {}).get("images", len(observations))
         return Result(
             scored.rows,
@@ -131,7 +154,7 @@ def score(run: Run[ClusteringPreset], observations: Observations) -> Scored:
     if plan.grouped:
         scored = scoring.group_images(observations, labels, resolved)
     elif centres is None or matched is None:
-        scored = scoring.score_labels(observations, labels, resolved, classes)
+        scored = scoring.score_labels(observations, labels, resolved, classes, plan.seeds)
     else:
         scored = scoring.score_elsewhere(observations, labels, resolved, classes, centres, matched)
     if centres is not None:

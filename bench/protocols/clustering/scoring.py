@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,14 +13,17 @@ import numpy.typing as npt
 import scipy  # its parts are loaded when they are used
 
 from bench.base.errors import Warn
+from bench.base.parallel import Progress, default_workers, prefetch
 from bench.passes.observations import Observations, rows_of_masks
 from bench.scoring import imagenet_s_figures
 from bench.scoring.cluster_rows import SALIENT, ClusterRows, SeedClusters, agreement
-from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.confusion_rows import ConfusionRows, Sums
+from bench.scoring.halves import crossed_sums, first_half, table_sums
 from bench.scoring.kmeans import Points, cluster, nearest
 from bench.scoring.matching import Mapping, Table, count_unique, match, match_images, say_by_images
 from bench.scoring.metrics import ari, nmi
-from bench.scoring.whitening import whiten
+from bench.scoring.subsamples import draws
+from bench.scoring.whitening import require_no_simplex, whiten
 
 Labels = npt.NDArray[np.int32]
 
@@ -52,7 +56,7 @@ def score(
 ) -> Scored:
     """Cluster the prototypes as `assign` does, and count."""
     labels = assign(observations, preset, seeds, gpu=gpu, warn=warn)
-    return score_labels(observations, labels, preset, num_classes)
+    return score_labels(observations, labels, preset, num_classes, seeds)
 
 
 def assign(
@@ -66,18 +70,27 @@ def assign(
 ) -> list[Labels]:
     """Cluster the prototypes once per seed: N cluster ids each. `preset` is a resolved clustering preset.
 
-    With `centres`, K×D a seed, each image joins the nearest one, and nothing is clustered.
+    With `centres`, K×D a seed, each image joins the nearest one, and nothing is clustered. Raises BadInput for images
+    that whitening makes equally far from each other.
     """
     if centres is not None:
         return [nearest(own, observations.prototypes) for own in centres]
     points = whiten(observations.prototypes, preset["whiten"], warn)
+    if preset["whiten"]:
+        require_no_simplex(points)
     return [cluster(points, preset, seed, gpu=gpu) for seed in seeds]
 
 
 def score_labels(
-    observations: Observations, labels: Sequence[Labels], preset: dict[str, Any], num_classes: int
+    observations: Observations,
+    labels: Sequence[Labels],
+    preset: dict[str, Any],
+    num_classes: int,
+    seeds: Sequence[int] = (),
 ) -> Scored:
     """Confusion rows from given cluster ids, one array of N ids per seed, matched on these images."""
+    if preset.get("classes_from", "all") == "halves":
+        return score_halves(observations, labels, preset, num_classes, seeds)
     mappings, detail = match_labels(observations, labels, preset, num_classes)
     return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
 
@@ -125,13 +138,112 @@ def count_labels(
             found |= _imagenet_s_figures(observations, assigned, mapping, num_classes)
         for name, value in found.items():
             extra[name].append(value)
-    painted = [
-        np.stack([mapping[assigned + 1], np.full(len(assigned), mapping[0])], axis=1)
-        for mapping, assigned in zip(mappings, labels, strict=True)
-    ]
+    painted = [_painted(mapping, assigned) for mapping, assigned in zip(mappings, labels, strict=True)]
+    return _counted(observations, labels, painted, preset, num_classes, tuple(mappings), dict(extra))
+
+
+def _painted(mapping: Mapping, assigned: Labels) -> Mapping:
+    """N×2 classes: what is painted inside each image's mask, and outside it."""
+    return np.stack([mapping[assigned + 1], np.full(len(assigned), mapping[0])], axis=1)
+
+
+def score_halves(
+    observations: Observations,
+    labels: Sequence[Labels],
+    preset: dict[str, Any],
+    num_classes: int,
+    seeds: Sequence[int],
+) -> Scored:
+    """As `score_labels`, but each half of the images, drawn by the seed, takes the classes of the other half."""
+    inside, outside = observations.histograms(preset["grid"], num_classes)
+    extra: dict[str, list[float]] = {"nmi": [], "ari": []}
+    painted = []
+    for assigned, seed in zip(labels, seeds, strict=True):
+        half = first_half(observations.ids, seed)
+        one, other = half_tables(inside, outside, assigned, preset["clusters"], half)
+        of_first, of_others = (_painted(match(table, preset["matching"]), assigned) for table in (other, one))
+        painted.append(np.where(half[:, None], of_first, of_others))
+        extra["nmi"].append(nmi(one + other))
+        extra["ari"].append(ari(one + other))
+    return _counted(observations, labels, painted, preset, num_classes, (), extra)
+
+
+def half_tables(
+    inside: scipy.sparse.csr_array,
+    outside: scipy.sparse.csr_array,
+    labels: Labels,
+    clusters: int,
+    half: npt.NDArray[np.bool_],
+) -> tuple[Table, Table]:
+    """The `pixel_table` of the images in a half, and that of the others."""
+    one, other = (pixel_table(inside[part], outside[part], labels[part], clusters) for part in (half, ~half))
+    return one, other
+
+
+def _counted(
+    observations: Observations,
+    labels: Sequence[Labels],
+    painted: Sequence[Mapping],
+    preset: dict[str, Any],
+    num_classes: int,
+    mappings: tuple[Mapping, ...],
+    extra: dict[str, list[float]],
+) -> Scored:
     seeds = tuple(rows_of_masks(observations, own, preset["grid"], num_classes) for own in painted)
     rows = ConfusionRows(observations.ids, num_classes, seeds, np.stack(labels).astype(np.int32))
-    return Scored(rows, labels, tuple(mappings), np.stack(painted), dict(extra))
+    return Scored(rows, labels, mappings, np.stack(painted), extra)
+
+
+def resampled_sums(
+    observations: Observations,
+    preset: dict[str, Any],
+    seeds: Sequence[int],
+    num_classes: int,
+    *,
+    gpu: bool = False,
+    progress: Progress | None = None,
+) -> Sums:
+    """B×S×3C sums, as `ConfusionRows.sums`, of subsamples that are clustered and matched again under each seed.
+
+    Whitening is that of all images: it is not what makes clusterings differ.
+    """
+    points = whiten(observations.prototypes, preset["whiten"], lambda message: None)
+    inside, outside = observations.histograms(preset["grid"], num_classes)
+
+    def one(places: npt.NDArray[np.int64]) -> Sums:
+        ids = [observations.ids[place] for place in places]
+        parts = inside[places], outside[places]
+        return np.stack(
+            [_sums_of(*parts, cluster(points[places], preset, seed, gpu=gpu), preset, ids, seed) for seed in seeds]
+        )
+
+    drawn = draws(observations.ids)
+    found = []
+    # faiss clusters so few points on one thread each, so that sums repeat; several subsamples run side by side
+    with ThreadPoolExecutor(1 if gpu else default_workers()) as pool:
+        for sums in prefetch(pool, one, drawn, 2 * default_workers()):
+            found.append(sums)
+            if progress:
+                progress(len(found), len(drawn))
+    return np.stack(found)
+
+
+def _sums_of(
+    inside: scipy.sparse.csr_array,
+    outside: scipy.sparse.csr_array,
+    labels: Labels,
+    preset: dict[str, Any],
+    ids: Sequence[str],
+    seed: int,
+) -> Sums:
+    """3C sums of one clustering of these images, matched by the preset."""
+    if preset.get("classes_from", "all") == "halves":
+        tables = half_tables(inside, outside, labels, preset["clusters"], first_half(ids, seed))
+        return crossed_sums(tables, preset["matching"])
+    table = pixel_table(inside, outside, labels, preset["clusters"])
+    if preset["matching"] == "images":
+        return table_sums(table, match_images(shared_images(inside, outside, labels, preset["clusters"])))
+    return table_sums(table, match(table, preset["matching"]))
 
 
 def shared_images(

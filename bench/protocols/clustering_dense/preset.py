@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bench.cards import counting
+from bench.cards.counting import NO_LABELS, Counted
 from bench.cards.presets import ImagePreset, Positive, Presets, Seed, Seeds
 
 
@@ -36,6 +38,24 @@ class DensePreset(ImagePreset):
     def num_seeds(self) -> int:
         """As the preset says."""
         return self.seeds
+
+    @classmethod
+    def counting(cls, run: Counted) -> list[str]:
+        """Clusters of pixels, among which the background is none of its own, and how they get classes."""
+        clusters = run.number("clusters")
+        into = f"one of {clusters} clusters" if clusters else "a cluster"
+        grouped = f"every pixel, the background's too, is in {into} by K-means on pixels of the evaluated images"
+        if not run.labelled:
+            return [grouped, NO_LABELS, counting.drawn(run, "K-means")]
+        return [
+            counting.mean(run),
+            counting.grid(run),
+            counting.VOID,
+            counting.absent(run),
+            grouped,
+            counting.matched(run, clusters, "clusters"),
+            counting.drawn(run, "K-means"),
+        ]
 
     @classmethod
     def fallback(cls, presets: Presets) -> DensePreset | None:

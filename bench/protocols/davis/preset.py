@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from bench.cards import counting
+from bench.cards.counting import Counted
 from bench.cards.presets import Preset, Rate, Side
 
 
@@ -32,3 +34,10 @@ class DavisPreset(Preset):
     stretch: bool = True
     """Stretch each object's shares to 0…1 over the frame, as in DINO's evaluation, before the largest share of a pixel
     decides. Without it, an object with small shares loses to the background."""
+
+    @classmethod
+    def counting(cls, run: Counted) -> list[str]:
+        """What of a sequence is given, and what is counted; that is no entry, but the official toolboxes' way."""
+        of = run.word("features", {"embedding": "the embedding", "decoder": "the decoder's output", None: ""})
+        by = f" by the similarity of {of}" if of else ""
+        return [*counting.OF_VIDEO, f"the objects of the first frame are given, and followed{by}", counting.drawn(run)]

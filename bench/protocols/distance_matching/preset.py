@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from bench.cards import counting
+from bench.cards.counting import Counted
 from bench.cards.presets import ImagePreset, Rate
 
 
@@ -41,3 +43,20 @@ class DistancePreset(ImagePreset):
     def counts_boundaries(self) -> bool:
         """ImageNet-S's figures do."""
         return self.figures == "imagenet-s"
+
+    @classmethod
+    def counting(cls, run: Counted) -> list[str]:
+        """The bank, its votes, and whether class 0 can be predicted at all."""
+        neighbours = run.number("neighbours")
+        nearest = f"its {neighbours} nearest labelled instances" if neighbours else "its nearest labelled instances"
+        bank = f" of {counting.shown(run.entries['bank'])}" if "bank" in run.entries else ""
+        never = f"class 0{f' ({run.classes[0]})' if run.classes else ''} is never predicted, and its pixels count"
+        return [
+            counting.mean(run),
+            counting.OWN_SIZE,
+            counting.VOID,
+            counting.absent(run),
+            f"each pixel takes the class that {nearest}{bank} vote for",
+            run.word("background", {False: never, True: ""}),
+            counting.drawn(run),
+        ]

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from bench.cards import counting
+from bench.cards.counting import Counted
 from bench.cards.presets import ImagePreset, Positive, Preset, Rate, Seeds, Share
 
 
@@ -62,6 +64,24 @@ class LinearPreset(ImagePreset):
     def num_seeds(self) -> int:
         """As the preset says; 0 for a released classifier."""
         return self.seeds if self.classifier == "trained" else 0
+
+    @classmethod
+    def counting(cls, run: Counted) -> list[str]:
+        """Where the classifier comes from, which epoch of it counts, and whether a CRF refines it."""
+        train = counting.shown(run.entries["train"]) if "train" in run.entries else "labelled images"
+        few = run.number("train_images")
+        trained = f"a linear classifier is trained on {f'{few} images of ' if few else ''}{train}"
+        best = "of its epochs the best counts, by mIoU at the input size on the evaluated images themselves"
+        return [
+            counting.mean(run),
+            counting.OWN_SIZE,
+            counting.VOID,
+            counting.absent(run),
+            run.word("classifier", {"trained": trained, "released": "the checkpoint's own classifier is evaluated"}),
+            run.word("selection", {"best on val": best, "last": "the last epoch counts"}),
+            run.word("crf", {True: "a dense CRF refines the logits", False: ""}),
+            counting.drawn(run, "the training"),
+        ]
 
     def variant(self, default: Preset, classes: int) -> dict[str, Any]:
         """With the CRF it is `linear+crf`."""

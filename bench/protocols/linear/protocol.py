@@ -31,6 +31,8 @@ TRAIN = "train"
 class Linear(Protocol[LinearPreset]):
     """A 1×1 convolution on frozen features."""
 
+    in_list_order = frozenset({TRAIN})
+
     def settle(
         self, preset: LinearPreset, subject: Subject, card: DatasetCard, asked: Mapping[str, Any]
     ) -> LinearPreset:

@@ -94,7 +94,8 @@ def draw(rows: Sequence[Ranked], metric: str) -> Chart | None:
 
 
 def _extent(entry: Entry) -> list[float]:
-    bounds = (entry.value, entry.measured, entry.low, entry.high)
+    ends = (entry.interval.low, entry.interval.high) if entry.interval else ()
+    bounds = (entry.value, entry.measured, *ends)
     return [value for value in bounds if value is not None]
 
 
@@ -126,8 +127,8 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 value=entry.measured,
                 what=told(f"{entry.measured:.2f}", "measured" if entry.counts else "measured, for context"),
                 hollow=not entry.counts,
-                low=None if entry.low is None else y(entry.low),
-                high=None if entry.high is None else y(entry.high),
+                low=y(entry.interval.low) if entry.interval else None,
+                high=y(entry.interval.high) if entry.interval else None,
                 beside=y(entry.value) if entry.published else None,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +13,15 @@ import pandas as pd
 
 from bench.cards import catalogue
 from bench.protocols import registry
+from bench.records.intervals import Interval
 from bench.records.published import Published
-from bench.records.record import Record, Stored, shortfall
+from bench.records.record import Record, Stored, other_precision, shortfall
 from bench.report.site.names import date_text, hashed, slug
-from bench.report.tables import joined, unvouched
+from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
 from bench.scoring.metric_names import metric_name, metric_order
 
-UNKNOWN = "not stated"
+_LABELLED = re.compile(r"(?<!un)(?<!self-)supervised|\blabel", re.IGNORECASE)
+"""What an initialisation or a prior says that has seen labels."""
 MATRIX = 100
 """A confusion matrix of more classes than this is shown as its largest confusions."""
 
@@ -33,8 +36,12 @@ class Labels:
 
     @property
     def unsupervised(self) -> bool:
-        """Whether it says plainly that there were none; a qualified "none" is none of these."""
-        return self.supervision.strip().lower() == "none"
+        """Whether it says plainly that there were none; a qualified "none" is none of these.
+
+        Nor is one whose initialisation or prior says otherwise.
+        """
+        others = self.initialisation, self.prior
+        return self.supervision.strip().lower() == "none" and not any(map(_LABELLED.search, others))
 
 
 @dataclass(frozen=True)
@@ -133,11 +140,9 @@ class Run:
         """Why it is not ranked with others; empty if it is."""
         if lacking := shortfall(self.record) or "; ".join(self.stored.doubts):
             return lacking
-        return (
-            "modified: another preset, other seeds or another precision"
-            if self.record["protocol"].get("modified")
-            else ""
-        )
+        if other := other_precision(self.record):
+            return other
+        return "modified: another preset or other seeds" if self.record["protocol"].get("modified") else ""
 
     def context_of(self, metric: str) -> str:
         """Why a figure of it is not ranked with others; empty if it is."""
@@ -152,8 +157,7 @@ class Claim:
     model: Model
     paper: Paper
     measured: float | None
-    low: float | None
-    high: float | None
+    interval: Interval | None
     difference: float | None
     tolerance: float | None
     status: str
@@ -309,15 +313,13 @@ def _claim(row: dict[Any, Any], runs: dict[Path, Run]) -> Claim:
     labels = Labels(figure.init or UNKNOWN, figure.prior or UNKNOWN, figure.supervision or UNKNOWN)
     key = ("id", figure.card[0]) if figure.card else ("name", figure.model, figure.backbone, figure.supervision)
     answer = row["record"]
-    found = {
-        name: None if pd.isna(row[name]) else float(row[name])
-        for name in ("measured", "low", "high", "difference", "tolerance")
-    }
+    found = {name: None if pd.isna(row[name]) else float(row[name]) for name in ("measured", "difference", "tolerance")}
     return Claim(
         figure=figure,
         model=Model(key, figure.model, labels, figure.backbone or UNKNOWN, paper),
         paper=paper,
         **found,
+        interval=shown_interval(answer, figure.metric) if isinstance(answer, Stored) else None,
         status=str(row["status"]),
         reason=str(row["reason"]),
         run=runs[answer.path] if isinstance(answer, Stored) else None,

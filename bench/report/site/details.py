@@ -17,10 +17,11 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from bench.base.errors import BadInput
+from bench.records.intervals import SAMPLES, Interval, images_interval
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, confusion_table
 from bench.report.site.collect import MATRIX, Run
-from bench.report.tables import claims_of, interval_of
+from bench.report.tables import claims_of, images_shown, probe_of, shown_interval
 from bench.scoring.metric_names import metric_name
 
 Counts = npt.NDArray[np.float64]
@@ -38,8 +39,10 @@ class Spread:
     metric: str
     value: float
     std: float | None
-    low: float | None
-    high: float | None
+    interval: Interval | None
+    """For the figure, or over images alone."""
+    images: Interval | None
+    """Over images alone, where the other is for the figure."""
     seeds: tuple[tuple[str, float, float], ...]
     """Seed, value, position."""
     mean_at: float
@@ -98,7 +101,10 @@ def spreads(run: Run) -> list[Spread]:
 def _spread(metric: str, stored: Stored, seeds: Sequence[Any]) -> Spread:
     measured, claimed = stored.record["metrics"][metric], claims_of(stored, metric)
     values = [float(value) for value in measured["per_seed"]]
-    low, high = measured.get("ci95") or (None, None) if claimed else interval_of(stored, metric)
+    preset = stored.record["protocol"]["preset"]
+    shown = images_interval(measured, preset) if claimed else shown_interval(stored, metric)
+    images = images_shown(stored, metric) if shown and shown.covers == SAMPLES else None
+    low, high = (shown.low, shown.high) if shown else (None, None)
     ends = [value for value in (*values, low, high) if value is not None]
     first, last = min(ends), max(ends)
     room = 0.08 * (last - first) or 1.0
@@ -113,8 +119,8 @@ def _spread(metric: str, stored: Stored, seeds: Sequence[Any]) -> Spread:
         metric_name(metric),
         float(measured["value"]),
         measured.get("std"),
-        low,
-        high,
+        shown,
+        images,
         tuple((seed, value, at(value)) for seed, value in zip(named, values, strict=True)),
         at(float(measured["value"])),
         band,
@@ -209,7 +215,11 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
         environment["git commit"] = f"{git['commit']}{' (with changes)' if git.get('dirty') else ''}"
     model = {key: record["model"].get(key) for key in ("id", "weights_source", "weights_sha256")}
     dataset = {key: record["dataset"].get(key) for key in ("images", "sequences", "layout", "manifest")}
-    protocol = {"fingerprint": record["protocol"]["fingerprint"], "solver gap": record.get("solver_gap")}
+    protocol = {
+        "fingerprint": record["protocol"]["fingerprint"],
+        "labels read by its probe": probe_of(record),
+        "solver gap": record.get("solver_gap"),
+    }
     lists = [
         ("Weights", model),
         ("Data", dataset),

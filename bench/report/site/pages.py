@@ -7,7 +7,10 @@ from typing import Any
 
 from bench.cards import catalogue
 from bench.cards.files import FileWeights
+from bench.records.intervals import optimism_of
 from bench.records.published import Published
+from bench.records.rerun_command import rerun_command
+from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
 from bench.report.site import details
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
@@ -15,11 +18,11 @@ from bench.report.site.chart import draw
 from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
 from bench.report.site.gallery import TITLES, Example, Gallery
 from bench.report.site.names import arxiv_url, web_url
-from bench.report.site.ranking import ranked
+from bench.report.site.ranking import Ranked, ranked
 from bench.report.site.render import Renderer, script
 from bench.report.site.reproduce import BLANKS, reproduce
-from bench.report.tables import interval_of
-from bench.scoring.metric_names import FALLING, metric_name
+from bench.report.tables import shown_interval
+from bench.scoring.metric_names import FALLING, metric_meaning, metric_name
 
 OTHERS = 4
 """A table shows its rows' values in at most so many further metrics, if a quarter of the rows has any; each metric has
@@ -85,6 +88,8 @@ class Pages:
         context = _dataset(benchmark) | {
             "protocol": protocol,
             "metric": metric_name(metric),
+            "meaning": metric_meaning(metric),
+            "definition": _definition(benchmark, protocol, rows),
             "protocols": [(name, benchmark.page_of(name, keys[0])) for name, keys in benchmark.metrics.items()],
             "metrics": [
                 (metric_name(name), benchmark.page_of(protocol, name), name == metric)
@@ -128,10 +133,10 @@ class Pages:
                 if (run.path, metric) in told:
                     continue
                 measured = run.record["metrics"][metric]
-                low, high = interval_of(run.stored, metric)
+                found = shown_interval(run.stored, metric)
                 lines.append(
                     self._place(run.dataset, run.split, run.protocol, metric)
-                    | {"published": None, "measured": measured["value"], "low": low, "high": high, "run": run}
+                    | {"published": None, "measured": measured["value"], "interval": found, "run": run}
                     | {"difference": None, "tolerance": None, "status": "measured", "reason": run.context_of(metric)}
                 )
         return lines
@@ -139,7 +144,7 @@ class Pages:
     def _line_of_claim(self, claim: Claim, model: Model) -> dict[str, Any]:
         figure = claim.figure
         place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric) | {"published": figure.value}
-        names = ("measured", "low", "high", "difference", "tolerance", "status", "reason", "run")
+        names = ("measured", "interval", "difference", "tolerance", "status", "reason", "run")
         line = place | {name: getattr(claim, name) for name in names}
         # a figure may answer to several cards: of a run of another model it is said whose it is
         if claim.run and model.id and claim.run.model.key != model.key:
@@ -160,14 +165,19 @@ class Pages:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
+        again = rerun_command(record, run.path.removesuffix(".json"))
+        blanks = {*command.split(), *(again or "").split()}
         first = run.metrics[0] if run.metrics else None
         return {
             "dataset": dataset_title(run.dataset, [run]),
             "benchmark_url": self.benchmarks[run.dataset, run.split].page_of(run.protocol, first) if first else None,
             "warnings": details.warnings_of(record),
             "spreads": details.spreads(run),
+            "definition": definition_of(record),
+            "optimism": optimism_of(record),
             "command": command,
-            "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in command.split()],
+            "again": again,
+            "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in blanks],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
             "classes": details.class_figures(record),
             "class_sources": details.class_sources(record),
@@ -259,6 +269,13 @@ class Pages:
 
 def _pictures_url(run: Run) -> str:
     return f"pictures/{run.slug}.html"
+
+
+def _definition(benchmark: Benchmark, protocol: str, rows: Sequence[Ranked]) -> str:
+    """How figures that are measured here are counted: by the data set's own preset, else as the first run's was."""
+    runs = (row.entry.run for row in rows if row.entry.run)
+    own = definition_on(benchmark.dataset, benchmark.split, protocol)
+    return own or next((definition_of(run.record).line for run in runs), "")
 
 
 def _dataset(benchmark: Benchmark) -> dict[str, Any]:

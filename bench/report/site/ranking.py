@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.protocols import registry
+from bench.records.intervals import Interval
 from bench.records.published import ROUNDING, Published
 from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
 from bench.report.site.names import date_text
-from bench.report.tables import interval_of
+from bench.report.tables import probe_of, probe_of_figure, shown_interval
 from bench.scoring.metric_names import FALLING, metric_order
+from bench.scoring.subsamples import FREEDOM
+from bench.scoring.tolerance import Tolerance
 
 
 def direction(metric: str) -> int:
@@ -28,10 +32,11 @@ class Entry:
     metric: str
     value: float
     """What it is ranked by: the published value, where there is one, else the measured one."""
-    low: float | None
-    """The 95 % interval of what was measured."""
-    high: float | None
+    interval: Interval | None
+    """Of what was measured."""
     labels: Labels
+    probe: str
+    """Which labels the protocol itself read, in words."""
     paper: Paper | None
     date: str
     """Of publication, else of measurement; empty if neither is known."""
@@ -46,6 +51,11 @@ class Entry:
     def published(self) -> bool:
         """Whether somebody else claims the value."""
         return self.claim is not None
+
+    @property
+    def unsupervised(self) -> bool:
+        """Whether neither the weights nor the protocol's own probe have seen labels."""
+        return self.labels.unsupervised and self.probe.startswith("none")
 
     @property
     def measured(self) -> float | None:
@@ -88,9 +98,9 @@ def _of_claim(claim: Claim, claims: Sequence[Claim]) -> Entry:
         protocol=figure.protocol,
         metric=figure.metric,
         value=figure.value,
-        low=claim.low,
-        high=claim.high,
+        interval=claim.interval,
         labels=Labels(figure.init, figure.prior, figure.supervision),
+        probe=probe_of_figure(figure),
         paper=claim.paper,
         date=figure.date,
         others={other.metric: other.value for other in row if other.metric != figure.metric},
@@ -113,15 +123,14 @@ def _as_published(claim: Claim) -> Model:
 
 def _of_run(run: Run, metric: str) -> Entry:
     measured = run.record["metrics"][metric]
-    low, high = interval_of(run.stored, metric)
     return Entry(
         model=run.model,
         protocol=run.protocol,
         metric=metric,
         value=float(measured["value"]),
-        low=low,
-        high=high,
+        interval=shown_interval(run.stored, metric),
         labels=run.model.labels,
+        probe=probe_of(run.record),
         paper=run.model.paper,
         date=date_text(run.created),
         others={
@@ -145,8 +154,8 @@ def pages_of(entries: Sequence[Entry]) -> dict[str, list[str]]:
 def ranked(entries: Sequence[Entry], metric: str) -> list[Ranked]:
     """The comparable rows from the best down with their ranks, then those that stand for context.
 
-    Rows share a rank where the value of one lies within the interval of the best of them, or the other way round. A
-    published value that nobody measured again has only the interval of its rounding.
+    Rows share a rank with the best of them that they do not differ from: both rows' errors count. A published value
+    that nobody measured again has only the error of its rounding.
     """
     comparable = [entry for entry in best_first(entries, metric) if not entry.context]
     places: list[tuple[int, Entry]] = []
@@ -170,14 +179,13 @@ def best_first(entries: Sequence[Entry], metric: str) -> list[Entry]:
 
 
 def _tied(leader: Entry, entry: Entry) -> bool:
-    (low, high), (other_low, other_high) = _interval(leader), _interval(entry)
-    return low <= entry.value <= high or other_low <= leader.value <= other_high
+    """Whether two values lie no further apart than their errors and rounding allow, as two models' own would."""
+    errors = Tolerance(math.hypot(_error(leader), _error(entry)), FREEDOM)
+    rounding = sum(ROUNDING for one in (leader, entry) if one.claim)
+    return abs(leader.value - entry.value) <= errors.points + rounding
 
 
-def _interval(entry: Entry) -> tuple[float, float]:
-    """Where the ranked value may lie: the measured interval where that is an interval of this value."""
+def _error(entry: Entry) -> float:
+    """Standard error, in points, of the value that is ranked; 0 where it is another's and was not measured again."""
     fits = entry.claim is None or entry.claim.status == "reproduced"
-    if fits and entry.low is not None and entry.high is not None:
-        return entry.low, entry.high
-    rounding = ROUNDING if entry.claim else 0.0
-    return entry.value - rounding, entry.value + rounding
+    return entry.interval.error if fits and entry.interval else 0.0

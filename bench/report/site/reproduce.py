@@ -12,13 +12,15 @@ from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset, override
 from bench.protocols import registry
-from bench.records.record import Record
+from bench.records.record import SCORED, Record
 from bench.report.site.details import mapping
+from bench.scoring.whitening import most_components
 
 BLANKS = {
     "MODEL": "the model's checkpoint or card",
     "CARD": "the data set's card",
     "DATA": "the folder of the data set",
+    "WEIGHTS": "the file of the model's weights",
 }
 """Words that stand for what only the reader knows."""
 
@@ -26,7 +28,7 @@ BLANKS = {
 def reproduce(record: Record) -> str:
     """The command that makes a record again, with `BLANKS` where it has to name a path."""
     protocol, dataset = record["protocol"]["id"].removesuffix(registry.UNLABELLED), record["dataset"]
-    if protocol.startswith("predictions"):
+    if protocol.startswith(SCORED):
         return _score(record, protocol)
     words = ["bench", "run", "--model", _model(record), "--dataset", _dataset(record), "--split", dataset["split"]]
     entries = dict(record["protocol"]["preset"])
@@ -36,6 +38,7 @@ def reproduce(record: Record) -> str:
     default = _default(card, base)
     if default is not None:
         words += _changes(entries, default, set(named))
+        words += _components(entries, dataset["images"], words)
     words += _seeds(record, default)
     for variation in record["protocol"].get("variations") or []:
         if variation == "bfloat16":
@@ -86,6 +89,13 @@ def _changes(entries: dict[str, Any], default: Preset, skipped: set[str]) -> lis
         if key not in skipped:
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words
+
+
+def _components(entries: dict[str, Any], images: int, words: list[str]) -> list[str]:
+    """The number of components, where a run of so few images would by itself take fewer, unless it is told already."""
+    own = entries.get("whiten")
+    few = isinstance(own, int) and own > most_components(images)
+    return ["--set", f"whiten={own}"] if few and not any(word.startswith("whiten=") for word in words) else []
 
 
 def _leads_to(default: Preset, changed: dict[str, Any], entries: dict[str, Any]) -> bool:

@@ -31,7 +31,12 @@ ARGUMENTS = ("random-shapes", "shapes", "./data.toml", "data", "bash", "datasets
 TEXTS = tuple(text for text in mutators.TEXT_VALUES if text != "/" and not re.search("^/dev/|canary|^~/x", text))
 """A folder of records may be the whole machine: whoever names it waits. No device of this machine is risked, and what
 a command line names may be written."""
-SLOW = {"run": ("--dry-run",), "train": ("--recipe", "gone"), "priors": ("--method", "gone", "--split", "val")}
+SLOW = {
+    "run": ("--dry-run",),
+    "rerun": ("--dataset", "gone"),
+    "train": ("--recipe", "gone"),
+    "priors": ("--method", "gone", "--split", "val"),
+}
 """What keeps a command from hours of work, after all that was drawn."""
 
 

@@ -72,6 +72,8 @@ class _Results(Kind):
             ("list", "results", *results),
             ("compare", SOUND, OTHER, *results),
             ("compare", OTHER, OTHER, *results),
+            ("show", OTHER, *results),
+            ("rerun", OTHER, *results, "--dataset", "./data.toml", "--model", "./model.toml", "--keep", out / "again"),
         )
         return command(*random.choice(ways))
 

@@ -1,0 +1,54 @@
+"""Intervals: which interval a record's figure is shown with, and what it is for (docs/certainty.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+SAMPLES = "new samples"
+"""New images, clustered again, and new seeds."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval of a figure, in percent."""
+
+    low: float
+    high: float
+    covers: str
+    """What chance it takes in: `SAMPLES`, or `over_images`."""
+    error: float
+    """Standard error, in points."""
+
+
+def over_images(preset: Mapping[str, Any]) -> str:
+    """What an interval of other images alone is given, in words, by the preset: `images, given these clusters`."""
+    fitted = {"clusters": "these clusters", "bank": "this bank", "train": "this classifier"}
+    given = next((words for entry, words in fitted.items() if preset.get(entry) is not None), "these predictions")
+    return f"images, given {given}"
+
+
+def images_interval(measured: Mapping[str, Any], preset: Mapping[str, Any]) -> Interval | None:
+    """Of a record's metric, over images alone; None where it has none."""
+    if not measured.get("ci95"):
+        return None
+    low, high = measured["ci95"]
+    return Interval(low, high, over_images(preset), (high - low) / (2 * 1.959964))
+
+
+def figure_interval(measured: Mapping[str, Any], preset: Mapping[str, Any]) -> Interval | None:
+    """Of a record's metric, the one to show: for new samples where that is known, else over images alone."""
+    found = measured.get("interval")
+    if not found:
+        return images_interval(measured, preset)
+    return Interval(found["low"], found["high"], SAMPLES, math.hypot(found["images"], found["seeds"]))
+
+
+def optimism_of(record: Mapping[str, Any]) -> str:
+    """How many points the main metric owes to matching on the evaluated labels, in words; empty if unknown."""
+    metric, value = next(iter((record.get("optimism") or {}).items()), ("", 0.0))
+    if not metric:
+        return ""
+    return f"matching on the evaluated labels is worth about {value:.1f} points of {metric}"

@@ -1,0 +1,182 @@
+"""Rerun: settles from a record what it was a run of, and does that again."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.base.errors import BadInput, WrongName
+from bench.base.files import cache_folder, display, is_ordinary_file, require_writable
+from bench.cards import catalogue
+from bench.cards.presets import override
+from bench.networks.adapters import NAME, adapters
+from bench.networks.find_model import find_model
+from bench.passes.cache import again_where_damaged
+from bench.protocols import registry
+from bench.protocols.base import Settings, collect_warnings
+from bench.records.record import SCORED, Record, Stored
+from bench.runs.plan import make_plan
+from bench.runs.run import carry_out
+from bench.runs.same_run import (
+    require_same_data,
+    require_same_manifests,
+    require_same_plan,
+    require_same_weights,
+)
+
+
+def rerun(
+    earlier: Stored, results: Path, settings: Settings, *, model: str | None = None, dataset: str | None = None
+) -> Stored:
+    """Do the run of a record again, by what the record says, and write the new record below `results`.
+
+    `settings` say how this machine runs it, and where weights and data lie; `model` and `dataset` name the cards or
+    files of those that have no built-in card. Raises BadInput where the same run cannot be done here: other weights,
+    data, preset or protocol than the record's, with what differs.
+    """
+    record = earlier.record
+    base = _protocol(earlier)
+    settings = replace(settings, **_conditions(earlier, base))
+    card = dataset or _dataset(record)
+    _require_entries(earlier, card, base, settings)
+    require_writable(results, "record", "--keep")
+    name, settings = _find_subject(record, model, settings)
+    warn, warnings = collect_warnings(settings)
+    plan = make_plan(name, card, base, settings, warn)
+    require_same_plan(record, plan)
+    require_same_data(earlier, plan, settings)
+    again = again_where_damaged(lambda: carry_out(plan, results, settings, warn, warnings))
+    require_same_manifests(record, again.record)
+    return again
+
+
+def _protocol(earlier: Stored) -> str:
+    """The protocol's own id. Raises BadInput for one that does not run here."""
+    said = earlier.record["protocol"]["id"]
+    if said.startswith(SCORED):
+        raise BadInput(
+            f"{display(earlier.path)} counts predictions that were given: there is no run to do again",
+            "`bench score FOLDER` counts them again, and `bench check --against` compares the records.",
+        )
+    found = registry.parsed(said.removesuffix(registry.UNLABELLED))
+    if found is None:
+        raise BadInput(
+            f"the protocol of {display(earlier.path)}, {said}, is not installed here",
+            "Install the package that it is of; `bench list protocols` shows those that are here.",
+        )
+    return found[0]
+
+
+def _conditions(earlier: Stored, base: str) -> dict[str, Any]:
+    """The settings that the record decides."""
+    record = earlier.record
+    dataset, limited = record["dataset"], record["dataset"]["limited"]
+    return {
+        "split": dataset["split"],
+        "limit": (dataset.get("sequences") or dataset["images"]) if limited else None,
+        "precision": "bfloat16" if "bfloat16" in record["protocol"].get("variations", ()) else "float32",
+        "entries": _entries(earlier, base),
+        **_seeds(earlier, base),
+    }
+
+
+def _entries(earlier: Stored, base: str) -> dict[str, Any]:
+    """Every entry of the record's preset, those too that were left out at their defaults: the card may differ there."""
+    kind, preset = registry.preset_type(base), earlier.record["protocol"]["preset"]
+    if unknown := [key for key in preset if key not in kind.model_fields]:
+        environment = earlier.record.get("environment")
+        made_by = environment.get("bench") if isinstance(environment, dict) else None
+        raise BadInput(
+            f"the preset of {display(earlier.path)} has the entry '{unknown[0][:40]}', which {base} does not have here",
+            f"Run it with the version that made it{f', bench {str(made_by)[:40]}' if made_by else ''}.",
+        )
+    left_out = {key: kind.model_fields[key].default for key in kind.later}
+    entries = {**left_out, **preset}
+    entries.pop("classifier", None)  # the checkpoint decides that
+    # text is read as JSON where it is JSON: a split may be called 2017
+    return {key: json.dumps(value) if isinstance(value, str) else value for key, value in entries.items()}
+
+
+def _require_entries(earlier: Stored, dataset: str, base: str, settings: Settings) -> None:
+    """Raises BadInput for an entry of the record's preset that can have no such value here, or no effect."""
+    default, kept = catalogue.dataset(dataset).protocols.preset(base), earlier.record["protocol"]["preset"]
+    if default is None:
+        return  # `make_plan` says so
+    try:
+        unread = override(default, settings.entries).unread()
+    except WrongName as error:
+        problem = error.problem.removeprefix("--set ")
+        raise BadInput(f"the preset of {display(earlier.path)} cannot be run: {problem}", error.remedy) from error
+    for key in unread.keys() & kept.keys():
+        raise BadInput(
+            f"the preset of {display(earlier.path)} has the entry '{key}', which has no effect: {unread[key]}",
+            "No run writes such a record: it was changed by hand.",
+        )
+
+
+def _seeds(earlier: Stored, base: str) -> dict[str, int]:
+    seeds = earlier.record.get("seeds") or []
+    if not seeds or "seeds" not in registry.preset_type(base).model_fields:
+        return {}
+    if seeds != list(range(seeds[0], seeds[0] + len(seeds))):
+        raise BadInput(
+            f"the seeds of {display(earlier.path)} do not count up by one: {', '.join(map(str, seeds[:10]))}",
+            "No run has such seeds: the record was changed by hand.",
+        )
+    return {"first_seed": seeds[0], "num_seeds": len(seeds)}
+
+
+def _dataset(record: Record) -> str:
+    """The id of a built-in card. Raises WrongName for a data set that has none."""
+    identifier = str(record["dataset"]["id"])
+    if identifier not in catalogue.datasets():
+        raise WrongName(f"{identifier} is no built-in data set", "Give its card with --dataset CARD.")
+    return identifier
+
+
+def _find_subject(record: Record, given: str | None, settings: Settings) -> tuple[str, Settings]:
+    """What names the model, and the settings that find it. Raises BadInput where it has other weights.
+
+    A card says its own id and supervision; of a file, or an adapter's model, they are those of the record.
+    """
+    entry = record["model"]
+    name = given or _model(record, settings)
+    if name == str(settings.weights):
+        settings = replace(settings, weights=None)
+    subject = find_model(name, settings.weights, cache_folder(settings.cache), lambda message: None)
+    require_same_weights(record, subject)
+    if subject.card is None:
+        settings = replace(settings, name=str(entry["id"]), supervision=entry["supervision"])
+    return name, settings
+
+
+def _model(record: Record, settings: Settings) -> str:
+    """The built-in card, or the file, that a record is of. Raises BadInput where neither is here."""
+    entry = record["model"]
+    identifier, source = str(entry["id"]), str(entry.get("weights_source") or "")
+    if identifier in catalogue.models():
+        return identifier
+    if settings.weights is not None:
+        return str(settings.weights)
+    if (scheme := NAME.fullmatch(source)) and scheme["scheme"] in adapters():
+        # an adapter may fetch and run what a name tells it to: the user says so, not a record
+        raise BadInput(
+            f"{identifier} is {source[:200]}, a model of the adapter '{scheme['scheme']}'",
+            "If you trust the name, give it with --model.",
+        )
+    if source == "in memory":
+        raise BadInput(
+            f"{identifier} was a module in memory, which no record holds",
+            "Call bench.evaluate with it, and compare the two records with `bench check --against`.",
+        )
+    file = Path(re.split(r"[/\\]", source)[-1] or ".")
+    if is_ordinary_file(file):
+        return f"./{file}"
+    raise BadInput(
+        f"the weights of {identifier} ({source or 'no file is named'}, SHA-256 {entry['weights_sha256'][:12]}…) are "
+        "not here",
+        "Give the file with --weights FILE, or the model's own card with --model CARD.",
+    )

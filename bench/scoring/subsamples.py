@@ -1,0 +1,81 @@
+"""Subsamples: how far a clustering's figure would move, had other images been drawn and clustered.
+
+Forty times two thirds of the images are drawn without replacement, clustered and matched again under several seeds. How
+far these figures lie apart says how far the procedure's own would on a new sample: of m of n images, drawn without
+replacement, a mean varies n / m − 1 times as much as the mean of all n does. Why two thirds: with half the images
+unstable clusterings are underestimated, with more of them the seeds drown the images (docs/certainty.md; simulated by
+`tests/benchmarks/certainty.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.scoring.tolerance import Tolerance
+
+Places = npt.NDArray[np.int64]
+Float = npt.NDArray[np.float64]
+
+SUBSAMPLES = 40
+SEEDS = 5
+"""Under which each is clustered, at most: those of the run, from the first."""
+SHARE = 2 / 3
+"""Of the images, in each."""
+FREEDOM = 20
+"""Degrees of freedom of the errors: between those of the subsamples (39) and of the seeds (4). So it covers."""
+
+
+def draws(ids: Sequence[str]) -> list[Places]:
+    """Per subsample the places, in the order of their ids, of its images among `ids`.
+
+    The draws follow from the ids alone: two models on the same images are resampled alike, in whatever order a list
+    has them.
+    """
+    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    generator = np.random.default_rng(0)
+    size = subsample_size(len(ids))
+    return [by_id[np.sort(generator.permutation(len(ids))[:size])] for _ in range(SUBSAMPLES)]
+
+
+def subsample_size(images: int) -> int:
+    """How many images a subsample has."""
+    return round(SHARE * images)
+
+
+@dataclass(frozen=True)
+class Error:
+    """How far a figure, or the difference of two, lies from the mean over new samples and seeds, in points."""
+
+    images: float
+    """Standard error by other images, clustered again."""
+    seeds: float
+    """Standard error by other seeds."""
+
+    @property
+    def both(self) -> Tolerance:
+        """Of the two together."""
+        return Tolerance(math.hypot(self.images, self.seeds), FREEDOM)
+
+
+def error_of(resampled: Float, per_seed: Sequence[float]) -> Error:
+    """Of a figure with these values per seed, from B×S values of its subsamples under S ≥ 2 seeds."""
+    size = len(per_seed)
+    spread = float(np.var(per_seed, ddof=1)) if size > 1 else float(resampled.var(axis=1, ddof=1).mean())
+    return Error(math.sqrt(_of_images(resampled.mean(axis=1), [resampled])), math.sqrt(spread / size))
+
+
+def error_of_difference(first: Float, second: Float, one: Sequence[float], other: Sequence[float]) -> Error:
+    """Of the difference of two figures with these values per seed, from B×S values of the same subsamples."""
+    images = _of_images(second.mean(axis=1) - first.mean(axis=1), [first, second])
+    return Error(math.sqrt(images), math.hypot(error_of(first, one).seeds, error_of(second, other).seeds))
+
+
+def _of_images(means: Float, parts: Sequence[Float]) -> float:
+    """Variance by images of the whole sample's figure. What seeds add to the means over seeds is taken off."""
+    noise = sum(float(part.var(axis=1, ddof=1).mean()) / part.shape[1] for part in parts)
+    return max(0.0, float(means.var(ddof=1)) - noise) * SHARE / (1 - SHARE)

@@ -1,0 +1,89 @@
+"""Tolerances: how far a faithful figure may lie from another by chance, and how large a fault would be found.
+
+A tolerance is a quantile of Student's t times a standard error, so of runs that are alike one in twenty falls outside
+of it. See docs/certainty.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy  # its parts are loaded when they are used
+
+FALSE_ALARMS = 0.05
+"""The share of faithful runs that fall outside of a tolerance."""
+SURE = 0.8
+"""The chance with which a fault of the size that is named is found."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What two figures that are alike may differ by, in points."""
+
+    error: float
+    """Standard error of their difference: what was drawn at random, and rounding."""
+    freedom: float
+    """Degrees of freedom of the spread that `error` was estimated from; infinite where it is known."""
+    least: float = 0.0
+    """What is admitted in any case."""
+
+    @property
+    def points(self) -> float:
+        """How far apart they may lie."""
+        return max(self.least, quantile(self.freedom) * self.error)
+
+    def p(self, difference: float) -> float:
+        """Two-sided p of "no difference": the chance of one at least as large where there is none. Without `least`."""
+        if not self.error:
+            return 1.0 if difference == 0 else 0.0
+        apart = abs(difference) / self.error
+        known = math.isinf(self.freedom)
+        return float(2 * (scipy.stats.norm.sf(apart) if known else scipy.stats.t.sf(apart, self.freedom)))
+
+    def power(self, shift: float) -> float:
+        """The chance that a true difference of `shift` points is found, 0…1."""
+        if not self.error:
+            return float(abs(shift) > self.points)
+        edge = self.points / self.error
+        if math.isinf(self.freedom):
+            normal = scipy.stats.norm(loc=shift / self.error)
+            return float(normal.sf(edge) + normal.cdf(-edge))
+        # by the noncentral t where its tails are sound; far out the chance is 1
+        away = scipy.stats.nct(self.freedom, min(abs(shift) / self.error, 30.0))
+        return float(min(1.0, away.sf(edge) + away.cdf(-edge)))
+
+    def found(self, chance: float = SURE) -> float:
+        """The smallest true difference, in points, that is found with this chance."""
+        low, high = 0.0, self.points + 20 * self.error
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.power(middle) < chance else (low, middle)
+        return high
+
+
+def quantile(freedom: float, outside: float = FALSE_ALARMS) -> float:
+    """How many standard errors leave a share of `outside` on both sides together."""
+    known = math.isinf(freedom)
+    return float(scipy.stats.norm.isf(outside / 2) if known else scipy.stats.t.isf(outside / 2, freedom))
+
+
+def of_one_spread(spread: float, ours: int, theirs: int, freedom: float, rounding: float = 0.0) -> Tolerance:
+    """Of two means over so many seeds, both with this standard deviation; the other is rounded to ± `rounding`."""
+    drawn = spread**2 * (1 / ours + 1 / theirs)
+    return Tolerance(math.sqrt(drawn + rounding**2 / 3), freedom)
+
+
+def of_two_samples(first: Sequence[float], second: Sequence[float], least: float) -> Tolerance:
+    """Of the means of two samples of one distribution; its spread is pooled from both.
+
+    Only `least` where neither has two values.
+    """
+    sizes = [len(first), len(second)]
+    freedom = sum(sizes) - 2
+    if max(sizes) < 2:
+        return Tolerance(0.0, math.inf, least)
+    squares = sum(float(np.sum((np.asarray(one) - np.mean(one)) ** 2)) for one in (first, second))
+    return Tolerance(math.sqrt(squares / freedom * sum(1 / size for size in sizes)), freedom, least)
