@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.base.escaping import printable
+from bench.cards import catalogue
 from bench.protocols import registry
 from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
 from bench.records.published import Published, answers, compare
