@@ -62,6 +62,11 @@ class Error:
         return Tolerance(math.hypot(self.images, self.seeds), FREEDOM)
 
 
+def of_two(first: float, second: float) -> Tolerance:
+    """Of the difference of two figures with these standard errors, of which nothing else is known."""
+    return Tolerance(math.hypot(first, second), FREEDOM)
+
+
 def error_of(resampled: Float, per_seed: Sequence[float]) -> Error:
     """Of a figure with these values per seed, from B×S values of its subsamples under S ≥ 2 seeds."""
     size = len(per_seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
 from bench.report.site.names import date_text
 from bench.report.tables import probe_of, probe_of_figure, shown_interval
 from bench.scoring.metric_names import FALLING, metric_order
-from bench.scoring.subsamples import FREEDOM
-from bench.scoring.tolerance import Tolerance
+from bench.scoring.subsamples import of_two
 
 
 def direction(metric: str) -> int:
@@ -180,7 +178,7 @@ def best_first(entries: Sequence[Entry], metric: str) -> list[Entry]:
 
 def _tied(leader: Entry, entry: Entry) -> bool:
     """Whether two values lie no further apart than their errors and rounding allow, as two models' own would."""
-    errors = Tolerance(math.hypot(_error(leader), _error(entry)), FREEDOM)
+    errors = of_two(_error(leader), _error(entry))
     rounding = sum(ROUNDING for one in (leader, entry) if one.claim)
     return abs(leader.value - entry.value) <= errors.points + rounding
 
