@@ -134,20 +134,42 @@ def test_two_hashes_under_the_id_of_a_checkpoint_without_a_published_one_are_nam
         assert any(f"it has other weights under the id {SUP} than" in text for text in one.stored.notes)
 
 
-def test_without_a_majority_both_of_two_that_differ_are_named_and_with_one_the_other(tmp_path):
-    def kept(name, lost=0):
-        rows = random_rows(len(name), images=60)
-        rows = each_seed(rows, lambda own: chosen(own, own.image >= lost))
-        record = make_record(model=name, seeds=2, per_class={}, dataset={"id": "own", "images": 60})
-        record |= {"metrics": rows.metrics("zero", drawn=False), "cluster_to_class": []}
-        return keep(tmp_path / name, record, rows)
+def of_data(tmp_path, name, lost=0, dataset="own", ids=None):
+    """A record of a data set of one's own, or of another; without the rows of the first images."""
+    rows = random_rows(len(name), images=60)
+    rows = each_seed(rows, lambda own: chosen(own, own.image >= lost))
+    rows = rows if ids is None else replace(rows, ids=ids)
+    record = make_record(model=name, seeds=2, per_class={}, dataset={"id": dataset, "images": 60})
+    record |= {"metrics": rows.metrics("zero", drawn=False), "cluster_to_class": []}
+    return keep(tmp_path / name, record, rows)
 
-    one, three, lost = kept("one"), kept("three"), kept("lost-in-part", lost=20)
+
+def test_without_a_majority_both_of_two_that_differ_are_named_and_with_one_the_other(tmp_path):
+    one, three, lost = (
+        of_data(tmp_path, name, number, "pascal-voc") for name, number in (("one", 0), ("three", 0), ("with-less", 20))
+    )
     both = audit([one, lost])
-    assert all("one of them was changed" in found.problem for found in both)
+    assert all("of the same images: one of them was changed" in found.problem for found in both)
     most = audit([one, lost, three])
     assert [bool(found.problem) for found in most] == [False, True, False]
     assert "and 1 more" in most[1].problem
+
+
+def test_a_record_that_denies_itself_says_nothing_against_others(tmp_path):
+    honest, lost = of_data(tmp_path, "one", 0, "pascal-voc"), of_data(tmp_path, "short", 20, "pascal-voc")
+    lost.record["protocol"]["preset"]["iterations"] = 1
+    found = audit([honest, lost])
+    assert found[0].problem is None and "fingerprint" in found[1].problem
+
+
+def test_a_card_of_one_s_own_may_have_changed_between_two_runs_but_no_ids(tmp_path):
+    one, three, lost = (of_data(tmp_path, name, number) for name, number in (("one", 0), ("three", 0), ("short", 20)))
+    found = audit([one, lost, three])
+    assert [one.problem for one in found] == [None] * 3
+    assert [bool(one.stored.doubts) for one in found] == [False, True, False]
+    assert found[1].stored.doubts[0].endswith("of the same images: one of them, or the card, was changed")
+    renamed = of_data(tmp_path, "renamed", ids=tuple(f"x{i}" for i in range(60)))
+    assert "its ids or labelled pixels are not those of" in audit([one, three, renamed])[2].problem
 
 
 def test_sums_of_another_device_s_seeds_let_no_figure_pass_by_their_distance(tmp_path):

@@ -63,7 +63,7 @@ PROBLEMS = {
     "no seeds": (
         then(lambda r: r.update(seeds=[]), setting("protocol", deterministic=True)),
         None,
-        "it names no seeds, and its protocol draws much at random",
+        "it names no seeds, and its protocol draws at random",
     ),
     "a seed twice": (lambda r: r.update(seeds=[1234, 1235, 1236, 1237, 1237]), None, "it names a seed twice"),
     "seeds under a mark of others": (

@@ -35,7 +35,7 @@ def stored(tmp_path):
         make_record(value=44.3),
         make_record(model="maskcontrast-unsup", value=30.123456789),
         make_record(model="limited", dataset={"limited": True, "images": 40}),
-        other | {"per_class": {}, "seeds": []},
+        other | {"per_class": {}, "seeds": [1234]},
     ]
     return [keep(tmp_path, record) for record in records]
 
@@ -158,7 +158,7 @@ def test_the_count_s_colour_is_that_of_the_worst(tmp_path):
         (f"{SUP}/pascal-voc-val/clustering", "44.30 (reproduced)", "brightgreen"),
         (f"{SUP}/pascal-voc-val/clustering/mIoU", "44.30 (reproduced)", "brightgreen"),
         ("maskcontrast-unsup/pascal-voc-val/clustering", "30.12 (below)", "red"),
-        ("limited/pascal-voc-val/clustering@ffffffff-limit40", "44.20 (limited)", "blue"),
+        ("limited/pascal-voc-val/clustering@cd6c2fc6-limit40", "44.20 (limited)", "blue"),
         ("without-labels/mine-all/clustering", "19.00 (claimed)", "blue"),
     ],
 )

@@ -16,7 +16,7 @@ from bench.records.record import Stored, read, read_all, write
 from bench.records.recount import recount
 from bench.report.check import against_published, against_records
 from bench.report.formats import as_json, as_markdown
-from bench.report.tables import interval_of
+from bench.report.tables import shown_interval
 from bench.scoring.cluster_rows import ClusterRows, SeedClusters
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.metrics import solver_distance
@@ -102,7 +102,7 @@ def invent(record):
 def test_a_metric_that_no_row_gives_is_claimed_wherever_it_is_shown(tmp_path):
     stored, problems = sound([edited(tmp_path / "r", invent)])
     assert problems == [] and stored[0].claimed == {"best", "best.ci95"}
-    assert interval_of(stored[0], "best") == (None, None)
+    assert shown_interval(stored[0], "best") is None
     (line,) = [line for line in as_markdown(figures(), stored, tmp_path).splitlines() if "98.77" in line]
     assert "98.77 (claimed)" in line
     assert "What is marked as claimed" in as_markdown(figures(), stored, tmp_path)
@@ -201,7 +201,7 @@ def test_one_image_has_no_interval_and_an_old_one_is_not_shown(tmp_path):
     value = record["metrics"]["mIoU"]["value"]
     record["metrics"]["mIoU"]["ci95"] = [value, value]
     (stored,), problems = sound([keep(tmp_path, record, rows)])
-    assert problems == [] and interval_of(stored, "mIoU") == (None, None)
+    assert problems == [] and shown_interval(stored, "mIoU") is None
     assert f"| {value:.2f} (in doubt) | – |" in as_markdown(figures(), [stored], tmp_path)
 
 
@@ -212,7 +212,7 @@ def test_an_interval_that_would_take_long_is_claimed(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.records.recount.MOST_RESAMPLING", rows.resampling - 1)
     (stored,), problems = sound([entry])
     assert problems == [] and stored.claimed == {f"{name}.ci95" for name in rows.comparable}
-    assert interval_of(stored, "mIoU") == (None, None)
+    assert shown_interval(stored, "mIoU") is None
 
 
 # --- rows of other kinds ---

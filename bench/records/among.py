@@ -40,8 +40,10 @@ class Facts:
 
     counting: tuple[Any, ...]
     """Two records of the same images that are equal in this have the same labelled pixels."""
+    ids: str
+    """Of the images' ids."""
     labels: str
-    """Of the images' ids and labels."""
+    """Of the images' labelled pixels."""
     predictions: tuple[str, ...]
     """Of each seed's rows, whatever the ids; none of rows so plain that two networks could have them."""
 
@@ -96,7 +98,8 @@ def facts_of(record: Record, rows: Rows) -> Facts:
         seeds = [[own.image, own.cluster, own.pixels] for own in rows.seeds if len(np.unique(own.cluster)) > 1]
     else:
         raise ValueError("rows of an unknown kind")
-    return Facts(_counting(record, rows), _hash(labels, ids), tuple(_hash(columns) for columns in seeds))
+    digests = tuple(_hash(columns) for columns in seeds)
+    return Facts(_counting(record, rows), _hash([], ids), _hash(labels), digests)
 
 
 def _sorted(rows: ConfusionRows, own: SeedRows) -> list[Array]:
@@ -227,12 +230,16 @@ def _of_data_sets(every: Sequence[One]) -> Said:
 
 
 def _of_labels(every: Sequence[One]) -> Said:
-    """The same images have the same ids and labelled pixels."""
+    """The same files have the same ids and, decoded by one card, the same labelled pixels."""
     for group in _groups(every, lambda one: [one.facts.counting]):
-        for number, others, decided in _unlike(every, group, lambda one: one.facts.labels, vote=True):
+        for number, others, decided in _unlike(every, group, lambda one: (one.facts.ids, one.facts.labels), vote=True):
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
             said = f"its ids or labelled pixels are not those of {others[0].name}{more}, of the same images"
-            yield number, problem(said if decided else f"{said}: one of them was changed")
+            mine = every[number]
+            if mine.record["dataset"]["id"] in catalogue.datasets() or mine.facts.ids != others[0].facts.ids:
+                yield number, problem(said if decided else f"{said}: one of them was changed")
+            else:
+                yield number, doubt(f"{said}: one of them, or the card, was changed")
 
 
 # --- the same predictions ---

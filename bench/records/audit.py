@@ -51,6 +51,7 @@ class _Alone:
     found: tuple[Finding, ...]
     recount: Recount
     facts: Facts | None
+    """None of a record that is not to be trusted: it says nothing against others."""
 
 
 def sound(stored: Sequence[Stored]) -> tuple[list[Stored], list[str]]:
@@ -91,7 +92,8 @@ def _alone(entry: Stored) -> _Alone:
     record, words = in_the_cards_words(entry.record)
     record, dates = _of_its_date(record)
     found += (*words, *dates, *_of_its_place(entry))
-    return _Alone(replace(entry, record=record), tuple(found), counted, next(iter(facts), None))
+    known = None if counted.problem else next(iter(facts), None)
+    return _Alone(replace(entry, record=record), tuple(found), counted, known)
 
 
 def _judged(one: _Alone, said: Sequence[Finding]) -> Audited:

@@ -111,8 +111,10 @@ def _of_seeds(record: Record) -> Findings:
         yield doubt(f"it names variations ({', '.join(protocol['variations'])}), and says that nothing was modified")
     preset = preset_of(record) if is_built_in(base_of(protocol["id"])) else None
     if preset is not None and bool(preset.num_seeds) != bool(seeds):
-        what = "it names seeds, and its protocol" if seeds else "it names no seeds, and its protocol"
-        yield problem(f"{what} draws {'nothing' if seeds else 'much'} at random")
+        draws = (
+            "it names seeds, and its protocol draws nothing" if seeds else "it names no seeds, and its protocol draws"
+        )
+        yield problem(f"{draws} at random")
 
 
 def _of_precision(record: Record) -> Findings:

@@ -17,7 +17,7 @@ from bench.records.intervals import Interval
 from bench.records.published import Published
 from bench.records.record import Record, Stored, other_precision, shortfall
 from bench.report.site.names import date_text, hashed, slug
-from bench.report.tables import UNKNOWN, joined, part_of_the_split, shown_interval, unvouched
+from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
 from bench.scoring.metric_names import metric_name, metric_order
 
 _LABELLED = re.compile(r"(?<!un)(?<!self-)supervised|\blabel", re.IGNORECASE)
@@ -138,7 +138,7 @@ class Run:
     @property
     def context(self) -> str:
         """Why it is not ranked with others; empty if it is."""
-        if lacking := shortfall(self.record) or "; ".join(self.stored.doubts) or part_of_the_split(self.record):
+        if lacking := shortfall(self.record) or "; ".join(self.stored.doubts):
             return lacking
         if other := other_precision(self.record):
             return other
