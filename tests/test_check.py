@@ -51,7 +51,7 @@ def test_every_published_figure_has_one_outcome(tmp_path):
 def test_a_reproduced_figure_passes(tmp_path):
     outcome, (passed, line) = published([keep(tmp_path, make_record(value=44.4))])
     assert (outcome.status, outcome.fails, passed) == ("reproduced", False, True)
-    assert "44.2 published, 44.40 measured, difference +0.20, tolerance 0.45" in outcome.detail
+    assert "44.40 over 20 seeds, difference +0.20, tolerance 0.34" in outcome.detail
     assert "1 reproduced" in line
 
 

@@ -89,7 +89,7 @@ def test_markdown_and_json_carry_the_same_figures(stored, tmp_path):
         assert row[9] == ("–" if line["difference"] is None else f"{line['difference']:+.2f}")
     assert len(measured) - 1 == len(data["measured"]) == 1
     assert measured[1][6] == f"{data['measured'][0]['value']:.2f}" == "44.30"
-    assert measured[1][7] == "43.30 – 45.30"
+    assert measured[1][7] == "43.30 – 45.30 (images)"
     assert sum(data["counts"].values()) == 58
 
 
