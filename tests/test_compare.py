@@ -176,7 +176,7 @@ def changed(tmp_path, rows, change):
             lambda r: (r["protocol"].update(fingerprint="e" * 64), r["protocol"]["preset"].update(clusters=30)),
             "clusters is 20 in A and 30 in B",
         ),
-        (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints cd6c2fc6 and eeeeeeee"),
+        (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints 8f2d390f and eeeeeeee"),
         (
             lambda r: r["dataset"].update(id="shapes"),
             "A is on pascal-voc val, B on shapes val: these are two data sets",
