@@ -26,7 +26,7 @@ from bench.cli.settings import (
 if TYPE_CHECKING:
     from bench.protocols.base import Settings
     from bench.records.record import Stored
-    from bench.report.again import Held
+    from bench.report.again import TwoRuns
 
 _STATUS = 16
 """Columns of what a line is about."""
@@ -138,7 +138,7 @@ def _run(earlier: Stored, folder: Path, settings: Settings, model: str | None, d
         return run_again(earlier, folder, replace(settings, progress=progress), model=model, dataset=dataset)
 
 
-def _print(earlier: Stored, held: Held, kept: Stored | None) -> None:
+def _print(earlier: Stored, held: TwoRuns, kept: Stored | None) -> None:
     from bench.base.files import display
 
     dataset, protocol = earlier.record["dataset"], earlier.record["protocol"]
@@ -154,7 +154,7 @@ def _print(earlier: Stored, held: Held, kept: Stored | None) -> None:
     echo(f"{'agrees' if held.passed else 'DIFFERS'}: {held.summary}")
 
 
-def _rows(held: Held, *, seeds: bool) -> str:
+def _rows(held: TwoRuns, *, seeds: bool) -> str:
     if held.changed is None:
         return f"not compared: {one_line(held.problem)}"
     if not held.changed:

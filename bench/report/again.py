@@ -21,7 +21,7 @@ _SOLVER = ("library", "version", "device", "algorithm", "threads")
 
 
 @dataclass(frozen=True)
-class Held:
+class TwoRuns:
     """What came of holding two records of one run against each other."""
 
     outcomes: tuple[Outcome, ...]
@@ -41,20 +41,28 @@ class Held:
         return {
             "agrees": self.passed,
             "summary": self.summary,
-            "outcomes": [asdict(outcome) for outcome in self.outcomes],
+            "outcomes": [_plain(outcome) for outcome in self.outcomes],
             "rows": {"images": self.images, "changed": self.changed, "problem": self.problem or None},
             "environment": [{"what": what, "earlier": one, "now": other} for what, one, other in self.surroundings],
         }
 
 
-def hold(earlier: Stored, again: Stored) -> Held:
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    """What a metric came to, as plain JSON values."""
+    shown = {name: getattr(outcome, name) for name in ("status", "what", "detail", "fails", "clusters")}
+    return shown | {"movement": [asdict(one) for one in outcome.movement]}
+
+
+def hold(earlier: Stored, again: Stored) -> TwoRuns:
     """Hold a record against that of the same run done again. Every metric of the earlier one must agree."""
     model = earlier.record["model"]["id"]
     outcomes = against_records([earlier], [again], [model], run_now=True)
     passed, summary = verdict(outcomes)
     changed, problem = _changed(earlier, again)
     images = again.record["dataset"]["images"]
-    return Held(tuple(outcomes), passed, summary, images, changed, problem, surroundings(earlier.record, again.record))
+    return TwoRuns(
+        tuple(outcomes), passed, summary, images, changed, problem, surroundings(earlier.record, again.record)
+    )
 
 
 def _changed(earlier: Stored, again: Stored) -> tuple[int | None, str]:

@@ -33,7 +33,7 @@ class _Results(Kind):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self.shown = False
+        self.shown, self.sound = False, True
         self.made, self.way = world.root / "made", self.ways[0]
         put_data(world)
         _score_maps(world, world.sound / "data" / "labels", "./data.toml", self.made / SOUND, SOUND)
@@ -49,8 +49,10 @@ class _Results(Kind):
     def put(self) -> None:
         self.way = self.ways[0]
         self._put_results()
+        self.sound = True
 
     def _put_results(self) -> None:
+        self.sound = False
         for name in (SOUND, self.way):
             shutil.copytree(self.made / name, self.world.place / "results", dirs_exist_ok=True)
 
@@ -73,8 +75,10 @@ class _Results(Kind):
             ("compare", SOUND, OTHER, *results),
             ("compare", OTHER, OTHER, *results),
             ("show", OTHER, *results),
-            ("rerun", OTHER, *results, "--dataset", "./data.toml", "--model", "./model.toml", "--keep", out / "again"),
         )
+        if not self.sound:  # there is no run behind the sound one
+            cards = ("--dataset", "./data.toml", "--model", "./model.toml")
+            ways = (*ways, ("rerun", OTHER, *results, *cards, "--data-root", "data", "--keep", out / "again"))
         return command(*random.choice(ways))
 
     def wrong(self, done: Done, how: str) -> str | None:
