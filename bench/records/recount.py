@@ -76,10 +76,12 @@ def recount(stored: Stored, look: Callable[[Rows], str | None] = lambda rows: No
 
 def held_against(record: Record, rows: Rows) -> tuple[str | None, frozenset[str]]:
     """The first thing that a record says otherwise than its rows, None if there is none; and what no row gives."""
+    if problem := next(_size_problems(record, rows), None):
+        return problem, frozenset()  # nothing can be counted by a record of other rows
     counted = _counted(record, rows)
     claimed: set[str] = set()
     looks = (
-        *(_size_problems, _metric_problems, _part_problems, _optimism_problems),
+        *(_metric_problems, _part_problems, _optimism_problems),
         *(_gap_problems, _authors_problems, _interval_problems),
     )
     problems = (problem for look in looks for problem in look(record, rows, counted, claimed))
@@ -97,7 +99,7 @@ def _counted(record: Record, rows: Rows, *, intervals: bool = False) -> dict[str
 # --- what was measured ---
 
 
-def _size_problems(record: Record, rows: Rows, counted: Mapping[str, Any], claimed: set[str]) -> Iterator[str]:
+def _size_problems(record: Record, rows: Rows) -> Iterator[str]:
     dataset, seen = record["dataset"], len(rows.ids)
     grouped = isinstance(rows, ClusterRows)
     if grouped == dataset.get("labelled", True):
@@ -278,7 +280,7 @@ def _authors_problems(record: Record, rows: Rows, counted: Mapping[str, Any], cl
     if not (said := record.get("authors")):
         return
     per_seed = rows.authors(record["protocol"]["preset"])
-    if per_seed is None:
+    if per_seed is None or (isinstance(rows, ConfusionRows) and not solver_sums_fit(record, rows)):
         claimed.add(SOLVER_GAP)
         return
     given = authors_entry(per_seed)
