@@ -278,6 +278,7 @@ OTHER = {
     "resizing": "torch",
     "fit": "train",
     "matched_on": "val",
+    "classes_from": "halves",
     "figures": "imagenet-s",
 }
 

@@ -176,7 +176,7 @@ def changed(tmp_path, rows, change):
             lambda r: (r["protocol"].update(fingerprint="e" * 64), r["protocol"]["preset"].update(clusters=30)),
             "clusters is 20 in A and 30 in B",
         ),
-        (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints 8f2d390f and eeeeeeee"),
+        (lambda r: r["protocol"].update(fingerprint="e" * 64), "fingerprints cd6c2fc6 and eeeeeeee"),
         (
             lambda r: r["dataset"].update(id="shapes"),
             "A is on pascal-voc val, B on shapes val: these are two data sets",
@@ -360,12 +360,14 @@ def test_the_command_prints_the_comparison(tmp_path, pair):
     text = bench("compare", *names, "--results", tmp_path, "--resamples", 200).stdout
     found = compare(*pair, resamples=200)
     assert f"B − A = {found.chosen.difference:+.2f}" in text
-    assert f"95 % interval {found.chosen.low:+.2f} to {found.chosen.high:+.2f}" in text
+    assert f"95 % interval {found.chosen.tested.low:+.2f} to {found.chosen.tested.high:+.2f}, p " in text
+    assert f"all else fixed: {found.chosen.low:+.2f} to {found.chosen.high:+.2f}" in text
     for part in found.parts:
         assert any(line.split()[:2] == [part.name, f"{part.a:.2f}"] for line in text.splitlines())
     data = json.loads(bench("compare", *names, "--results", tmp_path, "--resamples", 200, "--json").stdout)
     assert data["difference"] == found.chosen.difference
-    assert data["ci95"] == [found.chosen.low, found.chosen.high]
+    assert data["ci95_over_images"] == [found.chosen.low, found.chosen.high]
+    assert data["interval"] == [found.chosen.tested.low, found.chosen.tested.high]
     assert data["per_class"]["cat"]["b"] == found.parts[1].b
 
 
@@ -384,10 +386,15 @@ def test_two_precisions_are_said(tmp_path, rows):
 def test_a_single_image_has_no_interval(tmp_path):
     a, b = (kept(tmp_path, random_rows(seed, 1), model=name) for seed, name in ((1, "one"), (2, "two")))
     found = compare(a, b, resamples=100).as_json()
-    assert found["ci95"] is None and found["p"] is None and found["difference"] is not None
+    assert (
+        found["interval"] is None
+        and found["p"] is None
+        and found["ci95_over_images"] is None
+        and found["difference"] is not None
+    )
     assert all(part["ci95"] is None for part in found["per_class"].values())
     done = bench("compare", a.path, b.path, "--resamples", "100")
-    assert done.returncode == 0 and "no interval" in done.stdout and "nan" not in done.stdout
+    assert done.returncode == 0 and "Nothing is shown" in done.stdout and "nan" not in done.stdout
 
 
 def test_a_single_sequence_has_no_interval():

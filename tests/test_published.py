@@ -8,7 +8,6 @@ import pytest
 
 from bench.base.errors import BadInput
 from bench.base.folders import folder
-from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import answers_to, authors_entry, compare, expected, figures, load
 from tests.synthetic import make_record
 
@@ -128,21 +127,25 @@ ROUNDED = 0.05**2 / 3
 """Variance of what rounding to one decimal hides."""
 
 
+def alone(record):
+    """The record without what the authors' solver gives."""
+    return {key: value for key, value in record.items() if key != "authors"}
+
+
 def test_the_tolerance_is_a_quantile_of_students_t_times_the_standard_error():
-    five = expected(make_record(value=35.0), "mIoU", 5).tolerance
+    five = expected(alone(make_record(value=35.0)), "mIoU", 5).tolerance
     assert five.points == pytest.approx(2.776445 * math.sqrt(0.1 * (1 / 5 + 1 / 5) + ROUNDED))
-    one_training = expected(make_record(value=35.0), "mIoU", 1).tolerance
+    one_training = expected(alone(make_record(value=35.0)), "mIoU", 1).tolerance
     assert one_training.points == pytest.approx(2.776445 * math.sqrt(0.1 * (1 / 5 + 1) + ROUNDED))
-    many = expected(make_record(value=35.0, seeds=20), "mIoU", 5).tolerance
+    many = expected(alone(make_record(value=35.0, seeds=20)), "mIoU", 5).tolerance
     assert many.freedom == 19
-    assert expected(make_record(value=35.0, seeds=1), "mIoU", 5).tolerance.points == 0.05
+    assert expected(alone(make_record(value=35.0, seeds=1)), "mIoU", 5).tolerance.points == 0.05
 
 
 def test_a_figure_is_held_against_the_authors_own_solver_where_it_was_measured(figure):
     """However far our solver is from theirs, and however noisy: theirs made the published figure."""
     theirs = authors_entry({"mIoU": [43.2 + 0.1 * i for i in range(20)]})
     record = make_record(value=60.0) | {"authors": theirs, "solver_gap": 15.85}
-    record["protocol"]["preset"] = ClusteringPreset().resolved()
     entry = compare(record, figure)
     assert (entry["status"], entry["authors_seeds"]) == ("reproduced", 20)
     assert entry["expected"] == pytest.approx(44.15) and entry["difference"] == pytest.approx(15.8)
@@ -168,10 +171,10 @@ def test_a_record_answers_to_the_figure_of_its_model_data_split_and_protocol(fig
     "value, status",
     [
         (44.2, "reproduced"),
-        (44.75, "reproduced"),
-        (43.65, "reproduced"),
-        (44.77, "above"),
-        (43.63, "below"),
+        (44.53, "reproduced"),
+        (43.87, "reproduced"),
+        (44.55, "above"),
+        (43.85, "below"),
         (0.0, "below"),
     ],
 )
@@ -180,7 +183,7 @@ def test_a_figure_is_reproduced_within_its_tolerance(figure, value, status):
     assert entry["status"] == status
     assert entry["value"] == 44.2
     assert entry["difference"] == pytest.approx(value - 44.2)
-    assert entry["tolerance"] == pytest.approx(0.5609, abs=1e-3)
+    assert entry["tolerance"] == pytest.approx(0.3364, abs=1e-3)
 
 
 @pytest.mark.parametrize(

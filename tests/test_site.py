@@ -143,7 +143,7 @@ def test_measured_figures_are_those_of_the_json(site, data):
             if row[4] != "–" and "measured with" not in row[-1]:
                 shown.setdefault((ids[0], row[1]), []).append((row[4], row[5]))
     for line in data["measured"]:
-        bounds = f"{line['low']:.2f} – {line['high']:.2f}"
+        bounds = f"{line['low']:.2f} – {line['high']:.2f} {line['covers']}"
         assert (f"{line['value']:.2f}", bounds) in shown[line["model"], line["protocol"]]
     assert sum(map(len, shown.values())) == len(data["measured"])
 

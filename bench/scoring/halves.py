@@ -82,7 +82,7 @@ def optimism(rows: ConfusionRows, preset: Mapping[str, Any]) -> dict[str, float]
 def _tables(rows: ConfusionRows, seed: int, clusters: int) -> Callable[[Mask], tuple[Table, Table]] | None:
     """What makes (K+1)×C tables of both halves under a seed; None where rows do not tell, or they are too large."""
     ids, own = predicted_ids(rows, seed), rows.seeds[seed]
-    if ids is None or (clusters + 1) * rows.num_classes > _CELLS:
+    if ids is None or int(ids.max(initial=0)) > clusters or (clusters + 1) * rows.num_classes > _CELLS:
         return None
 
     def split(half: Mask) -> tuple[Table, Table]:

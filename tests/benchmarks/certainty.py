@@ -5,10 +5,10 @@
     python tests/benchmarks/certainty.py --only check       # the check's tolerance alone; a minute
 
 A world is a sample of images from one population: prototypes of two models that are equally good and see the same
-images, and the labels inside and outside of the images' masks. All that is done with it is the program's own: whitening,
-faiss, matching, rows, intervals, tests. The figure's target is the mean over all worlds of a setting, so an interval
-covers it in about 95 of 100 worlds if it is right. Figures depend on the population; docs/certainty.md has those of this
-one.
+images, and the labels inside and outside of the images' masks. All that is done with it is the program's own:
+whitening, faiss, matching, rows, intervals, tests. The figure's target is the mean over all worlds of a setting, so an
+interval covers it in about 95 of 100 worlds if it is right. Figures depend on the population; docs/certainty.md has
+those of this one.
 """
 
 from __future__ import annotations
@@ -247,7 +247,8 @@ def _print_checks(trials: int) -> None:
     for ratio in (0.5, 1.0, 2.0):
         alarms = 1 - np.mean(list(checks(ratio, 0.0, 1, trials)))
         power = 1 - np.mean(list(checks(ratio, 1.0, 2, trials)))
-        print(f"  authors' solver {ratio:g} times as noisy: {alarms:.1%} false alarms, a shift of 1 found in {power:.0%}")
+        told = f"{alarms:.1%} false alarms, a shift of 1 found in {power:.0%}"
+        print(f"  authors' solver {ratio:g} times as noisy: {told}")
 
 
 def main() -> None:
