@@ -298,13 +298,13 @@ ODD_ROWS = {
 }
 
 
-def with_rows(folder, arrays):
+def with_rows(folder, arrays, entry=ENTRY):
     """The record with rows of these arrays, whose hash it holds."""
     folder.mkdir()
     path = folder / "clustering.rows.npz"
     np.savez_compressed(path, **arrays)
     rows = {"file": path.name, "sha256": sha256_file(path)}
-    (folder / "clustering.json").write_text(json.dumps(ENTRY | {"rows": rows}), encoding="utf-8")
+    (folder / "clustering.json").write_text(json.dumps(entry | {"rows": rows}), encoding="utf-8")
 
 
 @pytest.mark.parametrize("what", ODD_ROWS)
@@ -348,6 +348,7 @@ def test_an_object_in_every_row_is_refused_before_it_takes_minutes(tmp_path):
         "J": np.ones(count),
         "F": np.ones(count),
     }
-    with_rows(tmp_path / "bad", rows)
+    size = {"images": len(FRAMES["ids"]), "official_images": None}
+    with_rows(tmp_path / "bad", rows, ENTRY | {"seeds": [1234], "dataset": ENTRY["dataset"] | size})
     found, (line,) = sound(read_all(tmp_path)[0])
     assert found == [] and "more than 100,000 objects" in line
