@@ -140,10 +140,9 @@ def test_errors_are_those_that_values_were_drawn_with(images, seeds, count):
 
 def test_of_a_single_seed_the_subsamples_say_how_far_seeds_lie_apart():
     values = resampled(np.random.default_rng(2), 1.0, 2.0, 2)
-    assert error_of(values, [40.0]).seeds == pytest.approx(2.0, rel=0.3)
-    assert error_of(values, [40.0]).both.error == math.hypot(
-        error_of(values, [40.0]).images, error_of(values, [40]).seeds
-    )
+    own = error_of(values, [40.0])
+    assert own.seeds == pytest.approx(2.0, rel=0.3)
+    assert own.both.error == math.hypot(own.images, own.seeds)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
@@ -188,8 +187,9 @@ def test_rows_of_halves_are_crossed_and_hold_all_pixels(seen):
     rows = score_labels(seen, [labels], own, CLASSES, [7]).rows
     tables = half_tables(*seen.histograms("label", CLASSES), labels, CLUSTERS, first_half(seen.ids, 7))
     np.testing.assert_array_equal(crossed_sums(tables, "iou"), rows.sums(0))
+    table = scoring.pixel_table(*seen.histograms("label", CLASSES), labels, CLUSTERS)
+    np.testing.assert_array_equal(tables[0] + tables[1], table)
     whole = score_labels(seen, [labels], preset(), CLASSES).rows
-    np.testing.assert_array_equal(tables[0] + tables[1], scoring.pixel_table(*seen.histograms("label", CLASSES), labels, CLUSTERS))  # fmt: skip
     np.testing.assert_array_equal(rows.sums(0)[2 * CLASSES :], whole.sums(0)[2 * CLASSES :])
     assert optimism(rows, own) == {}  # nothing was matched on what it was judged by
 
