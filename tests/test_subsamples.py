@@ -8,13 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.base.errors import BadInput
+from bench.base.files import load_npz, save_npz
 from bench.protocols.clustering import scoring
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.resampled import seeds_of
 from bench.protocols.clustering.scoring import half_tables, resampled_sums, score, score_labels
+from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.halves import crossed_sums, first_half, optimism, table_sums
 from bench.scoring.matching import match
+from bench.scoring.metrics import iou_of_sums
 from bench.scoring.subsamples import (
+    FREEDOM,
+    MOST_SUMS,
     MOST_WORK,
     SEEDS,
     SHARE,
@@ -25,7 +31,9 @@ from bench.scoring.subsamples import (
     obstacle,
     subsample_size,
 )
+from bench.scoring.tolerance import quantile
 from tests.benchmarks.certainty import Population
+from tests.synthetic import random_rows, with_subsamples
 
 few = settings(max_examples=40, deadline=None)
 CLUSTERS, CLASSES = 5, 6
@@ -247,3 +255,110 @@ def test_progress_is_told_of_each_subsample(seen):
     told = []
     resampled_sums(seen, preset(), (5, 6), CLASSES, progress=lambda *step: told.append(step))
     assert told == [(number, SUBSAMPLES) for number in range(1, SUBSAMPLES + 1)]
+
+
+# --- rows that keep them ---
+
+
+@pytest.fixture
+def kept():
+    return with_subsamples(random_rows(1, 30))
+
+
+def test_rows_keep_subsamples_in_whatever_order_images_are_put(kept, tmp_path):
+    kept.write(tmp_path / "x.npz")
+    read = ConfusionRows.read(tmp_path / "x.npz")
+    np.testing.assert_array_equal(read.subsamples, kept.subsamples)
+    turned = read.in_order(kept.ids[::-1])
+    assert turned.errors("zero") == kept.errors("zero")
+    assert {name: one.images > 0 for name, one in kept.errors("zero").items()} == dict.fromkeys(kept.comparable, True)
+
+
+def test_an_interval_is_its_standard_errors_together_times_the_quantile(kept):
+    for name, entry in kept.metrics("zero").items():
+        interval = entry["interval"]
+        assert interval["seeds"] == pytest.approx(entry["std"] / math.sqrt(2))
+        allowed = quantile(FREEDOM) * math.hypot(interval["images"], interval["seeds"])
+        assert [interval["low"], interval["high"]] == pytest.approx(
+            [entry["value"] - allowed, entry["value"] + allowed]
+        )
+        assert kept.errors("zero")[name].both.points == pytest.approx(allowed)
+
+
+def test_a_class_that_a_subsample_lacks_has_its_value_in_the_whole(kept):
+    """Else a rare class would make figures of subsamples lie apart that do not."""
+    sums = kept.subsamples.copy()
+    sums[:, :, [0, 4, 8]] = 0  # of class 0
+    own = replace(kept, subsamples=sums).resampled("zero")["mIoU"]
+    per_class = iou_of_sums(kept.subsamples)
+    per_class[..., 0] = iou_of_sums(kept.sums(0))[0]
+    np.testing.assert_allclose(own, per_class.mean(axis=-1))
+
+
+def other_pixels(sums):
+    sums[3, 1, -1] += 1
+
+
+def more_hits_than_predictions(sums):
+    sums[..., 0] = sums[..., 4] + 1
+
+
+def more_predictions_than_pixels(sums):
+    sums[0, 0, 4] += 10**6
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (other_pixels, "of other pixels than its rows"),
+        (more_hits_than_predictions, "more right pixels than there are pixels"),
+        (more_predictions_than_pixels, "more right pixels than there are pixels"),
+    ],
+)
+def test_sums_that_cannot_be_of_these_images_give_no_error(kept, change, says):
+    sums = kept.subsamples.copy()
+    change(sums)
+    with pytest.raises(ValueError, match=says):
+        replace(kept, subsamples=sums).errors("zero")
+
+
+WRONG = {
+    "one axis less": lambda sums: sums[0],
+    "another number of subsamples": lambda sums: sums[:39],
+    "one seed": lambda sums: sums[:, :1],
+    "six seeds": lambda sums: np.repeat(sums, 3, axis=1),
+    "fewer classes": lambda sums: sums[..., :-3],
+    "fractions": lambda sums: sums.astype(np.float64),
+    "text": lambda sums: np.full(sums.shape, "1"),
+    "flags": lambda sums: sums > 0,
+    "below 0": lambda sums: np.where(np.arange(sums.shape[-1]) == 0, -1, sums),
+    "far beyond all pixels": lambda sums: np.where(np.arange(sums.shape[-1]) == 0, 1 << 60, sums),
+    "empty": lambda sums: sums[:0],
+    "ten million zeros": lambda sums: np.zeros((SUBSAMPLES, 2, 125_000), np.int8),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_arrays_that_are_no_subsamples_are_damage(kept, tmp_path, what):
+    path = tmp_path / "x.npz"
+    kept.write(path)
+    save_npz(path, load_npz(path) | {"subsamples": WRONG[what](kept.subsamples)})
+    with pytest.raises(BadInput, match="missing or damaged"):
+        ConfusionRows.read(path)
+
+
+def test_subsamples_of_more_classes_than_runs_keep_take_no_memory(kept, tmp_path):
+    """Zeros pack well: in a file of some kB they would fill gigabytes once they are counted."""
+    path, classes = tmp_path / "x.npz", 1 << 16
+    kept.write(path)
+    zeros = np.zeros((SUBSAMPLES, 2, 3 * classes), np.int8)
+    assert zeros.size > MOST_SUMS
+    save_npz(path, load_npz(path) | {"num_classes": np.array(classes), "subsamples": zeros})
+    with pytest.raises(BadInput, match="its subsamples are of 2 seeds and 65536 classes"):
+        ConfusionRows.read(path)
+
+
+def test_optimism_of_tables_beyond_memory_is_not_told(seen):
+    rows = score_labels(seen, [clusters_at_random(seen, 1)], preset(), CLASSES).rows
+    assert optimism(rows, preset())
+    assert optimism(rows, preset() | {"clusters": 1 << 24}) == {}
