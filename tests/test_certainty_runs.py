@@ -397,10 +397,8 @@ def test_a_wide_spread_of_the_authors_solver_is_claimed_or_denied(sound, tmp_pat
     metrics = {name: {"value": 44.0, "std": 60.0} for name in METRICS}
     typed = {"solver": "minibatch", "seeds": 20, "metrics": metrics}
     path = forged(sound, tmp_path / "r", lambda record: record.update(solver_gap=0.0, authors=typed), None)
-    assert (recount(Stored(path, read(path))).problem, recount(Stored(path, read(path))).claimed) == (
-        None,
-        {SOLVER_GAP},
-    )
+    found = recount(Stored(path, read(path)))
+    assert (found.problem, found.claimed) == (None, {SOLVER_GAP})
     rows = rows_at(path)
     sums = np.stack([np.tile([rows.sums(0), rows.sums(1)], (10, 1))] * 2)
     replace(rows, solver_sums=sums).write(path.with_name(sound.record["rows"]["file"]))

@@ -271,7 +271,7 @@ def test_rows_keep_subsamples_in_whatever_order_images_are_put(kept, tmp_path):
     np.testing.assert_array_equal(read.subsamples, kept.subsamples)
     turned = read.in_order(kept.ids[::-1])
     assert turned.errors("zero") == kept.errors("zero")
-    assert {name: one.images > 0 for name, one in kept.errors("zero").items()} == dict.fromkeys(kept.comparable, True)
+    assert set(kept.errors("zero")) == set(kept.comparable)
 
 
 def test_an_interval_is_its_standard_errors_together_times_the_quantile(kept):
@@ -279,9 +279,8 @@ def test_an_interval_is_its_standard_errors_together_times_the_quantile(kept):
         interval = entry["interval"]
         assert interval["seeds"] == pytest.approx(entry["std"] / math.sqrt(2))
         allowed = quantile(FREEDOM) * math.hypot(interval["images"], interval["seeds"])
-        assert [interval["low"], interval["high"]] == pytest.approx(
-            [entry["value"] - allowed, entry["value"] + allowed]
-        )
+        assert interval["high"] - entry["value"] == pytest.approx(allowed)
+        assert entry["value"] - interval["low"] == pytest.approx(allowed)
         assert kept.errors("zero")[name].both.points == pytest.approx(allowed)
 
 
