@@ -306,64 +306,50 @@ def narrow(record):
     entry["interval"] |= {"low": entry["value"] - 0.1, "high": entry["value"] + 0.1}
 
 
-def changed_sums(change):
-    def of_rows(rows):
-        sums = rows.subsamples.copy()
-        change(sums, rows.num_classes)
-        return replace(rows, subsamples=sums)
-
-    return of_rows
-
-
 def alike(sums, classes):
     """All subsamples as the first: no spread at all."""
-    sums[:] = sums[:1]
+    return np.repeat(sums[:1], len(sums), axis=0)
 
 
 def steadied(sums, classes):
-    """Only the hits of the first, of which others have fewer predictions."""
+    """More hits than predictions."""
     sums[..., :classes] = sums[..., classes : 2 * classes] + 1
+    return sums
 
 
 def over_painted(sums, classes):
     sums[0, 0, classes] = 10**12
+    return sums
 
 
+def without(sums, classes):
+    return None
+
+
+def interval_of(metric, **entries):
+    return lambda record: record["metrics"][metric].setdefault("interval", {}).update(entries)
+
+
+def same(record):
+    """The rows alone are changed."""
+
+
+TYPED = {"low": 1.0, "high": 2.0, "images": 0.1, "seeds": 0.1}
 FORGERIES = {
     "a narrowed interval": (narrow, None, "an interval of the figure mIoU with"),
-    "a smaller error": (
-        lambda record: record["metrics"]["mIoU"]["interval"].update(images=0.001),
-        None,
-        "an interval of the figure mIoU with",
-    ),
+    "a smaller error": (interval_of("mIoU", images=0.001), None, "an interval of the figure mIoU with"),
     "an interval left out": (
         lambda record: record["metrics"]["mIoU"].pop("interval"),
         None,
         "it has no interval of the figure mIoU, its rows give one",
     ),
-    "an interval of what has none": (
-        lambda record: record["metrics"]["nmi"].update(interval={"low": 1.0, "high": 2.0, "images": 0.1, "seeds": 0.1}),
-        None,
-        "an interval of the figure nmi, its rows give none",
-    ),
-    "a smaller optimism": (
-        lambda record: record["optimism"].update(mIoU=0.0),
-        None,
-        "an optimism of mIoU of 0.0000",
-    ),
-    "an optimism of what has none": (
-        lambda record: record["optimism"].update(nmi=1.0),
-        None,
-        "it has the optimism of nmi, its rows do not give it",
-    ),
-    "subsamples of other pixels": (lambda record: None, alike, "its subsamples are of other pixels than its rows"),
-    "more hits than predictions": (lambda record: None, steadied, "subsamples have more right pixels than there are"),
-    "more predictions than pixels": (lambda record: None, over_painted, "have more right pixels than there are pixels"),
-    "subsamples left out": (
-        lambda record: None,
-        lambda rows: replace(rows, subsamples=None),
-        "an interval of the figure mIoU, its rows give none",
-    ),
+    "an interval of what has none": (interval_of("nmi", **TYPED), None, "an interval of the figure nmi, its rows give"),
+    "a smaller optimism": (lambda record: record["optimism"].update(mIoU=0.0), None, "an optimism of mIoU of 0.0000"),
+    "optimism of another": (lambda record: record["optimism"].update(nmi=1.0), None, "it has the optimism of nmi"),
+    "subsamples of other pixels": (same, alike, "its subsamples are of other pixels than its rows"),
+    "more hits than predictions": (same, steadied, "subsamples have more right pixels than there are"),
+    "more predictions than pixels": (same, over_painted, "have more right pixels than there are pixels"),
+    "subsamples left out": (same, without, "an interval of the figure mIoU, its rows give none"),
 }
 
 
@@ -372,8 +358,9 @@ def forged(sound, results, change, rows):
     shutil.copytree(sound.path.parents[2], results)
     path = results / sound.path.relative_to(sound.path.parents[2])
     if rows is not None:
-        of_rows = rows if rows.__name__ == "<lambda>" else changed_sums(rows)
-        of_rows(rows_at(path)).write(path.with_name(sound.record["rows"]["file"]))
+        own = rows_at(path)
+        sums = rows(own.subsamples.copy(), own.num_classes)
+        replace(own, subsamples=sums).write(path.with_name(sound.record["rows"]["file"]))
     return forge(path, change)
 
 
