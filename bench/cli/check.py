@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 Examples:
-  bench check --require maskcontrast-sup/clustering   fail unless it was run and reproduced
-  bench check --against ../earlier/results            compare with earlier records
+  bench check --require maskcontrast-sup     fail unless it was reproduced
+  bench check --against ../earlier/results   compare with earlier records
+  bench check --explain                      what the tolerances are made of
 """
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.base.escaping import one_line
 from bench.cli.completion import records
 from bench.cli.console import echo, echo_warning, emit
 from bench.cli.parameters import NameOrPath
