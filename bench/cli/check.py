@@ -127,7 +127,8 @@ def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool, e
 
     shown = [o for o in outcomes if everything or o.fails or o.measured]
     for outcome in shown:
-        _print_outcome(f"{outcome.what}: {outcome.detail}" + "  [fails]" * outcome.fails, f"{outcome.status:<15}")
+        tail = "  [fails]" * outcome.fails
+        _print_outcome(f"{outcome.what}: {outcome.detail}", f"{outcome.status:<15}", tail)
         held = outcome.held.lines if explain and outcome.held else ()
         for part in (*held, *map(moved, outcome.movement), *outcome.clusters):
             _print_outcome(part, f"{'':<15}· ")
@@ -136,9 +137,9 @@ def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool, e
     echo(f"{'passed' if passed else 'FAILED'}: {line}")
 
 
-def _print_outcome(text: str, head: str) -> None:
+def _print_outcome(text: str, head: str, tail: str = "") -> None:
     """A line of its own in a log or a pipe, where it is searched for; broken between words at a terminal."""
     if sys.stdout.isatty():
-        echo_wrapped(text, head)
+        echo_wrapped(text + tail, head)
     else:
-        echo(head + one_line(text))
+        echo(head + one_line(text) + tail)
