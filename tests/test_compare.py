@@ -18,7 +18,8 @@ from bench.scoring.davis_figures import entries
 from bench.scoring.frame_rows import FrameRows
 from bench.scoring.metrics import confusion_sums, from_sums
 from bench.scoring.paired import of_confusion, of_frames, p_value
-from tests.synthetic import keep, make_record, random_rows
+from bench.scoring.tolerance import of_two_samples
+from tests.synthetic import keep, make_record, random_rows, with_subsamples
 from tests.terminal import bench, said
 
 CLASSES = ["background", "cat", "cow", "dog"]
@@ -355,7 +356,27 @@ def test_a_mistyped_path_is_answered_with_the_nearest(tmp_path, pair, wrong, rig
     assert f"Did you mean {path}" in caught.value.remedy
 
 
-def test_the_command_prints_the_comparison(tmp_path, pair):
+def test_clusterings_without_subsamples_get_no_verdict(tmp_path, pair):
+    """Clusterings of other images differ by more than images do, and rows of earlier versions do not say how much."""
+    text = bench("compare", pair[0].path, pair[1].path, "--resamples", 200).stdout
+    assert "No verdict" in text and "all else fixed" in text and "p =" not in text
+    assert compare(*pair, resamples=200).as_json()["p"] is None
+
+
+def test_a_model_under_other_seeds_is_the_same_model(tmp_path, rows):
+    """Rows of one weights' hash: what differs is the seeds' spread, and no images are drawn."""
+    a, b = (
+        keep(tmp_path / name, measured(own, model="one"), own)
+        for name, own in zip("ab", (with_subsamples(rows[0]), with_subsamples(rows[1])), strict=True)
+    )
+    found = compare(a, b, resamples=200).chosen
+    spread = of_two_samples(*(rows_.figures({"absent": "zero"})["mIoU"] for rows_ in rows), 0.0)
+    assert found.tested.p == pytest.approx(spread.p(found.difference)) and spread.freedom == 2
+    assert "the same model under" in bench("compare", a.path, b.path, "--resamples", 200).stdout
+
+
+def test_the_command_prints_the_comparison(tmp_path, rows):
+    pair = [kept(tmp_path, with_subsamples(own), model=name) for name, own in zip(("one", "two"), rows, strict=True)]
     names = ("one/pascal-voc-val/clustering", "two/pascal-voc-val/clustering")
     text = bench("compare", *names, "--results", tmp_path, "--resamples", 200).stdout
     found = compare(*pair, resamples=200)

@@ -198,8 +198,10 @@ def _of_preset(record: Record, card: DatasetCard) -> Findings:
 
 
 def _with_its_solver(default: Preset, preset: Preset) -> Preset:
-    """A data set's preset, or the same with the authors' solver where a record's is of that: published figures may be of
-    either."""
+    """A data set's preset; the same with the authors' solver where a record's is of that.
+
+    Published figures may be of either.
+    """
     solver = getattr(preset, "solver", None)
     return default.model_copy(update={"solver": solver}) if solver == "minibatch" else default
 

@@ -15,9 +15,11 @@ from bench.cards import catalogue
 from bench.protocols import registry
 from bench.records.intervals import Interval
 from bench.records.published import Published
-from bench.records.record import Record, Stored, other_precision, shortfall
+from bench.records.record import Record, Stored, other_precision, rows_path, shortfall
 from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
+from bench.scoring import rows as rows_of
+from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.metric_names import metric_name, metric_order
 
 _LABELLED = re.compile(r"(?<!un)(?<!self-)supervised|\blabel", re.IGNORECASE)
@@ -143,6 +145,16 @@ class Run:
         if other := other_precision(self.record):
             return other
         return "modified: another preset or other seeds" if self.record["protocol"].get("modified") else ""
+
+    @cached_property
+    def resampled(self) -> dict[str, Any]:
+        """Metric → B×S values of its subsamples, percent; nothing where its rows have none."""
+        if not any("interval" in measured for measured in self.record["metrics"].values()):
+            return {}
+        rows = rows_of.read(rows_path(self.stored))
+        if not isinstance(rows, ConfusionRows) or rows.subsamples is None:
+            return {}
+        return rows.resampled(str(self.record["protocol"]["preset"].get("absent", "zero")))
 
     def context_of(self, metric: str) -> str:
         """Why a figure of it is not ranked with others; empty if it is."""
