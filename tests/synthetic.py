@@ -15,6 +15,7 @@ from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import authors_entry
 from bench.records.record import Record, Stored, read, write
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
+from bench.scoring.subsamples import draws
 
 
 def observe_counts(inside, outside, prototypes=None, inputs=None) -> Observations:
@@ -107,6 +108,13 @@ def authors_of(mean: float) -> dict[str, list[float]]:
     off = math.sqrt(0.1 * 19 / 20)
     values = [mean + off, mean - off] * 10
     return {name: values for name in ("mIoU", "pixel_accuracy", "mean_class_accuracy")}
+
+
+def with_subsamples(rows: ConfusionRows) -> ConfusionRows:
+    """The rows with subsamples, each of which has the clusters of all images."""
+    per_seed = [rows.class_sums(seed) for seed in range(len(rows.seeds))]
+    sums = [[np.asarray(own[places].sum(axis=0)) for own in per_seed] for places in draws(rows.ids)]
+    return replace(rows, subsamples=np.array(sums, np.int64))
 
 
 def with_authors(rows: ConfusionRows, record: Record) -> ConfusionRows:
