@@ -22,8 +22,8 @@ from bench.scoring.halves import crossed_sums, first_half, table_sums
 from bench.scoring.kmeans import Points, cluster, nearest
 from bench.scoring.matching import Mapping, Table, count_unique, match, match_images, say_by_images
 from bench.scoring.metrics import ari, nmi
-from bench.scoring.subsamples import draws, subsample_size
-from bench.scoring.whitening import most_components, require_no_simplex, whiten
+from bench.scoring.subsamples import draws
+from bench.scoring.whitening import require_no_simplex, whiten
 
 Labels = npt.NDArray[np.int32]
 
@@ -205,12 +205,9 @@ def resampled_sums(
 ) -> Sums:
     """B×S×3C sums, as `ConfusionRows.sums`, of subsamples that are clustered and matched again under each seed.
 
-    Whitening is that of all images: it is not what makes clusterings differ. Of few images its first components are
-    taken, as many as the subsamples' own number of images allows.
+    Whitening is that of all images: it is not what makes clusterings differ.
     """
     points = whiten(observations.prototypes, preset["whiten"], lambda message: None)
-    if preset["whiten"]:
-        points = np.ascontiguousarray(points[:, : most_components(subsample_size(len(observations)))])
     inside, outside = observations.histograms(preset["grid"], num_classes)
 
     def one(places: npt.NDArray[np.int64]) -> Sums:
