@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # its parts are loaded when they are used
 
 from bench.scoring.tolerance import Tolerance
 
@@ -30,6 +31,12 @@ FEW = 128
 FEW_SCALE = 0.75
 """Of fewer images than these, whitened to dozens of components, subsamples are nearly simplexes, and their clusterings
 vary by more than the whole sample's do: so much of their variance is theirs."""
+MOST_WORK = 1_000_000
+"""Images times clusters: beyond that, clustering 40 subsamples takes more than some minutes."""
+MOST_SUMS = 1 << 23
+"""Numbers that are kept of subsamples, at most."""
+_SLACK = 1e-9
+"""Of a sum of pixels, in double precision."""
 FREEDOM = 20
 """Degrees of freedom of the errors: between those of the subsamples (39) and of the seeds (4). So it covers."""
 
@@ -49,6 +56,30 @@ def draws(ids: Sequence[str]) -> list[Places]:
 def subsample_size(images: int) -> int:
     """How many images a subsample has."""
     return round(SHARE * images)
+
+
+def obstacle(images: int, clusters: int) -> str:
+    """Why subsamples of so many images are not clustered again, in words; empty where they are."""
+    if subsample_size(images) < clusters:
+        return f"two thirds of {images} images are fewer than {clusters} clusters"
+    if images * clusters > MOST_WORK:
+        return f"clustering two thirds of {images} images into {clusters} clusters {SUBSAMPLES} times takes too long"
+    return ""
+
+
+def require_own(sums: npt.NDArray[np.integer], ids: Sequence[str], labelled: scipy.sparse.csr_array) -> None:
+    """Raises ValueError for B×S×3C sums that cannot be of the subsamples of these images, with N×C `labelled` pixels.
+
+    What is labelled in each subsample follows from ids and labels: nobody can choose it. And no more pixels are right
+    than are labelled, or predicted.
+    """
+    hit, predicted, there = np.split(sums, 3, axis=-1)
+    for places, own in zip(draws(ids), there, strict=True):
+        if (own != np.asarray(labelled[places].sum(axis=0))).any():
+            raise ValueError("its subsamples are of other pixels than its rows")
+    painted, pixels = (part.sum(axis=-1, dtype=np.float64) for part in (predicted, there))
+    if (hit > np.minimum(predicted, there)).any() or (painted > pixels * (1 + _SLACK)).any():
+        raise ValueError("its subsamples have more right pixels than there are pixels")
 
 
 @dataclass(frozen=True)
