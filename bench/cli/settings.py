@@ -196,7 +196,7 @@ WIDTH = 80
 """Columns of text that is broken between words."""
 
 
-def echo_wrapped(text: object, head: str) -> None:
+def echo_wrapped(text: object, head: str = "") -> None:
     """Print text after a head, its further lines below its first."""
     indent = " " * len(head)
     echo(

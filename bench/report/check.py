@@ -74,11 +74,19 @@ class Held:
             return (f"nothing was drawn at random: {one.points:.2f} points are admitted for rounding",)
         freedom = "known" if math.isinf(one.freedom) else f"estimated with {one.freedom:g} degrees of freedom"
         return (
-            f"tolerance {one.points:.2f} = {quantile(one.freedom):.2f} (Student's t, {1 - FALSE_ALARMS:.0%}) × "
+            f"tolerance {one.points:.2f} = {quantile(one.freedom):.2f} (Student's t, {_percent(1 - FALSE_ALARMS)}) × "
             f"{one.error:.2f} (standard error, {freedom})",
-            f"of runs that are right, {FALSE_ALARMS:.0%} fall outside; a fault of 1 point is found with "
-            f"{one.power(1.0):.0%}, one of {one.found():.1f} with {SURE:.0%}",
+            f"{_percent(FALSE_ALARMS)} of faithful runs fall outside; a fault of 1 point is found in "
+            f"{_percent(one.power(1.0))} of checks, one of {_points(one.found())} in {_percent(SURE)}",
         )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _points(value: float) -> str:
+    return f"{value:.2f} points" if value < 1 else f"{value:.1f} points"
 
 
 @dataclass(frozen=True)
