@@ -154,12 +154,16 @@ def _side(low: float) -> str:
 
 
 def _untested(chosen: Difference, found: Comparison) -> str:
+    from bench.records.intervals import obstacle_of
     from bench.report.compare import one_model
 
     if math.isnan(chosen.low):
         return "Nothing is shown: there is a single thing to draw from."
     if one_model(found.a.record, found.b.record):
         return "A and B are the same model; one seed each does not say how far apart seeds lie."
+    why = obstacle_of(found.a.record)
+    if why:
+        return f"No verdict: {why}, and clusterings differ by more than images do."
     return (
         "No verdict: the rows of A or B have no subsamples (parts of the images, clustered again), and clusterings "
         "differ by more than images do. Run both again: from the cache it takes seconds."

@@ -58,7 +58,7 @@ def print_record(stored: Stored) -> None:
 
 def print_certainty(record: Record) -> None:
     """Print what the intervals are for; and how much the figure owes to matching on the labels it is judged by."""
-    from bench.records.intervals import SAMPLES, figure_interval, images_interval, optimism_of
+    from bench.records.intervals import SAMPLES, figure_interval, images_interval, obstacle_of, optimism_of
     from bench.scoring.metric_names import metric_name
 
     preset, (metric, measured) = record["protocol"]["preset"], next(iter(record["metrics"].items()))
@@ -70,7 +70,8 @@ def print_certainty(record: Record) -> None:
             told += f"; over {images.covers}: {metric_name(metric)} {images.low:.2f} to {images.high:.2f}"
         echo_wrapped(told, "  interval: ")
     elif images:
-        echo_wrapped(f"over {images.covers}", "  interval: ")
+        why = obstacle_of(record)
+        echo_wrapped(f"over {images.covers}" + (f"; none for new samples: {why}" if why else ""), "  interval: ")
     if told := optimism_of(record):
         echo_wrapped(told, "  optimism: ")
 

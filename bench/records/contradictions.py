@@ -218,6 +218,8 @@ def _of_matching(record: Record, rows: ConfusionRows) -> Findings:
     said = dict(preset or ())
     if said.get("matching") not in ("iou", "pixels") or said["matched_on"] is not None or not rows.labels.shape[1]:
         return
+    if said["classes_from"] == "halves":
+        return  # each half has its own classes
     for number in range(len(rows.seeds)):
         table, mapping = table_of(rows, number), mapping_of(rows, number)
         if table is None or mapping is None or said["clusters"] >= 1 << 15:

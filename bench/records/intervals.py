@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.protocols import registry
+from bench.scoring.subsamples import obstacle
+
 SAMPLES = "new samples"
 """New images, clustered again, and new seeds."""
 
@@ -44,6 +47,16 @@ def figure_interval(measured: Mapping[str, Any], preset: Mapping[str, Any]) -> I
     if not found:
         return images_interval(measured, preset)
     return Interval(found["low"], found["high"], SAMPLES, math.hypot(found["images"], found["seeds"]))
+
+
+def obstacle_of(record: Mapping[str, Any]) -> str:
+    """Why a record of clustered images has no interval for new samples, in words; empty where it could have one."""
+    known, preset = registry.parsed(record["protocol"]["id"]), record["protocol"]["preset"]
+    elsewhere = preset.get("fit") is not None or not record["dataset"].get("labelled", True)
+    clusters = preset.get("clusters")
+    if not known or known[0] != "clustering" or elsewhere or not isinstance(clusters, int):
+        return ""
+    return obstacle(record["dataset"]["images"], clusters)
 
 
 def optimism_of(record: Mapping[str, Any]) -> str:

@@ -159,6 +159,8 @@ def _metric_problems(record: Record, rows: Rows, counted: Mapping[str, Any], cla
             else:
                 ends, known = ([one[key] for key in INTERVAL] for one in (interval, given["interval"]))
                 yield from _differing(f"an interval of the figure {name} with", ends, known)
+        elif "interval" in given:
+            yield f"it has no interval of the figure {name}, its rows give one"
 
 
 def _spread(values: Sequence[float]) -> float | None:

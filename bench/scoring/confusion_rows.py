@@ -32,7 +32,7 @@ from bench.scoring.rows import (
     rows_file,
     whole_number,
 )
-from bench.scoring.subsamples import SEEDS, SUBSAMPLES, Error, draws, error_of
+from bench.scoring.subsamples import MOST_SUMS, SEEDS, SUBSAMPLES, Error, error_of, require_own
 
 Confusion = npt.NDArray[np.int64]
 Sums = npt.NDArray[np.int64]
@@ -174,8 +174,8 @@ class ConfusionRows:
         subsamples = arrays.get("subsamples")
         if subsamples is not None:
             integers(subsamples, "subsamples", 0, 1 << 53, (SUBSAMPLES, None, 3 * classes))
-            if not 2 <= subsamples.shape[1] <= SEEDS:
-                raise ValueError(f"its subsamples are of {subsamples.shape[1]} seeds")
+            if not 2 <= subsamples.shape[1] <= SEEDS or subsamples.size > MOST_SUMS:
+                raise ValueError(f"its subsamples are of {subsamples.shape[1]} seeds and {classes} classes")
         return cls(ids, classes, seeds, labels, kept, subsamples, sums)
 
     # what every kind of rows answers: see `bench.scoring.rows.Rows`
@@ -258,26 +258,20 @@ class ConfusionRows:
     def errors(self, absent: str) -> dict[str, Error]:
         """Metric → its standard errors, by images and by seeds; nothing where no subsamples were clustered again.
 
-        Raises ValueError where the subsamples are of other pixels than the rows.
+        Raises ValueError where the subsamples cannot be of the rows' images.
         """
         if self.subsamples is None:
             return {}
-        self._require_own_subsamples()
+        require_own(self.subsamples, self.ids, self.class_sums(0)[:, 2 * self.num_classes :])
         resampled, per_seed = self.resampled(absent), seed_metrics(self, absent)
-        return {name: error_of(values, [one[name] for one in per_seed]) for name, values in resampled.items()}
+        return {
+            name: error_of(values, [one[name] for one in per_seed], len(self.ids)) for name, values in resampled.items()
+        }
 
     def resampled(self, absent: str) -> dict[str, Float]:
         """Metric → B×S values of the subsamples, percent."""
         assert self.subsamples is not None
         return from_sums(self.subsamples, absent, self.counted, self.sums(0).astype(np.float64))
-
-    def _require_own_subsamples(self) -> None:
-        """What is labelled in each subsample follows from ids and rows: nobody can choose it."""
-        assert self.subsamples is not None
-        labelled = self.class_sums(0)[:, 2 * self.num_classes :]
-        for places, sums in zip(draws(self.ids), self.subsamples, strict=True):
-            if (sums[:, 2 * self.num_classes :] != np.asarray(labelled[places].sum(axis=0))).any():
-                raise ValueError("its subsamples are of other pixels than its rows")
 
     def per_class(self, classes: Sequence[str]) -> dict[str, float | None]:
         """Mean over the seeds of each class's IoU, percent; None for a class that occurs nowhere."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SPLITS = 4
 """Ways to split the images, over which optimism is averaged."""
 _CELLS = 1 << 24
-"""Of the tables of a seed, at most."""
+"""Of the tables of all seeds, at most."""
 Mask = npt.NDArray[np.bool_]
 Sums = npt.NDArray[np.int64]
 
@@ -82,7 +82,8 @@ def optimism(rows: ConfusionRows, preset: Mapping[str, Any]) -> dict[str, float]
 def _tables(rows: ConfusionRows, seed: int, clusters: int) -> Callable[[Mask], tuple[Table, Table]] | None:
     """What makes (K+1)×C tables of both halves under a seed; None where rows do not tell, or they are too large."""
     ids, own = predicted_ids(rows, seed), rows.seeds[seed]
-    if ids is None or int(ids.max(initial=0)) > clusters or (clusters + 1) * rows.num_classes > _CELLS:
+    cells = len(rows.seeds) * (clusters + 1) * rows.num_classes
+    if ids is None or int(ids.max(initial=0)) > clusters or cells > _CELLS:
         return None
 
     def split(half: Mask) -> tuple[Table, Table]:

@@ -29,7 +29,7 @@ class _Results(Kind):
     """A folder with a sound record and one that is damaged; `ways` are the kinds of rows that the latter may have."""
 
     codes = (0, 1)
-    ways = ("clustering", "unlabelled", "davis")
+    ways = ("clustering", "clustered", "unlabelled", "davis")
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -38,6 +38,7 @@ class _Results(Kind):
         put_data(world)
         _score_maps(world, world.sound / "data" / "labels", "./data.toml", self.made / SOUND, SOUND)
         _score_maps(world, world.sound / "data" / "labels", "./data.toml", self.made / "clustering", OTHER)
+        _run_clustered(world, self.made / "clustered")
         _run_unlabelled(world, self.made / "unlabelled")
         _score_video(world, self.made / "davis")
         shown = command("report", "--format", "json", "--results", self.made)
@@ -112,17 +113,29 @@ def _score_maps(world: World, maps: Path, card: str, results: Path, name: str) -
     _must("score", with_errors, "--dataset", card, "--name", name, "--results", results)
 
 
+def _run_clustered(world: World, results: Path) -> None:
+    """Rows with clusters, and with subsamples that were clustered again."""
+    (world.place / "clustered.toml").write_bytes(mutators.as_toml(DATASET | {"id": "clustered"}))
+    _run(world, "./clustered.toml", results)
+    (rows,) = results.rglob("*.rows.npz")
+    assert "subsamples" in (load_npz(rows) or {})
+
+
 def _run_unlabelled(world: World, results: Path) -> None:
     files = {"list": "val.txt", "image": "images/{id}.jpg"}
     plain = {"id": "plain", "layouts": [{"name": "as it is", "splits": {"val": files}}]}
     tree = {key: value for key, value in DATASET.items() if key not in ("classes", "palette", "labels", "downloads")}
     tree = tree | plain | {"protocols": {"clustering": DATASET["protocols"]["clustering"]}}
     (world.place / "plain.toml").write_bytes(mutators.as_toml(tree))
+    _run(world, "./plain.toml", results)
+
+
+def _run(world: World, dataset: str, results: Path) -> None:
     card = (world.place / "model.toml").write_text(
         (ROOT / "models" / "random-shapes.toml").read_text().replace('id = "random-shapes"', f'id = "{OTHER}"', 1)
     )
     assert card
-    _must("run", "--dataset", "./plain.toml", "--model", "./model.toml", "--num-seeds", 2, "--results", results)
+    _must("run", "--dataset", dataset, "--model", "./model.toml", "--num-seeds", 2, "--results", results)
 
 
 def _score_video(world: World, results: Path) -> None:
