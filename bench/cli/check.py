@@ -127,8 +127,8 @@ def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool, e
 
     shown = [o for o in outcomes if everything or o.fails or o.measured]
     for outcome in shown:
-        tail = "  [fails]" * outcome.fails
-        _print_outcome(f"{outcome.what}: {outcome.detail}", f"{outcome.status:<15}", tail)
+        text = f"{outcome.what}: {outcome.detail}" + " [fails]" * outcome.fails
+        _print_outcome(text, f"{outcome.status:<15}")
         held = outcome.held.lines if explain and outcome.held else ()
         for part in (*held, *map(moved, outcome.movement), *outcome.clusters):
             _print_outcome(part, f"{'':<15}· ")
@@ -137,9 +137,9 @@ def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool, e
     echo(f"{'passed' if passed else 'FAILED'}: {line}")
 
 
-def _print_outcome(text: str, head: str, tail: str = "") -> None:
+def _print_outcome(text: str, head: str) -> None:
     """A line of its own in a log or a pipe, where it is searched for; broken between words at a terminal."""
     if sys.stdout.isatty():
-        echo_wrapped(text + tail, head)
+        echo_wrapped(text, head)
     else:
-        echo(head + one_line(text) + tail)
+        echo(head + one_line(text))
