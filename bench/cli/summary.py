@@ -10,6 +10,7 @@ from bench.cli.console import echo
 from bench.cli.settings import echo_table, echo_wrapped
 
 if TYPE_CHECKING:
+    from bench.records.intervals import Interval
     from bench.records.record import Record, Stored
 
 _CLUSTERS = 30
@@ -33,7 +34,7 @@ def print_record(stored: Stored) -> None:
     for metric, measured in record["metrics"].items():
         line = f"  {metric_name(metric):<{width}} {measured['value']:6.2f}"
         if found := figure_interval(measured, protocol["preset"]):
-            line += f"  95 % interval {found.low:.2f} to {found.high:.2f}"
+            line += f"  95 % interval {found.low:.2f} to {found.high:.2f}" + alone_mark(record, found)
         if measured["std"] is not None:
             line += f"  ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
         echo(line)
@@ -41,10 +42,11 @@ def print_record(stored: Stored) -> None:
     _print_absent(stored)
     for metric, answer in record["published"].items():
         reason = answer.get("reason")
-        echo(
-            f"  published {metric_name(metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
+        echo_wrapped(
+            f"published {metric_name(metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
             + answer["status"]
-            + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
+            + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})"),
+            "  ",
         )
     echo_wrapped(record["model"]["supervision"], "  supervision: ")
     if not (probe := registry.probe(protocol["id"], protocol["preset"])).startswith("none"):
@@ -54,6 +56,14 @@ def print_record(stored: Stored) -> None:
     echo(f"  record: {path}")
     if entry := record.get("examples"):
         echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
+
+
+def alone_mark(record: Record, shown: Interval) -> str:
+    """What marks an interval over images alone, in a record that has others too."""
+    from bench.records.intervals import SAMPLES
+
+    both = shown.covers != SAMPLES and any("interval" in measured for measured in record["metrics"].values())
+    return " (images)" if both else ""
 
 
 def print_certainty(record: Record) -> None:
