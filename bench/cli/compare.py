@@ -96,7 +96,7 @@ def _print(found: Comparison) -> None:
     rows = [_cells(part) for part in found.parts]
     echo()
     if found.unit == "images":
-        echo("Of each class, over images alone: what clusters and seeds move is left out.")
+        echo("Of each class, over images alone, all else fixed:")
     echo_table([(title, f"{'A':>6}", f"{'B':>6}", f"{'B − A':>7}", f"95 % OVER {found.unit.upper()}"), *rows])
 
 
@@ -146,7 +146,8 @@ def _verdict(chosen: Difference, found: Comparison) -> list[str]:
         f"The interval and p are for {tested.covers}.",
         f"A true difference of {tested.found:.1f} points would be found in 80 % of such comparisons.",
     ]
-    return lines + ([images] if images else [])
+    same = (tested.low, tested.high) == (chosen.low, chosen.high)  # where nothing but images is drawn
+    return lines + ([images] if images and not same else [])
 
 
 def _side(low: float) -> str:
