@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -71,8 +71,15 @@ def _estimates(freedom: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.
     """
     if math.isinf(freedom):
         return np.ones(1), np.ones(1)
-    nodes, weights = np.polynomial.legendre.leggauss(200)
+    nodes, weights = _legendre()
     return np.sqrt(scipy.stats.chi2.ppf((nodes + 1) / 2, freedom) / freedom), weights / 2
+
+
+@cache
+def _legendre() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Nodes and weights of an integral over −1…1."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    return nodes, weights
 
 
 def quantile(freedom: float, outside: float = FALSE_ALARMS) -> float:
