@@ -1,8 +1,11 @@
 """The regression check: every outcome, and that nothing passes unseen."""
 
+import sys
+
 import pytest
 
 from bench.base.errors import WrongName
+from bench.cli.check import _print_outcome
 from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import figures
 from bench.records.published_classes import classes_of
@@ -40,6 +43,15 @@ def before(tmp_path):
 @pytest.fixture
 def after(tmp_path):
     return tmp_path / "after"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_outcome_is_one_line_but_at_a_terminal(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    _print_outcome(" ".join(["word"] * 40), "reproduced     ")
+    lines = capsys.readouterr().out.splitlines()
+    assert (max(map(len, lines)) <= 80) == terminal and len(lines) == (4 if terminal else 1)
+    assert all(line.startswith(" " * 15) for line in lines[1:])
 
 
 def test_every_published_figure_has_one_outcome(tmp_path):

@@ -26,6 +26,7 @@ def test_without_options_a_figure_its_interval_and_the_record(bench, tmp_path):
     done = bench("run", "--results", "records")
     assert done.returncode == 0, done.stderr
     assert "mIoU" in done.stdout and "95 % interval" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines() if "record: " not in line)
     trained, untrained = (
         tmp_path / "records" / part.split("\n")[0].strip() for part in done.stdout.split("record: records/")[1:]
     )

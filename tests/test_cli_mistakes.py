@@ -365,7 +365,7 @@ def test_a_requirement_that_nothing_answers_to_is_said(bench):
     said(bench("check", "--require", "maskcontrast-sup/linaer", "--results", "none"), 2, "Did you mean linear")
     done = bench("check", "--require", "maskcontrast-sup/davis", "--results", "none")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[0].endswith("required, but it has no published figure  [fails]")
+    assert done.stdout.splitlines()[0].endswith("required, but it has no published figure [fails]")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")

@@ -385,6 +385,7 @@ def test_the_command_prints_the_comparison(tmp_path, rows):
     assert f"all else fixed: {found.chosen.low:+.2f} to {found.chosen.high:+.2f}" in text
     for part in found.parts:
         assert any(line.split()[:2] == [part.name, f"{part.a:.2f}"] for line in text.splitlines())
+    assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith("record of "))
     data = json.loads(bench("compare", *names, "--results", tmp_path, "--resamples", 200, "--json").stdout)
     assert data["difference"] == found.chosen.difference
     assert data["ci95_over_images"] == [found.chosen.low, found.chosen.high]

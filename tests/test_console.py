@@ -20,6 +20,7 @@ from bench.base.errors import BadInput
 from bench.base.escaping import printable, storable
 from bench.cli import cli, console
 from bench.cli.failures import explain, explain_usage
+from bench.cli.settings import echo_table
 from tests.conftest import ROOT
 from tests.terminal import bench, said
 
@@ -255,3 +256,14 @@ def test_a_name_from_the_command_line_is_shown_with_escapes():
     said(bench("run", f"--{HOSTILE}"), 2, r"--a\x1b[2Jb")
     said(bench(HOSTILE), 2, r"a\x1b[2Jb")
     said(bench("run", "--device", HOSTILE, "--dry-run", "--model", "random-shapes"), 2, r"unknown device 'a\x1b[2Jb\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_last_column_of_a_table_is_broken_at_a_terminal_only(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "60")
+    echo_table([("one", "a word " * 12), ("three", "  short")])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == (3 if terminal else 2) and lines[-1] == "three    short"
+    assert all(len(line) <= 60 for line in lines) == terminal
+    assert " ".join(" ".join(lines[:-1]).split()) == "one " + " ".join(["a word"] * 12)

@@ -256,6 +256,11 @@ DOUBTS = {
         None,
         "its preset is not that of shapes (iterations is 1 instead of 100), and it says that it is the published one",
     ),
+    "the authors' solver as the data set's own": (
+        then(lambda r: r["protocol"]["preset"].update(solver="minibatch", restarts=3, batch=1000), with_preset()),
+        None,
+        "its preset is not that of shapes (solver is minibatch instead of faiss), and it says that nothing",
+    ),
     "an entry that this version lacks": (
         with_preset(sharpness=3),
         None,

@@ -263,5 +263,5 @@ def test_presets_that_contradict_themselves_are_refused():
         override(preset, {"whiten": 32})
     with pytest.raises(WrongName, match="set grid = label"):
         override(preset, {"grid": "input"})
-    with pytest.raises(WrongName, match="set fit to one split as well"):
+    with pytest.raises(WrongName, match=r"^--set matched_on: each split .* set fit to one split as well"):
         override(preset, {"fit": None})

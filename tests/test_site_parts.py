@@ -87,6 +87,17 @@ def test_what_is_not_comparable_is_context_without_a_rank(tmp_path):
     assert [row.number for row in rows] == [0, 1, 2, 3]
 
 
+def test_modified_runs_of_one_model_say_by_which_options_they_differ(tmp_path):
+    seeds, halves = (run("one", 49.0, protocol={"modified": True}) for _ in range(2))
+    seeds["seeds"] = list(range(1244, 1249))
+    halves["protocol"]["preset"] = halves["protocol"]["preset"] | {"classes_from": "halves"}
+    rows = entries(tmp_path, seeds, halves)
+    assert {row.context for row in rows} == {
+        "modified: run with --seed 1244",
+        "modified: run with --set classes_from=halves",
+    }
+
+
 BFLOAT16 = {"modified": True, "variations": ["bfloat16"]}
 
 

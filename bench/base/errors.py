@@ -56,4 +56,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str, also:
     names = sorted(known)
     near = difflib.get_close_matches(name.lower(), [*names, *also], n=3, cutoff=0.4)
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
-    return WrongName(f"unknown {kind} '{name}'", f"{guess}`{listing}` shows all {len(names)}.")
+    what = "the only one" if len(names) == 1 else f"all {len(names)}"
+    return WrongName(f"unknown {kind} '{name}'", f"{guess}`{listing}` shows {what}.")

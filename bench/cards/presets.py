@@ -170,10 +170,11 @@ def override(preset: Preset, entries: dict[str, Any]) -> Preset:
         return type(preset).model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "preset"
+        said, where = first["msg"].removeprefix("Value error, "), ".".join(str(part) for part in first["loc"])
+        if not where:  # entries that do not go together; the message names them
+            raise WrongName(f"--set {said}", "`bench list protocols` shows what each entry takes.") from error
         raise WrongName(
-            f"--set {where}: {first['msg'].removeprefix('Value error, ')}",
-            f"`{where}` takes: {describe(type(preset), str(first['loc'][0]) if first['loc'] else '')}",
+            f"--set {where}: {said}", f"`{where}` takes: {describe(type(preset), str(first['loc'][0]))}"
         ) from error
 
 

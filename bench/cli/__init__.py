@@ -36,15 +36,15 @@ from bench.cli.train import train
 
 EPILOG = """\b
 Examples:
-  bench run                                     the built-in data set, no download
-  bench run --dataset pascal-voc --data-root ~/VOCdevkit --weights FILE --model maskcontrast-sup
-  bench run --model ./checkpoint.pth.tar        any checkpoint of this architecture
-  bench download pascal-voc                     fetch, verify and unpack the files of a card
-  bench score predictions --dataset pascal-voc  score PNGs that any program wrote
-  bench init-dataset ~/photos                   write a card for a folder of images and masks
-  bench report --format pwc                     the paper's table beside the figures of the records
-  bench compare A B                             two records on the same images: difference, interval, p
-  bench rerun RECORD                            the same run again: does it come to the same figures?
+  bench run                              the built-in data set, no download
+  bench run --model ./checkpoint.pth     any checkpoint of this architecture
+  bench run --dataset pascal-voc --data-root ~/VOCdevkit
+  bench download pascal-voc              fetch and verify the files of a card
+  bench score masks --dataset mine.toml  score PNGs that any program wrote
+  bench init-dataset ~/photos            a card for a folder of images and masks
+  bench report --format pwc              the paper's table beside the records
+  bench compare A B                      two records: difference, interval, p
+  bench rerun RECORD                     does the same run come to the same?
 """
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bench.base.escaping import one_line, printable
+from bench.base.escaping import one_line
 from bench.cli.completion import ids
 from bench.cli.console import echo, emit
 from bench.cli.parameters import Place
-from bench.cli.settings import echo_remarks, echo_skipped, records_folder, results_option
+from bench.cli.settings import echo_remarks, echo_skipped, echo_wrapped, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.report.check import Outcome
 
 _EPILOG = """\b
 Examples:
-  bench check --require maskcontrast-sup/clustering   fail unless it was run and reproduced
-  bench check --against ../earlier/results            compare with earlier records
+  bench check --require maskcontrast-sup     fail unless it was reproduced
+  bench check --against ../earlier/results   compare with earlier records
+  bench check --explain                      what the tolerances are made of
 """
 
 
@@ -125,12 +127,19 @@ def _print(outcomes: list[Outcome], passed: bool, line: str, everything: bool, e
 
     shown = [o for o in outcomes if everything or o.fails or o.measured]
     for outcome in shown:
-        text = f"{outcome.status:<15}{one_line(outcome.what)}: {one_line(outcome.detail)}"
-        echo(text + ("  [fails]" if outcome.fails else ""))
+        text = f"{outcome.what}: {outcome.detail}" + " [fails]" * outcome.fails
+        _print_outcome(text, f"{outcome.status:<15}")
         held = outcome.held.lines if explain and outcome.held else ()
         for part in (*held, *map(moved, outcome.movement), *outcome.clusters):
-            # a line of output that begins with :: would be a command to GitHub
-            echo(f"{'':<15}· {printable(part)}")
+            _print_outcome(part, f"{'':<15}· ")
     if len(shown) < len(outcomes):
         echo(f"{len(outcomes) - len(shown)} figures were not run (--all prints them with their commands)")
     echo(f"{'passed' if passed else 'FAILED'}: {line}")
+
+
+def _print_outcome(text: str, head: str) -> None:
+    """A line of its own in a log or a pipe, where it is searched for; broken between words at a terminal."""
+    if sys.stdout.isatty():
+        echo_wrapped(text, head)
+    else:
+        echo(head + one_line(text))

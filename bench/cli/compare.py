@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.base.escaping import one_line
 from bench.cli.completion import records
 from bench.cli.console import echo, echo_warning, emit
 from bench.cli.parameters import NameOrPath
-from bench.cli.settings import echo_remarks, echo_table, records_folder, results_option
+from bench.cli.settings import echo_remarks, echo_table, echo_wrapped, records_folder, results_option
 
 if TYPE_CHECKING:
     from bench.records.record import Stored
     from bench.report.compare import Comparison
     from bench.scoring.paired import Difference, Part
 
-_EPILOG = """\b
+_EPILOG = """
 A and B are records: a path, MODEL/DATASET-SPLIT/PROTOCOL below --results, or the MODEL if it has a single record.
+
 p is two-sided: the chance of a difference at least as large between models that are equally good.
 
 \b
 Examples:
-  bench compare random-shapes/shapes-val/clustering maskcontrast-shapes/shapes-val/clustering
-  bench compare before/clustering.json after/clustering.json --metric pixel_accuracy --json
+  bench compare random-shapes maskcontrast-shapes
+  bench compare random-shapes/shapes-val/clustering again/clustering.json
+  bench compare before.json after.json --metric pixel_accuracy --json
 """
 
 
@@ -72,35 +73,39 @@ def _warn_of_precision(a: str, b: str) -> None:
 
 def _print(found: Comparison) -> None:
     """Print the comparison as text."""
+    from bench.base.files import display
+
     record, chosen = found.a.record, found.chosen
     dataset, protocol = record["dataset"], record["protocol"]
     values = ((found.a, chosen.first), (found.b, chosen.second))
     echo_table([_who(name, found.metric, *pair) for name, pair in zip("AB", values, strict=True)])
     for name, (stored, _) in zip("AB", values, strict=True):
-        echo(f"supervision of {name}: {one_line(stored.record['model']['supervision'])}")
+        echo(f"record of {name}: {display(stored.path)}")
+    for name, (stored, _) in zip("AB", values, strict=True):
+        echo_wrapped(stored.record["model"]["supervision"], f"supervision of {name}: ")
     limited, modified = dataset["limited"], protocol.get("modified")
-    echo(
-        f"{dataset['id']} {one_line(dataset['split'])}, {dataset['images']} images{' (limited)' if limited else ''}, "
-        f"{one_line(protocol['id'])}{' (modified)' if modified else ''}, "
-        f"fingerprint {one_line(protocol['fingerprint'])[:8]}"
+    echo_wrapped(
+        f"{dataset['id']} {dataset['split']}, {dataset['images']} images{' (limited)' if limited else ''}, "
+        f"{protocol['id']}{' (modified)' if modified else ''}, fingerprint {protocol['fingerprint'][:8]}"
     )
-    echo(f"\n{found.metric}: B − A = {chosen.difference:+.2f}{_test(chosen)}")
+    echo()
+    echo_wrapped(f"{found.metric}: B − A = {chosen.difference:+.2f}{_test(chosen)}")
     for line in _verdict(chosen, found):
-        echo(line)
+        echo_wrapped(line)
     title = "CLASS" if found.unit == "images" else "SEQUENCE"
     rows = [_cells(part) for part in found.parts]
     echo()
-    echo_table([(title, f"{'A':>6}", f"{'B':>6}", f"{'B − A':>7}", "95 % OVER IMAGES"), *rows])
+    if found.unit == "images":
+        echo("Of each class, over images alone, all else fixed:")
+    echo_table([(title, f"{'A':>6}", f"{'B':>6}", f"{'B − A':>7}", f"95 % OVER {found.unit.upper()}"), *rows])
 
 
 def _who(name: str, metric: str, stored: Stored, value: float) -> tuple[str, ...]:
-    from bench.base.files import display
-
     record = stored.record
     seeds, spread = len(record.get("seeds", [])), record["metrics"][metric].get("std")
     over = f"± {spread:.2f} over {seeds} seeds" if spread is not None else "one seed" if seeds else "no seeds"
     marks = "".join(f", {variation}" for variation in record["protocol"].get("variations", []))
-    return name, record["model"]["id"], f"{metric} {value:.2f}", over + marks, display(stored.path)
+    return name, record["model"]["id"], f"{metric} {value:5.2f}", over + marks
 
 
 def _test(one: Difference) -> str:
@@ -128,15 +133,21 @@ def _verdict(chosen: Difference, found: Comparison) -> list[str]:
         said += " They should be equal: versions, machine or precision differ." if chosen.difference else ""
     elif tested.covers == SEEDS:
         said = "A and B are the same model under other seeds"
-        said += ": far apart, but by its spread alone." if outside else ", within its spread."
+        said += ": seeds alone moved it, further than usual." if outside else ", within its spread."
     elif outside:
         said = f"B is {'higher' if tested.low > 0 else 'lower'} than A: the interval lies {_side(tested.low)} 0."
     else:
         said = "No difference is shown: the interval contains 0."
     if tested.covers == SEEDS:
-        return [said, f"Of two such groups of seeds, {tested.p:.0%} lie at least as far apart."]
-    lines = [said, f"Chance is {tested.covers}. A true difference of {tested.found:.1f} is found with 80 %."]
-    return lines + ([images] if images else [])
+        apart = f"Of pairs of such runs, {100 * tested.p:.0f} % lie at least as far apart."
+        return [said] if found.same_seeds else [said, apart]
+    lines = [
+        said,
+        f"The interval and p are for {tested.covers}.",
+        f"A true difference of {tested.found:.1f} points would be found in 80 % of such comparisons.",
+    ]
+    same = (tested.low, tested.high) == (chosen.low, chosen.high)  # where nothing but images is drawn
+    return lines + ([images] if images and not same else [])
 
 
 def _side(low: float) -> str:
@@ -155,8 +166,8 @@ def _untested(chosen: Difference, found: Comparison) -> str:
     if why:
         return f"No verdict: {why}, and clusterings differ by more than images do."
     return (
-        "No verdict: the rows of A or B have no subsamples that were clustered again, and clusterings differ by more "
-        "than images do. Run both again: it takes seconds from the cache."
+        "No verdict: the rows of A or B have no subsamples (parts of the images, clustered again), and clusterings "
+        "differ by more than images do. Run both again: from the cache it takes seconds."
     )
 
 

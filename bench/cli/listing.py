@@ -167,9 +167,9 @@ def _results(folder: Path) -> Table:
                     record["protocol"]["id"] + marks,
                     metric,
                     f"{measured['value']:.2f}" + (" (claimed)" if metric in entry.claimed else ""),
-                    record["model"]["supervision"],
-                    probe_of(record),
                     entry.path.relative_to(folder).as_posix(),
+                    probe_of(record),
+                    record["model"]["supervision"],
                 )
             )
-    return ("model", "dataset", "protocol", "metric", "value", "labels seen", "probe", "record"), rows
+    return ("model", "dataset", "protocol", "metric", "value", "record", "probe", "labels seen"), rows

@@ -30,16 +30,18 @@ if TYPE_CHECKING:
 
 _STATUS = 16
 """Columns of what a line is about."""
-_EPILOG = """\b
+_EPILOG = """
 RECORD is a path, MODEL/DATASET-SPLIT/PROTOCOL below --results, or the MODEL if it has a single record.
+
 Everything that decides a figure is the record's: model, data, protocol, preset, seeds, precision, number of images.
+
 Where the same run cannot be done here (other weights, data, preset), it says why and runs nothing.
 
 \b
 Examples:
   bench rerun maskcontrast-shapes
-  bench rerun results/my-model/pascal-voc-val/linear.json --data-root ~/VOCdevkit --weights my-model.pth
   bench rerun random-shapes/shapes-val/clustering --keep again --json
+  bench rerun mine/voc.json --data-root ~/VOCdevkit --weights my-model.pth
 """
 
 

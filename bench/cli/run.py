@@ -34,12 +34,12 @@ Job = tuple[str, str, str]
 _EPILOG = """\b
 Examples:
   bench run
-  bench run --dataset pascal-voc --data-root ~/VOCdevkit --model maskcontrast-sup --weights FILE
+  bench run --dataset pascal-voc --data-root ~/VOCdevkit
   bench run --solver minibatch --set restarts=1 --num-seeds 10
   bench run --clusters 100 --json
   bench run --model ./checkpoint.pth --name my-model --supervision none
   bench run --protocol linear --epochs 2 --save-predictions predictions
-  bench run --dataset davis --split val-2017 --protocol davis --data-root ~/DAVIS --model FILE
+  bench run --dataset davis --protocol davis --data-root ~/DAVIS --model FILE
 """
 
 

@@ -104,14 +104,14 @@ def _seeds(record: Record) -> str:
 
 def _print_figures(record: Record, counted: Recount, definition: Definition) -> None:
     """Each metric with its interval and spread, and a line that says what it is."""
-    from bench.cli.summary import print_certainty
+    from bench.cli.summary import alone_mark, print_certainty
     from bench.records.intervals import SAMPLES, figure_interval
     from bench.records.recount import interval_name
 
     rows = [("METRIC", f"{'VALUE':>6}", "95 % INTERVAL", "SD OF SEEDS")]
     for (metric, entry), (name, _) in zip(record["metrics"].items(), definition.metrics, strict=True):
         found = figure_interval(entry, record["protocol"]["preset"])
-        interval = f"{found.low:.2f} to {found.high:.2f}" if found else ""
+        interval = f"{found.low:.2f} to {found.high:.2f}{alone_mark(record, found)}" if found else ""
         claimed = found and found.covers != SAMPLES and interval_name(metric) in counted.claimed
         interval += " (claimed)" * bool(claimed)
         spread = "" if entry.get("std") is None else f"{entry['std']:.2f}"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.base.escaping import one_line
 from bench.cli.console import echo
-from bench.cli.settings import echo_table
+from bench.cli.settings import echo_table, echo_wrapped
 
 if TYPE_CHECKING:
+    from bench.records.intervals import Interval
     from bench.records.record import Record, Stored
 
 _CLUSTERS = 30
@@ -29,30 +30,40 @@ def print_record(stored: Stored) -> None:
         f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
         + (", modified" if protocol["modified"] else "")
     )
+    width = max(len(metric_name(metric)) for metric in record["metrics"])
     for metric, measured in record["metrics"].items():
-        line = f"  {metric_name(metric):<24}{measured['value']:6.2f}"
+        line = f"  {metric_name(metric):<{width}} {measured['value']:6.2f}"
         if found := figure_interval(measured, protocol["preset"]):
-            line += f"   95 % interval {found.low:.2f} to {found.high:.2f}"
+            line += f"  95 % interval {found.low:.2f} to {found.high:.2f}" + alone_mark(record, found)
         if measured["std"] is not None:
-            line += f"   ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
+            line += f"  ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
         echo(line)
     print_certainty(record)
     _print_absent(stored)
     for metric, answer in record["published"].items():
         reason = answer.get("reason")
-        echo(
-            f"  published {metric_name(metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
+        echo_wrapped(
+            f"published {metric_name(metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
             + answer["status"]
-            + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})")
+            + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})"),
+            "  ",
         )
-    echo(f"  supervision: {one_line(record['model']['supervision'])}")
+    echo_wrapped(record["model"]["supervision"], "  supervision: ")
     if not (probe := registry.probe(protocol["id"], protocol["preset"])).startswith("none"):
-        echo(f"  probe: {one_line(probe)}")
+        echo_wrapped(probe, "  probe: ")
     if record["dataset"].get("labelled") is False:
         _print_clusters(record)
     echo(f"  record: {path}")
     if entry := record.get("examples"):
         echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
+
+
+def alone_mark(record: Record, shown: Interval) -> str:
+    """What marks an interval over images alone, in a record that has others too."""
+    from bench.records.intervals import SAMPLES
+
+    both = shown.covers != SAMPLES and any("interval" in measured for measured in record["metrics"].values())
+    return " (images)" if both else ""
 
 
 def print_certainty(record: Record) -> None:
@@ -64,14 +75,15 @@ def print_certainty(record: Record) -> None:
     shown, images = figure_interval(measured, preset), images_interval(measured, preset)
     if shown and shown.covers == SAMPLES:
         size = record["dataset"]["images"]
-        echo(f"  interval: for the mean over new samples of {size} images and new seeds, clustered again")
+        told = f"for the mean over new samples of {size} images and new seeds, clustered again"
         if images:
-            echo(f"  over {images.covers}, {metric_name(metric)} has {images.low:.2f} to {images.high:.2f}")
+            told += f"; over {images.covers}: {metric_name(metric)} {images.low:.2f} to {images.high:.2f}"
+        echo_wrapped(told, "  interval: ")
     elif images:
         why = obstacle_of(record)
-        echo(f"  interval: over {images.covers}" + (f"; none for new samples: {why}" if why else ""))
+        echo_wrapped(f"over {images.covers}" + (f"; none for new samples: {why}" if why else ""), "  interval: ")
     if told := optimism_of(record):
-        echo(f"  optimism: {told}")
+        echo_wrapped(told, "  optimism: ")
 
 
 def _print_absent(stored: Stored) -> None:

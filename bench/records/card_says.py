@@ -187,19 +187,20 @@ def _of_preset(record: Record, card: DatasetCard) -> Findings:
     if name != protocol["id"]:
         yield doubt(f"it is of {protocol['id']}, by its preset it would be of {name}")
         return
-    differ = _difference(preset, _with_its_solver(default.model_copy(update=entries), preset))
+    comparable = default.model_copy(update=entries)
+    differ = _difference(preset, comparable)
     if differ and not protocol.get("modified"):
         yield doubt(f"its preset is not that of {card.id} ({differ}), and it says that nothing was modified")
-    elif differ:
-        yield doubt(f"its preset is not that of {card.id} ({differ}), and it says that it is the published one")
+    elif apart := protocol.get("published_recipe") and _difference(preset, _with_its_solver(comparable, preset)):
+        yield doubt(f"its preset is not that of {card.id} ({apart}), and it says that it is the published one")
     elif not protocol.get("modified") and (record.get("seeds") or []) != _seeds_of(default):
         yield doubt("its seeds are not those of its data set's preset, and it says that nothing was modified")
 
 
 def _with_its_solver(default: Preset, preset: Preset) -> Preset:
-    """A data set's preset, or the same with the authors' solver where a record's is of that.
+    """A data set's preset; the same with the authors' solver where a record's is of that.
 
-    Published figures may be of either, and cards of several versions may name one or the other.
+    Published figures may be of either.
     """
     solver = getattr(preset, "solver", None)
     return default.model_copy(update={"solver": solver}) if solver == "minibatch" else default

@@ -64,4 +64,4 @@ def optimism_of(record: Mapping[str, Any]) -> str:
     metric, value = next(iter((record.get("optimism") or {}).items()), ("", 0.0))
     if not metric:
         return ""
-    return f"matching on the evaluated labels is worth about {value:.1f} points of {metric}"
+    return f"matching on the evaluated labels is worth up to about {value:.1f} points of {metric}"

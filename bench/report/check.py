@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,9 +16,10 @@ from bench.records.published import ROUNDING, Published, expectation
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, class_names, file_name
 from bench.report.compare import unlike
+from bench.report.held import Held
 from bench.report.tables import best_answer, joined, unvouched
 from bench.scoring.metric_names import METRICS
-from bench.scoring.tolerance import FALSE_ALARMS, SURE, Tolerance, of_two_samples, quantile
+from bench.scoring.tolerance import of_two_samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,40 +45,6 @@ class Movement:
     def change(self) -> float:
         """In points; an unknown value counts as 0."""
         return (self.after or 0.0) - (self.before or 0.0)
-
-
-@dataclass(frozen=True)
-class Held:
-    """How a figure was held against another: how far off it is, in points, and what is admitted."""
-
-    tolerance: Tolerance
-    difference: float
-
-    def as_json(self) -> dict[str, float | None]:
-        """As plain JSON values; no degrees of freedom where the spread is known."""
-        one = self.tolerance
-        return {
-            "difference": self.difference,
-            "tolerance": one.points,
-            "standard_error": one.error,
-            "degrees_of_freedom": one.freedom if math.isfinite(one.freedom) else None,
-            "power_at_1_point": one.power(1.0),
-            "found_with_80_percent": one.found(),
-        }
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """What the tolerance is made of, what it lets pass by mistake, and what it would find."""
-        one = self.tolerance
-        if not one.error:
-            return (f"nothing was drawn at random: {one.points:.2f} points are admitted for rounding",)
-        freedom = "known" if math.isinf(one.freedom) else f"estimated with {one.freedom:g} degrees of freedom"
-        return (
-            f"tolerance {one.points:.2f} = {quantile(one.freedom):.2f} (Student's t, {1 - FALSE_ALARMS:.0%}) × "
-            f"{one.error:.2f} (standard error, {freedom})",
-            f"of runs that are right, {FALSE_ALARMS:.0%} fall outside; a fault of 1 point is found with "
-            f"{one.power(1.0):.0%}, one of {one.found():.1f} with {SURE:.0%}",
-        )
 
 
 @dataclass(frozen=True)

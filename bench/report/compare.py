@@ -126,9 +126,13 @@ def _require_same_recipe(a: Record, b: Record) -> None:
         raise BadInput(f"A is {a['protocol']['id']}, B is {b['protocol']['id']}: these are two protocols", remedy)
     one, other = a["protocol"]["preset"], b["protocol"]["preset"]
     keys = _differing(one, other)
-    differ = ", ".join(f"{key} is {one.get(key)} in A and {other.get(key)} in B" for key in keys)
+    differ = ", ".join(f"{key} is {_said(one, key)} in A and {_said(other, key)} in B" for key in keys)
     marks = f"fingerprints {a['protocol']['fingerprint'][:8]} and {b['protocol']['fingerprint'][:8]}"
     raise BadInput(f"A and B have different presets: {differ or marks}", remedy)
+
+
+def _said(preset: Mapping[str, Any], key: str) -> object:
+    return "not set" if preset.get(key) is None else preset[key]
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

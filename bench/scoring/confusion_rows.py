@@ -264,7 +264,9 @@ class ConfusionRows:
             return {}
         require_own(self.subsamples, self.ids, self.class_sums(0)[:, 2 * self.num_classes :])
         resampled, per_seed = self.resampled(absent), seed_metrics(self, absent)
-        return {name: error_of(values, [one[name] for one in per_seed]) for name, values in resampled.items()}
+        return {
+            name: error_of(values, [one[name] for one in per_seed], len(self.ids)) for name, values in resampled.items()
+        }
 
     def resampled(self, absent: str) -> dict[str, Float]:
         """Metric → B×S values of the subsamples, percent."""

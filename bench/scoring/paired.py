@@ -176,7 +176,7 @@ def _tests(
             if len(ours) > 1 and len(theirs) > 1:
                 tests[name] = _tested(one, of_two_samples(ours, theirs, 0.0), SEEDS)
         elif resampled[0] is not None and resampled[1] is not None:
-            error = error_of_difference(resampled[0][name], resampled[1][name], ours, theirs)
+            error = error_of_difference(resampled[0][name], resampled[1][name], ours, theirs, len(first.ids))
             tests[name] = _tested(one, error.both, SAMPLES)
         elif not clustered and not math.isnan(one.low):
             tests[name] = _of_images(one, draws[1][name] - draws[0][name], ours, theirs)

@@ -27,6 +27,10 @@ SEEDS = 5
 """Under which each is clustered, at most: those of the run, from the first."""
 SHARE = 2 / 3
 """Of the images, in each."""
+FEW = 128
+FEW_SCALE = 0.75
+"""Of fewer images than these, whitened to dozens of components, subsamples are nearly simplexes, and their clusterings
+vary by more than the whole sample's do: so much of their variance is theirs."""
 MOST_WORK = 1_000_000
 """Images times clusters: beyond that, clustering 40 subsamples takes more than some minutes."""
 MOST_SUMS = 1 << 23
@@ -98,20 +102,24 @@ def of_two(first: float, second: float) -> Tolerance:
     return Tolerance(math.hypot(first, second), FREEDOM)
 
 
-def error_of(resampled: Float, per_seed: Sequence[float]) -> Error:
-    """Of a figure with these values per seed, from B×S values of its subsamples under S ≥ 2 seeds."""
+def error_of(resampled: Float, per_seed: Sequence[float], images: int) -> Error:
+    """Of a figure of n `images` with these values per seed, from B×S values of its subsamples under S ≥ 2 seeds."""
     size = len(per_seed)
     spread = float(np.var(per_seed, ddof=1)) if size > 1 else float(resampled.var(axis=1, ddof=1).mean())
-    return Error(math.sqrt(_of_images(resampled.mean(axis=1), [resampled])), math.sqrt(spread / size))
+    return Error(math.sqrt(_of_images(resampled.mean(axis=1), [resampled], images)), math.sqrt(spread / size))
 
 
-def error_of_difference(first: Float, second: Float, one: Sequence[float], other: Sequence[float]) -> Error:
+def error_of_difference(
+    first: Float, second: Float, one: Sequence[float], other: Sequence[float], images: int
+) -> Error:
     """Of the difference of two figures with these values per seed, from B×S values of the same subsamples."""
-    images = _of_images(second.mean(axis=1) - first.mean(axis=1), [first, second])
-    return Error(math.sqrt(images), math.hypot(error_of(first, one).seeds, error_of(second, other).seeds))
+    varied = _of_images(second.mean(axis=1) - first.mean(axis=1), [first, second], images)
+    seeds = (error_of(each, values, images).seeds for each, values in ((first, one), (second, other)))
+    return Error(math.sqrt(varied), math.hypot(*seeds))
 
 
-def _of_images(means: Float, parts: Sequence[Float]) -> float:
+def _of_images(means: Float, parts: Sequence[Float], images: int) -> float:
     """Variance by images of the whole sample's figure. What seeds add to the means over seeds is taken off."""
+    scale = SHARE / (1 - SHARE) * (FEW_SCALE if images < FEW else 1)
     noise = sum(float(part.var(axis=1, ddof=1).mean()) / part.shape[1] for part in parts)
-    return max(0.0, float(means.var(ddof=1)) - noise) * SHARE / (1 - SHARE)
+    return max(0.0, float(means.var(ddof=1)) - noise) * scale

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -15,7 +17,8 @@ from bench.cards import catalogue
 from bench.protocols import registry
 from bench.records.intervals import Interval
 from bench.records.published import Published
-from bench.records.record import Record, Stored, other_precision, rows_path, shortfall
+from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
+from bench.report.site.changes import changes
 from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
 from bench.scoring import rows as rows_of
@@ -144,7 +147,15 @@ class Run:
             return lacking
         if other := other_precision(self.record):
             return other
-        return "modified: another preset or other seeds" if self.record["protocol"].get("modified") else ""
+        return self.modified if self.record["protocol"].get("modified") else ""
+
+    @cached_property
+    def modified(self) -> str:
+        """How a modified run differs from the data set's own preset and seeds, as far as that is known."""
+        words = [] if self.protocol.startswith(SCORED) else changes(self.record)
+        if not words:
+            return "modified: another preset or other seeds"
+        return shorten(f"modified: run with {shlex.join(str(word) for word in words)}", 120, placeholder=" …")
 
     @cached_property
     def resampled(self) -> dict[str, Any]:
