@@ -19,6 +19,8 @@ from bench.scoring.halves import crossed_sums, first_half, optimism, table_sums
 from bench.scoring.matching import match
 from bench.scoring.metrics import iou_of_sums
 from bench.scoring.subsamples import (
+    FEW,
+    FEW_SCALE,
     FREEDOM,
     MOST_SUMS,
     MOST_WORK,
@@ -138,7 +140,7 @@ def resampled(generator, images, seeds, count=5):
 def test_errors_are_those_that_values_were_drawn_with(images, seeds, count):
     generator, found = np.random.default_rng(1), []
     for _ in range(300):
-        own = error_of(resampled(generator, images, seeds, count), generator.normal(40, seeds, count))
+        own = error_of(resampled(generator, images, seeds, count), generator.normal(40, seeds, count), FEW)
         found.append((own.images**2, own.seeds**2))
     # what lies below 0 for the seeds' noise is cut off, so that a share of this noise may remain
     slack = 0.1 * images**2 + 0.35 * seeds**2 * SHARE / (1 - SHARE) / count
@@ -148,23 +150,32 @@ def test_errors_are_those_that_values_were_drawn_with(images, seeds, count):
 
 def test_of_a_single_seed_the_subsamples_say_how_far_seeds_lie_apart():
     values = resampled(np.random.default_rng(2), 1.0, 2.0, 2)
-    own = error_of(values, [40.0])
+    own = error_of(values, [40.0], FEW)
     assert own.seeds == pytest.approx(2.0, rel=0.3)
     assert own.both.error == math.hypot(own.images, own.seeds)
+
+
+def test_of_few_images_a_part_of_the_variance_is_the_subsamples_own():
+    values = resampled(np.random.default_rng(2), 2.0, 1.0, 5)
+    few_images, many = (error_of(values, [40.0, 41.0], images) for images in (FEW - 1, FEW))
+    assert few_images.images**2 == pytest.approx(FEW_SCALE * many.images**2) and few_images.seeds == many.seeds
+    apart = [error_of_difference(values, values[::-1], [1.0, 2.0], [3.0, 4.0], n).images for n in (FEW - 1, FEW)]
+    assert apart[0] ** 2 == pytest.approx(FEW_SCALE * apart[1] ** 2)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5))
 @few
 def test_by_images_nothing_differs_from_itself(seed, count):
     values = resampled(np.random.default_rng(seed), 2.0, 1.0, count)
-    assert error_of_difference(values, values, [40.0, 41.0], [40.0, 41.0]).images == 0.0
+    assert error_of_difference(values, values, [40.0, 41.0], [40.0, 41.0], FEW).images == 0.0
 
 
 def test_what_is_hard_for_both_cancels_whatever_the_number_of_seeds():
     generator = np.random.default_rng(3)
     one = resampled(generator, 3.0, 0.1, 5)
     other = one[:, :2] + generator.normal(0, 0.1, (SUBSAMPLES, 2))
-    assert error_of(one, [40.0, 40.1]).images > 2 > 0.3 > error_of_difference(one, other, [1.0, 1.1], [2.0, 2.1]).images
+    apart = error_of_difference(one, other, [1.0, 1.1], [2.0, 2.1], FEW)
+    assert error_of(one, [40.0, 40.1], FEW).images > 2 > 0.3 > apart.images
 
 
 # --- halves ---
