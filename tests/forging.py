@@ -1,7 +1,7 @@
 """A folder of sound records, and records in it that were tampered with: what a stranger might hand in."""
 
 import json
-import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -25,14 +25,22 @@ Rows = Callable[[ConfusionRows], ConfusionRows]
 
 
 @cache
-def _shipped(model: str) -> Record:
-    """A record that comes with the program, without its intervals: drawing them takes longest, and nothing rests on it
-    here."""
+def _shipped(model: str) -> tuple[Record, bytes]:
+    """A record that comes with the program and its rows, without intervals and the subsamples they are of.
+
+    Drawing resamples takes longest, and nothing rests on it here.
+    """
     path = ROOT / "results" / model / "shapes-val" / "clustering.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     for metric in record["metrics"].values():
         metric.pop("ci95", None)
-    return record
+        metric.pop("interval", None)
+    record.pop("optimism", None)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.npz"
+        replace(rows_at(path), subsamples=None).write(rows)
+        record["rows"]["sha256"] = sha256_file(rows)
+        return record, rows.read_bytes()
 
 
 def place(results: Path, model: str = MINE) -> Path:
@@ -45,9 +53,9 @@ def sound_folder(results: Path, models: tuple[str, ...] = MODELS) -> Path:
     for model in models:
         path = place(results, model)
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(_shipped(model)), encoding="utf-8")
-        rows = path.with_name("clustering.rows.npz")
-        shutil.copyfile(ROOT / "results" / rows.relative_to(results), rows)
+        record, rows = _shipped(model)
+        path.write_text(json.dumps(record), encoding="utf-8")
+        path.with_name("clustering.rows.npz").write_bytes(rows)
     return results
 
 

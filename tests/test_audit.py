@@ -308,7 +308,7 @@ def test_the_records_that_come_with_the_program_are_beyond_suspicion(tmp_path):
 def limited(rows):
     """The first images, matched on these alone."""
     first = each_seed(rows, lambda own: chosen(own, own.image < 40))
-    few = replace(first, ids=rows.ids[:40], labels=rows.labels[:, :40])
+    few = replace(first, ids=rows.ids[:40], labels=rows.labels[:, :40], subsamples=None)
     found = []
     for number, own in enumerate(few.seeds):
         table = np.zeros((21, 21), np.int64)
@@ -317,6 +317,11 @@ def limited(rows):
         classes = match(table)[predicted_ids(few, number)]
         found.append(replace(own, predicted=np.where(classes < 0, 21, classes).astype(np.int32)))
     return replace(few, seeds=tuple(found))
+
+
+def without_optimism(record):
+    """Of a protocol whose matching nobody here knows."""
+    record.pop("optimism", None)
 
 
 def of_another_order(record):
@@ -373,11 +378,11 @@ TRUE = {
         None,
     ),
     "a protocol of another package": (
-        then(setting("protocol", id="nearest-mean", preset={"metric": "cosine"}), with_preset()),
+        then(setting("protocol", id="nearest-mean", preset={"metric": "cosine"}), with_preset(), without_optimism),
         None,
     ),
     "a variant of a protocol of another package": (
-        setting("protocol", id="nearest-mean+crf", preset={"crf": True}, fingerprint="a" * 64),
+        then(setting("protocol", id="nearest-mean+crf", preset={"crf": True}, fingerprint="a" * 64), without_optimism),
         None,
     ),
     "a data set of one's own": (
