@@ -328,9 +328,10 @@ class ConfusionRows:
 
 
 def _interval(value: float, error: Error) -> dict[str, float]:
-    """As a record has it: ends, and the standard errors that it is made of, in points."""
+    """As a record has it: ends, within 0 and 100, and the standard errors that it is made of, in points."""
     allowed = error.both.points
-    return {"low": value - allowed, "high": value + allowed, "images": error.images, "seeds": error.seeds}
+    low, high = max(0.0, value - allowed), min(100.0, value + allowed)
+    return {"low": low, "high": high, "images": error.images, "seeds": error.seeds}
 
 
 def _absent(preset: Mapping[str, Any]) -> str:

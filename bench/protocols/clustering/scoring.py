@@ -220,7 +220,8 @@ def resampled_sums(
     drawn = draws(observations.ids)
     found = []
     # faiss clusters so few points on one thread each, so that sums repeat; several subsamples run side by side
-    with ThreadPoolExecutor(1 if gpu else default_workers()) as pool:
+    alone = gpu or preset["solver"] == "minibatch"  # scikit-learn's warnings are silenced for all threads at once
+    with ThreadPoolExecutor(1 if alone else default_workers()) as pool:
         for sums in prefetch(pool, one, drawn, 2 * default_workers()):
             found.append(sums)
             if progress:
