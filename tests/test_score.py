@@ -52,6 +52,11 @@ def rescore(golden, tmp_path, folder="predictions", matching="none", **settings)
 # --- there and back ---
 
 
+def counted(record, metric):
+    """What a record says of a metric, but for the interval of the figure: predictions cannot be clustered again."""
+    return {key: value for key, value in record["metrics"][metric].items() if key != "interval"}
+
+
 @pytest.mark.parametrize(
     ("protocol", "entries"),
     [
@@ -65,7 +70,7 @@ def test_saved_predictions_score_to_the_last_digit(golden, small_file, tmp_path,
     made = save(small_file, protocol, golden, tmp_path, entries=entries)
     scored = rescore(golden, tmp_path).record
     for metric in SHARED:
-        assert scored["metrics"][metric] == made["metrics"][metric], metric
+        assert scored["metrics"][metric] == counted(made, metric), metric
     assert scored["per_class"] == made["per_class"] and scored["confusion"] == made["confusion"]
     assert scored["dataset"]["manifest"] == made["dataset"]["manifest"]
     assert scored["seeds"] == (made["seeds"] if len(made["seeds"]) > 1 else [])
@@ -198,7 +203,7 @@ def test_fresh_gives_another_runs_folder_up(golden, small_file, tmp_path):
     made = save(small_file, "clustering", golden, tmp_path, num_seeds=1, limit=30, fresh=True)
     assert not list((tmp_path / "predictions").glob("seed-*/*.png"))
     assert len(list((tmp_path / "predictions").glob("*.png"))) == 30
-    assert rescore(golden, tmp_path, limit=30).record["metrics"]["mIoU"] == made["metrics"]["mIoU"]
+    assert rescore(golden, tmp_path, limit=30).record["metrics"]["mIoU"] == counted(made, "mIoU")
 
 
 def test_pictures_that_no_run_wrote_are_never_overwritten(golden, small_file, tmp_path, copies):

@@ -151,8 +151,8 @@ def _metric_problems(record: Record, rows: Rows, counted: Mapping[str, Any], cla
         yield from _differing(
             name, [said["value"], *said["per_seed"]], [np.mean(given["per_seed"]), *given["per_seed"]]
         )
-        if said.get("std") is not None:
-            yield from _differing(f"a deviation of {name} of", [said["std"]], [given["std"]])
+        if said.get("std") is not None or name not in claimed:
+            yield from _differing(f"a deviation of {name} of", [said.get("std")], [given["std"]])
         if interval := said.get("interval"):
             if "interval" not in given:
                 yield f"it has an interval of the figure {name}, its rows give none"
