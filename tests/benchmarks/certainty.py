@@ -27,6 +27,7 @@ from bench.protocols.clustering.preset import ClusteringPreset
 from bench.protocols.clustering.scoring import resampled_sums, score
 from bench.records.published import ROUNDING, authors_entry, expected, verdict
 from bench.scoring.confusion_rows import ConfusionRows
+from bench.scoring.halves import optimism
 from bench.scoring.subsamples import of_two
 from bench.scoring.whitening import most_components
 
@@ -72,8 +73,8 @@ class Population:
         return first, replace(first, prototypes=seen[1])
 
 
-def _counts(generator: np.random.Generator, main, other, mixed: Floats) -> npt.NDArray[np.int32]:
-    """N×3×2 pixels of background, main and other class, inside the mask and outside of it."""
+def _counts(generator: np.random.Generator, main, other, mixed: Floats) -> tuple:
+    """N×3×2 pixels of background, main and other class, inside the mask and outside of it; with both classes."""
     images = len(main)
     size = generator.integers(80_000, 250_000, images)
     area = size * (0.02 + 0.8 * generator.beta(1.5, 4, images))
@@ -121,8 +122,8 @@ class World:
     """Of the test of their difference."""
     p_of_images: float
     """Of images alone."""
-    found: float
-    """The difference that the test says it finds with 80 %."""
+    difference: tuple[float, float]
+    """The interval of their difference, by the same test."""
     optimism: float
 
 
@@ -150,15 +151,9 @@ def world(population: Population, images: int, seed: int, preset: dict) -> World
         errors=(errors[0], errors[1]),
         p=difference.tested.p,
         p_of_images=difference.p,
-        found=difference.tested.found,
-        optimism=_optimism(rows[0], preset),
+        difference=(difference.tested.low, difference.tested.high),
+        optimism=optimism(rows[0], preset)["mIoU"],
     )
-
-
-def _optimism(rows: ConfusionRows, preset: dict) -> float:
-    from bench.scoring.halves import optimism
-
-    return optimism(rows, preset)["mIoU"]
 
 
 @dataclass(frozen=True)
@@ -203,21 +198,11 @@ def held(worlds: list[World]) -> Held:
         float(means[0]),
         covered("images"),
         covered("intervals"),
-        float(np.mean([_told_apart(each, gap) for each in worlds])),
+        float(np.mean([not each.difference[0] <= gap <= each.difference[1] for each in worlds])),
         float(np.mean([each.p_of_images < 0.05 for each in worlds])),
         float(np.mean(apart > errors)),
         float(np.mean([each.optimism for each in worlds])),
     )
-
-
-def _told_apart(each: World, gap: float) -> bool:
-    """Whether the test's interval of the difference leaves out the true one."""
-    from bench.scoring.subsamples import FREEDOM
-    from bench.scoring.tolerance import Tolerance, quantile
-
-    # the test's own standard error, from what it says that it would find
-    error = each.found / Tolerance(1.0, FREEDOM).found()
-    return abs(each.figures[1] - each.figures[0] - gap) > quantile(FREEDOM) * error
 
 
 # --- the check's tolerance: only seeds and rounding have a part ---
