@@ -1,0 +1,1 @@
+"""Reading: the spatial features of a module, whatever library it comes from."""

@@ -1,0 +1,78 @@
+"""Reader: what can be read of one family of modules, and how."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.base.errors import WrongName
+from bench.networks.reading.layers import Layer
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Read = Callable[["Tensor"], "Tensor"]
+"""B×3×H×W normalised images → B×D×h×w features."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a module says of itself."""
+
+    family: str
+    """Whose way of reading fits: `timm`, `torchvision`, `transformers`, `DINO`, `a module`."""
+    patch: int | None = None
+    """Both sides of the input must be multiples of this, pixels; None where any size will do."""
+    size: tuple[int, int] | None = None
+    """The only input, height and width, that the module takes as it is; None where it takes others."""
+    width: int | None = None
+    """Dimensions of `last`; None where only its output tells."""
+    depth: int | None = None
+    """How many blocks a transformer has."""
+    stages: int | None = None
+    """How many stages a CNN or a hierarchical transformer has."""
+    tokens: int = 0
+    """Class and register tokens, which are dropped."""
+    grid: tuple[int, int] | None = None
+    """Rows and columns of the position embeddings as they were trained; None without any that would be interpolated."""
+    mean: tuple[float, float, float] | None = None
+    """Of the normalisation that the module states, RGB in 0…1."""
+    std: tuple[float, float, float] | None = None
+    channels: str = "RGB"
+    layers: tuple[str, ...] = ("last",)
+    """Examples of what can be read, for messages and `bench show`: ("last", "last1 to last12", "block1 to block12")."""
+
+
+class Reader(ABC):
+    """Reads a module of one family. The module is in eval mode, on its device, and stays the caller's."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module: Any = module
+
+    @classmethod
+    @abstractmethod
+    def reads(cls, module: nn.Module) -> bool:
+        """Whether the module is of this family. Cheap; it imports no library that is not imported already."""
+
+    @property
+    @abstractmethod
+    def structure(self) -> Structure:
+        """What the module says of itself, without running it."""
+
+    @abstractmethod
+    def read(self, layer: Layer) -> Read:
+        """What gives the layer's features. Raises WrongName for a layer that the module lacks."""
+
+    def unknown(self, layer: Layer) -> WrongName:
+        """The error for a layer that the module lacks."""
+        known = ", ".join(self.structure.layers)
+        return WrongName(f"{type(self.module).__name__} has no layer '{layer.name}'", f"It has {known}.")
+
+
+def reader_of(module: nn.Module) -> Reader:
+    """The reader of the first family that fits; every module is at least one whose `forward` can be called."""
+    from bench.networks.reading import families
+
+    return next(kind for kind in families.READERS if kind.reads(module))(module)
