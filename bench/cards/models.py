@@ -12,6 +12,10 @@ from pydantic import (
 from bench.cards.card import Card
 from bench.cards.files import Entry, FileWeights, RandomWeights
 
+LAYER = r"[A-Za-z0-9_.+-]{1,200}"
+"""The name of what is read of a network (`bench.networks.reading.layers`)."""
+Option = str | int | float | bool
+
 
 class Architecture(Entry):
     """The shape of a network (docs/protocols.md#network)."""
@@ -44,14 +48,38 @@ class Architecture(Entry):
         return "a linear classifier" if self.classes else "an embedding"
 
 
+class Network(Entry):
+    """A network of another library: `SOURCE:NAME@REVISION?OPTION=VALUE` on the command line."""
+
+    source: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]+$")]
+    """The scheme of an adapter: `timm`, `torchvision`, `hf`, `hub`, `python`."""
+    name: Annotated[str, Field(min_length=1, max_length=500)]
+    """As the library has it."""
+    revision: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Which weights, where there are several: a commit of a hub, or the name of torchvision's weights."""
+    features: Annotated[str, Field(pattern=f"^{LAYER}$")] | None = None
+    """What is read of it unless the preset says; left out: `last`."""
+    options: dict[str, Option] = {}
+    """Arguments for the library's constructor; `random = 0` draws the weights from that seed."""
+    mean: tuple[float, float, float] | None = None
+    """Of the input's normalisation, RGB in 0…1, where the library does not state it."""
+    std: tuple[float, float, float] | None = None
+    licence: str = "not stated"
+    """The terms of the weights that the library fetches."""
+
+
 class Training(Entry):
-    """How the weights were made, and with which labels."""
+    """How the weights were made, from which images, and with which labels."""
 
     initialisation: str
     prior: str
     """The pixel-grouping prior: where the object masks came from."""
     supervision: str
     """Every label that had a part in the weights, directly or through initialisation and prior."""
+    images: str = "not stated"
+    """The images that the weights have seen: `ImageNet-1k train`."""
+    overlaps: dict[str, str] = {}
+    """Data sets, by id, whose images are among these; and what is known of it: `all of train2017`."""
 
 
 UNKNOWN = "not stated"
@@ -69,9 +97,33 @@ class Paper(Entry):
 
 
 class ModelCard(Card):
-    """One checkpoint."""
+    """One checkpoint: of this program's own architecture, or of another library's network."""
 
-    architecture: Architecture
-    weights: Annotated[RandomWeights | FileWeights, Field(discriminator="source")]
+    architecture: Architecture | None = None
+    network: Network | None = None
+    weights: Annotated[RandomWeights | FileWeights, Field(discriminator="source")] | None = None
+    """Left out where the library of the network has them."""
     training: Training
     paper: Paper | None = None
+
+    @model_validator(mode="after")
+    def _is_one_network(self) -> ModelCard:
+        if (self.architecture is None) == (self.network is None):
+            raise ValueError("a card has either [architecture] or [network]")
+        if self.weights is None and self.network is None:
+            raise ValueError("[architecture] needs [weights]")
+        if self.network is not None and isinstance(self.weights, RandomWeights):
+            raise ValueError("weights of a [network] are drawn with `random = SEED` among its options")
+        return self
+
+    @property
+    def backbone(self) -> str:
+        """What the network is called in lists."""
+        return self.architecture.backbone if self.architecture else self.network.name if self.network else ""
+
+    @property
+    def licence(self) -> str:
+        """The terms of the weights; empty for weights that are drawn."""
+        if isinstance(self.weights, FileWeights):
+            return self.weights.licence
+        return self.network.licence if self.network else ""
