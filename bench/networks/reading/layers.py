@@ -18,7 +18,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from bench.networks.reading.reader import Structure
 
 Kind = Literal["last", "block", "key", "query", "value", "stage", "output", "part", "path"]
 PARTS = ("embedding", "decoder", "backbone")
@@ -44,3 +47,25 @@ def parse(name: str) -> Layer:
     if match and (match[2] or match[1] not in ("block", "stage", "output")) and (not match[3] or match[1] == "block"):
         return Layer(name, match[1], int(match[2]) if match[2] else None, bool(match[3]))  # type: ignore[arg-type]
     return Layer(name, "part" if name in PARTS else "path")
+
+
+def described(layer: Layer, structure: Structure | None) -> str:
+    """What a layer's features are, in words, for the record."""
+    tokens = structure is not None and structure.depth is not None
+    of = "patch tokens" if tokens else "the feature map"
+    if layer.kind == "last":
+        if layer.number and tokens:
+            return f"{of} of the last {layer.number} blocks, each after the final norm, concatenated"
+        if tokens:
+            return f"{of} of the last block, after the final norm"
+        return "the last stage's feature map" if structure and structure.stages else "what `forward` returns"
+    if layer.kind == "block":
+        return f"{of} of block {layer.number}" + (", after the final norm" if layer.norm else "")
+    if layer.kind in ("key", "query", "value"):
+        plural = {"key": "keys", "query": "queries", "value": "values"}[layer.kind]
+        return f"the {plural} of the attention of {f'block {layer.number}' if layer.number else 'the last block'}"
+    if layer.kind == "stage":
+        return f"the feature map of stage {layer.number}"
+    if layer.kind == "output":
+        return f"output {layer.number} of `forward`"
+    return f"the {layer.name}'s output" if layer.kind == "part" else f"the output of `{layer.name}`"

@@ -1,0 +1,158 @@
+"""Subject: the model of a run, ready to be observed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.base.errors import WrongName
+from bench.cards.models import NOT_STATED, Architecture, ModelCard, Training
+from bench.networks.reading import layers
+from bench.networks.reading.reader import Read, Structure
+from bench.protocols import registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Classifier = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""C×D and C."""
+NATIVE_STRIDE = 8
+"""Output stride of this program's own architecture."""
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model ready to be observed."""
+
+    id: str
+    title: str
+    weights_sha256: str
+    weights_source: str
+    network: Callable[[str], nn.Module]
+    """Builds the network on a device, prepared for inference."""
+    training: Training = NOT_STATED
+    """How the weights came to be, and which labels they have seen."""
+    card: ModelCard | None = None
+    architecture: Architecture | None = None
+    """None for a module in memory, or of another library."""
+    structure: Structure | None = None
+    """What a network of another library says of itself; None for this program's own, and for a module whose output
+    alone tells."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """Library, version, name, revision and options of such a network, as plain JSON values."""
+    reads: Callable[[str, str | None, int | None], Read] | None = None
+    """Device, layer and output stride → what gives the features of a network of another library, or of a module."""
+    layer: str | None = None
+    """What is read of such a network unless the preset says; None: `last`."""
+    what: str = "a module"
+    """In words: `a bare backbone`."""
+    has_embedding: bool = True
+    """Whether it gives what the protocols on prototypes need: an embedding and a saliency logit."""
+    outputs: int | None = None
+    """How many classes the linear classifier tells apart that came with the weights; None where none did."""
+    classifier: Callable[[], Classifier] | None = None
+    """Reads that classifier."""
+    note: str = ""
+    """What was left out of the file that the weights are in."""
+    cacheable: bool = True
+    """False for a module in memory: its weights' hash does not tell what its `forward` does."""
+    identity: str = ""
+    """What tells it from any other network, for the cache; empty where the hash of the weights does."""
+
+    @property
+    def key(self) -> str:
+        """What stands for the network in the cache's keys."""
+        return self.identity or self.weights_sha256
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The protocols that can measure it, on data that have what they need."""
+        every = sorted(registry.protocols().values(), key=lambda entry: entry.id)
+        return tuple(entry.id for entry in every if self.has_embedding or not entry.preset_type.needs_saliency)
+
+    @property
+    def normalisation(self) -> tuple[Triple | None, Triple | None]:
+        """Mean and standard deviation, RGB in 0…1, where the model states them."""
+        return (self.structure.mean, self.structure.std) if self.structure else (None, None)
+
+    # --- what is read ---
+
+    def features(self, device: str, layer: str | None = None, output_stride: int | None = None) -> Read:
+        """B×3×H×W → B×D×h×w: what a linear classifier stands on (docs/protocols.md#linear), or the layer named."""
+        return self._read(device, layer, output_stride, _features_of)
+
+    def pixels(self, device: str, layer: str | None = None, output_stride: int | None = None) -> Read:
+        """B×3×H×W → B×D×h×w: the pixel embedding of a network that has one, else its features; or the layer named.
+
+        See docs/protocols.md#clustering-dense.
+        """
+        embeds = self.architecture is None or self.architecture.embedding > 0
+        return self._read(device, layer, output_stride, _embedding_of if embeds else _features_of)
+
+    def _read(self, device: str, layer: str | None, stride: int | None, default: Callable[[Any], Read]) -> Read:
+        if self.reads is not None:
+            return self.reads(device, layer or self.layer, stride)
+        if stride not in (None, NATIVE_STRIDE):
+            raise WrongName(
+                f"the output stride of {self.id} is {NATIVE_STRIDE}, not {stride}", "Leave `output_stride` out."
+            )
+        network = self.network(device)
+        if layer is None:
+            return default(network)
+        if layers.parse(layer).kind == "part":
+            return self._part(network, layer)
+        from bench.networks.reading.reader import reader_of
+
+        return reader_of(network).read(layers.parse(layer))
+
+    def _part(self, network: Any, name: str) -> Read:
+        shape = self.architecture
+        has = {"backbone": True, "decoder": bool(shape and shape.decoder_width), "embedding": self.has_embedding}
+        if not has[name]:
+            known = ", ".join(key for key, there in has.items() if there)
+            raise WrongName(f"{self.id} is {self.what}: it has no {name}", f"Use --set features=… with {known}.")
+        if name == "backbone" and shape is not None:
+            return network.backbone  # type: ignore[no-any-return]
+        return _features_of(network) if name == "decoder" else _embedding_of(network)
+
+    def features_are(self, layer: str | None = None) -> str:
+        """What `features` gives, for the record."""
+        return self._are(layer, pixels=False)
+
+    def pixels_are(self, layer: str | None = None) -> str:
+        """What `pixels` gives, for the record."""
+        return self._are(layer, pixels=True)
+
+    def _are(self, layer: str | None, *, pixels: bool) -> str:
+        if self.reads is not None:
+            return layers.described(layers.parse(layer or self.layer or "last"), self.structure)
+        if layer is not None:
+            return {"embedding": "the pixel embedding", "decoder": "the decoder's output"}.get(
+                layer, layers.described(layers.parse(layer), None)
+            )
+        if self.architecture is None:
+            return "what the module's `forward` returns"
+        if pixels and self.architecture.embedding:
+            return "the pixel embedding"
+        return "the decoder's output" if self.architecture.decoder_width else "the backbone's last feature map"
+
+
+def _features_of(network: Any) -> Read:
+    found: Read | None = getattr(network, "features", None)
+    return found if callable(found) else _embedding_of(network)
+
+
+def _embedding_of(network: Any) -> Read:
+    """Without the saliency logit that may come with it."""
+
+    def embed(images: torch.Tensor) -> Any:
+        output = network(images)
+        return output[0] if isinstance(output, (tuple, list)) and output else output
+
+    return embed
