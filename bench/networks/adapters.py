@@ -1,8 +1,8 @@
 """Adapters: models of other libraries, named `SCHEME:NAME` on the command line.
 
-An adapter is an entry point of the group `bench.networks`. Its name is the scheme. Its value is a function that takes
-the text after the colon and returns a `bench.networks.find_model.Subject`. Another package adds an adapter in its own
-packaging; nothing here changes.
+An adapter is an entry point of the group `bench.networks`. Its name is the scheme. Its value is a
+`bench.networks.libraries.library.Library`, or a function that takes the text after the colon and returns a
+`bench.networks.subject.Subject`. Another package adds an adapter in its own packaging; nothing here changes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,18 @@ import functools
 import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.base.errors import BadEnvironment, BenchError
+from bench.base.errors import BadEnvironment, BenchError, WrongName
+from bench.networks.libraries import request
 
 if TYPE_CHECKING:
-    from bench.networks.find_model import Subject
+    from bench.cards.models import ModelCard, Network
+    from bench.networks.libraries.library import Library
+    from bench.networks.subject import Subject
+
+Made = TypeVar("Made")
 
 ENTRY_POINTS = "bench.networks"
 NAME = re.compile(r"(?P<scheme>[a-z][a-z0-9_-]+):(?P<rest>.+)", re.DOTALL)
@@ -29,22 +35,70 @@ def adapters() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)}
 
 
-def adapted(name: str) -> Subject | None:
-    """The subject that an adapter makes of a name; None for a name that no adapter serves.
-
-    Raises what the adapter raises of our errors, and BadEnvironment for anything else that goes wrong in it.
-    """
+def split(name: str) -> tuple[EntryPoint, str] | None:
+    """The adapter that serves a name, and the text after the colon; None for a name that none serves."""
     match = NAME.fullmatch(name)
     point = adapters().get(match["scheme"]) if match else None
-    if match is None or point is None:
+    return (point, match["rest"]) if match and point else None
+
+
+def adapted(name: str, cache: Path, **more: Any) -> Subject | None:
+    """The subject that an adapter makes of a name; None for a name that no adapter serves.
+
+    `more` are further fields of a `Request`, for libraries. Raises what the adapter raises of our errors, and
+    BadEnvironment for anything else that goes wrong in it.
+    """
+    found = split(name)
+    if found is None:
         return None
+    point, rest = found
+    return _guarded(point, rest, lambda made: _subject(made, point, rest, cache, more))
+
+
+def of_card(card: ModelCard, network: Network, cache: Path, **more: Any) -> Subject:
+    """The subject of a card that names a network. Raises BadEnvironment where no adapter serves its source."""
+    point = adapters().get(network.source)
+    if point is None:
+        raise BadEnvironment(
+            f"the network of {card.id} is of '{network.source}', which no installed adapter serves",
+            f"Installed are {', '.join(adapters())}. Install the package that has '{network.source}', or correct the card.",
+        )
+
+    def make(made: Any) -> Subject:
+        library = _library(made)
+        if library is None:
+            raise WrongName(f"the adapter '{network.source}' takes no cards", "Name the network with --model.")
+        return library.subject(request.of_card(card, network, cache, **more))
+
+    return _guarded(point, network.name, make)
+
+
+def library_of(scheme: str) -> Library | None:
+    """The library of a scheme; None for an adapter that is none, and for an unknown scheme."""
+    point = adapters().get(scheme)
+    return _guarded(point, "", _library) if point else None
+
+
+def _subject(made: Any, point: EntryPoint, rest: str, cache: Path, more: dict[str, Any]) -> Subject:
+    library = _library(made)
+    if library is None:
+        return made(rest)  # type: ignore[no-any-return]
+    return library.subject(request.parse(point.name, rest, cache, **more))
+
+
+def _library(made: Any) -> Library | None:
+    from bench.networks.libraries.library import Library
+
+    return made() if isinstance(made, type) and issubclass(made, Library) else None
+
+
+def _guarded(point: EntryPoint, rest: str, use: Callable[[Any], Made]) -> Made:
     try:
-        build: Callable[[str], Subject] = point.load()
-        return build(match["rest"])
+        return use(point.load())
     except BenchError:
         raise
     except Exception as error:
         raise BadEnvironment(
-            f"the adapter '{point.name}' ({point.value}) failed on '{match['rest']}': {type(error).__name__}: {error}",
+            f"the adapter '{point.name}' ({point.value}) failed on '{rest}': {type(error).__name__}: {error}",
             "Check the name, and that the adapter's packages are installed; its own documents describe both.",
         ) from error

@@ -110,14 +110,14 @@ def _choose_dict(content: Any, path: Path) -> tuple[Where, Tensors, list[tuple[W
     if not isinstance(content, dict):
         kind = _KIND_NAMES.get(type(content).__name__, type(content).__name__)
         raise BadInput(f"{path} holds a {kind}, not a dict of tensors", _SAVE)
-    found = list(_dicts(content, set()))
+    found = list(dicts_of_tensors(content, set()))
     networks = [entry for entry in found if _has_weights(entry[1])] or found
     if not networks:
         raise _no_tensors(content, path)
     stages = (_STAGE, _NUMBERED)
     wanted = [entry for entry in networks if any(stage.fullmatch(key) for stage in stages for key in entry[1])]
-    wanted = sorted(wanted or networks, key=lambda entry: _ranks(entry[0]))
-    if len(wanted) > 1 and _ranks(wanted[0][0]) == _ranks(wanted[1][0]):
+    wanted = sorted(wanted or networks, key=lambda entry: reading_order(entry[0]))
+    if len(wanted) > 1 and reading_order(wanted[0][0]) == reading_order(wanted[1][0]):
         names = ", ".join(_dotted(where) for where, _ in wanted[:8])
         raise BadInput(
             f"{path} holds several dicts of tensors: {names}",
@@ -138,7 +138,7 @@ def _no_tensors(content: dict[Any, Any], path: Path) -> BadInput:
     return BadInput(f"{path} holds no tensors (it has {keys})", _SAVE)
 
 
-def _dicts(content: dict[Any, Any], seen: set[int], depth: int = 5) -> Iterator[tuple[Where, Tensors]]:
+def dicts_of_tensors(content: dict[Any, Any], seen: set[int], depth: int = 5) -> Iterator[tuple[Where, Tensors]]:
     """All dicts with tensors in them, and the keys that lead to each, each dict once; none of an optimiser's.
 
     `seen` has those that were there before: a file may have one dict in a million places.
@@ -151,14 +151,14 @@ def _dicts(content: dict[Any, Any], seen: set[int], depth: int = 5) -> Iterator[
         yield (), tensors
     for key, value in content.items():
         if isinstance(key, str) and isinstance(value, dict) and depth and "optim" not in key:
-            yield from (((key, *where), inner) for where, inner in _dicts(value, seen, depth - 1))
+            yield from (((key, *where), inner) for where, inner in dicts_of_tensors(value, seen, depth - 1))
 
 
 def _has_weights(tensors: Tensors) -> bool:
     return any(key.endswith("weight") and len(getattr(value, "shape", (1, 1))) > 1 for key, value in tensors.items())
 
 
-def _ranks(where: Where) -> tuple[list[int], int]:
+def reading_order(where: Where) -> tuple[list[int], int]:
     """What is read first: by the names that are known, then by what others say (`online_network`, `target_network`)."""
     return [DICTS.index(name) if name in DICTS else len(DICTS) for name in where], _role(".".join(where))
 

@@ -66,7 +66,7 @@ def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:
         raise BadInput(f"{path} looks like {other}; of files, ResNet-18 and ResNet-50 are read", _OTHERS)
     if len(chosen.state) > _MOST_TENSORS:
         raise BadInput(f"{path} holds a network of {len(chosen.state):,} tensors, and no ResNet", _OTHERS)
-    state = {key: _weights_of(key, value, path) for key, value in chosen.state.items()}
+    state = {key: weights_of(key, value, path) for key, value in chosen.state.items()}
     require_bounded((tensor.shape for tensor in state.values()), path)
     for key, tensor in state.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
@@ -76,7 +76,7 @@ def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:
     return Weights(state, sha256 or sha256_file(path), printable_name(path), chosen.note, chosen.routine)
 
 
-def _weights_of(key: str, value: AnyTensor, path: Path) -> Tensor:
+def weights_of(key: str, value: AnyTensor, path: Path) -> Tensor:
     """A tensor of the file in memory. Raises BadInput for one of a kind that no network is computed with."""
     tensor: Tensor = as_tensor(value, key, path)
     if tensor.dtype in _REAL or (key.endswith(_COUNTER) and tensor.dtype in _WHOLE):

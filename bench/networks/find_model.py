@@ -7,125 +7,68 @@ weights are then read when the network is built.
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.base.errors import BadInput, Warn, WrongName
-from bench.base.files import is_ordinary_file, printable_name
+from bench.base.files import is_ordinary_file, printable_name, sha256_file
 from bench.base.paths import expand
 from bench.cards import catalogue
 from bench.cards.card import as_id, require_model_id
 from bench.cards.files import FileWeights, RandomWeights
 from bench.cards.local_files import card_name, local_weights, weights_file
-from bench.cards.models import NOT_STATED, Architecture, ModelCard, Training
+from bench.cards.models import Architecture, ModelCard
 from bench.cards.pins import Pins
-from bench.networks import known_weights
-from bench.networks.adapters import adapted
+from bench.networks import adapters, known_weights
+from bench.networks.checkpoint_files import require_file
+from bench.networks.reading.reader import PLAIN, Read
+from bench.networks.subject import Classifier, Subject, Triple
 from bench.networks.weights_file import WeightsFile
-from bench.protocols import registry
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from bench.networks.checkpoints import Weights
-
-Classifier = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-"""C×D and C."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model ready to be observed."""
-
-    id: str
-    title: str
-    weights_sha256: str
-    weights_source: str
-    network: Callable[[str], nn.Module]
-    """Builds the network on a device, prepared for inference."""
-    training: Training = NOT_STATED
-    """How the weights came to be, and which labels they have seen."""
-    card: ModelCard | None = None
-    architecture: Architecture | None = None
-    """None for a module in memory, or of another library."""
-    what: str = "a module"
-    """In words: `a bare backbone`."""
-    has_embedding: bool = True
-    """Whether it gives what the protocols on prototypes need: an embedding and a saliency logit."""
-    outputs: int | None = None
-    """How many classes the linear classifier tells apart that came with the weights; None where none did."""
-    classifier: Callable[[], Classifier] | None = None
-    """Reads that classifier."""
-    note: str = ""
-    """What was left out of the file that the weights are in."""
-    cacheable: bool = True
-    """False for a module in memory: its weights' hash does not tell what its `forward` does."""
-
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        """The protocols that can measure it, on data that have what they need."""
-        every = sorted(registry.protocols().values(), key=lambda entry: entry.id)
-        return tuple(entry.id for entry in every if self.has_embedding or not entry.preset_type.needs_saliency)
-
-    @property
-    def features_are(self) -> str:
-        """What a linear classifier stands on, for the record."""
-        if self.architecture is None:
-            return "what the module's `features` returns, else its embedding"
-        return "the decoder's output" if self.architecture.decoder_width else "the backbone's last feature map"
-
-    def features(self, device: str) -> Callable[[torch.Tensor], Any]:
-        """B×3×H×W → B×D×h×w: what a linear classifier stands on (docs/protocols.md#linear)."""
-        features: Callable[[torch.Tensor], Any] | None = getattr(self.network(device), "features", None)
-        return features if callable(features) else self.embedding(device)
-
-    def embedding(self, device: str) -> Callable[[torch.Tensor], Any]:
-        """B×3×H×W → B×D×h×w: the pixel embedding, without the saliency logit that may come with it."""
-        network: Any = self.network(device)
-
-        def embed(images: torch.Tensor) -> Any:
-            output = network(images)
-            return output[0] if isinstance(output, (tuple, list)) and output else output
-
-        return embed
-
-    @property
-    def pixels_are(self) -> str:
-        """What dense clustering groups, for the record."""
-        return "the pixel embedding" if self.architecture and self.architecture.embedding else self.features_are
-
-    def pixels(self, device: str) -> Callable[[torch.Tensor], Any]:
-        """B×3×H×W → B×D×h×w: the pixel embedding of a network that has one, else its features.
-
-        See docs/protocols.md#clustering-dense.
-        """
-        if self.architecture is None or not self.architecture.embedding:
-            return self.features(device)
-        return self.embedding(device)
+Normalisation = tuple[Triple, Triple]
+"""Mean and standard deviation, RGB in 0…1."""
 
 
-def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn) -> Subject:
-    """The subject of a card's id, a card's path, a checkpoint's path, an adapter's name, or a module in memory."""
+def find_model(
+    model: str | Path | nn.Module, weights: Path | None, cache: Path, warn: Warn, *, trust_code: bool = False
+) -> Subject:
+    """The subject of a card's id, a card's path, a checkpoint's path, an adapter's name, or a module in memory.
+
+    `trust_code` lets code of a hub run.
+    """
     if _is_module(model):
-        return _from_module(model)  # type: ignore[arg-type]
+        return from_module(model)  # type: ignore[arg-type]
     if not isinstance(model, (str, Path)):
         raise WrongName(f"a {type(model).__name__} is not a model", "Give a card's id, a path, or a torch.nn.Module.")
     name = str(model)
+    asked = {"weights": expand(weights) if weights else None, "trust_code": trust_code, "warn": warn}
+    if adapters.split(name) is not None:
+        subject = adapters.adapted(name, cache, **asked)
+        assert subject is not None
+        return subject
     if name not in catalogue.models() and not name.endswith(".toml"):
         path = expand(name)
         if is_ordinary_file(path) or catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name):
             return _from_checkpoint(path, cache, warn)
-        if (subject := adapted(name)) is not None:
-            return subject
     card = catalogue.model(name)
+    if card.network is not None:
+        file = asked["weights"]
+        if file is None and isinstance(card.weights, FileWeights):
+            file = _checked_file(card, card.weights, cache, warn)
+        return adapters.of_card(card, card.network, cache, **asked | {"weights": file})
+    assert card.architecture is not None and card.weights is not None  # as the card's form has it
     if isinstance(card.weights, RandomWeights):
         if weights is not None:
             raise WrongName(
@@ -133,6 +76,15 @@ def find_model(model: str | Path | nn.Module, weights: Path | None, cache: Path,
             )
         return _drawn(card, card.weights, cache)
     return _from_card(card, card.weights, _weights_file(card, card.weights, weights, cache), cache, warn)
+
+
+def require_known(model: str | Path | nn.Module) -> None:
+    """Raises WrongName for a name that nothing can be; only cards are read. The rest is left to `find_model`."""
+    name = str(model)
+    if _is_module(model) or name in catalogue.models() or name.endswith(".toml") or adapters.split(name):
+        return
+    if not (catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name) or is_ordinary_file(expand(name))):
+        catalogue.model(name)
 
 
 def _is_module(model: object) -> bool:
@@ -144,11 +96,12 @@ def _is_module(model: object) -> bool:
 
 
 def _from_card(card: ModelCard, entry: FileWeights, path: Path, cache: Path, warn: Warn) -> Subject:
+    assert card.architecture is not None
     file = WeightsFile(path, cache, card.architecture)
     known = file.known_architecture() is not None
     if not known:
         _ = file.weights  # what is wrong with the file itself is said first
-    _check_hash(card, entry, file, cache, warn)
+    _check_hash(card, entry, file.path, file.sha256, cache, warn)
     # now, not when the network is built: a cache that is warm must not let a wrong file through
     if not known:
         from bench.networks.checkpoints import check_fit
@@ -209,13 +162,21 @@ def _prepare(network: nn.Module, device: str) -> nn.Module:
     return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
 
 
-def _check_hash(card: ModelCard, entry: FileWeights, file: WeightsFile, cache: Path, warn: Warn) -> None:
+def _checked_file(card: ModelCard, entry: FileWeights, cache: Path, warn: Warn) -> Path:
+    """The card's file for a network of another library."""
+    path = _weights_file(card, entry, None, cache)
+    require_file(path)
+    _check_hash(card, entry, path, sha256_file(path), cache, warn)
+    return path
+
+
+def _check_hash(card: ModelCard, entry: FileWeights, path: Path, sha256: str, cache: Path, warn: Warn) -> None:
     """Hold the file against the published hash, or a downloaded one against the hash that was seen first."""
-    pin = Pins(cache).find(f"weights/{card.id}/{entry.file}") if file.path == _cached_file(card, entry, cache) else None
+    pin = Pins(cache).find(f"weights/{card.id}/{entry.file}") if path == _cached_file(card, entry, cache) else None
     expected = entry.sha256 or (pin.sha256 if pin else None)
-    if expected and file.sha256 != expected:
+    if expected and sha256 != expected:
         raise BadInput(
-            f"{file.path.name} is not the file of {card.id}: SHA-256 {file.sha256[:12]}… instead of "
+            f"{path.name} is not the file of {card.id}: SHA-256 {sha256[:12]}… instead of "
             f"{expected[:12]}…" + ("" if entry.sha256 or not pin else f", pinned on {pin.date[:10]}"),
             "Download it again, or give your own file as --model FILE.",
         )
@@ -255,25 +216,42 @@ def _cached_file(card: ModelCard, entry: FileWeights, cache: Path) -> Path:
 def _drawn(card: ModelCard, entry: RandomWeights, cache: Path) -> Subject:
     """The subject of weights that are drawn from a seed."""
 
+    shape = card.architecture
+    assert shape is not None
+
     @functools.cache
     def draw() -> Weights:
         from bench.networks.checkpoints import draw_random
 
-        return draw_random(card.architecture, entry)
+        return draw_random(shape, entry)
 
-    drawing = {"random": entry.model_dump(), "architecture": card.architecture.model_dump(), "numpy": np.__version__}
+    drawing = {"random": entry.model_dump(), "architecture": shape.model_dump(), "numpy": np.__version__}
     sha256 = (known_weights.find(cache, drawing) or {}).get("weights_sha256")
     if not isinstance(sha256, str):
         sha256 = draw().sha256
         known_weights.keep(cache, drawing, {"weights_sha256": sha256})
     about = {"id": card.id, "title": card.title, "training": card.training, "card": card}
-    return _of_weights(draw, sha256, f"generated from seed {entry.seed}", card.architecture, **about)
+    return _of_weights(draw, sha256, f"generated from seed {entry.seed}", shape, **about)
 
 
-def _from_module(module: nn.Module) -> Subject:
+def from_module(
+    module: nn.Module, *, features: Read | None = None, normalisation: Normalisation | None = None, cache_key: str = ""
+) -> Subject:
+    """The subject of a module in memory.
+
+    `features` (B×3×H×W → B×D×h×w) is read in place of what `forward` returns; `normalisation` is the mean and the
+    standard deviation that the module was trained with, RGB in 0…1. `cache_key` is the caller's word that what is
+    computed under it with these weights never changes: then it is cached.
+    """
     from bench.networks.checkpoints import hash_module
+    from bench.networks.reading.reader import reader_of
 
     digest = hash_module(module)
+    structure = reader_of(module).structure
+    if normalisation is not None:
+        structure = replace(structure, mean=normalisation[0], std=normalisation[1])
+    plain = structure.family == PLAIN
+    identity = hashlib.sha256(json.dumps([digest, cache_key]).encode()).hexdigest() if cache_key else ""
     name = re.sub(r"[^a-z0-9]+", "-", type(module).__name__.lower()).strip("-") or "module"
     return Subject(
         id=f"{name}-{digest[:8]}",
@@ -281,8 +259,21 @@ def _from_module(module: nn.Module) -> Subject:
         weights_sha256=digest,
         weights_source="in memory",
         network=lambda device: module.to(device).eval(),
-        cacheable=False,
+        structure=structure,
+        origin={"class": f"{type(module).__module__}.{type(module).__qualname__}"},
+        reads=(lambda device, layer, stride: _given(module, features, device, layer)) if features else None,
+        what="a module" if plain else f"a network of {structure.family}",
+        has_embedding=plain,
+        cacheable=bool(cache_key),
+        identity=identity,
     )
+
+
+def _given(module: nn.Module, features: Read, device: str, layer: str | None) -> Read:
+    if layer is not None:
+        raise WrongName(f"features is a function, and a layer is asked for: '{layer}'", "Give one of the two.")
+    module.to(device).eval()
+    return features
 
 
 def restate(subject: Subject, name: str | None, supervision: str | None) -> Subject:

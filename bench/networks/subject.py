@@ -47,7 +47,7 @@ class Subject:
     origin: dict[str, Any] = field(default_factory=dict)
     """Library, version, name, revision and options of such a network, as plain JSON values."""
     reads: Callable[[str, str | None, int | None], Read] | None = None
-    """Device, layer and output stride → what gives the features of a network of another library, or of a module."""
+    """Device, layer and output stride → what gives the features of a network that can be built with several strides."""
     layer: str | None = None
     """What is read of such a network unless the preset says; None: `last`."""
     what: str = "a module"
@@ -98,26 +98,29 @@ class Subject:
     def _read(self, device: str, layer: str | None, stride: int | None, default: Callable[[Any], Read]) -> Read:
         if self.reads is not None:
             return self.reads(device, layer or self.layer, stride)
-        if stride not in (None, NATIVE_STRIDE):
+        own = NATIVE_STRIDE if self.architecture else None
+        if stride not in (None, own):
             raise WrongName(
-                f"the output stride of {self.id} is {NATIVE_STRIDE}, not {stride}", "Leave `output_stride` out."
+                f"the output stride of {self.id} cannot be {stride}", "Leave the entry `output_stride` out."
             )
         network = self.network(device)
-        if layer is None:
+        if self.architecture is not None and layer is None:
             return default(network)
-        if layers.parse(layer).kind == "part":
-            return self._part(network, layer)
+        name = layers.parse(layer or self.layer or "last")
+        if name.kind == "part" and self.architecture is not None:
+            return self._part(network, name.name)
         from bench.networks.reading.reader import reader_of
 
-        return reader_of(network).read(layers.parse(layer))
+        return reader_of(network).read(name)
 
     def _part(self, network: Any, name: str) -> Read:
-        shape = self.architecture
-        has = {"backbone": True, "decoder": bool(shape and shape.decoder_width), "embedding": self.has_embedding}
+        assert self.architecture is not None
+        decodes = self.architecture.decoder_width > 0
+        has = {"backbone": True, "decoder": decodes, "embedding": self.has_embedding}
         if not has[name]:
             known = ", ".join(key for key, there in has.items() if there)
             raise WrongName(f"{self.id} is {self.what}: it has no {name}", f"Use --set features=… with {known}.")
-        if name == "backbone" and shape is not None:
+        if name == "backbone":
             return network.backbone  # type: ignore[no-any-return]
         return _features_of(network) if name == "decoder" else _embedding_of(network)
 
@@ -130,22 +133,18 @@ class Subject:
         return self._are(layer, pixels=True)
 
     def _are(self, layer: str | None, *, pixels: bool) -> str:
-        if self.reads is not None:
+        if self.architecture is None:
             return layers.described(layers.parse(layer or self.layer or "last"), self.structure)
         if layer is not None:
-            return {"embedding": "the pixel embedding", "decoder": "the decoder's output"}.get(
-                layer, layers.described(layers.parse(layer), None)
-            )
-        if self.architecture is None:
-            return "what the module's `forward` returns"
+            own = {"embedding": "the pixel embedding", "decoder": "the decoder's output"}
+            return own.get(layer) or layers.described(layers.parse(layer), None)
         if pixels and self.architecture.embedding:
             return "the pixel embedding"
         return "the decoder's output" if self.architecture.decoder_width else "the backbone's last feature map"
 
 
 def _features_of(network: Any) -> Read:
-    found: Read | None = getattr(network, "features", None)
-    return found if callable(found) else _embedding_of(network)
+    return network.features  # type: ignore[no-any-return]
 
 
 def _embedding_of(network: Any) -> Read:
@@ -153,6 +152,6 @@ def _embedding_of(network: Any) -> Read:
 
     def embed(images: torch.Tensor) -> Any:
         output = network(images)
-        return output[0] if isinstance(output, (tuple, list)) and output else output
+        return output[0]
 
     return embed

@@ -13,6 +13,8 @@ from bench.networks.reading.layers import Layer
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+PLAIN = "a module"
+"""The family of modules of which nobody knows more than what `forward` returns."""
 Read = Callable[["Tensor"], "Tensor"]
 """B×3×H×W normalised images → B×D×h×w features."""
 
@@ -22,7 +24,7 @@ class Structure:
     """What a module says of itself."""
 
     family: str
-    """Whose way of reading fits: `timm`, `torchvision`, `transformers`, `DINO`, `a module`."""
+    """Whose way of reading fits: `timm`, `torchvision`, `transformers`, `DINO`, or `PLAIN`."""
     patch: int | None = None
     """Both sides of the input must be multiples of this, pixels; None where any size will do."""
     size: tuple[int, int] | None = None

@@ -1,0 +1,1 @@
+"""Libraries: networks of timm, torchvision, transformers, torch.hub and of a factory of your own, by their names."""

@@ -1,0 +1,81 @@
+"""Request: a network of another library, as a command or a card names it.
+
+`NAME[@REVISION][?OPTION=VALUE&OPTION=VALUE]`, after the scheme and its colon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.base.errors import Warn, WrongName
+from bench.cards.models import ModelCard, Network, Option
+from bench.cards.presets import read_value
+
+SEED = "random"
+"""The option that draws the weights from a seed in place of reading them."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, and where to look for it."""
+
+    source: str
+    """The scheme: `timm`."""
+    name: str
+    cache: Path
+    revision: str | None = None
+    options: dict[str, Option] = field(default_factory=dict)
+    """Arguments for the library's constructor, without the seed."""
+    seed: int | None = None
+    """Weights are drawn from it; None: they are read."""
+    features: str | None = None
+    """The card's: what is read unless the preset says."""
+    weights: Path | None = None
+    """A file to load in place of the library's own weights."""
+    trust_code: bool = False
+    """Whether code of a hub may run."""
+    warn: Warn = lambda message: None
+    card: ModelCard | None = None
+
+    @property
+    def text(self) -> str:
+        """The name as it stands on the command line."""
+        seed = {SEED: self.seed} if self.seed is not None else {}
+        options = "&".join(f"{key}={value}" for key, value in {**self.options, **seed}.items())
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"{self.source}:{self.name}{revision}" + (f"?{options}" if options else "")
+
+
+def parse(source: str, text: str, cache: Path, **more: object) -> Request:
+    """The request of a name on the command line. Raises WrongName for one that is not of this form."""
+    rest, _, query = text.partition("?")
+    name, _, revision = rest.partition("@")
+    if not name:
+        raise WrongName(f"'{source}:{text}' names no network", f"Write {source}:NAME; `bench list networks` shows names.")
+    options: dict[str, Option] = {}
+    for part in filter(None, query.split("&")):
+        key, equals, value = part.partition("=")
+        read = read_value(value)
+        if not equals or not key.isidentifier() or not isinstance(read, (str, int, float, bool)):
+            raise WrongName(f"'{part}' in '{source}:{text}' is not OPTION=VALUE", "Write ?OPTION=VALUE&OPTION=VALUE.")
+        options[key] = read
+    return _request(source, name, revision or None, options, cache, **more)
+
+
+def of_card(card: ModelCard, network: Network, cache: Path, **more: object) -> Request:
+    """The request of a card."""
+    more |= {"features": network.features, "card": card}
+    return _request(network.source, network.name, network.revision, dict(network.options), cache, **more)
+
+
+def _request(
+    source: str, name: str, revision: str | None, options: dict[str, Option], cache: Path, **more: object
+) -> Request:
+    seed = options.pop(SEED, None)
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
+        raise WrongName(f"the option {SEED}={seed} of {source}:{name} is not a seed", "Give a whole number from 0.")
+    request = Request(source, name, cache, revision, options, seed, **more)  # type: ignore[arg-type]
+    if seed is not None and request.weights is not None:
+        raise WrongName(f"{request.text} draws its weights from a seed", "Leave --weights out, or leave `random` out.")
+    return request
