@@ -13,6 +13,10 @@ from bench._version import __version__
 __all__ = ["__version__", "evaluate", "record"]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
     if name == "evaluate":
         from bench.runs.run import evaluate

@@ -59,7 +59,7 @@ class Network(Entry):
     """Which weights, where there are several: a commit of a hub, or the name of torchvision's weights."""
     features: Annotated[str, Field(pattern=f"^{LAYER}$")] | None = None
     """What is read of it unless the preset says; left out: `last`."""
-    options: dict[str, Option] = {}
+    options: dict[str, Option] = Field(default_factory=dict)
     """Arguments for the library's constructor; `random = 0` draws the weights from that seed."""
     mean: tuple[float, float, float] | None = None
     """Of the input's normalisation, RGB in 0…1, where the library does not state it."""
@@ -78,7 +78,7 @@ class Training(Entry):
     """Every label that had a part in the weights, directly or through initialisation and prior."""
     images: str = "not stated"
     """The images that the weights have seen: `ImageNet-1k train`."""
-    overlaps: dict[str, str] = {}
+    overlaps: dict[str, str] = Field(default_factory=dict)
     """Data sets, by id, whose images are among these; and what is known of it: `all of train2017`."""
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from bench.base.errors import WrongName, unknown_name
 from bench.cards import counting
 from bench.cards.counting import Counted
+from bench.cards.models import LAYER
 
 FIRST_SEED = 1234
 """The authors' first seed."""
@@ -26,6 +27,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Side = Annotated[int, Field(ge=1, le=8192)]
 Unit = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LayerName = Annotated[str, Field(pattern=f"^{LAYER}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -103,10 +105,13 @@ class ImagePreset(Preset):
     """Entries that the protocols on single images, counted in confusion rows, share."""
 
     observed: ClassVar[tuple[str, ...]] = (*Preset.observed, "input", "resizing")
-    later: ClassVar[tuple[str, ...]] = ("resizing",)
+    later: ClassVar[tuple[str, ...]] = ("resizing", "input_by_patch")
 
     input: tuple[Side, Side] = (512, 512)
     """Height and width, in pixels, to which each image is resized. The aspect ratio is not kept."""
+    input_by_patch: dict[Positive, tuple[Side, Side]] = {}
+    """Patch size of a network → its input, in place of `input`. A patch that is not named, and does not divide `input`,
+    gets the nearest multiples."""
     resizing: Literal["opencv", "torch"] = "opencv"
     """`opencv` resizes the 8-bit image. `torch` resizes the normalised image, without antialiasing and with corners not
     aligned. Labels are resized with the same library's nearest."""
@@ -122,6 +127,20 @@ class ImagePreset(Preset):
     def counting(cls, run: Counted) -> list[str]:
         """What holds of every protocol on single images; where pixels are counted, and of what, each knows itself."""
         return [counting.absent(run), counting.drawn(run)]
+
+
+class FeaturesPreset(ImagePreset):
+    """Entries of the protocols that stand on the features of any network."""
+
+    observed: ClassVar[tuple[str, ...]] = (*ImagePreset.observed, "features", "output_stride")
+    later: ClassVar[tuple[str, ...]] = (*ImagePreset.later, "features", "output_stride")
+
+    features: LayerName | None = None
+    """What is read of the network: `last`, `last4`, `block9`, `key`, `stage3`, … (docs/models.md#layers). null: what
+    the model's card says, else the last block's patch tokens after the final norm, or the last feature map."""
+    output_stride: Literal[8, 16, 32] | None = None
+    """Trade the last strides of a CNN for dilation, down to this output stride, where its library can do so. null: as
+    the network is."""
 
 
 class SaliencyPreset(ImagePreset):

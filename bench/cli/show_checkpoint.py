@@ -21,7 +21,7 @@ def show_checkpoint(name: str, cache: Path) -> None:
     if subject.outputs is not None:
         linear = "the classifier in the file"
     else:
-        linear = "a classifier trained on its features, which are " + subject.features_are
+        linear = "a classifier trained on its features, which are " + subject.features_are()
     rows = [
         ("file", path.name),
         ("id", subject.id),

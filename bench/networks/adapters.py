@@ -61,7 +61,7 @@ def of_card(card: ModelCard, network: Network, cache: Path, **more: Any) -> Subj
     if point is None:
         raise BadEnvironment(
             f"the network of {card.id} is of '{network.source}', which no installed adapter serves",
-            f"Installed are {', '.join(adapters())}. Install the package that has '{network.source}', or correct the card.",
+            f"Installed are {', '.join(adapters())}. Install the package that has it, or correct the card.",
         )
 
     def make(made: Any) -> Subject:
@@ -82,7 +82,7 @@ def library_of(scheme: str) -> Library | None:
 def _subject(made: Any, point: EntryPoint, rest: str, cache: Path, more: dict[str, Any]) -> Subject:
     library = _library(made)
     if library is None:
-        return made(rest)  # type: ignore[no-any-return]
+        return made(rest)
     return library.subject(request.parse(point.name, rest, cache, **more))
 
 

@@ -48,7 +48,7 @@ def find_model(
 
     `trust_code` lets code of a hub run.
     """
-    if _is_module(model):
+    if is_module(model):
         return from_module(model)  # type: ignore[arg-type]
     if not isinstance(model, (str, Path)):
         raise WrongName(f"a {type(model).__name__} is not a model", "Give a card's id, a path, or a torch.nn.Module.")
@@ -81,13 +81,14 @@ def find_model(
 def require_known(model: str | Path | nn.Module) -> None:
     """Raises WrongName for a name that nothing can be; only cards are read. The rest is left to `find_model`."""
     name = str(model)
-    if _is_module(model) or name in catalogue.models() or name.endswith(".toml") or adapters.split(name):
+    if is_module(model) or name in catalogue.models() or name.endswith(".toml") or adapters.split(name):
         return
     if not (catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name) or is_ordinary_file(expand(name))):
         catalogue.model(name)
 
 
-def _is_module(model: object) -> bool:
+def is_module(model: object) -> bool:
+    """Whether it is a torch.nn.Module, which is asked without importing torch."""
     torch = sys.modules.get("torch")  # whoever has a module has imported it
     return torch is not None and isinstance(model, torch.nn.Module)
 

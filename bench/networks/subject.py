@@ -121,7 +121,8 @@ class Subject:
             known = ", ".join(key for key, there in has.items() if there)
             raise WrongName(f"{self.id} is {self.what}: it has no {name}", f"Use --set features=… with {known}.")
         if name == "backbone":
-            return network.backbone  # type: ignore[no-any-return]
+            read: Read = network.backbone
+            return read
         return _features_of(network) if name == "decoder" else _embedding_of(network)
 
     def features_are(self, layer: str | None = None) -> str:
@@ -144,7 +145,8 @@ class Subject:
 
 
 def _features_of(network: Any) -> Read:
-    return network.features  # type: ignore[no-any-return]
+    read: Read = network.features
+    return read
 
 
 def _embedding_of(network: Any) -> Read:

@@ -41,8 +41,8 @@ class Loaded:
     """`short_digest` of the two files."""
 
 
-def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
-    """All that decides what is seen of a sample, but the sample itself."""
+def observation_recipe(key: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
+    """All that decides what is seen of a sample, but the sample itself; `key` is the network's."""
     entries = preset.resolved()
     labels = samples.card.labels
     # how plain indices are read has always been the same, and left unsaid
@@ -54,7 +54,7 @@ def observation_recipe(weights_sha256: str, samples: Samples, preset: Preset, pr
     return decoding | {
         "decoding": DECODING_VERSION,
         "orientation": samples.card.orientation,
-        "weights": weights_sha256,
+        "weights": key,
         "dataset": samples.card.id,
         "split": samples.split,
         "classes": len(samples.card.classes),

@@ -22,7 +22,9 @@ from bench.base.paths import expand
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset
 from bench.data.samples import Samples, require_label_files
-from bench.networks.find_model import Subject
+from bench.networks.reading.reader import Read
+from bench.networks.reading.watched import ShapeRead, Watched, known_shape
+from bench.networks.subject import Subject, Triple
 from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine, Precision
 from bench.passes.image_pass import observation_recipe
@@ -63,6 +65,16 @@ class Settings:
     fresh: bool = False
     progress: Callable[..., None] | None = None
     """Called with (what, images done, images in all), in training with a fourth, `note`."""
+    strict_input: bool = False
+    """Refuse an input that is no multiple of the network's patch, in place of the nearest multiple."""
+    trust_code: bool = False
+    """Let code of a hub run."""
+    features: str | Callable[..., Any] | None = None
+    """What is read: the preset's entry; for a module in memory also a function of a batch of images."""
+    normalisation: tuple[Triple, Triple] | None = None
+    """Mean and standard deviation that a module in memory was trained with, RGB in 0…1."""
+    cache_key: str = ""
+    """For a module in memory: the caller's word that what it computes under this key never changes."""
     save_predictions: Path | None = None
     """A folder for palette PNGs of class ids, one per image at its own size."""
     save_examples: int | None = None
@@ -70,6 +82,9 @@ class Settings:
     warn: Warn | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.features, str):
+            object.__setattr__(self, "entries", {**self.entries, "features": self.features})
+            object.__setattr__(self, "features", None)
         for name in ("data_root", "weights", "cache", "save_predictions"):
             if (path := getattr(self, name)) is not None:
                 object.__setattr__(self, name, expand(path))
@@ -105,6 +120,8 @@ class Plan:
     """Whether it is not what the data set's card says, in preset, seeds or precision."""
     grouped: bool
     """Whether there are no labels, so that clusters are described instead of matched."""
+    by_model: Mapping[str, Any] = field(default_factory=dict)
+    """Entries of the preset that the model decided, such as its normalisation, with the protocol's own values."""
 
     @property
     def card(self) -> DatasetCard:
@@ -125,6 +142,8 @@ class Run(Generic[P]):
     settings: Settings
     engine: Engine
     warn: Warn
+    seen: dict[str, ShapeRead] = field(default_factory=dict)
+    """What is found out of the network on the way."""
 
     @property
     def preset(self) -> P:
@@ -171,8 +190,28 @@ class Run(Generic[P]):
 
     def recipe(self, samples: Samples) -> dict[str, Any]:
         """All that decides what a pass of the network over these samples sees of each, as plain JSON values."""
-        weights, precision = self.subject.weights_sha256, self.settings.precision
-        return observation_recipe(weights, samples, self.preset, precision)
+        return observation_recipe(self.subject.key, samples, self.preset, self.settings.precision)
+
+    # --- what is read of the network ---
+
+    def features(self) -> Read:
+        """What a linear classifier stands on, or the layer that the preset names (`Subject.features`)."""
+        return self._watched(self.subject.features(self.engine.device, *self._layer))
+
+    def pixels(self) -> Read:
+        """The pixel embedding, else the features, or the layer that the preset names (`Subject.pixels`)."""
+        return self._watched(self.subject.pixels(self.engine.device, *self._layer))
+
+    @property
+    def _layer(self) -> tuple[str | None, int | None]:
+        return getattr(self.preset, "features", None), getattr(self.preset, "output_stride", None)
+
+    def _watched(self, read: Read) -> Read:
+        return Watched(read, self.subject.key, self._layer, self.cache, self.seen)
+
+    def shape_read(self) -> ShapeRead | None:
+        """The shape of what was read of an image, now or when the cache was filled; None where nothing was."""
+        return self.seen.get("shape") or known_shape(self.cache, self.subject.key, self._layer, self.preset)
 
     def store(self, kind: str, recipe: dict[str, Any], apart: str) -> ShardStore:
         """The cache of all that was found under `recipe`; the array called `apart` is read only on demand."""
@@ -222,7 +261,7 @@ class Protocol(ABC, Generic[P]):
         if preset.needs_saliency and not subject.has_embedding:
             raise BadInput(
                 f"{subject.id} is {subject.what}: it has no embedding and saliency head",
-                "Give the pre-trained file, or use --protocol linear or clustering-dense.",
+                "Use --protocol clustering-dense, linear or distance-matching, or give the pre-trained file.",
             )
         return preset
 

@@ -122,6 +122,8 @@ def _require_same_recipe(a: Record, b: Record) -> None:
     remedy = (
         "Compare runs with the same protocol and preset: give both the same --protocol, --solver, --clusters, --set."
     )
+    if _of_the_protocol(a) == _of_the_protocol(b):
+        return  # they differ only in what belongs to their models
     if a["protocol"]["id"] != b["protocol"]["id"]:
         raise BadInput(f"A is {a['protocol']['id']}, B is {b['protocol']['id']}: these are two protocols", remedy)
     one, other = a["protocol"]["preset"], b["protocol"]["preset"]
@@ -129,6 +131,12 @@ def _require_same_recipe(a: Record, b: Record) -> None:
     differ = ", ".join(f"{key} is {_said(one, key)} in A and {_said(other, key)} in B" for key in keys)
     marks = f"fingerprints {a['protocol']['fingerprint'][:8]} and {b['protocol']['fingerprint'][:8]}"
     raise BadInput(f"A and B have different presets: {differ or marks}", remedy)
+
+
+def _of_the_protocol(record: Record) -> tuple[str, dict[str, Any]]:
+    """A protocol's id and preset, with its own values where the model decided: of normalisation and patch."""
+    protocol = record["protocol"]
+    return protocol["id"], {**protocol["preset"], **(protocol.get("by_model") or {})}
 
 
 def _said(preset: Mapping[str, Any], key: str) -> object:

@@ -7,7 +7,9 @@ from typing import Any
 
 from bench.base.environment import environment, now, peak_memory_mb
 from bench.data.samples import Samples
-from bench.protocols.base import Result
+from bench.networks.reading.watched import ShapeRead
+from bench.networks.subject import Subject
+from bench.protocols.base import Result, Run
 from bench.records import published
 from bench.records.record import Record
 from bench.records.schema import SCHEMA
@@ -49,6 +51,34 @@ def describe(
         "solver": measured.solver,
         **measured.detail,
     }
+
+
+def describe_read(run: Run[Any], shape: ShapeRead) -> dict[str, Any]:
+    """What was read of the network: which layer, its shape at which input, and how positions got there."""
+    subject, preset = run.subject, run.preset
+    layer, patch = getattr(preset, "features", None), subject.structure.patch if subject.structure else None
+    stated = zip(subject.normalisation, (preset.mean, preset.std), strict=True)
+    told: dict[str, Any] = {
+        "layer": layer or subject.layer,
+        "features": dict(zip(("width", "rows", "columns"), shape.features, strict=True)),
+        "input": list(shape.input),
+        "stride": list(shape.stride),
+        "patch": patch,
+        "normalisation": "the model's" if all(own == used for own, used in stated) else "the preset's",
+    }
+    positions = _positions(subject, shape)
+    return told | ({"positions": positions} if positions else {})
+
+
+def _positions(subject: Subject, shape: ShapeRead) -> str:
+    """Whether position embeddings were interpolated, in words; empty for a network without any that would be."""
+    structure = subject.structure
+    if structure is None or structure.grid is None or structure.patch is None:
+        return ""
+    used = tuple(side // structure.patch for side in shape.input)
+    trained, here = (f"{rows}×{columns}" for rows, columns in (structure.grid, used))
+    by = subject.origin.get("library") or structure.family
+    return f"{trained}, as trained" if used == structure.grid else f"interpolated from {trained} to {here} by {by}"
 
 
 def _size(samples: Samples) -> dict[str, Any]:

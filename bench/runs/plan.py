@@ -14,10 +14,12 @@ from bench.cards.presets import FIRST_SEED, Preset, fingerprint, override
 from bench.data.find_samples import find_samples
 from bench.data.first_look import oddities
 from bench.data.samples import Samples
-from bench.networks.find_model import Subject, find_model, restate
+from bench.networks.find_model import find_model, from_module, is_module, require_known, restate
+from bench.networks.subject import Subject
 from bench.passes.engine import Engine, choose_device
 from bench.protocols import registry
 from bench.protocols.base import Plan, Protocol, Run, Settings
+from bench.runs.fit_to_model import decided, fit_to_model, said_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +38,7 @@ def make_plan(
 
     With `for_submission` images need no labels to get their classes, which others know (`bench.submission`).
     """
+    require_known(model)
     base, entries = registry.parse(protocol)
     room: Protocol[Any] = registry.load(base)
     default = _default_preset(catalogue.dataset(dataset), base)
@@ -50,6 +53,10 @@ def make_plan(
     room.check(preset, samples, len(whole), grouped=grouped)
     preset = room.adapt(preset, samples, settings.entries, warn)
     preset, default = (room.settle(each, subject, card, settings.entries) for each in (preset, default))
+    protocols, asked = preset, settings.entries
+    preset, default = (fit_to_model(each, subject, asked, strict=settings.strict_input) for each in (preset, default))
+    if changed := said_of(protocols, preset, subject):
+        warn(changed)
     _require_effect(preset, settings)
     variations = _variations(preset, default, settings)
     if grouped:
@@ -70,6 +77,7 @@ def make_plan(
         variations=variations,
         modified=bool(variations) or preset.resolved() != comparable.resolved(),
         grouped=grouped,
+        by_model=decided(protocols, preset),
     )
 
 
@@ -113,10 +121,29 @@ def _default_preset(card: DatasetCard, base: str) -> Preset:
 
 
 def _find_subject(model: str | Path | nn.Module, settings: Settings, cache: Path, warn: Warn) -> Subject:
-    subject = find_model(model, settings.weights, cache, warn)
+    if is_module(model):
+        read = settings.features if callable(settings.features) else None
+        own = {"features": read, "normalisation": settings.normalisation, "cache_key": settings.cache_key}
+        subject = from_module(model, **own)  # type: ignore[arg-type]
+    else:
+        _require_no_module_settings(settings)
+        subject = find_model(model, settings.weights, cache, warn, trust_code=settings.trust_code)
     if (settings.name, settings.supervision) == (None, None):
         return subject
     return restate(subject, settings.name, settings.supervision)
+
+
+def _require_no_module_settings(settings: Settings) -> None:
+    given = {
+        "features": callable(settings.features),
+        "normalisation": settings.normalisation,
+        "cache_key": settings.cache_key,
+    }
+    for name in (name for name, value in given.items() if value):
+        raise WrongName(
+            f"{name} is for a module in memory, and the model is given by its name",
+            "Leave it out; `mean`, `std` and `features` among the entries set the preset's.",
+        )
 
 
 def _require_effect(preset: Preset, settings: Settings) -> None:

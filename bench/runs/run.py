@@ -12,7 +12,8 @@ from bench.base.errors import BadEnvironment, Warn, WrongName, unknown_name
 from bench.base.escaping import storable
 from bench.base.files import display, require_writable
 from bench.base.paths import expand
-from bench.networks.find_model import Subject
+from bench.cards.models import NOT_STATED
+from bench.networks.subject import Subject
 from bench.passes.cache import again_where_damaged
 from bench.passes.engine import device_name
 from bench.protocols import registry
@@ -22,7 +23,7 @@ from bench.records.published import answers_to
 from bench.records.record import Record, Stored
 from bench.runs import example_pages, predictions
 from bench.runs.label_warnings import warn_of_lone_class
-from bench.runs.make_record import complete, describe
+from bench.runs.make_record import complete, describe, describe_read
 from bench.runs.plan import make_plan, run_of
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.rows import Rows
@@ -62,6 +63,14 @@ def evaluate(
         first_seed (int): The first seed, 1234 by default; the others count up from it.
         num_seeds (int): How many seeds. Default: the preset's.
         entries (dict): Entries of the preset to override, as `--set` does: `{"clusters": 30}`.
+        strict_input (bool): Refuse an input that is no multiple of the network's patch, in place of the nearest one.
+        features (str or callable): What is read: a layer's name, as the preset's entry `features`; for a module in
+            memory also a function of B×3×H×W images that returns B×D×h×w.
+        normalisation (pair): Of a module in memory: the mean and the standard deviation that it was trained with, RGB
+            in 0…1, in place of the preset's.
+        cache_key (str): Of a module in memory: your word that what it computes under this key never changes. What is
+            observed of it is then kept; without a key each call observes anew.
+        trust_code (bool): Let the code of a `hub:` model run.
         limit (int): Only the first so many images, or sequences; marked in the record.
         cache (path): The cache folder. Default: `$BENCH_CACHE`, else the platform's.
         fresh (bool): Observe again even what is cached.
@@ -156,7 +165,11 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
         "published_recipe": plan.published_recipe,
         "deterministic": not plan.seeds,
     }
+    if plan.by_model:
+        protocol["by_model"] = dict(plan.by_model)
     made = describe(_model_entry(plan.subject), plan.samples, protocol, plan.seeds, measured, plan.cut)
+    if (shape := run.shape_read()) is not None:
+        made["read"] = describe_read(run, shape)
     if settings.save_predictions is not None:
         _save_predictions(settings.save_predictions, made, run, measured)
     cost = {
@@ -206,7 +219,12 @@ def _model_entry(subject: Subject) -> dict[str, Any]:
         "prior": subject.training.prior,
         "supervision": subject.training.supervision,
     }
+    told = {"images": subject.training.images, "overlaps": dict(subject.training.overlaps)}
+    entry |= {key: value for key, value in told.items() if value and value != NOT_STATED.images}
+    if subject.origin:
+        entry["network"] = subject.origin
     if subject.card:
-        entry["architecture"] = subject.card.architecture.model_dump()
+        if subject.card.architecture is not None:
+            entry["architecture"] = subject.card.architecture.model_dump()
         entry["paper"] = subject.card.paper.model_dump() if subject.card.paper else None
     return entry

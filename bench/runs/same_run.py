@@ -12,7 +12,7 @@ from bench.base.files import said, sha256_file
 from bench.base.parallel import default_workers, prefetch
 from bench.data.samples import Sample, Samples
 from bench.data.sequences import Video, videos_of
-from bench.networks.find_model import Subject
+from bench.networks.subject import Subject
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
 from bench.protocols import registry

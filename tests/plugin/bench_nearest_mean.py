@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from bench.cards.presets import ImagePreset, Presets
-from bench.networks.find_model import Subject
+from bench.networks.subject import Subject
 from bench.passes.classify import Classifiers
 from bench.passes.image_pass import pass_over_images, to_device
 from bench.protocols import shared_by_pixel

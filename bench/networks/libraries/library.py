@@ -199,7 +199,7 @@ class _Found:
     @functools.cached_property
     def structure(self) -> Structure:
         """What the network says of itself."""
-        told = self.known["structure"]
+        told: dict[str, Any] = self.known["structure"]
         return Structure(**{key: tuple(value) if isinstance(value, list) else value for key, value in told.items()})
 
     @property
@@ -212,7 +212,12 @@ class _Found:
     @property
     def identity(self) -> str:
         """SHA-256 over all that tells this network from any other."""
-        parts = {"library": LIBRARY_VERSION, "weights": self.weights_sha256, "layer": self.request.features, **self.named}
+        parts = {
+            "library": LIBRARY_VERSION,
+            "weights": self.weights_sha256,
+            "layer": self.request.features,
+            **self.named,
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -52,7 +52,9 @@ def parse(source: str, text: str, cache: Path, **more: object) -> Request:
     rest, _, query = text.partition("?")
     name, _, revision = rest.partition("@")
     if not name:
-        raise WrongName(f"'{source}:{text}' names no network", f"Write {source}:NAME; `bench list networks` shows names.")
+        raise WrongName(
+            f"'{source}:{text}' names no network", f"Write {source}:NAME; `bench list networks` shows names."
+        )
     options: dict[str, Option] = {}
     for part in filter(None, query.split("&")):
         key, equals, value = part.partition("=")

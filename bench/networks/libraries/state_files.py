@@ -41,7 +41,9 @@ def load_state(module: nn.Module, path: Path, convert: Convert | None = None) ->
     """
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     where, prefix, tensors = _best(path, wanted)
-    state: Mapping[str, Any] = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    state: Mapping[str, Any] = {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }
     state = _tensors(state, path)
     if convert is not None and state.keys() != wanted.keys():
         state = convert(dict(state), module)
@@ -62,7 +64,7 @@ def load_state(module: nn.Module, path: Path, convert: Convert | None = None) ->
 
 
 def _best(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> tuple[tuple[str, ...], str, dict[str, Any]]:
-    """Where the dict is, the prefix, and the dict, of the most tensors that the network has; a teacher's before others."""
+    """Where the dict is, the prefix, and the dict, of most of the network's tensors; a teacher's before others."""
     ranked = []
     for where, tensors in _dicts(path):
         for prefix in _prefixes(tensors):
@@ -85,9 +87,13 @@ def _dicts(path: Path) -> Sequence[tuple[tuple[str, ...], dict[str, Any]]]:
     content = open_checkpoint(path)
     found = list(dicts_of_tensors(content, set())) if isinstance(content, dict) else []
     if not found:
-        raise BadInput(f"{path} holds no dict of tensors", "Save the network's tensors: torch.save(model.state_dict(), …).")
+        raise BadInput(
+            f"{path} holds no dict of tensors", "Save the network's tensors: torch.save(model.state_dict(), …)."
+        )
     if any(len(tensors) > _MOST_TENSORS for _, tensors in found):
-        raise BadInput(f"{path} holds a dict of more than {_MOST_TENSORS:,} tensors", "Save the network's tensors alone.")
+        raise BadInput(
+            f"{path} holds a dict of more than {_MOST_TENSORS:,} tensors", "Save the network's tensors alone."
+        )
     return found
 
 

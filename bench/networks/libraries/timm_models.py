@@ -16,7 +16,7 @@ from bench.networks.libraries.request import Request
 if TYPE_CHECKING:
     from torch import nn
 
-_ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+_ANY_SIZE: tuple[dict[str, bool], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 """Arguments by which a network takes inputs of other sizes than its own, as far as it has any; the first is taken."""
 
 
@@ -98,7 +98,7 @@ class Timm(Library):
         return module
 
     def _refused(self, request: Request, output_stride: int | None, error: Exception) -> Exception:
-        if output_stride and "output_stride" in f"{error}" or isinstance(error, NotImplementedError):
+        if output_stride and ("output_stride" in f"{error}" or isinstance(error, NotImplementedError)):
             return WrongName(
                 f"timm:{request.name} cannot be given an output stride of {output_stride}", "Leave `output_stride` out."
             )

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from bench.cards import counting
 from bench.cards.counting import NO_LABELS, Counted
-from bench.cards.presets import ImagePreset, Positive, Presets, Seed, Seeds
+from bench.cards.presets import FeaturesPreset, ImagePreset, Positive, Presets, Seed, Seeds
 
 
-class DensePreset(ImagePreset):
+class DensePreset(FeaturesPreset):
     """K-means on pixels. Every pixel belongs to a cluster, those of the background too
     (docs/protocols.md#clustering-dense)."""
 

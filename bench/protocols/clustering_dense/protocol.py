@@ -29,7 +29,7 @@ class DenseClustering(Protocol[DensePreset]):
     def measure(self, run: Run[DensePreset]) -> Result:
         """Draw pixels, cluster them, and paint every image with the clusters of all seeds in one more pass."""
         preset, plan = run.preset, run.plan
-        features = functools.cache(lambda: pixels.unit_features(run.subject.pixels(run.engine.device)))
+        features = functools.cache(lambda: pixels.unit_features(run.pixels()))
         gpu, kept = kmeans.use_gpu(run.engine.device), _store_of(run)
         drawn = pixels.draw_pixels(features, run.samples, preset, kept, run.on("drawing pixels"), fresh=run.fresh)
         centres = pixels.fit_all(
@@ -61,7 +61,7 @@ class DenseClustering(Protocol[DensePreset]):
             kmeans.describe(preset.resolved(), drawn, gpu) | {"algorithm": "Lloyd, spherical"},
             extra=scored.extra,
             mappings=mappings,
-            detail={"pixels": {"of": run.subject.pixels_are, "drawn": drawn}},
+            detail={"pixels": {"of": run.subject.pixels_are(run.preset.features), "drawn": drawn}},
             clusters=shown,
             paint=paint,
         )

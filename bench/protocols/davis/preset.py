@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import Preset, Rate, Side
+from bench.cards.presets import LayerName, Preset, Rate, Side
 
 
 class DavisPreset(Preset):
@@ -19,10 +19,18 @@ class DavisPreset(Preset):
     (Jabri et al., NeurIPS 2020).
     """
 
+    later: ClassVar[tuple[str, ...]] = ("multiple", "output_stride")
+
     height: Side = 480
-    """Height, in pixels, to which frames are resized. The width follows, rounded to a multiple of 8."""
-    features: Literal["embedding", "decoder"] | None = None
-    """What is compared: the pixel `embedding`, or the `decoder`'s output. null: the embedding, if there is one."""
+    """Height, in pixels, to which frames are resized. The width follows, rounded to a multiple of `multiple`."""
+    multiple: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Both sides of the network's input are multiples of this. A transformer's patch takes its place."""
+    features: LayerName | None = None
+    """What is compared: the pixel `embedding`, the `decoder`'s output, or a layer of another network (`last`, `key`, …:
+    docs/models.md#layers). null: the embedding if there is one, else the decoder's output, else `last`."""
+    output_stride: Literal[8, 16, 32] | None = None
+    """Trade the last strides of a CNN for dilation, down to this output stride, where its library can do so. null: as
+    the network is."""
     context: Annotated[int, Field(ge=0, le=100)] = 7
     """Number of frames before the current one that are compared, besides the first."""
     top_k: Annotated[int, Field(ge=1, le=1000)] = 5
@@ -38,6 +46,7 @@ class DavisPreset(Preset):
     @classmethod
     def counting(cls, run: Counted) -> list[str]:
         """What of a sequence is given, and what is counted; that is no entry, but the official toolboxes' way."""
-        of = run.word("features", {"embedding": "the embedding", "decoder": "the decoder's output", None: ""})
-        by = f" by the similarity of {of}" if of else ""
+        layer = run.entries.get("features")
+        of = {"embedding": "the embedding", "decoder": "the decoder's output"}.get(str(layer), "features")
+        by = f" by the similarity of {of}" if layer is not None else ""
         return [*counting.OF_VIDEO, f"the objects of the first frame are given, and followed{by}", counting.drawn(run)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 from bench.base.environment import torch_version
 from bench.base.errors import BadInput
 from bench.cards.datasets import DatasetCard
-from bench.networks.find_model import Subject
+from bench.networks.subject import Subject
 from bench.passes.cache import ShardStore
 from bench.protocols.base import Protocol, Result, Run
 from bench.protocols.davis.preset import DavisPreset
@@ -25,25 +24,24 @@ class Davis(Protocol[DavisPreset]):
     def settle(self, preset: DavisPreset, subject: Subject, card: DatasetCard, asked: Mapping[str, Any]) -> DavisPreset:
         """The preset with its features settled: the embedding where the network has one, unless told otherwise."""
         if preset.features == "embedding" and not subject.has_embedding:
-            raise BadInput(f"{subject.id} is {subject.what}: it has no embedding", "Use --set features=decoder.")
-        kind = preset.features or ("embedding" if subject.has_embedding else "decoder")
+            raise BadInput(f"{subject.id} is {subject.what}: it has no embedding", "Use another of its layers.")
+        other = "decoder" if subject.architecture is not None else subject.layer or "last"
+        kind = preset.features or ("embedding" if subject.has_embedding else other)
         return preset.model_copy(update={"features": kind})
 
     def measure(self, run: Run[DavisPreset]) -> Result:
         """Carry objects through every sequence."""
-        store, by_embedding = _store_of(run), run.preset.features == "embedding"
-        network = functools.partial(run.subject.embedding if by_embedding else run.subject.features, run.engine.device)
-        tracks = track(network, run.samples, run.preset, store, run.on("propagating"), fresh=run.fresh)
+        store, layer = _store_of(run), run.preset.features
+        tracks = track(run.features, run.samples, run.preset, store, run.on("propagating"), fresh=run.fresh)
         if undefined := [name for name in METRICS if name not in tracks.rows.figures({})]:
             run.warn(f"{' and '.join(undefined)} left out: a sequence has more than {LONGEST} evaluated frames")
-        are = "the pixel embedding" if by_embedding else run.subject.features_are
         library = {"library": "torch", "version": torch_version(), "device": run.engine.device}
         return Result(
             tracks.rows,
             tracks.manifest,
             library | {"algorithm": "label propagation"},
             _observed(tracks, len(run.samples)),
-            detail={"features": {"kind": run.preset.features, "are": are}},
+            detail={"features": {"kind": layer, "are": run.subject.features_are(layer)}},
             images_per_second=tracks.meta.get("images_per_second"),
             paint=lambda seed, chosen: masks(run.samples, store, chosen),
         )
@@ -54,8 +52,8 @@ class Davis(Protocol[DavisPreset]):
 
 
 def _store_of(run: Run[DavisPreset]) -> ShardStore:
-    weights, precision = run.subject.weights_sha256, run.settings.precision
-    return tracking_store(run.cache, weights, run.samples, run.preset, precision)
+    key, precision = run.subject.key, run.settings.precision
+    return tracking_store(run.cache, key, run.samples, run.preset, precision)
 
 
 def _observed(tracks: Tracks, sequences: int) -> dict[str, object]:

@@ -49,12 +49,10 @@ class Tracks:
     meta: dict[str, Any]
 
 
-def tracking_store(
-    cache: Path, weights_sha256: str, samples: Samples, preset: DavisPreset, precision: str
-) -> ShardStore:
-    """Where a pass under this recipe keeps what it found."""
+def tracking_store(cache: Path, key: str, samples: Samples, preset: DavisPreset, precision: str) -> ShardStore:
+    """Where a pass under this recipe keeps what it found; `key` is the network's."""
     recipe = {
-        "weights": weights_sha256,
+        "weights": key,
         "dataset": samples.card.id,
         "split": samples.split,
         "objects": samples.card.splits[samples.split].objects,

@@ -31,8 +31,6 @@ from bench.protocols.davis.propagation import Propagation, paint, shares
 from bench.protocols.davis.sequence_pass import MASKS
 from bench.scoring.j_and_f import Values, score_ids
 
-STRIDE = 8
-"""Of the networks' feature maps: inputs are made a multiple of it."""
 AHEAD = 4
 """Frames decoded ahead of the network, and measured behind it, per sequence."""
 FrameResult = tuple[Values, Values, npt.NDArray[np.uint8]]
@@ -80,7 +78,7 @@ class Tracker:
     def _load(self, number: int) -> tuple[Frame, Image8]:
         """A frame, and its image resized to the input."""
         frame = read_frame(self.video, number, self.annotated)
-        size = input_size(frame.ids.shape, self.preset.height)
+        size = input_size(frame.ids.shape, self.preset.height, self.preset.multiple)
         return frame, resize_image(frame.image, size, self.preset.interpolation)
 
     def _predict(self, number: int, frame: Frame, image: Image8) -> Image8:
@@ -116,10 +114,10 @@ def _measure(annotation: Image8, predicted: Image8, objects: int) -> FrameResult
     return *score_ids(annotation, predicted, objects), cv2.imencode(".png", predicted)[1].reshape(-1)
 
 
-def input_size(size: tuple[int, ...], height: int) -> tuple[int, int]:
-    """(height, width) of the network's input: of `height`, in the frame's proportions, multiples of the stride."""
+def input_size(size: tuple[int, ...], height: int, multiple: int) -> tuple[int, int]:
+    """(height, width) of the network's input: of `height`, in the frame's proportions, both multiples of `multiple`."""
     scaled = (height, size[1] * height / size[0])
-    rows, columns = (max(1, round(side / STRIDE)) * STRIDE for side in scaled)
+    rows, columns = (max(1, round(side / multiple)) * multiple for side in scaled)
     return rows, columns
 
 

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import ImagePreset, Rate
+from bench.cards.presets import FeaturesPreset, Rate
 
 
-class DistancePreset(ImagePreset):
+class DistancePreset(FeaturesPreset):
     """Each pixel takes the class that its nearest labelled instances vote for.
 
     See docs/protocols.md#distance-matching.
@@ -21,8 +21,8 @@ class DistancePreset(ImagePreset):
     needed.
     """
 
-    observed: ClassVar[tuple[str, ...]] = (*ImagePreset.observed, "figures")
-    later: ClassVar[tuple[str, ...]] = (*ImagePreset.later, "figures")
+    observed: ClassVar[tuple[str, ...]] = (*FeaturesPreset.observed, "figures")
+    later: ClassVar[tuple[str, ...]] = (*FeaturesPreset.later, "figures")
 
     bank: str = "train"
     """The split whose labelled instances are the bank."""

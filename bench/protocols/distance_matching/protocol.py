@@ -30,7 +30,7 @@ class DistanceMatching(Protocol[DistancePreset]):
     def measure(self, run: Run[DistancePreset]) -> Result:
         """Fill the bank, and let it vote."""
         preset, others = run.preset, run.plan.others[BANK]
-        features = functools.cache(lambda: run.subject.pixels(run.engine.device))
+        features = functools.cache(run.pixels)
         gpu = kmeans.use_gpu(run.engine.device)
         bank = banks.fill_bank(features, others, preset, _bank_store(run), run.on("filling the bank"), fresh=run.fresh)
         kept = banks.painted_store(run.cache, run.recipe(run.samples), preset, bank)
@@ -43,7 +43,7 @@ class DistanceMatching(Protocol[DistancePreset]):
         def paint(seed: int, chosen: Sequence[int] | None) -> Iterator[Map]:
             return map(decode_map, kept.iterate_apart(run.samples.keys, chosen))
 
-        detail = {"bank": entry, "pixels": {"of": run.subject.pixels_are}}
+        detail = {"bank": entry, "pixels": {"of": run.subject.pixels_are(run.preset.features)}}
         solver = kmeans.exact_search(gpu=gpu)
         return shared_by_pixel.result(run, rows, painted, solver, extra=extra, detail=detail, paint=paint)
 

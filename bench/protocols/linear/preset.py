@@ -8,10 +8,10 @@ from pydantic import Field
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import ImagePreset, Positive, Preset, Rate, Seeds, Share
+from bench.cards.presets import FeaturesPreset, Positive, Preset, Rate, Seeds, Share
 
 
-class LinearPreset(ImagePreset):
+class LinearPreset(FeaturesPreset):
     """A 1×1 convolution on frozen features, trained here with these entries, or released by its authors
     (docs/protocols.md#linear)."""
 

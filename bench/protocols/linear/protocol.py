@@ -13,7 +13,7 @@ from bench.base.environment import torch_version
 from bench.base.errors import BadInput, WrongName
 from bench.cards.datasets import DatasetCard
 from bench.data.samples import Samples, require_labelled_pixels
-from bench.networks.find_model import Subject
+from bench.networks.subject import Subject
 from bench.passes.cache import ShardStore
 from bench.passes.classify import Classifiers, decode_map
 from bench.passes.features import Features
@@ -75,7 +75,7 @@ class Linear(Protocol[LinearPreset]):
 
         refined = [final(seed)[0] for seed in range(len(seeds))] if run.preset.crf else None
         rows, extra, detail = scoring.score(seeds, refined, run.preset, run.num_classes, run.samples.split)
-        detail["classifier"] = {"on": run.subject.features_are, "kind": run.preset.classifier}
+        detail["classifier"] = {"on": run.subject.features_are(run.preset.features), "kind": run.preset.classifier}
         if run.preset.crf:
             detail["crf"] = crf.RECIPE
 
@@ -122,7 +122,7 @@ class _Work:
 
     def __init__(self, run: Run[LinearPreset]) -> None:
         self.run = run
-        self.features: Callable[[], Features] = functools.cache(lambda: run.subject.features(run.engine.device))
+        self.features: Callable[[], Features] = functools.cache(run.features)
 
     def classifiers(self) -> Iterator[tuple[Training | None, Classifiers]]:
         """Per seed its training and the classifiers of its epochs; the released one alone if there is one."""

@@ -1,0 +1,78 @@
+"""Fit to model: what of a preset belongs to the model, and not to the protocol.
+
+Normalisation and the multiple that an input must be are the model's. They are taken from it where it states them,
+unless the user sets them; the record says what ran and what the protocol has in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.base.errors import WrongName
+from bench.cards.presets import ImagePreset, Preset
+from bench.networks.subject import Subject
+
+
+def fit_to_model(preset: Preset, subject: Subject, asked: Mapping[str, Any], *, strict: bool = False) -> Preset:
+    """The preset with the model's normalisation, and with an input that the network can take.
+
+    `asked` are the entries that the user set. `strict` refuses an input that is no multiple of the patch; else it goes
+    to the nearest that is.
+    """
+    stated = dict(zip(("mean", "std"), subject.normalisation, strict=True))
+    update: dict[str, Any] = {key: value for key, value in stated.items() if value is not None and key not in asked}
+    patch = subject.structure.patch if subject.structure else None
+    if isinstance(preset, ImagePreset):
+        update |= _input(preset, patch, asked, strict=strict)
+    elif patch is not None and "height" in type(preset).model_fields:
+        update |= _height(preset, patch, strict=strict)
+    return preset.model_copy(update={key: value for key, value in update.items() if value != getattr(preset, key)})
+
+
+def decided(protocols: Preset, fitted: Preset) -> dict[str, Any]:
+    """The protocol's own values of the entries that the model decided, as plain JSON values."""
+    before, after = protocols.model_dump(mode="json"), fitted.model_dump(mode="json")
+    return {key: value for key, value in before.items() if value != after[key] and key != "input_by_patch"}
+
+
+def _input(preset: ImagePreset, patch: int | None, asked: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+    by_patch = {} if "input" in asked or patch is None else preset.input_by_patch
+    size = by_patch.get(patch or 0, preset.input)
+    if patch is not None:
+        nearest = nearest_multiple(size[0], patch), nearest_multiple(size[1], patch)
+        if strict and nearest != size:
+            raise _refused("x".join(map(str, size)), patch, f"--set input=[{nearest[0]},{nearest[1]}]")
+        size = nearest
+    return {"input": size, "input_by_patch": {}}
+
+
+def _height(preset: Any, patch: int, *, strict: bool) -> dict[str, Any]:
+    """Of video, where the width follows from the height."""
+    nearest = nearest_multiple(preset.height, patch)
+    if strict and nearest != preset.height:
+        raise _refused(f"a height of {preset.height}", patch, f"--set height={nearest}")
+    return {"height": nearest, "multiple": patch}
+
+
+def nearest_multiple(side: int, patch: int) -> int:
+    """Of a patch, in pixels; the larger of two that are as near, and never 0."""
+    return max(1, (2 * side + patch) // (2 * patch)) * patch
+
+
+def _refused(what: str, patch: int, remedy: str) -> WrongName:
+    return WrongName(
+        f"the input is {what}, which is no multiple of the network's patch of {patch}",
+        f"Leave --strict-input out, or use {remedy}.",
+    )
+
+
+def said_of(before: Preset, after: Preset, subject: Subject) -> str:
+    """A line about an input that was changed; empty where none was."""
+    patch = subject.structure.patch if subject.structure else None
+    for key in ("input", "height"):
+        old, new = getattr(before, key, None), getattr(after, key, None)
+        if old != new:
+            shown = [" by ".join(map(str, one)) if isinstance(one, tuple) else f"{one} high" for one in (old, new)]
+            return f"the network's patch is {patch}, so the input is {shown[1]} pixels in place of {shown[0]}"
+    return ""
