@@ -59,13 +59,18 @@ class Network(Entry):
     """Which weights, where there are several: a commit of a hub, or the name of torchvision's weights."""
     features: Annotated[str, Field(pattern=f"^{LAYER}$")] | None = None
     """What is read of it unless the preset says; left out: `last`."""
-    options: dict[str, Option] = {}
+    options: dict[str, Option] = Field(default_factory=dict)
     """Arguments for the library's constructor; `random = 0` draws the weights from that seed."""
     mean: tuple[float, float, float] | None = None
     """Of the input's normalisation, RGB in 0…1, where the library does not state it."""
     std: tuple[float, float, float] | None = None
     licence: str = "not stated"
     """The terms of the weights that the library fetches."""
+
+    @property
+    def address(self) -> str:
+        """What names it and its weights on the command line: `torchvision:resnet50@IMAGENET1K_V1`."""
+        return f"{self.source}:{self.name}" + (f"@{self.revision}" if self.revision else "")
 
 
 class Training(Entry):
@@ -78,8 +83,9 @@ class Training(Entry):
     """Every label that had a part in the weights, directly or through initialisation and prior."""
     images: str = "not stated"
     """The images that the weights have seen: `ImageNet-1k train`."""
-    overlaps: dict[str, str] = {}
-    """Data sets, by id, whose images are among these; and what is known of it: `all of train2017`."""
+    overlaps: dict[str, str] = Field(default_factory=dict)
+    """Data sets, by id, whose images are among these or had a part in their choice; and what is known of it: which
+    splits are, which are not."""
 
 
 UNKNOWN = "not stated"
@@ -120,6 +126,24 @@ class ModelCard(Card):
     def backbone(self) -> str:
         """What the network is called in lists."""
         return self.architecture.backbone if self.architecture else self.network.name if self.network else ""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the weights are drawn from a seed, so that there is nothing to fetch."""
+        drawn = self.network is not None and "random" in self.network.options and self.weights is None
+        return drawn or isinstance(self.weights, RandomWeights)
+
+    @property
+    def origin(self) -> str:
+        """Where the weights come from: the source of a file, `random`, or the library of the network."""
+        if self.drawn:
+            return "random"
+        return self.weights.source if self.weights else self.network.source if self.network else ""
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The hash of the file of weights; None where nobody published one, or there is no file."""
+        return self.weights.sha256 if isinstance(self.weights, FileWeights) else None
 
     @property
     def licence(self) -> str:
