@@ -80,9 +80,9 @@ def load_card(path: Path, kind: type[CardType]) -> CardType:
 
 
 def is_model_card(path: Path) -> bool:
-    """Whether a file is a model's card rather than a data set's: a model's has an architecture."""
+    """Whether a file is a model's card rather than a data set's: a model's has an architecture or a network."""
     try:
-        return "architecture" in read_toml(path)
+        return not {"architecture", "network"}.isdisjoint(read_toml(path))
     except (OSError, ValueError):
         return False
 

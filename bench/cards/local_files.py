@@ -21,12 +21,22 @@ def data_folder(cache: Path, card_id: str) -> Path:
 
 
 def local_weights(card: ModelCard, cache: Path) -> Path | None:
-    """The file that a card's weights lie in: beside the card, or fetched; None where it has none or it is not there."""
+    """The file that a card's weights lie in: beside the card, or fetched; None where it has none or it is not there.
+
+    None as well for weights that the library of the network keeps: only the library knows their place.
+    """
     if not isinstance(card.weights, FileWeights):
         return None
     beside = (card.path.parent if card.path else Path()) / card.weights.file
     fetched = weights_file(cache, card.id, card.weights.file)
     return next((path for path in (beside, fetched) if path.is_file()), None)
+
+
+def needs_download(card: ModelCard) -> bool:
+    """Whether somebody has to fetch the weights of a card: they are at an address, or in a library's own keeping."""
+    if isinstance(card.weights, FileWeights):
+        return card.weights.address is not None
+    return card.weights is None and not card.drawn
 
 
 def local_root(card: DatasetCard, cache: Path) -> Path | None:

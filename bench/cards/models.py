@@ -67,6 +67,11 @@ class Network(Entry):
     licence: str = "not stated"
     """The terms of the weights that the library fetches."""
 
+    @property
+    def address(self) -> str:
+        """What names it and its weights on the command line: `torchvision:resnet50@IMAGENET1K_V1`."""
+        return f"{self.source}:{self.name}" + (f"@{self.revision}" if self.revision else "")
+
 
 class Training(Entry):
     """How the weights were made, from which images, and with which labels."""
@@ -79,7 +84,8 @@ class Training(Entry):
     images: str = "not stated"
     """The images that the weights have seen: `ImageNet-1k train`."""
     overlaps: dict[str, str] = Field(default_factory=dict)
-    """Data sets, by id, whose images are among these; and what is known of it: `all of train2017`."""
+    """Data sets, by id, whose images are among these or had a part in their choice; and what is known of it: which
+    splits are, which are not."""
 
 
 UNKNOWN = "not stated"
@@ -120,6 +126,24 @@ class ModelCard(Card):
     def backbone(self) -> str:
         """What the network is called in lists."""
         return self.architecture.backbone if self.architecture else self.network.name if self.network else ""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the weights are drawn from a seed, so that there is nothing to fetch."""
+        drawn = self.network is not None and "random" in self.network.options and self.weights is None
+        return drawn or isinstance(self.weights, RandomWeights)
+
+    @property
+    def origin(self) -> str:
+        """Where the weights come from: the source of a file, `random`, or the library of the network."""
+        if self.drawn:
+            return "random"
+        return self.weights.source if self.weights else self.network.source if self.network else ""
+
+    @property
+    def weights_sha256(self) -> str | None:
+        """The hash of the file of weights; None where nobody published one, or there is no file."""
+        return self.weights.sha256 if isinstance(self.weights, FileWeights) else None
 
     @property
     def licence(self) -> str:

@@ -77,6 +77,7 @@ def download(
     card, folder = find_card(name), cache_folder(cache)
     known = items_of(card, folder)
     if not known:
+        _refuse_of_library(card)
         echo(f"{card.id} has nothing to fetch: it is generated, or is beside its card", err=True)
         return 0
     items = known if listing and not files else choose(known, files)
@@ -97,6 +98,19 @@ def download(
         echo(f"{obtained.item.file}: {obtained.how}, sha256 {obtained.sha256[:12]}… {obtained.verdict}")
         echo(f"  {obtained.item.goal}")
     return _report(failures)
+
+
+def _refuse_of_library(card: ModelCard | DatasetCard) -> None:
+    """Raises BadInput for a card whose weights a library keeps: they are no file of the card's."""
+    from bench.base.errors import BadInput
+    from bench.cards.datasets import DatasetCard
+    from bench.cards.local_files import needs_download
+
+    if not isinstance(card, DatasetCard) and card.network and needs_download(card):
+        raise BadInput(
+            f"the card of {card.id} names no file: {card.network.source} keeps its weights",
+            f"`bench download {card.network.address}` has it fetch them.",
+        )
 
 
 def find_card(name: str) -> ModelCard | DatasetCard:

@@ -22,6 +22,8 @@ from bench.cli.settings import (
 _KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
 _HEADS = {"labels seen": "supervision"}
 """Column → its head in a table for people, where it differs from the key of `--json`."""
+_ONLY_JSON = ("images seen",)
+"""Columns that a terminal has no room for; `bench show` has them."""
 
 
 @click.command(name="list")
@@ -44,10 +46,21 @@ def list_(kind: str, as_json: bool, results: Path | None) -> int:
 
         emit(dumps([dict(zip(head, row, strict=True)) for row in rows]))
     elif rows:
-        echo_table([tuple(_HEADS.get(name, name).upper() for name in head), *rows])
+        _print(head, rows)
     else:
         echo(f"no {kind} yet", err=True)
     return 0
+
+
+def _print(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for people: backbones have the names that papers have for them."""
+    from bench.cards.backbone_names import backbone_name
+
+    kept = [place for place, name in enumerate(head) if name not in _ONLY_JSON]
+    named = {place: backbone_name for place in kept if head[place] == "backbone"}
+    lines = [tuple(_HEADS.get(head[place], head[place]).upper() for place in kept)]
+    lines += [tuple(named.get(place, str)(row[place]) for place in kept) for row in rows]
+    echo_table(lines)
 
 
 Table = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
@@ -56,8 +69,8 @@ Table = tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 def _models() -> Table:
     from bench.cards.catalogue import models
 
-    return ("id", "backbone", "weights", "labels seen"), [
-        (card.id, card.architecture.backbone, card.weights.source, card.training.supervision)
+    return ("id", "backbone", "weights", "labels seen", "images seen"), [
+        (card.id, card.backbone, card.origin, card.training.supervision, card.training.images)
         for card in models().values()
     ]
 

@@ -143,19 +143,24 @@ def _show_protocol(name: str, *, title: bool) -> None:
 
 
 def _show_model(card: ModelCard, cache: Path) -> None:
-    from bench.cards.local_files import card_name, weights_file
+    from bench.cards.files import FileWeights
+    from bench.cards.local_files import card_name, needs_download, weights_file
     from bench.records.published import figures
 
     rows = [("id", card.id), ("title", card.title), ("about", card.description)]
-    rows += [(key, str(value)) for key, value in card.architecture.model_dump().items()]
-    rows += list(card.training.model_dump().items())
-    rows += [(f"weights {key}", str(value)) for key, value in card.weights.model_dump().items() if value is not None]
-    if address := getattr(card.weights, "address", None):
-        rows += [
-            ("weights from", address),
-            ("weights cached", str(weights_file(cache, card.id, getattr(card.weights, "file", "")))),
-            ("fetch with", f"bench download {card_name(card)}"),
-        ]
+    rows += _network_rows(card)
+    training = card.training.model_dump(exclude={"overlaps"})
+    rows += [(key, value) for key, value in training.items()]
+    rows += [(f"overlap with {dataset}", what) for dataset, what in card.training.overlaps.items()]
+    weights = card.weights.model_dump(exclude_none=True) if card.weights else {}
+    rows += [(f"weights {key}", str(value)) for key, value in weights.items()]
+    if card.network and not card.weights and not card.drawn:
+        rows += [("weights from", card.network.address), ("weights licence", card.network.licence)]
+    if isinstance(card.weights, FileWeights) and card.weights.address:
+        cached = weights_file(cache, card.id, card.weights.file)
+        rows += [("weights from", card.weights.address), ("weights cached", str(cached))]
+    if needs_download(card):
+        rows += [("fetch with", f"bench download {card_name(card)}")]
     if card.paper:
         rows += [("paper", f"{card.paper.title} ({card.paper.venue or card.paper.date}), arXiv {card.paper.arxiv}")]
     rows += [
@@ -164,6 +169,20 @@ def _show_model(card: ModelCard, cache: Path) -> None:
         if card.id in f.card
     ]
     echo_table(rows)
+
+
+def _network_rows(card: ModelCard) -> list[tuple[str, str]]:
+    """The architecture that is this program's own, or the network of another library."""
+    from bench.cards.backbone_names import backbone_name
+
+    if card.architecture:
+        return [(key, str(value)) for key, value in card.architecture.model_dump().items()]
+    assert card.network is not None
+    rows = [("backbone", backbone_name(card.network.name))]
+    entries = card.network.model_dump(exclude_none=True, exclude={"options", "licence"})
+    for key, value in entries.items():
+        rows.append((f"network {key}", " ".join(map(str, value)) if isinstance(value, tuple) else value))
+    return rows + [(f"network option {key}", str(value)) for key, value in card.network.options.items()]
 
 
 def _show_dataset(

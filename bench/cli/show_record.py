@@ -60,6 +60,7 @@ def _about(stored: Stored) -> list[tuple[str, object]]:
     """Of what model, data and protocol it is."""
     from bench.base.files import display
     from bench.protocols import registry
+    from bench.records.lineage import images_of, overlap_of
 
     record = stored.record
     model, dataset, protocol = record["model"], record["dataset"], record["protocol"]
@@ -70,6 +71,8 @@ def _about(stored: Stored) -> list[tuple[str, object]]:
         ("weights", f"{model.get('weights_source') or 'not said'}, SHA-256 {model['weights_sha256'][:12]}…"),
         ("supervision", model["supervision"]),
         *((part, model[part]) for part in ("initialisation", "prior") if model.get(part)),
+        ("trained on", images_of(record)),
+        ("overlap", overlap_of(record)),
         ("probe", registry.probe(protocol["id"], protocol["preset"])),
         ("data set", f"{dataset['id']} {dataset['split']}, {_size(dataset)}, manifest {dataset['manifest'][:12]}…"),
         ("protocol", ", ".join([protocol["id"], f"fingerprint {protocol['fingerprint'][:8]}", *_marks(protocol)])),

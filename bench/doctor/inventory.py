@@ -10,8 +10,8 @@ from bench.base.errors import BenchError
 from bench.base.paths import expand
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
-from bench.cards.files import RandomWeights
-from bench.cards.local_files import local_root, local_weights
+from bench.cards.files import FileWeights
+from bench.cards.local_files import local_root, local_weights, needs_download
 from bench.cards.models import ModelCard
 from bench.data.samples import find_layout
 from bench.doctor.findings import Finding
@@ -28,12 +28,14 @@ def models(cache: Path) -> list[dict[str, Any]]:
 
 
 def _model(card: ModelCard, cache: Path) -> dict[str, Any]:
-    if isinstance(card.weights, RandomWeights):
+    if card.drawn:
         return {"id": card.id, "there": True, "path": None, "how": "drawn from a seed"}
     path = local_weights(card, cache)
     if path is not None:
         return {"id": card.id, "there": True, "path": str(path), "how": "a file"}
-    how = f"bench download {card.id}" if card.weights.address else f"put {card.weights.file} beside {card.path}"
+    how = f"bench download {card.id}"
+    if isinstance(card.weights, FileWeights) and not needs_download(card):
+        how = f"put {card.weights.file} beside {card.path}"
     return {"id": card.id, "there": False, "path": None, "how": how}
 
 

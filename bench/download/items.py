@@ -71,8 +71,8 @@ class Item:
 def items_of(card: ModelCard | DatasetCard, cache: Path) -> list[Item]:
     """The card's files, the optional ones too.
 
-    Empty where the card needs none: generated data and weights, or weights beside the card. Raises BadInput
-    for a data set that names no files.
+    Empty where the card names none: generated data and weights, weights beside the card, or in the keeping of the
+    library of its network. Raises BadInput for a data set that names no files.
     """
     if isinstance(card, ModelCard):
         return _of_model(card, cache)
@@ -94,6 +94,10 @@ def choose(items: Sequence[Item], wanted: Sequence[str]) -> list[Item]:
 
 
 def _of_model(card: ModelCard, cache: Path) -> list[Item]:
+    """The card's file; none where the weights are drawn, beside the card, or kept by the library of the network.
+
+    What a library keeps it fetches itself, into its own places: it has no list of files to make items of.
+    """
     weights = card.weights
     if not isinstance(weights, FileWeights) or weights.address is None:
         return []

@@ -19,7 +19,6 @@ import numpy.typing as npt
 from bench.base.errors import BadInput
 from bench.base.folders import LOCAL, folder
 from bench.cards import catalogue
-from bench.cards.files import RandomWeights
 from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, labelled_pixels
 from bench.records.findings import Finding, doubt, note, problem
 from bench.records.record import Record, Stored, check_rows, json_files, read, rows_path
@@ -273,9 +272,9 @@ def _is_painted(one: One) -> bool:
 def _trust(one: One) -> int:
     """How well it is known whose weights these are: by a card's hash, by a card's seed, by nothing."""
     card = catalogue.models().get(one.model)
-    if card is None or isinstance(card.weights, RandomWeights):
+    if card is None or card.drawn:
         return 0 if card is None else 2
-    return 3 if card.weights.sha256 == one.weights else 1
+    return 3 if card.weights_sha256 == one.weights else 1
 
 
 def _same_rows(mine: One, other: One) -> Finding:
@@ -292,7 +291,7 @@ def _of_weights(every: Sequence[One]) -> Said:
 
     def unpinned(one: One) -> list[str]:
         card = catalogue.models().get(one.model)
-        return [] if card is None or _is_painted(one) or getattr(card.weights, "sha256", None) else [one.model]
+        return [] if card is None or _is_painted(one) or card.weights_sha256 else [one.model]
 
     for group in _groups(every, unpinned):
         for number, others, _ in _unlike(every, group, lambda one: one.weights):

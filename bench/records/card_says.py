@@ -13,7 +13,6 @@ import numpy as np
 
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
-from bench.cards.files import FileWeights
 from bench.cards.models import ModelCard
 from bench.cards.presets import FIRST_SEED, Preset
 from bench.protocols import registry
@@ -55,7 +54,8 @@ def _of_model(record: Record, card: ModelCard) -> Findings:
     if not PREDICTIONS.fullmatch(record["protocol"]["id"]):  # whose hash is that of the predictions
         yield from _of_weights(said, card)
     own = said.get("architecture")
-    for key, value in card.architecture.model_dump().items() if isinstance(own, dict) else ():
+    shape = card.architecture.model_dump() if card.architecture else {}
+    for key, value in shape.items() if isinstance(own, dict) else ():
         if own.get(key, value) != value:
             yield problem(f"it says that {card.id} has {key} = {_short(own[key])}, its card says {value}")
     if _plain(said["supervision"]) == NONE != _plain(card.training.supervision):
@@ -63,7 +63,7 @@ def _of_model(record: Record, card: ModelCard) -> Findings:
 
 
 def _of_weights(said: dict[str, Any], card: ModelCard) -> Findings:
-    known = card.weights.sha256 if isinstance(card.weights, FileWeights) else None
+    known = card.weights_sha256
     own = said["weights_sha256"]
     if not re.fullmatch("[0-9a-f]{64}", own):
         yield problem(f"its weights' hash is no SHA-256, and {card.id} is a checkpoint")
@@ -72,9 +72,9 @@ def _of_weights(said: dict[str, Any], card: ModelCard) -> Findings:
 
 
 def is_unverified(record: Record) -> bool:
-    """Whether nobody can tell whose weights these are: they are a file's of which no card has the hash."""
+    """Whether nobody can tell whose weights these are: they are a file's, or a library's, and no card has the hash."""
     card = catalogue.models().get(record["model"]["id"])
-    return card is not None and isinstance(card.weights, FileWeights) and card.weights.sha256 is None
+    return card is not None and not card.drawn and card.weights_sha256 is None
 
 
 def in_the_cards_words(record: Record) -> tuple[Record, Findings]:

@@ -40,6 +40,10 @@ class _Model(_Entry):
     title: Name = ""
     initialisation: Name | None = None
     prior: Name | None = None
+    images: Name | None = None
+    """The images that the weights have seen."""
+    overlaps: Annotated[dict[Id, Name], Field(max_length=METRICS)] = {}
+    """Data set → what these have to do with it."""
 
 
 class _Size(_Entry):

@@ -12,6 +12,7 @@ from bench.protocols import registry
 from bench.records import published
 from bench.records.audit import Audited, audit, remarks
 from bench.records.card_says import is_unverified
+from bench.records.lineage import overlap_of
 from bench.records.published import ROUNDING, Published, expectation
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, class_names, file_name
@@ -167,7 +168,8 @@ def _published_outcome(figure: Published, row: pd.Series[Any], required: Sequenc
     status = row["status"]
     if status not in COMPARED:
         shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
-        return Outcome(status, what, f"{shown}; {row['reason']}", wanted, measured=answer is not None)
+        detail = f"{shown}; {row['reason']}" + _overlap(answer)
+        return Outcome(status, what, detail, wanted, measured=answer is not None)
     assert answer is not None  # as it was compared
     found = expectation(answer.record, figure)
     theirs = ""
@@ -180,10 +182,17 @@ def _published_outcome(figure: Published, row: pd.Series[Any], required: Sequenc
     )
     if is_unverified(answer.record):
         detail += "; of weights without a published hash"
+    detail += _overlap(answer)
     held = Held(found.tolerance, off)
     if status == "reproduced":
         return Outcome(status, what, detail, False, held=held)
     return Outcome(status, what, detail, True, _against_classes(answer.record), _cluster_map(answer.record), held=held)
+
+
+def _overlap(answer: Stored | None) -> str:
+    """What the training images of a record's model have to do with the data set that it was evaluated on."""
+    said = overlap_of(answer.record) if answer else ""
+    return f"; training images that overlap: {said}" if said else ""
 
 
 def _against_classes(record: Record) -> tuple[Movement, ...]:

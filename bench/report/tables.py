@@ -13,6 +13,7 @@ from bench.base.escaping import printable
 from bench.cards import catalogue
 from bench.protocols import registry
 from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
+from bench.records.lineage import images_of, overlap_of, overlap_of_figure
 from bench.records.published import Published, answers, compare
 from bench.records.record import Record, Stored, precision_of
 from bench.records.recount import SOLVER_GAP, interval_name
@@ -83,6 +84,8 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
     "prior": lambda record: record["model"].get("prior") or UNKNOWN,
     "supervision": lambda record: record["model"]["supervision"],
     "probe": probe_of,
+    "training_images": images_of,
+    "overlap": overlap_of,
     "seeds": lambda record: len(record.get("seeds", [])),
     "images": lambda record: record["dataset"]["images"],
     "limited": lambda record: record["dataset"]["limited"],
@@ -96,7 +99,7 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
 RECORD_COLUMNS = [
     *("dataset", "split", "protocol", "metric", "model", "title", "init", "prior", "supervision", "probe"),
     *("value", "std", "low", "high", "covers", "images_low", "images_high", "seeds", "images", "limited", "modified"),
-    *("solver", "precision", "fingerprint", "created", "path", "claimed", "doubts"),
+    *("solver", "precision", "fingerprint", "created", "path", "claimed", "doubts", "training_images", "overlap"),
 ]
 """The order of the columns, which `bench report --format csv` prints."""
 
@@ -110,7 +113,8 @@ def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
     """One line per record and metric. `low` and `high` bound the 95 % interval that is shown, `covers` says what it is
     for, `images_low` and `images_high` bound the one over images alone; `path` is below `results`.
 
-    `claimed` is what no row gives, as `claims_of` has it; `doubts` is why the record is not ranked.
+    `claimed` is what no row gives, as `claims_of` has it; `doubts` is why the record is not ranked; `training_images`
+    are those that the weights have seen, and `overlap` is what they have to do with the data set.
     """
     lines = []
     for entry in stored:
@@ -152,12 +156,15 @@ def _standing(record: Record) -> tuple[bool, bool, bool, str]:
 def joined(figures: Sequence[Published], stored: Sequence[Stored]) -> pd.DataFrame:
     """Every published figure with what our records say of it.
 
-    The columns of results/published.csv and: `probe` (see `probe_of_figure`), `measured`, `low`, `high`,
+    The columns of results/published.csv and: `probe` (see `probe_of_figure`), `overlap` (see `overlap_of_figure`),
+    `measured`, `low`, `high`,
     `difference`, `tolerance` (points, missing where not run), `status` and `reason`, and `record` (the `Stored` or
     None).
     """
     lines = [
-        asdict(figure) | {"probe": probe_of_figure(figure)} | _outcome(figure, best_answer(figure, stored))
+        asdict(figure)
+        | {"probe": probe_of_figure(figure), "overlap": overlap_of_figure(figure)}
+        | _outcome(figure, best_answer(figure, stored))
         for figure in figures
     ]
     return pd.DataFrame(lines)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from textwrap import shorten
@@ -14,8 +14,10 @@ from typing import Any
 import pandas as pd
 
 from bench.cards import catalogue
+from bench.cards.backbone_names import backbone_name
 from bench.protocols import registry
 from bench.records.intervals import Interval
+from bench.records.lineage import images_of, overlaps_of
 from bench.records.published import Published
 from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
 from bench.report.site.changes import changes
@@ -78,6 +80,10 @@ class Model:
     labels: Labels
     backbone: str
     paper: Paper | None
+    images: str = UNKNOWN
+    """The images that its weights have seen."""
+    overlaps: Mapping[str, str] = field(default_factory=dict)
+    """Data set, by id → what these images have to do with it."""
 
     @property
     def id(self) -> str | None:
@@ -290,23 +296,29 @@ def collect(figures: Sequence[Published], stored: Sequence[Stored], results: Pat
 def _run(entry: Stored, results: Path) -> Run:
     model = entry.record["model"]
     card = catalogue.models().get(model["id"])
-    shape = model.get("architecture")
-    backbone = shape.get("backbone") if isinstance(shape, dict) else None
     made = Model(
         ("id", model["id"]),
         str(model.get("title") or model["id"]),
         Labels(
             str(model.get("initialisation") or UNKNOWN), str(model.get("prior") or UNKNOWN), str(model["supervision"])
         ),
-        _backbone(backbone or (card.architecture.backbone if card else "")),
+        _backbone(_network_of(model) or (card.backbone if card else "")),
         _paper_of(model.get("paper")),
+        images_of(entry.record),
+        overlaps_of(entry.record),
     )
     return Run(entry, entry.path.relative_to(results).as_posix(), made)
 
 
+def _network_of(model: Mapping[str, Any]) -> object:
+    """What a record calls its model's network: this program's own architecture, or one of another library."""
+    shape, network = model.get("architecture"), model.get("network")
+    own = shape.get("backbone") if isinstance(shape, dict) else None
+    return own or (network.get("name") if isinstance(network, dict) else None)
+
+
 def _backbone(name: object) -> str:
-    known = {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}
-    return known.get(str(name), str(name or UNKNOWN)[:_LONGEST])
+    return backbone_name(str(name or UNKNOWN)[:_LONGEST])
 
 
 def _paper_of(entry: Any) -> Paper | None:
@@ -325,8 +337,10 @@ def _model_of_card(identifier: str, claim: Claim) -> Model:
         ("id", identifier),
         card.title,
         Labels(training.initialisation, training.prior, training.supervision),
-        _backbone(card.architecture.backbone),
+        _backbone(card.backbone),
         claim.paper,
+        training.images,
+        training.overlaps,
     )
 
 

@@ -7,7 +7,10 @@ from typing import Any
 
 from bench.cards import catalogue
 from bench.cards.files import FileWeights
+from bench.cards.local_files import needs_download
+from bench.cards.models import ModelCard
 from bench.records.intervals import optimism_of
+from bench.records.lineage import images_of, overlap_of
 from bench.records.published import Published
 from bench.records.rerun_command import rerun_command
 from bench.report.definitions import definition_of, definition_on
@@ -110,13 +113,12 @@ class Pages:
         runs = self.site.runs_of(model)
         crowded = self.site.is_crowded(model)
         card = catalogue.models().get(model.id) if model.id else None
-        weights = card.weights if card and isinstance(card.weights, FileWeights) else None
         context = {
             "model": model,
             "description": card.description if card else "",
-            "weights_url": web_url(weights.address) if weights else None,
-            "weights_name": weights.file if weights else "",
-            "licence": weights.licence if weights else "",
+            "weights": _weights(card),
+            "licence": card.licence if card else "",
+            "overlaps": [(dataset_title(name), said) for name, said in sorted(model.overlaps.items())],
             "figures": self._figures_of(model, runs),
             "inlined": [] if crowded else [(run, self._part(run)) for run in runs],
             "apart": runs if crowded else [],
@@ -172,6 +174,8 @@ class Pages:
             "dataset": dataset_title(run.dataset, [run]),
             "benchmark_url": self.benchmarks[run.dataset, run.split].page_of(run.protocol, first) if first else None,
             "warnings": details.warnings_of(record),
+            "images": images_of(record),
+            "overlap": overlap_of(record),
             "spreads": details.spreads(run),
             "definition": definition_of(record),
             "optimism": optimism_of(record),
@@ -265,6 +269,13 @@ class Pages:
             for paper in self.site.papers
         ]
         return "papers.html", self.render.page("papers", "papers.html", "Papers", papers=rows)
+
+
+def _weights(card: ModelCard | None) -> tuple[str, str | None]:
+    """What the weights of a card are called, and where a person can fetch them; an empty name where nobody can."""
+    if card and isinstance(card.weights, FileWeights):
+        return (card.weights.file, web_url(card.weights.address)) if card.weights.address else ("", None)
+    return (card.network.address, None) if card and card.network and needs_download(card) else ("", None)
 
 
 def _pictures_url(run: Run) -> str:

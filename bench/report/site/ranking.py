@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.protocols import registry
 from bench.records.intervals import Interval
+from bench.records.lineage import overlap_of, overlap_of_figure
 from bench.records.published import ROUNDING, Published
 from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
 from bench.report.site.names import date_text
@@ -44,6 +45,8 @@ class Entry:
     """Why it is not ranked; empty if it is."""
     claim: Claim | None = None
     run: Run | None = None
+    overlap: str = ""
+    """What the images that the weights have seen have to do with the data set; empty if nothing is known of it."""
 
     @property
     def published(self) -> bool:
@@ -105,6 +108,7 @@ def _of_claim(claim: Claim, claims: Sequence[Claim]) -> Entry:
         context="" if figure.comparable else figure.note,
         claim=claim,
         run=claim.run,
+        overlap=overlap_of_figure(figure),
     )
 
 
@@ -138,6 +142,7 @@ def _of_run(run: Run, metric: str) -> Entry:
         },
         context=run.context_of(metric),
         run=run,
+        overlap=overlap_of(run.record),
     )
 
 
