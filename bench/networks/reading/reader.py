@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.base.errors import WrongName
+from bench.base.errors import BadInput, WrongName
 from bench.networks.reading.layers import Layer
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Structure:
     channels: str = "RGB"
     layers: tuple[str, ...] = ("last",)
     """Examples of what can be read, for messages and `bench show`: ("last", "last1 to last12", "block1 to block12")."""
+    other_sizes: str = ""
+    """Where there is only one `size`: how the module is made for others, a sentence."""
 
 
 class Reader(ABC):
@@ -64,8 +66,36 @@ class Reader(ABC):
         """What the module says of itself, without running it."""
 
     @abstractmethod
+    def reading(self, layer: Layer) -> Read:
+        """What gives the layer's features of images of a fitting size. Raises WrongName for a layer it lacks."""
+
     def read(self, layer: Layer) -> Read:
-        """What gives the layer's features. Raises WrongName for a layer that the module lacks."""
+        """What gives the layer's features. Raises WrongName for a layer that the module lacks.
+
+        The function raises BadInput for images of a size that the module does not take, and says what to do.
+        """
+        structure, run = self.structure, self.reading(layer)
+
+        def features(images: Tensor) -> Tensor:
+            self._require_size(structure, (images.shape[-2], images.shape[-1]))
+            return run(images)
+
+        return features
+
+    def _require_size(self, structure: Structure, given: tuple[int, int]) -> None:
+        name, (height, width) = type(self.module).__name__, given
+        if structure.size and structure.size != given:
+            raise BadInput(
+                f"{name} only takes images of {structure.size[0]}×{structure.size[1]} pixels, not {height}×{width}",
+                structure.other_sizes or f"Set the input to {structure.size[0]}×{structure.size[1]}.",
+            )
+        patch = structure.patch
+        if patch and (height % patch or width % patch):
+            rows, columns = (max(1, round(side / patch)) * patch for side in given)
+            raise BadInput(
+                f"images of {height}×{width} pixels do not divide into the {patch}×{patch} patches of {name}",
+                f"Set the input to {rows}×{columns}.",
+            )
 
     def unknown(self, layer: Layer) -> WrongName:
         """The error for a layer that the module lacks."""
@@ -77,4 +107,5 @@ def reader_of(module: nn.Module) -> Reader:
     """The reader of the first family that fits; every module is at least one whose `forward` can be called."""
     from bench.networks.reading import families
 
-    return next(kind for kind in families.READERS if kind.reads(module))(module)
+    inner = families.unwrapped(module)
+    return next(kind for kind in families.READERS if kind.reads(inner))(inner)
