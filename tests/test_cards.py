@@ -276,6 +276,7 @@ OTHER = {
     "absent": "skip",
     "batch": 500,
     "resizing": "torch",
+    "input_by_patch": {14: (504, 504)},
     "fit": "train",
     "matched_on": "val",
     "classes_from": "halves",

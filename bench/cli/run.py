@@ -39,6 +39,7 @@ Examples:
   bench run --clusters 100 --json
   bench run --model ./checkpoint.pth --name my-model --supervision none
   bench run --protocol linear --epochs 2 --save-predictions predictions
+  bench run --protocol linear --model timm:vit_small_patch14_dinov2.lvd142m
   bench run --dataset davis --protocol davis --data-root ~/DAVIS --model FILE
 """
 
@@ -49,9 +50,10 @@ Examples:
     "models",
     multiple=True,
     type=NameOrPath(),
-    metavar="ID|CARD|FILE",
+    metavar="ID|CARD|FILE|LIB:NAME",
     shell_complete=ids("models"),
-    help="A card's id, a card, or a checkpoint file. Repeatable. [default: the models that the data set's card names]",
+    help="A card's id, a card, a checkpoint file, or a network of timm:, torchvision:, hf:, hub: or python:. "
+    "Repeatable. [default: the models that the data set's card names]",
 )
 @click.option(
     "--dataset",
@@ -74,6 +76,17 @@ Examples:
     help="clustering, clustering-dense, distance-matching, linear, retrieval-7, retrieval-21 or davis; `retrieval` for "
     "both retrieval protocols; `all` for every protocol with a preset on the data set. Repeatable.",
 )
+@click.option(
+    "--features",
+    metavar="LAYER",
+    help="What is read of the network: last, last4, block9, key, stage3, … [default: the model's own]",
+)
+@click.option(
+    "--strict-input",
+    is_flag=True,
+    help="Refuse an input that is no multiple of the network's patch. Without it the nearest multiple is taken.",
+)
+@click.option("--trust-code", is_flag=True, help="Let the code of a hub: model run. The record says so.")
 @click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
 @click.option(
@@ -147,6 +160,7 @@ def run(
     clusters: int | None,
     epochs: int | None,
     crf: bool,
+    features: str | None,
     entries: dict[str, str],
     results: Path | None,
     dry_run: bool,
@@ -157,7 +171,7 @@ def run(
 
     Without options it runs on the built-in data set. This downloads nothing and takes under a minute.
     """
-    given = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
+    given = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None, "features": features}
     flags = {key: json.dumps(value) for key, value in given.items() if value is not None}
     drawn = {key: value for key, value in {"seed": seed, "num_seeds": num_seeds}.items() if value is not None}
     require_said_once([*flags, *(["seeds"] if num_seeds else [])], entries)
