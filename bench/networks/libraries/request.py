@@ -9,11 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.base.errors import Warn, WrongName
+from bench.cards.local_files import card_name
 from bench.cards.models import ModelCard, Network, Option
 from bench.cards.presets import read_value
 
+_PATHS = ("./", "../", "/", "~", ".\\")
+"""What the path of a folder begins with."""
 SEED = "random"
 """The option that draws the weights from a seed in place of reading them."""
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is that of a folder on this machine."""
+    return name.startswith(_PATHS) or name in (".", "..")
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,16 @@ class Request:
     card: ModelCard | None = None
 
     @property
+    def place(self) -> str:
+        """What the hashes of its files are pinned under: the name without options."""
+        return f"networks/{self.source}:{self.name}" + (f"@{self.revision}" if self.revision else "")
+
+    @property
+    def word(self) -> str:
+        """What a user types for it: the name, or the card's."""
+        return card_name(self.card) if self.card else self.text
+
+    @property
     def text(self) -> str:
         """The name as it stands on the command line."""
         seed = {SEED: self.seed} if self.seed is not None else {}
@@ -50,7 +68,8 @@ class Request:
 def parse(source: str, text: str, cache: Path, **more: object) -> Request:
     """The request of a name on the command line. Raises WrongName for one that is not of this form."""
     rest, _, query = text.partition("?")
-    name, _, revision = rest.partition("@")
+    # a path may have an @ in it, and has no revision
+    name, _, revision = (rest, "", "") if rest.startswith(_PATHS) else rest.partition("@")
     if not name:
         raise WrongName(
             f"'{source}:{text}' names no network", f"Write {source}:NAME; `bench list networks` shows names."

@@ -34,10 +34,22 @@ def read_state(path: Path) -> State:
     return _tensors(max(found, key=len), path)
 
 
-def load_state(module: nn.Module, path: Path, convert: Convert | None = None) -> str:
+def read_states(paths: Sequence[Path]) -> State:
+    """As `read_state`, of a checkpoint that may be split over several files. Raises BadInput for a tensor in two."""
+    state: State = {}
+    for path in paths:
+        part = read_state(path)
+        if twice := sorted(state.keys() & part.keys()):
+            raise BadInput(f"'{twice[0]}' is in {printable_name(path)} and in another part", "Fetch the files again.")
+        state |= part
+    return state
+
+
+def load_state(module: nn.Module, path: Path, convert: Convert | None = None, may_lack: tuple[str, ...] = ()) -> str:
     """Load a file that a user gives into a network; returns what was left out, in words.
 
-    Raises BadInput for tensors of the network that the file lacks, or has in another shape.
+    `may_lack` are prefixes of tensors that are not read of the network. Raises BadInput for other tensors of the
+    network that the file lacks, or has in another shape.
     """
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     where, prefix, tensors = _best(path, wanted)
@@ -48,10 +60,13 @@ def load_state(module: nn.Module, path: Path, convert: Convert | None = None) ->
     if convert is not None and state.keys() != wanted.keys():
         state = convert(dict(state), module)
     missing = sorted(wanted.keys() - state.keys())
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
+    missing = [key for key in missing if not key.endswith("num_batches_tracked") and not key.startswith(may_lack)]
     if missing:
         raise _no_fit(path, module, f"it lacks {_shortened(missing)}", tensors)
     other = [key for key in wanted if key in state and tuple(state[key].shape) != wanted[key]]
+    if may_lack:  # a classifier of other classes
+        state = {key: value for key, value in state.items() if key not in other or not key.startswith(may_lack)}
+        other = [key for key in other if key in state]
     if other:
         key = other[0]
         said = f"'{key}' is {tuple(state[key].shape)}, and {wanted[key]} in the network"
