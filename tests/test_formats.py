@@ -234,7 +234,7 @@ def test_a_hostile_name_changes_no_figure_and_adds_no_cell(tmp_path, name):
     assert figures_of_markdown(text["md"]) == told
     assert figures_of_csv(text["csv"]) == told
     assert ordered(figures_of_latex(text["latex"])) == ordered(told)
-    assert [{len(row) for row in one} for one in tables(text["md"])] == [{12}, {12}]
+    assert [{len(row) for row in one} for one in tables(text["md"])] == [{13}, {13}]
     assert {len(row) for one in latex_tables(text["latex"]) for row in one} == {8, 9}
     for form in ("md", "csv", "latex"):
         assert not {"\x1b", "\x00", "\u202e", "\r", "\x85"} & set(text[form])
