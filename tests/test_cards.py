@@ -53,7 +53,6 @@ def test_every_model_card_says_which_labels_it_has_seen():
 
 
 def test_what_cards_say_of_training_images_is_of_data_sets_that_there_are():
-    """And no card says of a model that it has seen labels of a data set whose images it has not."""
     known = catalogue.datasets()
     for card in catalogue.models().values():
         assert set(card.training.overlaps) <= set(known), card.id
@@ -115,6 +114,9 @@ def test_a_network_with_drawn_weights_has_nothing_to_fetch(tmp_path):
     assert (card.origin, card.drawn, needs_download(card)) == ("random", True, False)
 
 
+DRAWN = '[weights]\nsource = "random"\nsaliency_scale = 1\nsaliency_shift = 0'
+
+
 @pytest.mark.parametrize(
     "old, new, said",
     [
@@ -124,7 +126,7 @@ def test_a_network_with_drawn_weights_has_nothing_to_fetch(tmp_path):
         ('source = "timm"', 'source = "timm"\nfeatures = "a b"', "network.features"),
         ("[training]", 'mean = [0.5]\n[training]', "network.mean"),
         ('supervision = "none"', 'supervision = "none"\noverlaps = ["pascal-voc"]', "training.overlaps"),
-        ("[training]", '[weights]\nsource = "random"\nsaliency_scale = 1\nsaliency_shift = 0\n[training]', "`random = SEED`"),
+        ("[training]", f"{DRAWN}\n[training]", "`random = SEED`"),
     ],
 )  # fmt: skip
 def test_a_faulty_card_of_a_network_names_file_and_key(tmp_path, old, new, said):
@@ -137,13 +139,15 @@ def test_a_faulty_card_of_a_network_names_file_and_key(tmp_path, old, new, said)
 @pytest.mark.parametrize(
     "name, said",
     [
-        ("vit_small_patch14_reg4_dinov2.lvd142m", "ViT-S/14 with registers"), ("dinov2_vitb14_reg", "ViT-B/14 with registers"),
+        ("vit_small_patch14_reg4_dinov2.lvd142m", "ViT-S/14 with registers"),
+        ("dinov2_vitb14_reg", "ViT-B/14 with registers"),
         ("vit_base_patch16_224.mae", "ViT-B/16"), ("vit_b_16", "ViT-B/16"), ("dino_vits8", "ViT-S/8"),
         ("dinov2_vitl14", "ViT-L/14"), ("vit_giant_patch14_dinov2", "ViT-g/14"), ("resnet50", "ResNet-50"),
         ("facebookresearch/dino:main:dino_resnet50", "ResNet-50"), ("resnet50.tv_in1k", "ResNet-50"),
         ("swin_tiny_patch4_window7_224", "Swin-T"), ("convnext_base.fb_in1k", "ConvNeXt-B"),
         *((name, name) for name in (
-            "wide_resnet50_2", "resnet50_gn", "seresnet50", "resnetv2_50", "resnext50_32x4d", "vit_small_patch16_18x2_224",
+            "wide_resnet50_2", "resnet50_gn", "seresnet50", "resnetv2_50", "resnext50_32x4d",
+            "vit_small_patch16_18x2_224",
             "facebook/dinov2-small", "vit_so150m_patch16_reg4_gap_256", "my.module:build", "ViT-S/16", "",
         )),
     ],
