@@ -38,7 +38,7 @@ def make_plan(
 
     With `for_submission` images need no labels to get their classes, which others know (`bench.submission`).
     """
-    require_known(model)
+    require_known(model, cache_folder(settings.cache))
     base, entries = registry.parse(protocol)
     room: Protocol[Any] = registry.load(base)
     default = _default_preset(catalogue.dataset(dataset), base)
