@@ -26,7 +26,7 @@ from bench.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from bench.protocols.base import Settings
+    from bench.protocols.base import Run, Settings
     from bench.records.record import Record
 
 Job = tuple[str, str, str]
@@ -355,6 +355,7 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
 
     device = choose_device(settings.device)
     plan = make_plan(model, dataset, protocol, settings, echo_warning)
+    run = run_of(plan, settings, echo_warning)
     echo(f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})")
     samples = plan.samples
     echo(f"data set     {plan.card.id} {samples.split}, {samples.images} images at {display(samples.root)}")
@@ -362,6 +363,28 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     echo(f"preset       {json.dumps(plan.preset.resolved())}")
     echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
     echo(f"device       {device}")
-    echo(f"done         {registry.load(plan.base).cached(run_of(plan, settings, echo_warning))}")
+    echo(f"done         {registry.load(plan.base).cached(run)}")
+    echo(f"cost         {_cost(run)}")
     echo(f"results      {display(folder)}")
     sys.stdout.flush()
+
+
+def _cost(run: Run[Any]) -> str:
+    """Time, memory and cache of the network's part, from two batches that it is run on."""
+    from bench.runs.estimate import estimate
+
+    found = estimate(run)
+    if found is None:
+        return "the network has nothing left to do"
+    return (
+        f"about {_duration(found.seconds)} of the network ({found.forwards} images, {found.seconds_each:.2g} s each, "
+        f"{found.batch_size} at once), {found.memory_mb / 1000:.1f} GB of memory, {found.cache_mb:.0f} MB of cache; "
+        "reading, clustering and counting come on top"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are two: `95 s`, `12 min`, `30 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
