@@ -11,6 +11,7 @@ import click
 
 from bench.cli.completion import ids
 from bench.cli.console import echo, echo_warning
+from bench.cli.download_network import download_network, network_of
 from bench.cli.parameters import Deliberate, NameOrPath
 from bench.cli.settings import cache_option, echo_table
 from bench.cli.sizes import size as as_text
@@ -28,6 +29,7 @@ Examples:
   bench download maskcontrast-sup --list        print size, licence and destination; fetch nothing
   bench download pascal-voc                     then `bench run --dataset pascal-voc` finds it
   bench download pascal-voc --file VOCtrainval_11-May-2012.tar
+  bench download timm:vit_small_patch14_dinov2.lvd142m
 
 An interrupted download continues where it stopped. If no checksum was published, the hash of the first download is
 pinned: it is kept in the cache, and every later file must have it. To use a file that you fetched with a browser, save
@@ -36,7 +38,7 @@ it at the path that --list prints. Proxies come from the environment (https_prox
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("name", metavar="ID|CARD", type=NameOrPath(), shell_complete=ids("models", "datasets"))
+@click.argument("name", metavar="ID|CARD|NETWORK", type=NameOrPath(), shell_complete=ids("models", "datasets"))
 @click.option("--file", "files", multiple=True, metavar="NAME", help="Fetch only this file of the card. Repeatable.")
 @click.option("--list", "--dry-run", "listing", is_flag=True, help="Print what would be fetched, and stop.")
 @click.option(
@@ -50,6 +52,12 @@ it at the path that --list prints. Proxies come from the environment (https_prox
 @click.option("--fresh", is_flag=True, help="Fetch all files again, also those that are there.")
 @click.option("--repin", cls=Deliberate, is_flag=True, help="Accept a file whose hash differs from the pinned one.")
 @click.option("--keep-archive", is_flag=True, help="Keep each archive after it is unpacked.")
+@click.option(
+    "--trust-code",
+    cls=Deliberate,
+    is_flag=True,
+    help="Let code of a hub run, where a network has code of its own: it may do all that you may.",
+)
 @cache_option
 def download(
     name: str,
@@ -60,9 +68,13 @@ def download(
     fresh: bool,
     repin: bool,
     keep_archive: bool,
+    trust_code: bool,
     cache: Path | None,
 ) -> int:
     """Fetch the files of a model or a data set, verify them, and unpack archives.
+
+    A network of another library (timm:NAME, torchvision:NAME@WEIGHTS, hf:OWNER/NAME, hub:OWNER/NAME:BRANCH:ENTRY) is
+    fetched by its name, too.
 
     Prints size and licence first. Files that are there are verified and not fetched again.
     """
@@ -74,10 +86,21 @@ def download(
 
     if fresh and offline:
         raise click.UsageError("--fresh fetches again, --offline (or BENCH_OFFLINE) uses no network: leave one out")
-    card, folder = find_card(name), cache_folder(cache)
+    folder = cache_folder(cache)
+    if network_of_library := network_of(name, folder, trust_code):
+        if files or keep_archive:
+            raise click.UsageError("--file and --keep-archive are for cards that name their files")
+        return download_network(
+            network_of_library,
+            listing=listing,
+            offline=offline,
+            fresh=fresh,
+            repin=repin,
+            agreed=lambda: _agreed(yes or offline),
+        )
+    card = find_card(name)
     known = items_of(card, folder)
     if not known:
-        _refuse_of_library(card)
         echo(f"{card.id} has nothing to fetch: it is generated, or is beside its card", err=True)
         return 0
     items = known if listing and not files else choose(known, files)
@@ -98,19 +121,6 @@ def download(
         echo(f"{obtained.item.file}: {obtained.how}, sha256 {obtained.sha256[:12]}… {obtained.verdict}")
         echo(f"  {obtained.item.goal}")
     return _report(failures)
-
-
-def _refuse_of_library(card: ModelCard | DatasetCard) -> None:
-    """Raises BadInput for a card whose weights a library keeps: they are no file of the card's."""
-    from bench.base.errors import BadInput
-    from bench.cards.datasets import DatasetCard
-    from bench.cards.local_files import needs_download
-
-    if not isinstance(card, DatasetCard) and card.network and needs_download(card):
-        raise BadInput(
-            f"the card of {card.id} names no file: {card.network.source} keeps its weights",
-            f"`bench download {card.network.address}` has it fetch them.",
-        )
 
 
 def find_card(name: str) -> ModelCard | DatasetCard:

@@ -30,6 +30,7 @@ class Expected:
     """The hash a file must have, and who says so."""
 
     digest: str
+    """All of it, or how it begins."""
     source: str
     remedy: str = ""
     """What to do if the file has another one."""
@@ -39,7 +40,7 @@ class Expected:
     def mismatch(self, path: Path, sha256: str) -> str | None:
         """In words, that a file (whose SHA-256 is known already) has another hash; None where it has this one."""
         found = md5_file(path) if self.md5 else sha256
-        if found == self.digest:
+        if found.startswith(self.digest):
             return None
         name = "MD5" if self.md5 else "SHA-256"
         return f"its {name} is {found[:12]}…, the one {self.source} is {self.digest[:12]}…"

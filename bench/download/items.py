@@ -21,7 +21,7 @@ class Item:
     card: str
     """How a user names the card on the command line."""
     home: str
-    """What it is a file of: `weights/ID` or `datasets/ID`."""
+    """What it is a file of: `weights/ID`, `datasets/ID` or `networks/SCHEME:NAME`."""
     file: str
     urls: tuple[str, ...]
     """Addresses, tried in this order."""
@@ -32,7 +32,7 @@ class Item:
     licence: str
     bytes: int | None = None
     sha256: str | None = None
-    """Published by somebody; None where nobody did."""
+    """Published by somebody, all of it or how it begins; None where nobody did."""
     md5: str | None = None
     """Published where no SHA-256 was."""
     root: Path | None = None
@@ -50,7 +50,7 @@ class Item:
     @property
     def weights(self) -> bool:
         """Whether it is a model's weights."""
-        return self.home.startswith("weights/")
+        return self.home.startswith(("weights/", "networks/")) and not self.unpack
 
     @property
     def unpack(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -95,7 +96,7 @@ def obtain(
     `fresh` fetches it all the same, `repin` accepts a file whose hash is not the one pinned. Raises BadInput
     for what is not the file, BadEnvironment where the network, the disk or another `bench download` stands in the way.
     """
-    lock = cache / "downloads" / f"{item.home.replace('/', '-')}.lock"
+    lock = cache / "downloads" / f"{re.sub(r'[/:]', '-', item.home)}.lock"
     with locked(lock, 0, f"{item.card} is being downloaded", "Wait for the other `bench download` to end."):
         receipt = receipt_of(item)
         if receipt is not None and not fresh:

@@ -82,6 +82,25 @@ def of_card(card: ModelCard, network: Network, cache: Path, **more: Any) -> Subj
     return _guarded(point, network.name, make)
 
 
+def requested(name: str, cache: Path, **more: Any) -> tuple[Library, request.Request] | None:
+    """The library of a name, and what is asked of it; None for a name that no library serves."""
+    found = split(name)
+    library = library_of(found[0].name) if found else None
+    if found is None or library is None:
+        return None
+    library.require()
+    return library, request.parse(found[0].name, found[1], cache, **more)
+
+
+def requested_by_card(card: ModelCard, cache: Path, **more: Any) -> tuple[Library, request.Request] | None:
+    """The same of a card; None for one without a network of a library."""
+    library = library_of(card.network.source) if card.network else None
+    if card.network is None or library is None:
+        return None
+    library.require()
+    return library, request.of_card(card, card.network, cache, **more)
+
+
 def library_of(scheme: str) -> Library | None:
     """The library of a scheme; None for an adapter that is none, and for an unknown scheme."""
     point = adapters().get(scheme)

@@ -18,7 +18,7 @@ from bench.cards.card import as_id
 from bench.cards.pins import Pins
 from bench.networks import known_weights
 from bench.networks.libraries.offline import no_network
-from bench.networks.libraries.request import Request
+from bench.networks.libraries.request import Request, is_path
 from bench.networks.reading import layers
 from bench.networks.reading.reader import Read, Structure
 
@@ -64,7 +64,7 @@ class Found:
         request = self.request
         return {
             "source": request.source,
-            "name": request.name,
+            "name": request.shown_name,
             "revision": request.revision,
             "options": dict(request.options),
             "library": self.library.package,
@@ -142,16 +142,16 @@ class Found:
     @property
     def id(self) -> str:
         """Of the model, for one without a card: its name, and a hash where the name does not tell the weights."""
-        name = as_id(self.request.text)
-        plain = self.request.weights is None and len(self.request.text) <= 60
+        name = as_id(self.request.shown)
+        plain = self.request.weights is None and len(self.request.shown) <= 60 and not is_path(self.request.name)
         return name if plain and self.library.definite(self.request) else f"{name[:48]}-{self.identity[:8]}"
 
     @property
     def source(self) -> str:
         """Where the weights come from, in words."""
         if self.request.weights:
-            return f"{printable_name(self.request.weights)} in {self.request.text}"
-        return self.request.text
+            return f"{printable_name(self.request.weights)} in {self.request.shown}"
+        return self.request.shown
 
     def _build(self, output_stride: int | None) -> nn.Module:
         import torch

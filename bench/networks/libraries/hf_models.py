@@ -55,6 +55,9 @@ class HuggingFace(Library):
                 f"'{request.name}' is no repository of the Hugging Face hub",
                 "Write hf:OWNER/NAME, hf:OWNER/NAME@REVISION, or hf:./FOLDER.",
             )
+
+    def require_there(self, request: Request) -> None:
+        """The configuration is there, and its code trusted if it has any."""
         if self._has_code(request):
             require_trust(request, self.page(request))
 

@@ -64,7 +64,11 @@ class TorchHub(Library):
         return {}
 
     def check(self, request: Request) -> None:
-        """The form of the name, that the code is there, and that it is trusted."""
+        """The form of the name."""
+        _ = self._place(request)
+
+    def require_there(self, request: Request) -> None:
+        """The code is there, and trusted."""
         place = self._place(request)
         if not (place.folder / HUBCONF).is_file():
             if not place.archive:

@@ -66,7 +66,7 @@ class Library(ABC):
 
     @abstractmethod
     def check(self, request: Request) -> None:
-        """Raises WrongName for a name that the library lacks, with the nearest ones."""
+        """Raises WrongName for a name or options that the library lacks, with the nearest ones; asks for no files."""
 
     @abstractmethod
     def files(self, request: Request) -> Sequence[Path]:
@@ -83,6 +83,10 @@ class Library(ABC):
         """
 
     # --- what only some have to answer ---
+
+    def require_there(self, request: Request) -> None:
+        """Raises BadInput where configuration or code is missing, with the command that fetches it, or not trusted."""
+        return
 
     def sources(self, request: Request) -> Sequence[Source]:
         """What `bench download` fetches for a network. Raises BenchError for one that has nothing to fetch."""
@@ -166,10 +170,11 @@ class Library(ABC):
         """The model of a run. Raises BenchError: what is wrong with the name or the weights is said here."""
         self.require()
         self.check(request)
+        self.require_there(request)
         found = Found(self, request)
         return Subject(
             id=request.card.id if request.card else found.id,
-            title=request.card.title if request.card else request.text,
+            title=request.card.title if request.card else request.shown,
             weights_sha256=found.weights_sha256,
             weights_source=found.source,
             network=found.network,

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.base.errors import Warn, WrongName
+from bench.base.files import printable_name
+from bench.base.paths import expand
 from bench.cards.local_files import card_name
 from bench.cards.models import ModelCard, Network, Option
 from bench.cards.presets import read_value
@@ -53,16 +56,29 @@ class Request:
 
     @property
     def word(self) -> str:
-        """What a user types for it: the name, or the card's."""
-        return card_name(self.card) if self.card else self.text
+        """What a user types for it in a shell: the name, or the card's."""
+        return shlex.quote(card_name(self.card) if self.card else self.text)
 
     @property
     def text(self) -> str:
         """The name as it stands on the command line."""
         seed = {SEED: self.seed} if self.seed is not None else {}
-        options = "&".join(f"{key}={value}" for key, value in {**self.options, **seed}.items())
+        options = "&".join(f"{key}={_written(value)}" for key, value in {**self.options, **seed}.items())
         revision = f"@{self.revision}" if self.revision else ""
         return f"{self.source}:{self.name}{revision}" + (f"?{options}" if options else "")
+
+    @property
+    def shown(self) -> str:
+        """The text for a record: of a path only the last folder, for the rest is this machine's own."""
+        return self.text.replace(self.name, self.shown_name, 1)
+
+    @property
+    def shown_name(self) -> str:
+        """The name for a record."""
+        if not is_path(self.name):
+            return self.name
+        path, colon, entry = self.name.rpartition(":") if self.source == "hub" else (self.name, "", "")
+        return printable_name(expand(path).resolve()) + colon + entry
 
 
 def parse(source: str, text: str, cache: Path, **more: object) -> Request:
@@ -88,6 +104,10 @@ def of_card(card: ModelCard, network: Network, cache: Path, **more: object) -> R
     """The request of a card."""
     more |= {"features": network.features, "card": card}
     return _request(network.source, network.name, network.revision, dict(network.options), cache, **more)
+
+
+def _written(value: Option) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _request(

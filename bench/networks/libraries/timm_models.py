@@ -61,6 +61,8 @@ class Timm(Library):
 
     def sources(self, request: Request) -> Sequence[Source]:
         """The repository's weights."""
+        if request.seed is not None:
+            return ()
         repository = self._repository(request)
         return repository.sources(lambda names: require_weights(names, repository.name))
 

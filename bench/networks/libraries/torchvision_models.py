@@ -42,7 +42,9 @@ class Torchvision(Library):
         from torchvision import models
 
         names = models.list_models(module=models)
-        return {name: ", ".join(models.get_model_weights(name).__members__) or "random only" for name in names}
+        # to go through an enumeration leaves out DEFAULT, which is another name of one of the others
+        known = {name: [one.name for one in models.get_model_weights(name)] for name in names}
+        return {name: ", ".join(weights) or "random only" for name, weights in known.items()}
 
     def check(self, request: Request) -> None:
         """By the list of names, and of the names of weights."""
@@ -75,9 +77,11 @@ class Torchvision(Library):
 
     def sources(self, request: Request) -> Sequence[Source]:
         """The file, whose name has the first digits of its hash."""
+        if request.seed is not None:
+            return ()
         url = str(self._told(request)["url"])
         match = _HASH.search(url)
-        return [WebFile(url, _PAGE, self._path(request), _LICENCE, match[1] if match else None)]
+        return [WebFile(url, url, self._path(request), _LICENCE, match[1] if match else None)]
 
     def _path(self, request: Request) -> Path:
         return request.cache / "libraries" / "torchvision" / str(self._told(request)["url"]).rpartition("/")[2]
