@@ -5,7 +5,7 @@ from torch import nn
 
 
 class Colours(nn.Module):
-    """A bare backbone: features of three channels at a quarter of the size, and no saliency."""
+    """Features of three channels at a quarter of the size, and no saliency."""
 
     def __init__(self):
         super().__init__()
@@ -16,4 +16,4 @@ class Colours(nn.Module):
         return F.avg_pool2d(images, 4) + 0.1
 
     def forward(self, images):
-        raise AssertionError("only `features` is wanted")
+        return self.features(images)

@@ -11,8 +11,10 @@ from bench.base.errors import BadInput, WrongName
 from bench.base.paths import expand
 from bench.base.toml_files import LARGEST
 from bench.cards import catalogue
-from bench.cards.card import load_card
+from bench.cards.backbone_names import backbone_name
+from bench.cards.card import is_model_card, load_card
 from bench.cards.datasets import DatasetCard
+from bench.cards.local_files import local_weights, needs_download
 from bench.cards.models import ModelCard
 from bench.cards.presets import fingerprint, override, read_value
 from bench.protocols.clustering.preset import ClusteringPreset
@@ -48,6 +50,110 @@ def test_pascal_voc_s_preset_is_the_paper_s():
 
 def test_every_model_card_says_which_labels_it_has_seen():
     assert all(card.training.supervision for card in catalogue.models().values())
+
+
+def test_what_cards_say_of_training_images_is_of_data_sets_that_there_are():
+    known = catalogue.datasets()
+    for card in catalogue.models().values():
+        assert set(card.training.overlaps) <= set(known), card.id
+        assert card.training.images.strip(), card.id
+
+
+def test_a_model_that_saw_imagenet_overlaps_every_size_of_imagenet_s():
+    sizes = {name for name in catalogue.datasets() if name.startswith("imagenet-s")}
+    for card in catalogue.models().values():
+        if card.training.images.startswith(("ImageNet-1k", "LVD-142M")):
+            assert sizes <= set(card.training.overlaps), card.id
+
+
+@pytest.mark.slow
+def test_the_baselines_have_the_names_and_the_normalisation_that_timm_has():
+    registry = pytest.importorskip("timm.models")
+    cards = [card for card in catalogue.models().values() if card.network and card.network.source == "timm"]
+    assert len(cards) >= 13
+    for card in cards:
+        known = registry.get_pretrained_cfg(card.network.name, allow_unregistered=False)
+        assert known is not None, card.id
+        if card.weights is None:  # whose weights timm has: else only the shape is timm's
+            assert known.has_weights, card.id
+            assert (known.mean, known.std) == (card.network.mean, card.network.std), card.id
+
+
+NETWORK = """schema = 1
+id = "mine"
+title = "Mine"
+[network]
+source = "timm"
+name = "vit_small_patch16_224"
+[training]
+initialisation = "random"
+prior = "none"
+supervision = "none"
+"""
+
+
+def network_card(tmp_path, text=NETWORK):
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_card_of_another_library_s_network_is_a_model_s_card(tmp_path):
+    path = network_card(tmp_path)
+    card = catalogue.model(str(path))
+    assert is_model_card(path) and not is_model_card(DATASET)
+    assert (card.backbone, card.origin, card.drawn, card.weights_sha256) == (card.network.name, "timm", False, None)
+    assert (card.network.address, card.licence) == ("timm:vit_small_patch16_224", "not stated")
+    assert needs_download(card) and local_weights(card, tmp_path) is None
+
+
+def test_a_network_with_drawn_weights_has_nothing_to_fetch(tmp_path):
+    card = load_card(
+        network_card(tmp_path, NETWORK.replace("[training]", "options = {random = 0}\n[training]")), ModelCard
+    )
+    assert (card.origin, card.drawn, needs_download(card)) == ("random", True, False)
+
+
+DRAWN = '[weights]\nsource = "random"\nsaliency_scale = 1\nsaliency_shift = 0'
+
+
+@pytest.mark.parametrize(
+    "old, new, said",
+    [
+        ("[network]", '[architecture]\nbackbone = "resnet50"\n[network]', "either [architecture] or [network]"),
+        ('[network]\nsource = "timm"\nname = "vit_small_patch16_224"', "", "either [architecture] or [network]"),
+        ('source = "timm"', 'source = "Timm!"', "network.source"),
+        ('source = "timm"', 'source = "timm"\nfeatures = "a b"', "network.features"),
+        ("[training]", 'mean = [0.5]\n[training]', "network.mean"),
+        ('supervision = "none"', 'supervision = "none"\noverlaps = ["pascal-voc"]', "training.overlaps"),
+        ("[training]", f"{DRAWN}\n[training]", "`random = SEED`"),
+    ],
+)  # fmt: skip
+def test_a_faulty_card_of_a_network_names_file_and_key(tmp_path, old, new, said):
+    assert old in NETWORK
+    with pytest.raises(BadInput, match=re.escape(said)) as caught:
+        load_card(network_card(tmp_path, NETWORK.replace(old, new)), ModelCard)
+    assert caught.value.problem.startswith(f"{tmp_path / 'mine.toml'}: ")
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("vit_small_patch14_reg4_dinov2.lvd142m", "ViT-S/14 with registers"),
+        ("dinov2_vitb14_reg", "ViT-B/14 with registers"),
+        ("vit_base_patch16_224.mae", "ViT-B/16"), ("vit_b_16", "ViT-B/16"), ("dino_vits8", "ViT-S/8"),
+        ("dinov2_vitl14", "ViT-L/14"), ("vit_giant_patch14_dinov2", "ViT-g/14"), ("resnet50", "ResNet-50"),
+        ("facebookresearch/dino:main:dino_resnet50", "ResNet-50"), ("resnet50.tv_in1k", "ResNet-50"),
+        ("swin_tiny_patch4_window7_224", "Swin-T"), ("convnext_base.fb_in1k", "ConvNeXt-B"),
+        *((name, name) for name in (
+            "wide_resnet50_2", "resnet50_gn", "seresnet50", "resnetv2_50", "resnext50_32x4d",
+            "vit_small_patch16_18x2_224",
+            "facebook/dinov2-small", "vit_so150m_patch16_reg4_gap_256", "my.module:build", "ViT-S/16", "",
+        )),
+    ],
+)  # fmt: skip
+def test_a_backbone_has_the_field_s_name_or_its_own(name, said):
+    assert backbone_name(name) == said
 
 
 def edited(tmp_path, source, old, new):
@@ -276,6 +382,7 @@ OTHER = {
     "absent": "skip",
     "batch": 500,
     "resizing": "torch",
+    "input_by_patch": {14: (504, 504)},
     "fit": "train",
     "matched_on": "val",
     "classes_from": "halves",

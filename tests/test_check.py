@@ -67,6 +67,13 @@ def test_a_reproduced_figure_passes(tmp_path):
     assert "1 reproduced" in line
 
 
+def test_a_figure_says_that_training_images_overlap_those_it_was_measured_on(tmp_path):
+    outcome, (passed, _) = published([keep(tmp_path, make_record(value=44.4))])
+    assert passed and "; training images that overlap: its trainaug images were trained on" in outcome.detail
+    outcome, _ = published([keep(tmp_path / "limited", make_record(value=44.4, dataset={"limited": True}))])
+    assert outcome.status == "not comparable" and "training images that overlap" in outcome.detail
+
+
 @pytest.mark.parametrize("value, status", [(40.0, "below"), (48.0, "above")])
 def test_a_figure_out_of_tolerance_fails_and_says_which_classes(tmp_path, value, status):
     outcome, (passed, line) = published([keep(tmp_path, make_record(value=value))])

@@ -216,7 +216,8 @@ HOSTILE = [
 
 def hostile(name, results):
     record = make_record(value=44.3)
-    record["model"] |= {"title": name, "supervision": name}
+    record["model"] |= {"id": "mine", "title": name, "supervision": name, "images": name}
+    record["model"]["overlaps"] = {record["dataset"]["id"]: name}
     record["dataset"] |= {"split": name}
     record["protocol"] |= {"id": name, "fingerprint": name}
     record["metrics"] = {name: record["metrics"]["mIoU"]}
@@ -234,8 +235,8 @@ def test_a_hostile_name_changes_no_figure_and_adds_no_cell(tmp_path, name):
     assert figures_of_markdown(text["md"]) == told
     assert figures_of_csv(text["csv"]) == told
     assert ordered(figures_of_latex(text["latex"])) == ordered(told)
-    assert [{len(row) for row in one} for one in tables(text["md"])] == [{12}, {12}]
-    assert {len(row) for one in latex_tables(text["latex"]) for row in one} == {8, 9}
+    assert [{len(row) for row in one} for one in tables(text["md"])] == [{13}, {13}]
+    assert {len(row) for one in latex_tables(text["latex"]) for row in one} == {9, 10}
     for form in ("md", "csv", "latex"):
         assert not {"\x1b", "\x00", "\u202e", "\r", "\x85"} & set(text[form])
     assert "<script>" not in text["md"]

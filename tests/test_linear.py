@@ -301,7 +301,7 @@ class Colours(nn.Module):
 
 def test_a_module_in_memory_and_a_bare_backbone_can_be_probed(golden, tmp_path):
     record = run(Colours(), golden, tmp_path, name="colours")
-    assert record["classifier"]["on"] == "what the module's `features` returns, else its embedding"
+    assert record["classifier"]["on"] == "what `forward` returns"
     from torchvision.models import resnet18
 
     state = {f"module.encoder_q.{key}": value for key, value in resnet18().state_dict().items()}

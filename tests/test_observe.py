@@ -272,13 +272,14 @@ SEEN_OF_IMAGES = SEEN | {"input": (64, 64), "resizing": "torch"}
 SALIENT, BOUNDARIES = {"saliency_threshold": 0.4}, {"figures": "imagenet-s"}
 COUNTED = {"absent": "skip", "grid": "input", "clusters": 9, "solver": "minibatch", "temperature": 0.5, "top_k": 3}
 """Entries that do not change what is seen."""
+FEATURES = {"features": "last4", "output_stride": 16}
 SEEN_BY = {
     "clustering": SEEN_OF_IMAGES | SALIENT | BOUNDARIES,
-    "clustering-dense": SEEN_OF_IMAGES,
-    "linear": SEEN_OF_IMAGES,
+    "clustering-dense": SEEN_OF_IMAGES | FEATURES,
+    "linear": SEEN_OF_IMAGES | FEATURES,
     "retrieval-21": SEEN_OF_IMAGES | SALIENT,
     "retrieval-7": SEEN_OF_IMAGES | SALIENT,
-    "distance-matching": SEEN_OF_IMAGES | BOUNDARIES,
+    "distance-matching": SEEN_OF_IMAGES | BOUNDARIES | FEATURES,
     "davis": SEEN,
 }
 

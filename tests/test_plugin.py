@@ -139,11 +139,11 @@ def test_a_broken_package_is_left_out_and_said(install):
         assert "nearest-mean" not in registry.protocols()
 
 
-def test_an_adapter_that_fails_is_named(install):
+def test_an_adapter_that_fails_is_named(install, tmp_path):
     install()
     with pytest.raises(BadEnvironment, match=r"the adapter 'tiny' .* failed on 'x': ValueError"):
-        adapters.adapted("tiny:x")
-    assert adapters.adapted("huge:1") is None and adapters.adapted("C:1") is None
+        adapters.adapted("tiny:x", tmp_path)
+    assert adapters.adapted("huge:1", tmp_path) is None and adapters.adapted("C:1", tmp_path) is None
 
 
 def test_an_unknown_scheme_is_an_unknown_model(bench, install):

@@ -18,7 +18,7 @@ import pytest
 from bench.base.folders import folder
 from bench.cards.datasets import DatasetCard, Labels
 from bench.cards.files import Download
-from bench.cards.models import ModelCard
+from bench.cards.models import ModelCard, Training
 from bench.cli import cli
 from bench.records.published import figures
 from bench.records.record import dumps, read_all
@@ -155,8 +155,10 @@ def test_its_python_runs(page, at_hand, bench):
 def test_its_cards_and_settings_are_valid(page, at_hand, bench):
     for block in blocks(page, "toml"):
         entries = tomllib.loads(block.text)
-        if "architecture" in entries:
+        if "architecture" in entries or "network" in entries:
             ModelCard.model_validate(entries)
+        elif set(entries) == {"training"}:
+            assert Training.model_validate(entries["training"])
         elif "layouts" in entries:
             DatasetCard.model_validate(entries)
         elif set(entries) == {"downloads"}:

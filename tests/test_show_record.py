@@ -55,6 +55,22 @@ def test_it_says_what_the_record_says(bench, stored, results):
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
+def test_it_says_which_images_the_weights_have_seen_and_what_they_have_to_do_with_these(bench, results):
+    record = make_record(model="mine")
+    keep(results, record)
+    told = words(bench("show", "mine", "--results", results))
+    assert "trained on not stated" in told and "overlap" not in told
+    lineage = {"images": "COCO train2017", "overlaps": {"pascal-voc": "half of val", "davis": "all of it"}}
+    record["model"] |= lineage
+    keep(results, record)
+    told = words(bench("show", "mine", "--results", results))
+    assert "trained on COCO train2017" in told and "overlap half of val" in told and "all of it" not in told
+    record["model"]["id"] = "maskcontrast-sup"  # of whose images the card speaks, whatever the record says
+    keep(results, record)
+    told = words(bench("show", NAME, "--results", results))
+    assert "overlap its trainaug images were trained on, without labels" in told and "half of val" not in told
+
+
 @pytest.mark.parametrize("name", [NAME, f"{NAME}.json", "maskcontrast-sup/pascal-voc-val", "own", "path"])
 def test_it_is_found_by_each_of_its_names(bench, stored, results, name):
     if name == "own":

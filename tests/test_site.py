@@ -389,3 +389,21 @@ def test_a_model_of_many_runs_gets_a_page_for_each(tmp_path):
     assert len(list((site / "runs").glob("*.html"))) == 50
     assert len(page(site, "models/mine.html").one("ul", class_="list").all("a")) == 50
     assert max(path.stat().st_size for path in site.rglob("*.html")) < 1_000_000
+
+
+def test_pages_say_which_images_the_weights_have_seen_and_what_these_have_to_do_with_the_data_set(tmp_path):
+    mine = make_record(model="mine", value=30.0)
+    mine["model"] |= {"images": "COCO <train2017>", "overlaps": {"pascal-voc": "half of val", "davis": "all of it"}}
+    mine["model"]["network"] = {"source": "timm", "name": "vit_small_patch14_reg4_dinov2.lvd142m"}
+    site = build(tmp_path, [mine, make_record(model="other", value=20.0)])
+    own = (site / "models" / "mine.html").read_text(encoding="utf-8")
+    assert "<dt>Training images</dt><dd>COCO &lt;train2017&gt;</dd>" in own and "ViT-S/14 with registers" in own
+    assert "<dt>Overlap with PASCAL VOC 2012</dt><dd>half of val</dd>" in own and "all of it" in own
+    assert "<strong>Training images that overlap:</strong> half of val." in own
+    other = (site / "models" / "other.html").read_text(encoding="utf-8")
+    assert "<dt>Training images</dt><dd>not stated</dd>" in other and "verlap" not in other
+    rows = [
+        path.read_text(encoding="utf-8") for path in site.rglob("*.html") if path.parent.name not in ("models", "runs")
+    ]
+    assert any('<small class="overlap"><strong>overlap</strong>: half of val</small>' in text for text in rows)
+    assert not any("all of it" in text for text in rows)  # of davis, where mine has no row

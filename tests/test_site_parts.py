@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.base.errors import BadInput
+from bench.cards import catalogue
 from bench.cards.catalogue import dataset
 from bench.cards.presets import override
 from bench.cli.settings import parse_entries
@@ -41,6 +42,19 @@ def ranks(tmp_path, *records, table=()):
 def test_rows_within_the_interval_of_the_best_share_its_rank(tmp_path):
     rows = ranks(tmp_path, run("d", 40.0), run("a", 44.0), run("b", 43.5), run("c", 43.0), run("e", 39.5))
     assert rows == [("a", "1="), ("b", "1="), ("c", "1="), ("d", "4="), ("e", "4=")]
+
+
+def test_a_row_says_that_training_images_overlap_by_its_record_or_the_card_of_its_figure(tmp_path):
+    mine, other = run("mine", 40.0), run("other", 39.0)
+    mine["model"]["overlaps"] = {"pascal-voc": "half of val"}
+    other["model"]["overlaps"] = {"davis": "all of it"}
+    said = {entry.model.title: entry.overlap for entry in entries(tmp_path, mine, other, table=[FIGURE])}
+    assert (said["mine"], said["other"]) == ("half of val", "")
+    assert said[FIGURE.model] == dataset_overlap("maskcontrast-sup")
+
+
+def dataset_overlap(model, name="pascal-voc"):
+    return catalogue.model(model).training.overlaps[name]
 
 
 def test_a_tie_does_not_creep_down_the_table(tmp_path):

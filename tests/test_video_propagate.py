@@ -110,7 +110,11 @@ def test_an_object_thinned_out_by_averaging_is_kept_only_if_its_share_is_stretch
     "size, expected", [((480, 854), (480, 856)), ((480, 910), (480, 912)), ((854, 480), (480, 272))]
 )
 def test_inputs_keep_the_frames_proportions_in_multiples_of_eight(size, expected):
-    assert input_size(size, 480) == expected
+    assert input_size(size, 480, 8) == expected
+
+
+def test_a_patch_takes_the_place_of_eight():
+    assert input_size((480, 854), 476, 14) == (476, 840) and input_size((480, 854), 480, 16) == (480, 848)
 
 
 # --- figures ---

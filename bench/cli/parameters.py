@@ -104,3 +104,16 @@ def _expanded(kind: Place | NameOrPath, value: Any, param: click.Parameter | Non
         return expand(value)
     except BadInput as error:
         kind.fail(error.problem, param, ctx)
+
+
+class BatchSize(click.IntRange):
+    """A number of images, or `auto`."""
+
+    name = "integer or auto"
+
+    def __init__(self) -> None:
+        super().__init__(1, 65536)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, if it can be one."""
+        return value if value == "auto" else super().convert(value, param, ctx)

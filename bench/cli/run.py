@@ -26,7 +26,7 @@ from bench.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from bench.protocols.base import Settings
+    from bench.protocols.base import Run, Settings
     from bench.records.record import Record
 
 Job = tuple[str, str, str]
@@ -39,6 +39,7 @@ Examples:
   bench run --clusters 100 --json
   bench run --model ./checkpoint.pth --name my-model --supervision none
   bench run --protocol linear --epochs 2 --save-predictions predictions
+  bench run --protocol linear --model timm:vit_small_patch14_dinov2.lvd142m
   bench run --dataset davis --protocol davis --data-root ~/DAVIS --model FILE
 """
 
@@ -49,9 +50,10 @@ Examples:
     "models",
     multiple=True,
     type=NameOrPath(),
-    metavar="ID|CARD|FILE",
+    metavar="ID|CARD|FILE|LIB:NAME",
     shell_complete=ids("models"),
-    help="A card's id, a card, or a checkpoint file. Repeatable. [default: the models that the data set's card names]",
+    help="A card's id, a card, a checkpoint file, or a network of timm:, torchvision:, hf:, hub: or python:. "
+    "Repeatable. [default: the models that the data set's card names]",
 )
 @click.option(
     "--dataset",
@@ -74,6 +76,17 @@ Examples:
     help="clustering, clustering-dense, distance-matching, linear, retrieval-7, retrieval-21 or davis; `retrieval` for "
     "both retrieval protocols; `all` for every protocol with a preset on the data set. Repeatable.",
 )
+@click.option(
+    "--features",
+    metavar="LAYER",
+    help="What is read of the network: last, last4, block9, key, stage3, … [default: the model's own]",
+)
+@click.option(
+    "--strict-input",
+    is_flag=True,
+    help="Refuse an input that is no multiple of the network's patch. Without it the nearest multiple is taken.",
+)
+@click.option("--trust-code", is_flag=True, help="Let the code of a hub: model run. The record says so.")
 @click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
 @click.option(
@@ -147,6 +160,7 @@ def run(
     clusters: int | None,
     epochs: int | None,
     crf: bool,
+    features: str | None,
     entries: dict[str, str],
     results: Path | None,
     dry_run: bool,
@@ -157,7 +171,7 @@ def run(
 
     Without options it runs on the built-in data set. This downloads nothing and takes under a minute.
     """
-    given = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None}
+    given = {"solver": solver, "clusters": clusters, "epochs": epochs, "crf": crf or None, "features": features}
     flags = {key: json.dumps(value) for key, value in given.items() if value is not None}
     drawn = {key: value for key, value in {"seed": seed, "num_seeds": num_seeds}.items() if value is not None}
     require_said_once([*flags, *(["seeds"] if num_seeds else [])], entries)
@@ -341,6 +355,7 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
 
     device = choose_device(settings.device)
     plan = make_plan(model, dataset, protocol, settings, echo_warning)
+    run = run_of(plan, settings, echo_warning)
     echo(f"model        {plan.subject.id} ({plan.subject.weights_source}, sha256 {plan.subject.weights_sha256[:12]})")
     samples = plan.samples
     echo(f"data set     {plan.card.id} {samples.split}, {samples.images} images at {display(samples.root)}")
@@ -348,6 +363,28 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
     echo(f"preset       {json.dumps(plan.preset.resolved())}")
     echo(f"seeds        {', '.join(map(str, plan.seeds)) or 'none: nothing is drawn at random'}")
     echo(f"device       {device}")
-    echo(f"done         {registry.load(plan.base).cached(run_of(plan, settings, echo_warning))}")
+    echo(f"done         {registry.load(plan.base).cached(run)}")
+    echo(f"cost         {_cost(run)}")
     echo(f"results      {display(folder)}")
     sys.stdout.flush()
+
+
+def _cost(run: Run[Any]) -> str:
+    """Time, memory and cache of the network's part, from two batches that it is run on."""
+    from bench.runs.estimate import estimate
+
+    found = estimate(run)
+    if found is None:
+        return "the network has nothing left to do"
+    return (
+        f"about {_duration(found.seconds)} of the network ({found.forwards} images, {found.seconds_each:.2g} s each, "
+        f"{found.batch_size} at once), {found.memory_mb / 1000:.1f} GB of memory, {found.cache_mb:.0f} MB of cache; "
+        "reading, clustering and counting come on top"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are two: `95 s`, `12 min`, `30 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -16,7 +16,7 @@ from bench.base.paths import expand
 from bench.cli import configuration
 from bench.cli.completion import ids, preset_entries, recipe_entries
 from bench.cli.console import echo, echo_warning
-from bench.cli.parameters import DataRoot, NameOrPath, Place
+from bench.cli.parameters import BatchSize, DataRoot, NameOrPath, Place
 
 if TYPE_CHECKING:
     from bench.records.record import Stored
@@ -173,7 +173,10 @@ def network_options(command: Command) -> Command:
             "--workers", type=click.IntRange(1, 1024), help="Loader threads. [default: one per core, at most 8]"
         ),
         click.option(
-            "--batch-size", type=click.IntRange(1, 65536), help="Images per batch. [default: 4 on a CPU, 32 on a GPU]"
+            "--batch-size",
+            type=BatchSize(),
+            metavar="N|auto",
+            help="Images per batch; auto takes what fits. [default: 4 on a CPU, 32 on a GPU]",
         ),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …"),
         click.option("--weights", type=Place(), help="File of weights for a model card."),

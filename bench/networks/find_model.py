@@ -78,10 +78,13 @@ def find_model(
     return _from_card(card, card.weights, _weights_file(card, card.weights, weights, cache), cache, warn)
 
 
-def require_known(model: str | Path | nn.Module) -> None:
-    """Raises WrongName for a name that nothing can be; only cards are read. The rest is left to `find_model`."""
+def require_known(model: str | Path | nn.Module, cache: Path) -> None:
+    """Raises WrongName for a name that nothing can be; the rest is left to `find_model`."""
     name = str(model)
-    if is_module(model) or name in catalogue.models() or name.endswith(".toml") or adapters.split(name):
+    if is_module(model) or name in catalogue.models() or name.endswith(".toml"):
+        return
+    if adapters.split(name):
+        adapters.require_known(name, cache)
         return
     if not (catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name) or is_ordinary_file(expand(name))):
         catalogue.model(name)

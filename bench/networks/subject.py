@@ -111,7 +111,9 @@ class Subject:
             return self._part(network, name.name)
         from bench.networks.reading.reader import reader_of
 
-        return reader_of(network).read(name)
+        # what a module returns is its embedding
+        own = name.name == "embedding" and self.has_embedding
+        return reader_of(network).read(layers.parse("last") if own else name)
 
     def _part(self, network: Any, name: str) -> Read:
         assert self.architecture is not None
@@ -135,10 +137,11 @@ class Subject:
 
     def _are(self, layer: str | None, *, pixels: bool) -> str:
         if self.architecture is None:
-            return layers.described(layers.parse(layer or self.layer or "last"), self.structure)
+            own = layer == "embedding" and self.has_embedding
+            return layers.described(layers.parse("last" if own else layer or self.layer or "last"), self.structure)
         if layer is not None:
-            own = {"embedding": "the pixel embedding", "decoder": "the decoder's output"}
-            return own.get(layer) or layers.described(layers.parse(layer), None)
+            parts = {"embedding": "the pixel embedding", "decoder": "the decoder's output"}
+            return parts.get(layer) or layers.described(layers.parse(layer), None)
         if pixels and self.architecture.embedding:
             return "the pixel embedding"
         return "the decoder's output" if self.architecture.decoder_width else "the backbone's last feature map"

@@ -127,7 +127,8 @@ def _forward(
     import torch.nn.functional as F
 
     with torch.inference_mode(), arithmetic(engine):
-        features = feature_map(call(extract, to_device(batch, preset, engine)), len(batch))
+        images = to_device(batch, preset, engine)
+        features = feature_map(call(extract, images), images)
     with torch.inference_mode():
         features = features.float()
         weights = torch.from_numpy(classifiers.weights).to(features.device)[..., None, None]

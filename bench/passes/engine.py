@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import cv2
 
-from bench.base.errors import BadEnvironment, BadInput, Warn, WrongName
+from bench.base.errors import BadEnvironment, BadInput, BenchError, Warn, WrongName
 from bench.base.parallel import Progress, batched, prefetch
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ def call(network: nn.Module | Callable[[Tensor], Any], images: Tensor) -> Any:
     """The network's output. What it raises, except for lack of memory, becomes BadInput."""
     try:
         return network(images)
+    except BenchError:
+        raise  # says more about the network than could be said here
     except Exception as error:
         if is_out_of_memory(error):
             raise

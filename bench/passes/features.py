@@ -17,14 +17,45 @@ Features = Callable[["Tensor"], "Tensor"]
 """B×3×H×W normalised images → B×D×h×w features."""
 
 
-def feature_map(output: Any, images: int) -> Tensor:
-    """The features B×D×h×w. Raises BadInput if the network returned anything else."""
+_SMALLEST = 64
+"""The largest stride in use: an image with a longer side that comes to a single cell was pooled."""
+
+
+def feature_map(output: Any, images: Tensor) -> Tensor:
+    """The features B×D×h×w of the images B×3×H×W. Raises BadInput if the network returned anything else.
+
+    They must be floating point, and h and w must follow from H and W by one stride, to within a cell: patch embeddings
+    round down, padded convolutions up. Features whose channels come last fit no stride.
+    """
     from torch import Tensor
 
-    if isinstance(output, Tensor) and output.ndim == 4 and len(output) == images:
-        return output
-    shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-    raise BadInput(f"the network's features are {shape}", "Return one tensor, B×D×h×w.")
+    if not (isinstance(output, Tensor) and output.ndim == 4 and len(output) == len(images)):
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise BadInput(f"the network's features are {shape}", "Return one tensor, B×D×h×w.")
+    if not output.is_floating_point():
+        kind = str(output.dtype).removeprefix("torch.")
+        raise BadInput(f"the network's features are {kind}, not floating point", "Return float32, B×D×h×w.")
+    given, found = (images.shape[-2], images.shape[-1]), (output.shape[-2], output.shape[-1])
+    said = f"the network's features are {tuple(output.shape)} for images of {given[0]}×{given[1]} pixels"
+    if found == (1, 1) and max(given) > _SMALLEST:
+        raise BadInput(
+            f"{said}: one vector for a whole image", "Name a layer before the pooling with features=…, such as last."
+        )
+    if not _one_stride(given, found):
+        raise BadInput(
+            f"{said}, which no stride explains",
+            "Return B×D×h×w: where channels come last, .permute(0, 3, 1, 2); or name another layer with features=….",
+        )
+    return output
+
+
+def _one_stride(given: tuple[int, int], found: tuple[int, int]) -> bool:
+    """Whether there is a stride s with every found side within one cell of the given side over s."""
+    if min(found) < 1:
+        return False
+    least = max(side / (cells + 1) for side, cells in zip(given, found, strict=True))
+    most = min(side / (cells - 1) if cells > 1 else float("inf") for side, cells in zip(given, found, strict=True))
+    return least <= most
 
 
 _SAFE = 1e12

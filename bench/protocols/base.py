@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from bench.base.errors import BadInput, Warn, WrongName
 from bench.base.escaping import storable
@@ -53,7 +53,8 @@ class Settings:
     supervision: str | None = None
     """The labels that a model without a card has seen."""
     device: str = "auto"
-    batch_size: int | None = None
+    batch_size: int | Literal["auto"] | None = None
+    """Images at once; `auto` takes what fits in half of the free memory."""
     workers: int | None = None
     precision: Precision = "float32"
     first_seed: int = FIRST_SEED
@@ -206,6 +207,12 @@ class Run(Generic[P]):
     def _layer(self) -> tuple[str | None, int | None]:
         return getattr(self.preset, "features", None), getattr(self.preset, "output_stride", None)
 
+    def network(self) -> Callable[[Any], Any]:
+        """What sees the images in this run: the layer's features, or embedding and saliency."""
+        if self.preset.needs_saliency:
+            return self.subject.network(self.engine.device)
+        return self.pixels()
+
     def _watched(self, read: Read) -> Read:
         return Watched(read, self.subject.key, self._layer, self.cache, self.seen)
 
@@ -301,6 +308,14 @@ class Protocol(ABC, Generic[P]):
     def cached(self, run: Run[P]) -> str:
         """What of the plan's work is in the cache, in words."""
         return "the content of the cache is not known"
+
+    def forwards(self, run: Run[P]) -> int:
+        """How many images, or frames, the network still has to see: for the estimate of a run's cost."""
+        return run.samples.images + sum(other.images for other in run.plan.others.values())
+
+    def kept_bytes(self, run: Run[P], width: int) -> int:
+        """About how many bytes the run keeps in the cache, of features of this width: for the same estimate."""
+        return 4 * width * self.forwards(run)
 
     def solver_gap(self, run: Run[P], manifest: str, *, wanted: bool) -> float | None:
         """How far our solver is from the authors', in points of mIoU; 0 where theirs runs or nothing is solved.

@@ -46,6 +46,13 @@ def cached(run: Run[S]) -> str:
     return f"{known} of {len(run.samples)} images are cached"
 
 
+def unseen(run: Run[S]) -> int:
+    """How many images of all splits of the run are not observed yet."""
+    splits = (run.samples, *run.plan.others.values())
+    known = 0 if run.fresh else sum(len(store_of(run, each).known(each.keys)) for each in splits)
+    return sum(map(len, splits)) - known
+
+
 def about(observations: Observations) -> dict[str, Any]:
     """What the record says of the pass."""
     meta = observations.meta

@@ -122,7 +122,7 @@ def _require_same_recipe(a: Record, b: Record) -> None:
     remedy = (
         "Compare runs with the same protocol and preset: give both the same --protocol, --solver, --clusters, --set."
     )
-    if _of_the_protocol(a) == _of_the_protocol(b):
+    if any("by_model" in one["protocol"] for one in (a, b)) and _of_the_protocol(a) == _of_the_protocol(b):
         return  # they differ only in what belongs to their models
     if a["protocol"]["id"] != b["protocol"]["id"]:
         raise BadInput(f"A is {a['protocol']['id']}, B is {b['protocol']['id']}: these are two protocols", remedy)

@@ -73,6 +73,7 @@ def said_of(before: Preset, after: Preset, subject: Subject) -> str:
     for key in ("input", "height"):
         old, new = getattr(before, key, None), getattr(after, key, None)
         if old != new:
-            shown = [" by ".join(map(str, one)) if isinstance(one, tuple) else f"{one} high" for one in (old, new)]
-            return f"the network's patch is {patch}, so the input is {shown[1]} pixels in place of {shown[0]}"
+            shown = ["×".join(map(str, one)) if isinstance(one, tuple) else f"{one}" for one in (old, new)]
+            what = "the frames' height" if key == "height" else "the input"
+            return f"the network's patch is {patch}: {what} is {shown[1]} in place of {shown[0]} pixels"
     return ""

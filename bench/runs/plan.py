@@ -38,7 +38,7 @@ def make_plan(
 
     With `for_submission` images need no labels to get their classes, which others know (`bench.submission`).
     """
-    require_known(model)
+    require_known(model, cache_folder(settings.cache))
     base, entries = registry.parse(protocol)
     room: Protocol[Any] = registry.load(base)
     default = _default_preset(catalogue.dataset(dataset), base)
@@ -94,20 +94,38 @@ def require_entries(dataset: str, protocol: str, settings: Settings) -> None:
 
 def run_of(plan: Plan, settings: Settings, warn: Warn) -> Run[Any]:
     """The plan, with an engine to carry it out. Raises BadEnvironment for a device that is not there."""
-    return Run(plan, settings, engine_for(settings, warn, registry.load(plan.base).batch_size), warn)
+    run: Run[Any] = Run(plan, settings, engine_for(settings, warn, registry.load(plan.base).batch_size), warn)
+    if settings.batch_size == "auto" and registry.load(plan.base).batch_size is None:
+        run.engine.batch_size = _fitting_batch(run)
+    return run
 
 
 def engine_for(settings: Settings, warn: Warn, batch_size: int | None = None) -> Engine:
     """What passes over images run on; `batch_size` goes before the settings' own."""
     device = choose_device(settings.device)
+    asked = None if settings.batch_size == "auto" else settings.batch_size
     return Engine(
         device,
         settings.precision,
-        batch_size=batch_size or settings.batch_size or (32 if device.startswith("cuda") else 4),
+        batch_size=batch_size or asked or (32 if device.startswith("cuda") else 4),
         workers=settings.workers if settings.workers is not None else default_workers(),
         progress=settings.stage("observing"),
         warn=warn,
     )
+
+
+def _fitting_batch(run: Run[Any]) -> int:
+    """How many images fit at once; the network sees one, unless it has nothing left to do."""
+    room: Protocol[Any] = registry.load(run.plan.base)
+    if not room.forwards(run):
+        return run.engine.batch_size
+    import torch
+
+    from bench.passes.memory import fitting_batch
+    from bench.runs.estimate import input_of
+
+    image = torch.zeros(1, 3, *input_of(run)).to(run.engine.device)
+    return fitting_batch(run.network(), image, run.engine.device)[0]
 
 
 def _default_preset(card: DatasetCard, base: str) -> Preset:

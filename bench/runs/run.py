@@ -57,7 +57,7 @@ def evaluate(
         name (str): Id and title in the record, for a model without a card.
         supervision (str): The labels that such a model has seen.
         device (str): `auto` (the default: CUDA where there is one), `cpu`, `cuda`, `cuda:1`, …
-        batch_size (int): Images at once. Default: 4 on a CPU, 32 on a GPU.
+        batch_size (int or "auto"): Images at once; "auto" takes what fits. Default: 4 on a CPU, 32 on a GPU.
         workers (int): Loader threads. Default: one per core, at most 8.
         precision (str): `float32` (the default) or `bfloat16`.
         first_seed (int): The first seed, 1234 by default; the others count up from it.

@@ -132,7 +132,7 @@ class TransformersReader(BlockReader):
             elif norm and final is None:
                 raise WrongName(f"{type(body).__name__} has no final norm that is known", "Name a block without +norm.")
             else:
-                state = self._raw(states[block], last, final)
+                state = states[block] if outside else self._raw(states[block], last, final)
                 state = final(state) if norm else state
             found.append(as_map(state, tokens, self._grid(images)))
         return found

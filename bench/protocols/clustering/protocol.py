@@ -110,6 +110,10 @@ class Clustering(Protocol[ClusteringPreset]):
         """How many images are observed."""
         return shared_by_mask.cached(run)
 
+    def forwards(self, run: Run[ClusteringPreset]) -> int:
+        """Those that are not observed yet."""
+        return shared_by_mask.unseen(run)
+
     def solver_gap(self, run: Run[ClusteringPreset], manifest: str, *, wanted: bool) -> float | None:
         """0 with the authors' solver; else over 20 seeds on the same observations."""
         if run.preset.solver == "minibatch":

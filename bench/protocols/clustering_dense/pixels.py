@@ -49,7 +49,7 @@ def unit_features(extract: Features) -> Features:
     """`extract` with every pixel's features L2-normalised, B×D×h×w float32."""
 
     def features(images: Tensor) -> Tensor:
-        return unit(feature_map(extract(images), len(images)).float(), dim=1)
+        return unit(feature_map(extract(images), images).float(), dim=1)
 
     return features
 
@@ -80,7 +80,8 @@ def _forward(batch: Sequence[Loaded], extract: Features, preset: DensePreset, en
     import torch
 
     with torch.inference_mode(), arithmetic(engine):
-        features = feature_map(call(extract, to_device(batch, preset, engine)), len(batch))
+        images = to_device(batch, preset, engine)
+        features = feature_map(call(extract, images), images)
     drawn = []
     for item, feature in zip(batch, features.flatten(2), strict=True):
         require_finite(item.sample.image, bool(torch.isfinite(feature).all()))

@@ -71,6 +71,15 @@ class DenseClustering(Protocol[DensePreset]):
         known = len(_store_of(run).known(run.samples.keys))
         return f"pixels of {known} of {len(run.samples)} images are cached"
 
+    def forwards(self, run: Run[DensePreset]) -> int:
+        """Those whose pixels are not drawn yet, and all once more to be painted."""
+        drawn = 0 if run.fresh else len(_store_of(run).known(run.samples.keys))
+        return 2 * len(run.samples) - drawn
+
+    def kept_bytes(self, run: Run[DensePreset], width: int) -> int:
+        """The drawn pixels."""
+        return 4 * width * run.preset.pixels * len(run.samples)
+
 
 def _store_of(run: Run[DensePreset]) -> ShardStore:
     return pixels.store(run.cache, run.recipe(run.samples), run.preset)

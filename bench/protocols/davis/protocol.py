@@ -46,6 +46,15 @@ class Davis(Protocol[DavisPreset]):
             paint=lambda seed, chosen: masks(run.samples, store, chosen),
         )
 
+    def forwards(self, run: Run[DavisPreset]) -> int:
+        """The frames of sequences that are not cached."""
+        known = 0 if run.fresh else len(_store_of(run).known(run.samples.keys))
+        return round(run.samples.images * (1 - known / len(run.samples)))
+
+    def kept_bytes(self, run: Run[DavisPreset], width: int) -> int:
+        """A mask of each frame."""
+        return 2000 * run.samples.images
+
     def cached(self, run: Run[DavisPreset]) -> str:
         """How many sequences."""
         return f"{len(_store_of(run).known(run.samples.keys))} of {len(run.samples)} sequences are cached"

@@ -106,8 +106,8 @@ class Tracker:
 
     def _forward(self, images: Sequence[Image8]) -> list[Tensor]:
         with torch.inference_mode(), arithmetic(self.engine):
-            batch = torch.from_numpy(np.stack(images)).to(self.engine.device)
-            return list(feature_map(call(self.extract, normalise(batch, self.preset)), len(images)))
+            batch = normalise(torch.from_numpy(np.stack(images)).to(self.engine.device), self.preset)
+            return list(feature_map(call(self.extract, batch), batch))
 
 
 def _measure(annotation: Image8, predicted: Image8, objects: int) -> FrameResult:

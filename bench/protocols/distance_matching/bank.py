@@ -130,7 +130,8 @@ def _run(
 
     with torch.inference_mode():
         with arithmetic(engine):
-            found = feature_map(call(extract, to_device(batch, preset, engine)), len(batch))
+            images = to_device(batch, preset, engine)
+            found = feature_map(call(extract, images), images)
         for item, feature in zip(batch, found, strict=True):
             require_finite(item.sample.image, bool(torch.isfinite(feature).all()))
         return [each(item, feature.float()) for item, feature in zip(batch, found, strict=True)]

@@ -18,6 +18,8 @@ from bench.protocols.prediction_maps import Map
 from bench.scoring import kmeans
 
 BANK = "bank"
+_MAP = 5000
+"""Bytes of a PNG of classes, about."""
 
 
 class DistanceMatching(Protocol[DistancePreset]):
@@ -51,6 +53,16 @@ class DistanceMatching(Protocol[DistancePreset]):
         """How many images of the bank."""
         others = run.plan.others[BANK]
         return f"{len(_bank_store(run).known(others.keys))} of {len(others)} images of the bank are cached"
+
+    def forwards(self, run: Run[DistancePreset]) -> int:
+        """Those of the bank that are not in it yet, and all that are evaluated."""
+        others = run.plan.others[BANK]
+        filled = 0 if run.fresh else len(_bank_store(run).known(others.keys))
+        return len(others) - filled + len(run.samples)
+
+    def kept_bytes(self, run: Run[DistancePreset], width: int) -> int:
+        """Three instances for each image of the bank, and a map for each evaluated image."""
+        return 4 * width * 3 * len(run.plan.others[BANK]) + _MAP * len(run.samples)
 
     def require_submission(self, plan: Plan, ids: str) -> None:
         """It has classes, no clusters."""

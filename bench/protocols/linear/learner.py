@@ -94,7 +94,8 @@ def frozen_features(extract: Features, images: npt.NDArray[Any], preset: LinearP
     def forward(part: Sequence[npt.NDArray[Any]]) -> list[Tensor]:
         tensor = torch.from_numpy(np.stack(part)).to(engine.device, non_blocking=True)
         with torch.inference_mode(), arithmetic(engine):
-            return list(feature_map(call(extract, normalise(tensor, preset)), len(part)))
+            network_input = normalise(tensor, preset)
+            return list(feature_map(call(extract, network_input), network_input))
 
     parts: list[Tensor] = []
     start = 0

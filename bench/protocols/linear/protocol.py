@@ -98,6 +98,21 @@ class Linear(Protocol[LinearPreset]):
         done = sum(min(len(one), run.preset.epochs) for one in trainings if one)
         return f"{done} of {run.preset.epochs * len(run.plan.seeds)} epochs of training are cached"
 
+    def forwards(self, run: Run[LinearPreset]) -> int:
+        """The epochs of training that are not cached, and the evaluated images for each seed."""
+        if TRAIN not in run.plan.others:
+            return len(run.samples)
+        preset, images = run.preset, _train_samples(run)
+        folder = _folder(run, images)
+        done = [] if run.fresh else [Training.read(folder / f"seed-{seed}.npz") for seed in run.plan.seeds]
+        left = preset.epochs * len(run.plan.seeds) - sum(min(len(one), preset.epochs) for one in done if one)
+        return left * (len(images) // preset.batch) * preset.batch + len(run.plan.seeds) * len(run.samples)
+
+    def kept_bytes(self, run: Run[LinearPreset], width: int) -> int:
+        """The classifier after each epoch, and its counts on each image."""
+        epochs = run.preset.epochs * max(1, len(run.plan.seeds))
+        return epochs * (4 * width * run.num_classes + 32 * 8 * len(run.samples))
+
 
 def _solver(run: Run[LinearPreset]) -> dict[str, Any]:
     if not run.plan.seeds:

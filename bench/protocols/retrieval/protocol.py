@@ -37,3 +37,7 @@ class Retrieval(Protocol[RetrievalPreset]):
     def cached(self, run: Run[RetrievalPreset]) -> str:
         """How many images are observed."""
         return shared_by_mask.cached(run)
+
+    def forwards(self, run: Run[RetrievalPreset]) -> int:
+        """Those that are not observed yet."""
+        return shared_by_mask.unseen(run)

@@ -1,0 +1,75 @@
+"""Estimate: what a run will cost, from a batch that is timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.base.environment import peak_memory_mb
+from bench.cards.presets import ImagePreset
+from bench.passes.engine import arithmetic
+from bench.protocols import registry
+from bench.protocols.base import Protocol, Run
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of the network's part alone: reading images, clustering and counting come on top."""
+
+    forwards: int
+    """Images, or frames, that the network still has to see."""
+    seconds_each: float
+    batch_size: int
+    memory_mb: float
+    """Of this process on a CPU, of the device's memory on a GPU, with that batch."""
+    cache_mb: float
+    """What the run will keep in the cache, about."""
+    shape: tuple[int, ...]
+    """D, h, w of an image's features."""
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self.forwards * self.seconds_each
+
+
+def estimate(run: Run[Any]) -> Estimate | None:
+    """What the run will cost; None where the network has nothing left to do. It runs the network on two batches."""
+    room: Protocol[Any] = registry.load(run.plan.base)
+    forwards = room.forwards(run)
+    if not forwards:
+        return None
+    import torch
+
+    device, batch = run.engine.device, run.engine.batch_size
+    network = run.network()
+    images = torch.randn(batch, 3, *input_of(run), generator=torch.Generator().manual_seed(0)).to(device)
+    with torch.inference_mode(), arithmetic(run.engine):
+        output = network(images[:1])
+        seconds = _timed(network, images, device)
+    first = output[0] if isinstance(output, (tuple, list)) else output
+    shape = tuple(first.shape[1:])
+    memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else peak_memory_mb()
+    kept = room.kept_bytes(run, shape[0]) / 1e6
+    return Estimate(forwards, seconds / batch, batch, memory, kept, shape)
+
+
+def _timed(network: Callable[[Any], Any], images: Any, device: str) -> float:
+    import torch
+
+    started = time.perf_counter()
+    network(images)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def input_of(run: Run[Any]) -> tuple[int, int]:
+    """Height and width of the network's input; of video, of a frame that is 16:9."""
+    preset = run.preset
+    if isinstance(preset, ImagePreset):
+        return preset.input
+    multiple = getattr(preset, "multiple", 8)
+    return preset.height, max(1, round(preset.height * 16 / 9 / multiple)) * multiple
