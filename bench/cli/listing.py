@@ -11,6 +11,7 @@ import click
 
 from bench.cli.console import echo, emit
 from bench.cli.settings import (
+    cache_option,
     echo_remarks,
     echo_skipped,
     echo_table,
@@ -19,7 +20,7 @@ from bench.cli.settings import (
     results_option,
 )
 
-_KINDS = ("models", "datasets", "protocols", "recipes", "published", "results")
+_KINDS = ("models", "networks", "datasets", "protocols", "recipes", "published", "results")
 _HEADS = {"labels seen": "supervision"}
 """Column → its head in a table for people, where it differs from the key of `--json`."""
 _ONLY_JSON = ("images seen",)
@@ -28,12 +29,21 @@ _ONLY_JSON = ("images seen",)
 
 @click.command(name="list")
 @click.argument("kind", type=click.Choice(_KINDS))
+@click.argument("pattern", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @results_option
-def list_(kind: str, as_json: bool, results: Path | None) -> int:
-    """List models, datasets, protocols, recipes of pre-training, published figures, or results (own records)."""
+@cache_option
+def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, cache: Path | None) -> int:
+    """List models, datasets, protocols, recipes of pre-training, published figures, or results (own records).
+
+    `bench list networks PATTERN` lists the networks of timm, torchvision and other installed libraries whose name has
+    PATTERN in it, or fits it if it has a *.
+    """
+    if pattern is not None and kind != "networks":
+        raise click.UsageError(f"PATTERN is for `bench list networks`; {kind} are all listed")
     tables: dict[str, Callable[[], Table]] = {
         "models": _models,
+        "networks": lambda: _networks(pattern or "", cache),
         "datasets": _datasets,
         "protocols": protocol_entries,
         "recipes": _recipes,
@@ -73,6 +83,13 @@ def _models() -> Table:
         (card.id, card.backbone, card.origin, card.training.supervision, card.training.images)
         for card in models().values()
     ]
+
+
+def _networks(pattern: str, cache: Path | None) -> Table:
+    from bench.base.files import cache_folder
+    from bench.cli.list_networks import network_rows
+
+    return ("name", "weights"), network_rows(pattern, cache_folder(cache))
 
 
 def _datasets() -> Table:

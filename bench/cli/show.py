@@ -12,7 +12,7 @@ import click
 from bench.cli.completion import ids_and_records, splits
 from bench.cli.console import echo
 from bench.cli.listing import protocol_entries
-from bench.cli.parameters import NameOrPath, Place
+from bench.cli.parameters import Deliberate, NameOrPath, Place
 from bench.cli.settings import (
     cache_option,
     data_root_of,
@@ -22,6 +22,7 @@ from bench.cli.settings import (
     results_option,
 )
 from bench.cli.show_checkpoint import show_checkpoint
+from bench.cli.show_network import show_network
 from bench.cli.show_record import show_record
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _LARGEST_CARD = 1 << 20
 
 
 @click.command()
-@click.argument("name", metavar="ID|CARD|FILE|RECORD", type=NameOrPath(), shell_complete=ids_and_records)
+@click.argument("name", metavar="ID|CARD|NETWORK|FILE|RECORD", type=NameOrPath(), shell_complete=ids_and_records)
 @data_root_option
 @click.option("--split", shell_complete=splits, help="Split whose samples are opened. [default: the data set's own]")
 @click.option(
@@ -47,6 +48,12 @@ _LARGEST_CARD = 1 << 20
     metavar="FILE",
     help="Draw samples of a data set, with labels in colour, to this .png or .jpg file.",
 )
+@click.option(
+    "--trust-code",
+    cls=Deliberate,
+    is_flag=True,
+    help="Let code of a hub run, for a network that has code of its own.",
+)
 @results_option
 @cache_option
 def show(
@@ -55,10 +62,11 @@ def show(
     split: str | None,
     samples: int | None,
     pictures: Path | None,
+    trust_code: bool,
     results: Path | None,
     cache: Path | None,
 ) -> int:
-    """Show a model, a data set, a protocol, a checkpoint file or a record.
+    """Show a model, a data set, a protocol, a network of a library, a checkpoint file or a record.
 
     A data set is shown with some of its samples. A checkpoint file is shown with the network that bench recognises in
     it, its number of parameters, and the protocols that can evaluate it. A record (a path, MODEL/DATASET-SPLIT/PROTOCOL
@@ -75,6 +83,8 @@ def show(
         raise click.UsageError("--pictures is for data sets")
     if "model" in meant:
         _show_model(catalogue.model(name), cache_folder(cache))
+    if "network" in meant:
+        show_network(name, cache_folder(cache), trust_code=trust_code)
     if "data set" in meant:
         _show_dataset(catalogue.dataset(name), name, data_root, split, samples, pictures, cache_folder(cache))
     if "protocol" in meant and pictures is None:
@@ -87,7 +97,7 @@ def show(
 
 
 def _meanings(name: str, results: Path) -> tuple[str, ...]:
-    """What a name means: `model`, `data set`, `protocol`, `checkpoint` or `record`.
+    """What a name means: `model`, `network`, `data set`, `protocol`, `checkpoint` or `record`.
 
     Two of them for davis, also a protocol.
 
@@ -98,6 +108,7 @@ def _meanings(name: str, results: Path) -> tuple[str, ...]:
     from bench.base.paths import expand
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
+    from bench.networks import adapters
     from bench.protocols import registry
 
     built_in: dict[str, Collection[str]] = {
@@ -107,6 +118,8 @@ def _meanings(name: str, results: Path) -> tuple[str, ...]:
     }
     if found := tuple(kind for kind, known in built_in.items() if name in known):
         return found
+    if adapters.split(name) is not None:
+        return ("network",)
     path, is_path = expand(name), catalogue.looks_like_path(name)
     if path.suffix == ".json" or (not path.exists() and _is_of_records(name, results)):
         return ("record",)

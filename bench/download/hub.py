@@ -1,7 +1,7 @@
 """Hub: files of a repository of the Hugging Face hub, by the hub's own library, into a cache below ours.
 
-What arrives is kept, and the next call goes on from there. A branch is taken as it was when it was first fetched, until
-`--fresh` asks for the newest.
+Large files are brought by our own `fetch`, which goes on where it stopped. A branch is taken as it was when it was
+first fetched, until `--fresh` asks for the newest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 
 from bench.base.errors import BadEnvironment, BadInput, BenchError
 from bench.base.escaping import one_line
-from bench.base.files import sha256_file, write_with
+from bench.base.files import locked, sha256_file, write_with
 from bench.cards.pins import Pins
+from bench.download.fetch import Expected, fetch
+from bench.download.items import Item
 from bench.download.network import Network, Show
 from bench.networks.libraries.hub_files import Repository, hub_cache
 from bench.networks.libraries.request import Request
@@ -123,6 +125,8 @@ def fetch_hub(files: list[HubFile], network: Network, *, fresh: bool, repin: boo
 def _fetch_one(one: HubFile, network: Network, fresh: bool, repin: bool) -> tuple[str, str]:
     from huggingface_hub import hf_hub_download
 
+    if one.sha256:
+        _fetch_blob(one, one.sha256, network, fresh)
     with _explained(one.request, one.source):
         path = hf_hub_download(
             one.source.repository,
@@ -130,10 +134,43 @@ def _fetch_one(one: HubFile, network: Network, fresh: bool, repin: bool) -> tupl
             revision=one.commit,
             cache_dir=hub_cache(one.request.cache),
             endpoint=endpoint(),
-            force_download=fresh,
+            force_download=fresh and not one.sha256,
             tqdm_class=_bar(one.file, network.progress),
         )
     return hold(one, Path(path), repin=repin)
+
+
+def _fetch_blob(one: HubFile, sha256: str, network: Network, fresh: bool) -> None:
+    """Bring a large file to its place in the hub's cache ourselves: the hub's library keeps nothing of half a file."""
+    path = hub_home(one.request, one.source) / "blobs" / sha256
+    if path.is_file() and (not fresh or sha256_file(path) == sha256):
+        return
+    path.unlink(missing_ok=True)
+    with _explained(one.request, one.source):
+        url = _address(one, network)
+    item = Item(
+        card=one.request.word,
+        home=one.request.place,
+        file=one.file,
+        urls=(url,),
+        page=f"{HUB}/{one.source.repository}/tree/{one.commit}",
+        path=path,
+        licence=one.licence,
+        bytes=one.bytes,
+        sha256=sha256,
+    )
+    lock = one.request.cache / "downloads" / f"{sha256[:24]}.lock"
+    with locked(lock, 0, f"{one.request.text} is being downloaded", "Wait for the other `bench download` to end."):
+        fetch(item, Expected(sha256, "that the hub publishes"), network)
+
+
+def _address(one: HubFile, network: Network) -> str:
+    """Where the file itself is. With a login the hub names an address that needs none; else ours follows it there."""
+    from huggingface_hub import get_hf_file_metadata, get_token
+
+    if get_token() is None:
+        return one.url
+    return get_hf_file_metadata(one.url, timeout=network.timeout, endpoint=endpoint()).location
 
 
 def hold(one: HubFile, path: Path, *, repin: bool = False) -> tuple[str, str]:
@@ -171,11 +208,9 @@ def hub_home(request: Request, source: HubFiles) -> Path:
 
 def _bar(name: str, show: Show | None) -> Any:
     """A class of the hub's progress bars that draws nothing, and tells ours."""
-    from huggingface_hub import utils
+    from tqdm import tqdm
 
-    hub_bar: Any = utils.tqdm
-
-    class Bar(hub_bar):  # type: ignore[misc]
+    class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *given: Any, **named: Any) -> None:
             self.sent, self.all = int(named.get("initial") or 0), named.get("total")
             super().__init__(*given, **named | {"disable": True})
@@ -191,10 +226,13 @@ def _bar(name: str, show: Show | None) -> Any:
 @contextlib.contextmanager
 def _explained(request: Request, source: HubFiles) -> Iterator[None]:
     """What the hub's library raises becomes one line, and a remedy."""
-    from huggingface_hub import errors
+    from huggingface_hub import errors, utils
 
     repository, page = source.repository, f"{HUB}/{source.repository}"
-    kept = "What arrived is kept, and the same command goes on from there."
+    kept = "What is whole is kept, and the same command fetches the rest."
+    hub_logging: Any = utils.logging
+    verbosity = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # its retries are its own
     try:
         yield
     except BenchError:
@@ -233,6 +271,8 @@ def _explained(request: Request, source: HubFiles) -> Iterator[None]:
             f"the files of {repository} could not be fetched: {type(cause).__name__}: {one_line(cause)[:200]}",
             f"Check the network (proxies come from https_proxy), and try again. {kept}",
         ) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
 
 
 def _status(error: Any) -> str:

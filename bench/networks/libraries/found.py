@@ -189,5 +189,5 @@ def explained(request: Request) -> Iterator[None]:
 
 def short(error: BaseException) -> str:
     """A library's error on one line."""
-    text = " ".join((str(error).strip().splitlines() or [""])[0].split())[:300]
+    text = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

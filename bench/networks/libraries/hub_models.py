@@ -32,6 +32,7 @@ from bench.networks.libraries.strangers_code import about_code, require_trust
 if TYPE_CHECKING:
     from torch import nn
 
+GITHUB = "https://github.com"
 HUBCONF = "hubconf.py"
 _REMOTE = re.compile(r"(?P<owner>[\w-]+)/(?P<name>[\w.-]+):(?P<ref>[\w./-]+)")
 _WEIGHTS = "checkpoints"
@@ -176,7 +177,7 @@ class TorchHub(Library):
                 "hub:./FOLDER:ENTRY.",
             )
         owner, name, ref = match["owner"], match["name"], match["ref"]
-        page = f"https://github.com/{owner}/{name}"
+        page = f"{GITHUB}/{owner}/{name}"
         root = self._home(request) / as_id(f"{owner}_{name}_{ref}")
         inner = next((one for one in root.iterdir() if (one / HUBCONF).is_file()), root) if root.is_dir() else root
         return _Place(inner, entry, page, f"{page}/zipball/{ref}", root)

@@ -49,8 +49,8 @@ class TimmReader(BlockReader):
 
     @property
     def _of_blocks(self) -> bool:
-        """Whether all of its layers have one stride: those of a ViT."""
-        return len(self._info) > 1 and len({entry["reduction"] for entry in self._info}) == 1
+        """Whether it is a list of blocks of one stride: a ViT."""
+        return "blocks." in self._info[0]["module"] and len({entry["reduction"] for entry in self._info}) == 1
 
     @property
     def _stages(self) -> list[int]:

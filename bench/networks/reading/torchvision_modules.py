@@ -177,12 +177,14 @@ class TorchvisionBlockReader(BlockReader):
         """The third of the attention's joint projection, which is one weight and no layer."""
         from torch.nn.functional import linear
 
-        attention = self.module.encoder.layers[block - 1].self_attention
+        layer = self.module.encoder.layers[block - 1]
+        attention = layer.self_attention
         place = ("query", "key", "value").index(kind)
-        node = f"encoder.layers.encoder_layer_{block - 1}.ln_1"
+        # by what goes into the block: torchvision counts nodes, and gives `ln_2` as the node named `ln_1`
+        node = f"encoder.layers.encoder_layer_{block - 2}" if block > 1 else "encoder.dropout"
 
         def read(images: Tensor) -> Tensor:
-            tokens = self._outputs(images, [node])[0]
+            tokens = layer.ln_1(self._outputs(images, [node])[0])
             joint = linear(tokens, attention.in_proj_weight, attention.in_proj_bias)
             return self._map(joint.chunk(3, -1)[place], images)
 
