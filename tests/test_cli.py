@@ -123,8 +123,18 @@ def test_the_same_data_in_both_layouts_gives_the_same_figures(run_voc, bench, vo
 
 @pytest.mark.slow
 def test_limited_and_modified_runs_leave_the_full_record_alone(bench, tmp_path):
-    bench("run", "--model", "random-shapes", "--results", "r")
-    full = tmp_path / "r/random-shapes/shapes-val/clustering.json"
+    card = (ROOT / "datasets/shapes.toml").read_text()
+    for whole, few in (
+        ('id = "shapes"', 'id = "few"'),
+        ("images = 400", "images = 70"),
+        ("images = 2000", "images = 8"),
+    ):
+        assert whole in card
+        card = card.replace(whole, few)
+    (tmp_path / "few.toml").write_text(card)
+    run = ("run", "--model", "random-shapes", "--dataset", "few.toml", "--results", "r")
+    bench(*run)
+    full = tmp_path / "r/random-shapes/few-val/clustering.json"
     before = full.read_bytes()
     for extra in (
         ("--limit", "50"),
@@ -135,7 +145,7 @@ def test_limited_and_modified_runs_leave_the_full_record_alone(bench, tmp_path):
         ("--clusters", "30"),
         ("--precision", "bfloat16"),
     ):
-        done = bench("run", "--model", "random-shapes", "--results", "r", *extra)
+        done = bench(*run, *extra)
         assert done.returncode == 0, done.stderr
     assert full.read_bytes() == before
     names = sorted(path.name for path in full.parent.glob("*.json"))

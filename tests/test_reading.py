@@ -113,6 +113,7 @@ def test_timm_keys_are_those_of_the_attention():
         same(read(model, name, given), as_map(expected, 1, 4, 4))
 
 
+@pytest.mark.slow
 def test_timm_keys_of_an_attention_that_keeps_its_biases_apart():
     timm = pytest.importorskip("timm")
     model = shaken(timm.create_model("beit_base_patch16_224", depth=1, img_size=64, embed_dim=48, num_heads=3))
@@ -138,6 +139,7 @@ TIMM_PYRAMIDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options", "stages", "last"), TIMM_PYRAMIDS.values(), ids=TIMM_PYRAMIDS)
 def test_timm_stages(name, options, stages, last):
     timm = pytest.importorskip("timm")
@@ -152,6 +154,7 @@ def test_timm_stages(name, options, stages, last):
     refused(WrongName, model, "key", given, "no layer 'key'")
 
 
+@pytest.mark.slow
 def test_timm_lists_of_features():
     timm = pytest.importorskip("timm")
     whole = timm.create_model("resnet18").eval()
@@ -543,6 +546,18 @@ def test_paths_name_submodules_and_methods():
     for name in ("cpu", "half", "_apply", "body.weight", "body.zero_grad", "returned.__globals__"):
         refused(WrongName, model, name, given, f"no layer '{name}'")
     assert next(model.parameters()).dtype == torch.float32
+
+
+def test_a_subclass_with_a_forward_of_its_own_is_read_by_it():
+    models = pytest.importorskip("torchvision").models
+
+    class Own(models.ResNet):
+        def forward(self, given):
+            return self.conv1(given)
+
+    model, given = Own(models.resnet.BasicBlock, [1, 1, 1, 1]).eval(), images()
+    same(read(model, "last", given), model.conv1(given))
+    same(read(model, "conv1", given), model.conv1(given))
 
 
 def test_a_wrapped_module_is_read_as_the_one_inside():

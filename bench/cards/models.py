@@ -91,6 +91,10 @@ class Training(Entry):
 UNKNOWN = "not stated"
 NOT_STATED = Training(initialisation=UNKNOWN, prior=UNKNOWN, supervision=UNKNOWN)
 """Of a model that nobody described."""
+DRAWN = Training(
+    initialisation="random", prior="none", supervision="none: the weights are drawn at random", images="none"
+)
+"""Of weights that are drawn from a seed."""
 
 
 class Paper(Entry):

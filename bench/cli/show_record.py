@@ -69,6 +69,8 @@ def _about(stored: Stored) -> list[tuple[str, object]]:
         ("record", f"{display(stored.path)}, of {record.get('created') or 'a day that it does not say'}"),
         ("model", model["id"] + (f" ({title})" if title != model["id"] else "")),
         ("weights", f"{model.get('weights_source') or 'not said'}, SHA-256 {model['weights_sha256'][:12]}…"),
+        ("network", _network(record)),
+        ("read", _read(record)),
         ("supervision", model["supervision"]),
         *((part, model[part]) for part in ("initialisation", "prior") if model.get(part)),
         ("trained on", images_of(record)),
@@ -79,6 +81,28 @@ def _about(stored: Stored) -> list[tuple[str, object]]:
         ("preset", ", ".join(f"{key} {_text(value)}" for key, value in protocol["preset"].items())),
         ("seeds", _seeds(record)),
     ]
+
+
+def _network(record: Record) -> str:
+    """Library, version and class of a network of another library; empty for this program's own."""
+    told = _mapping(record["model"].get("network"))
+    named = [told.get("library"), told.get("version")] if told.get("library") else []
+    count = told.get("parameters")
+    parts = [" ".join(map(str, named)), told.get("class"), f"{count:,} parameters" if isinstance(count, int) else ""]
+    trusted = "the hub's code was trusted" if told.get("trusted_code") else ""
+    return ", ".join(str(part) for part in (*parts, trusted) if part)
+
+
+def _read(record: Record) -> str:
+    """Which layer was read, its shape at which input, and how positions got there."""
+    told = _mapping(record.get("read"))
+    shape, size = _mapping(told.get("features")), told.get("input")
+    if not shape or not isinstance(size, list):
+        return ""
+    cells = f"{shape.get('width')}×{shape.get('rows')}×{shape.get('columns')} of {'×'.join(map(str, size))} pixels"
+    positions = f"position embeddings {told['positions']}" if told.get("positions") else ""
+    normal = f"{told['normalisation']} normalisation" if told.get("normalisation") else ""
+    return ", ".join(str(part) for part in (told.get("layer"), cells, positions, normal) if part)
 
 
 def _size(dataset: Mapping[str, Any]) -> str:

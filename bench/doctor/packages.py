@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 NAME = "maskcontrast-bench"
 USES = {
+    "timm": "`--model timm:…`",
+    "hf": "`--model hf:…`",
     "crf": "`bench run --protocol linear --crf`",
     "train": "`bench priors --method boundary`, and TensorBoard's curves of `bench train`",
 }

@@ -260,16 +260,19 @@ class Protocol(ABC, Generic[P]):
     def __init__(self, entry: Entry) -> None:
         self.id = entry.id
 
-    def settle(self, preset: P, subject: Subject, card: DatasetCard, asked: Mapping[str, Any]) -> P:
-        """The preset with what the model decides; `asked` are the entries that the user set.
-
-        Raises BadInput for a model that the protocol cannot use.
-        """
+    def require_model(self, preset: P, subject: Subject) -> None:
+        """Raises BadInput for a model that the protocol cannot use, whatever the data are."""
         if preset.needs_saliency and not subject.has_embedding:
             raise BadInput(
                 f"{subject.id} is {subject.what}: it has no embedding and saliency head",
                 "Use --protocol clustering-dense, linear or distance-matching, or give the pre-trained file.",
             )
+
+    def settle(self, preset: P, subject: Subject, card: DatasetCard, asked: Mapping[str, Any]) -> P:
+        """The preset with what the model decides; `asked` are the entries that the user set.
+
+        Raises BadInput for a model that does not fit the data.
+        """
         return preset
 
     def splits(self, preset: P, evaluated: str) -> dict[str, str]:

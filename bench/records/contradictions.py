@@ -23,6 +23,8 @@ from bench.scoring.matching import iou_table, match
 from bench.scoring.metric_names import METRICS, metric_name
 from bench.scoring.rows import Rows
 
+BY_MODEL = ("mean", "std", "input", "height", "multiple")
+"""Entries of a preset that belong to the model (`bench.runs.fit_to_model`)."""
 PREDICTIONS = re.compile(r"predictions([-+].*)?")
 """Protocol ids of scored predictions: all have a fingerprint of one kind (`bench.runs.score_folder`)."""
 SIGNED = ("ari", "seed_ari", "J_decay", "F_decay")
@@ -33,7 +35,7 @@ _SLACK = 1e-6
 
 def contradictions(record: Record, rows: Rows | None) -> Findings:
     """What a record itself, or its rows where it has any, deny of what it says of how it was made."""
-    for part in (_of_fingerprint, _of_protocol, _of_seeds, _of_precision, _of_metrics):
+    for part in (_of_fingerprint, _of_protocol, _of_model_entries, _of_seeds, _of_precision, _of_metrics):
         yield from part(record)
     if isinstance(rows, ConfusionRows):
         for look in (_of_labels, _of_sizes, _of_average, _of_clusters, _of_matching, _of_solvers):
@@ -88,6 +90,15 @@ def _of_protocol(record: Record) -> Findings:
     for key, value in (registry.parsed(name) or ("", {}))[1].items():
         if said.get(key) != value:
             yield problem(f"it is of {name}, and its preset has {key} = {_shown(said.get(key))}")
+
+
+def _of_model_entries(record: Record) -> Findings:
+    """Only normalisation and input belong to a model: with any other entry it would pass for another protocol's run."""
+    own = record["protocol"].get("by_model")
+    if own is None:
+        return
+    if not isinstance(own, dict) or not own.keys() <= {*BY_MODEL} & {*record["protocol"]["preset"]}:
+        yield problem("it says that the model decided entries of the preset that no model decides")
 
 
 def _shown(value: Any) -> str:

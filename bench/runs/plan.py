@@ -50,6 +50,7 @@ def make_plan(
     card = samples.card  # some classes get their names from the tree
     grouped = not (samples.labelled or for_submission)
     subject = _find_subject(model, settings, cache, warn)
+    room.require_model(preset, subject)
     room.check(preset, samples, len(whole), grouped=grouped)
     preset = room.adapt(preset, samples, settings.entries, warn)
     preset, default = (room.settle(each, subject, card, settings.entries) for each in (preset, default))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.base.errors import BadEnvironment, BadInput, WrongName
-from bench.cards.models import NOT_STATED
+from bench.cards.models import DRAWN, NOT_STATED, Training
 from bench.networks import known_weights
 from bench.networks.libraries.found import LIBRARY_VERSION, Found
 from bench.networks.libraries.request import Request
@@ -178,7 +178,7 @@ class Library(ABC):
             weights_sha256=found.weights_sha256,
             weights_source=found.source,
             network=found.network,
-            training=request.card.training if request.card else NOT_STATED,
+            training=_training(request),
             card=request.card,
             structure=found.structure,
             origin=found.origin,
@@ -204,3 +204,10 @@ class Library(ABC):
         from bench.networks.libraries.nearest import unknown_network
 
         return unknown_network(self, request)
+
+
+def _training(request: Request) -> Training:
+    """How the weights came to be, as far as it is known here."""
+    if request.card is not None:
+        return request.card.training
+    return NOT_STATED if request.seed is None else DRAWN

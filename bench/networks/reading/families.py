@@ -9,7 +9,8 @@ from bench.networks.reading.plain_modules import PlainReader
 from bench.networks.reading.reader import Reader
 from bench.networks.reading.timm_modules import TimmListReader, TimmReader
 from bench.networks.reading.torchvision_modules import TorchvisionBlockReader, TorchvisionReader
-from bench.networks.reading.transformers_modules import TransformersPyramidReader, TransformersReader
+from bench.networks.reading.transformers_modules import TransformersReader
+from bench.networks.reading.transformers_pyramids import TransformersPyramidReader
 
 if TYPE_CHECKING:
     from torch import nn

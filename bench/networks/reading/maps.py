@@ -19,6 +19,8 @@ def as_map(tokens: Tensor, before: int, grid: tuple[int, int]) -> Tensor:
     Raises BadInput where the patches that are left are not as many as the grid has cells.
     """
     rows, columns = grid
+    if tokens.ndim == 3 and tokens.shape[1] == rows * columns:
+        before = 0  # a class token that joins in later blocks only, as XCiT's
     if tokens.ndim != 3 or tokens.shape[1] != before + rows * columns:
         raise BadInput(
             f"the layer gives {words(tokens)}, and not the {before} + {rows}×{columns} tokens of an image",

@@ -19,7 +19,7 @@ def read_path(module: nn.Module, path: str) -> Read:
     """What gives the output of the submodule or method `path` of a module.
 
     A submodule is read while the whole module runs, a method is called with the images. Neither what torch gives every
-    module, such as `cpu`, nor a name that begins with an underscore is called. Raises WrongName for a path that leads
+    module, such as `cpu`, nor a method whose name begins with an underscore is called. Raises WrongName for a path that leads
     nowhere.
     """
     from torch import nn
@@ -44,10 +44,11 @@ def _follow(module: nn.Module, path: str) -> Any:
 
     found: Any = module
     for name in path.split("."):
-        if name.startswith("_") or not isinstance(found, nn.Module):
+        if not isinstance(found, nn.Module):
             return None
         own = dict(found.named_children())
-        found = own.get(name) if name in own or hasattr(nn.Module, name) else getattr(found, name, None)
+        hidden = name.startswith("_") or hasattr(nn.Module, name)
+        found = own.get(name) if name in own or hidden else getattr(found, name, None)
     return found
 
 

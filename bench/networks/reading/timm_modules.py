@@ -49,8 +49,7 @@ class TimmReader(BlockReader):
 
     @property
     def _of_blocks(self) -> bool:
-        """Whether it is a list of blocks of one stride: a ViT."""
-        return "blocks." in self._info[0]["module"] and len({entry["reduction"] for entry in self._info}) == 1
+        return _of_blocks(self._info)
 
     @property
     def _stages(self) -> list[int]:
@@ -62,14 +61,12 @@ class TimmReader(BlockReader):
         """What its `feature_info`, its patch embedding and its `pretrained_cfg` say."""
         depth, stages = (len(self._info), 0) if self._of_blocks else (0, len(self._stages))
         embedding = getattr(self.module, "patch_embed", None)
-        patch, grid = getattr(embedding, "patch_size", None), getattr(embedding, "grid_size", None)
-        if patch is None and depth:
-            patch = self._info[-1]["reduction"]
+        grid = getattr(embedding, "grid_size", None)
         positions = getattr(self.module, "pos_embed", None)
         last = self._info[-1]
         return Structure(
             family="timm",
-            patch=None if patch is None or getattr(embedding, "dynamic_img_pad", False) else _side(patch),
+            patch=_patch(self.module, self._info),
             size=_only_size(self.module),
             width=last.get("num_chs_norm", last["num_chs"]),
             depth=depth or None,
@@ -140,7 +137,7 @@ class TimmListReader(Reader):
     def _names(self) -> list[str]:
         """The names of what is returned, in its order: `stage3`, or none for a stem."""
         info = self.module.feature_info
-        if len({entry["reduction"] for entry in info.info}) == 1:
+        if _of_blocks(info.info):
             return [f"block{place % len(info) + 1}" for place in info.out_indices]
         stem = bool(_STEM.fullmatch(info.info[0]["module"]))
         return [f"stage{place % len(info) + 1 - stem}" for place in info.out_indices]
@@ -149,12 +146,10 @@ class TimmListReader(Reader):
     def structure(self) -> Structure:
         """What its `feature_info` says, and the model inside of it if there is one."""
         inner = self.module._modules.get("model", self.module)
-        embedding = getattr(inner, "patch_embed", None)
-        patch = getattr(embedding, "patch_size", None)
         outputs = len(self._names)
         return Structure(
             family="timm",
-            patch=None if patch is None or getattr(embedding, "dynamic_img_pad", False) else _side(patch),
+            patch=_patch(inner, self.module.feature_info.info),
             size=_only_size(inner),
             width=self.module.feature_info.channels()[-1],
             stages=outputs,
@@ -187,8 +182,21 @@ class TimmListReader(Reader):
         return read
 
 
-def _side(patch: int | Sequence[int]) -> int:
-    return patch if isinstance(patch, int) else max(patch)
+def _of_blocks(info: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a `feature_info` is a list of blocks of one stride: that of a ViT."""
+    return "blocks." in info[0]["module"] and len({entry["reduction"] for entry in info}) == 1
+
+
+def _patch(module: Any, info: Sequence[Mapping[str, Any]]) -> int | None:
+    """What both sides of an input must be multiples of; None where any size will do."""
+    embedding = getattr(module, "patch_embed", None)
+    if getattr(embedding, "dynamic_img_pad", False):
+        return None
+    if _of_blocks(info):
+        return int(info[-1]["reduction"])
+    if not hasattr(embedding, "strict_img_size"):  # overlapping patches, as PVT's, take any size
+        return None
+    return max(embedding.patch_size)  # type: ignore[union-attr]
 
 
 def _only_size(module: Any) -> tuple[int, int] | None:

@@ -222,6 +222,7 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
     }
     lists = [
         ("Weights", model),
+        ("Network", mapping(record["model"].get("network"))),
         ("Data", dataset),
         ("Protocol", protocol | mapping(record.get("solver"))),
         ("Cost", mapping(record.get("cost"))),

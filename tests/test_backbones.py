@@ -1,0 +1,283 @@
+"""Networks of other libraries and plain modules, from a name or an object to a record."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import bench
+from bench.base.errors import BadInput, WrongName
+from bench.cards.presets import ImagePreset
+from bench.networks.find_model import find_model, from_module
+from bench.protocols.base import Settings
+from bench.records import record as records
+from bench.report.compare import compare
+from bench.runs.fit_to_model import nearest_multiple
+from bench.runs.plan import make_plan
+from tests.terminal import said
+
+SMALL = {"input": [64, 64], "clusters": 5, "pixels": 6, "restarts": 1, "iterations": 5}
+VIT = "timm:test_vit?random=0"
+
+
+def run(model, golden, tmp_path, protocol="clustering-dense", **more):
+    entries = (SMALL if protocol == "clustering-dense" else {"input": [64, 64]}) | more.pop("entries", {})
+    return bench.evaluate(
+        model,
+        "pascal-voc",
+        protocol,
+        data_root=golden / "VOCSegmentation",
+        cache=tmp_path / "cache",
+        entries=entries,
+        limit=6,
+        **({"num_seeds": 1} if protocol == "clustering-dense" else {}),
+        **more,
+    )
+
+
+class Body(nn.Module):
+    """One convolution; its submodule may have any name."""
+
+    def __init__(self, name):
+        super().__init__()
+        torch.manual_seed(0)
+        setattr(self, name, nn.Conv2d(3, 8, 8, stride=8))
+        self.name = name
+
+    def forward(self, images):
+        return getattr(self, self.name)(images).abs() + 1
+
+
+# --- what is read of a module ---
+
+
+@pytest.mark.parametrize("protocol", ["clustering-dense", "linear"])
+def test_what_forward_returns_is_read_whatever_other_attributes_are_called(golden, tmp_path, protocol):
+    entries = {} if protocol == "clustering-dense" else {"train": "val", "train_images": 4, "batch": 2, "epochs": 1}
+    made = [
+        run(Body(name), golden, tmp_path, protocol, entries=entries, name=f"m-{name}") for name in ("features", "body")
+    ]
+    assert made[0]["metrics"] == made[1]["metrics"]
+    assert made[0]["read"]["features"] == {"width": 8, "rows": 8, "columns": 8}
+    assert made[0]["read"]["stride"] == [8.0, 8.0] and made[0]["model"]["network"]["class"].endswith(".Body")
+
+
+def test_features_name_a_submodule_or_are_a_function(golden, tmp_path):
+    named, given = (
+        run(Body("body"), golden, tmp_path, features=features, name="m")
+        for features in ("body", lambda images: Body("body").body(images))
+    )
+    assert named["metrics"] == given["metrics"]
+    assert named["metrics"] != run(Body("body"), golden, tmp_path, name="m")["metrics"]
+    assert named["pixels"]["of"] == "the output of `body`" and named["protocol"]["preset"]["features"] == "body"
+    with pytest.raises(WrongName, match="is for a module in memory"):
+        run(VIT, golden, tmp_path, features=lambda images: images)
+
+
+def test_several_maps_are_refused_with_their_shapes(golden, tmp_path):
+    class Maps(nn.Module):
+        def forward(self, images):
+            return [F.avg_pool2d(images, 4), F.avg_pool2d(images, 8), F.avg_pool2d(images, 16)]
+
+    with pytest.raises(BadInput, match="3 ") as caught:
+        run(Maps(), golden, tmp_path)
+    assert "output2" in str(caught.value)
+    assert run(Maps(), golden, tmp_path, features="output2")["read"]["stride"] == [8.0, 8.0]
+
+
+def test_channels_that_come_last_are_refused(golden, tmp_path):
+    class Last(nn.Module):
+        def forward(self, images):
+            return F.avg_pool2d(images, 8).permute(0, 2, 3, 1)
+
+    with pytest.raises(BadInput, match=r"8.*3"):
+        run(Last(), golden, tmp_path)
+
+
+def test_a_modules_own_normalisation_goes_before_the_presets(golden, tmp_path):
+    half = (0.5, 0.5, 0.5)
+    own = run(Body("body"), golden, tmp_path, normalisation=(half, half), name="m", results=tmp_path / "own")
+    asked = run(Body("body"), golden, tmp_path, entries={"mean": half, "std": half}, name="m")
+    plain = run(Body("body"), golden, tmp_path, name="m")
+    assert own["metrics"] == asked["metrics"] != plain["metrics"]
+    assert own["protocol"]["by_model"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    assert own["read"]["normalisation"] == "the model's" and asked["read"]["normalisation"] == "the preset's"
+
+
+def test_a_module_is_kept_only_under_the_callers_key(golden, tmp_path):
+    first, again, other = (
+        run(Body("body"), golden, tmp_path, cache_key=key, name="m")["observed"]["from_cache"] for key in "aab"
+    )
+    assert (first, again, other) == (0, 6, 0)
+    assert run(Body("body"), golden, tmp_path, name="m")["observed"]["from_cache"] == 0
+
+
+# --- networks of a library ---
+
+timm = pytest.importorskip("timm")
+
+
+def module(name="test_vit", **options):
+    torch.manual_seed(0)
+    return timm.create_model(name, num_classes=0, **options).eval()
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet", "test_convnext"])
+def test_a_network_given_as_it_is_equals_the_same_by_its_name(golden, tmp_path, name):
+    options = {"dynamic_img_size": True} if name == "test_vit" else {}
+    given = run(module(name, **options), golden, tmp_path)
+    named = run(f"timm:{name}?random=0", golden, tmp_path)
+    assert given["metrics"] == named["metrics"] and given["read"] == named["read"]
+    about = named["model"]["network"]
+    assert about["library"] == "timm" and about["version"] == timm.__version__ and about["seed"] == 0
+    assert about["class"].startswith("timm.") and about["parameters"] == sum(
+        p.numel() for p in module(name).parameters()
+    )
+    assert named["model"]["supervision"] == "none: the weights are drawn at random"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["test_vit", "test_vit3", "test_resnet", "test_convnext2", "test_efficientnet"])
+def test_every_protocol_on_features_measures_it(golden, tmp_path, name):
+    model = f"timm:{name}?random=1"
+    few = {"train": "val", "train_images": 4, "batch": 2, "epochs": 1}
+    for protocol, entries in (("linear", few), ("distance-matching", {"bank": "val", "upsample": 1})):
+        made = run(model, golden, tmp_path, protocol, entries=entries)
+        assert 0 <= made["metrics"]["mIoU"]["value"] <= 100 and made["read"]["features"]["width"] > 8
+    with pytest.raises(BadInput, match="is a network of timm: it has no embedding and saliency head"):
+        run(model, golden, tmp_path, "clustering")
+
+
+def test_an_input_goes_to_the_nearest_multiple_of_the_patch_and_that_is_said(golden, tmp_path):
+    made = run(VIT, golden, tmp_path, entries={"input": [72, 70]})
+    assert made["protocol"]["preset"]["input"] == [80, 64] and made["protocol"]["by_model"]["input"] == [72, 70]
+    assert any("patch is 16: the input is 80×64 in place of 72×70 pixels" in line for line in made["warnings"])
+    assert made["read"]["positions"] == "interpolated from 10×10 to 5×4 by timm"
+    with pytest.raises(WrongName, match="is no multiple of the network's patch of 16"):
+        run(VIT, golden, tmp_path, entries={"input": [72, 64]}, strict_input=True)
+    assert [nearest_multiple(side, 14) for side in (512, 448, 7, 6, 1)] == [518, 448, 14, 14, 14]
+
+
+def plan_of(model, golden, tmp_path, **more):
+    settings = Settings(data_root=golden / "VOCSegmentation", cache=tmp_path / "cache", **more)
+    return make_plan(model, "pascal-voc", more.pop("protocol", "clustering-dense"), settings, lambda line: None)
+
+
+def test_a_row_of_another_patch_is_a_plain_row(golden, tmp_path):
+    plan = plan_of("timm:vit_tiny_patch16_224?random=0&patch_size=14", golden, tmp_path)
+    assert plan.preset.input == (518, 518) and plan.by_model["input"] == [512, 512]
+    assert not plan.modified and plan.published_recipe
+
+
+def test_presets_may_give_the_input_by_patch(golden, tmp_path):
+    entries = {"input_by_patch": {"16": [160, 160], "14": [140, 140]}}
+    plan = plan_of(VIT, golden, tmp_path, entries=entries)
+    assert plan.preset.input == (160, 160) and "input_by_patch" not in plan.preset.resolved()
+    assert ImagePreset().input_by_patch == {}
+
+
+def test_runs_that_differ_in_what_belongs_to_their_models_are_compared(golden, tmp_path):
+    class Stated(Body):
+        pretrained_cfg = None
+
+    paths = []
+    for name, half in (("one", None), ("other", ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))):
+        torch.manual_seed(3)
+        run(Body("body"), golden, tmp_path, name=name, normalisation=half, results=tmp_path / "r")
+        paths.append(next((tmp_path / "r" / name).rglob("*.json")))
+    stored, problems = records.read_all(tmp_path / "r")
+    assert not problems and len(stored) == 2
+    assert stored[0].record["protocol"]["fingerprint"] != stored[1].record["protocol"]["fingerprint"]
+    assert compare(stored[0], stored[1]).metric == "mIoU"
+
+
+# --- the cache ---
+
+OTHERS = {
+    "weights": {"model": "timm:test_vit?random=1"},
+    "network": {"model": "timm:test_vit2?random=0"},
+    "option": {"model": "timm:test_vit?random=0&qk_norm=true"},
+    "layer": {"features": "block2"},
+    "input": {"entries": {"input": [80, 64]}},
+    "normalisation": {"entries": {"mean": [0.4, 0.4, 0.4]}},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_features_of_a_warm_cache_are_never_anothers(golden, tmp_path, what):
+    run(VIT, golden, tmp_path)
+    other = {"model": VIT} | OTHERS[what]
+    assert run(golden=golden, tmp_path=tmp_path, **other)["observed"]["from_cache"] == 0
+    assert run(VIT, golden, tmp_path)["observed"]["from_cache"] == 6
+
+
+@pytest.mark.parametrize("what", ["version", "stride"])
+def test_nor_another_versions_or_strides(golden, tmp_path, monkeypatch, what):
+    from bench.networks.libraries.timm_models import Timm
+
+    model = "timm:test_resnet?random=0"
+    run(model, golden, tmp_path)
+    more = {}
+    if what == "version":
+        monkeypatch.setattr(Timm, "version", lambda self: "0.0.1")
+    else:
+        more = {"entries": {"output_stride": 16}}
+    made = run(model, golden, tmp_path, **more)
+    assert made["observed"]["from_cache"] == 0
+    assert what != "stride" or made["read"]["stride"] == [16.0, 16.0]
+
+
+# --- names and commands ---
+
+
+def test_an_unknown_model_is_refused_before_the_data_are_opened(bench, tmp_path):
+    line = ("run", "--dataset", "pascal-voc", "--data-root", tmp_path / "nowhere", "--protocol", "linear")
+    said(bench(*line, "--model", "maskcontrst"), 2, "unknown model 'maskcontrst'")
+    said(bench(*line, "--model", "timm:vit_smal_patch16_224"), 2, "unknown network", "vit_small_patch16_224")
+
+
+def test_a_dry_run_tells_the_cost_and_auto_finds_a_batch(bench, golden, tmp_path):
+    line = [
+        "run", "--model", VIT, "--dataset", "pascal-voc", "--data-root", golden / "VOCSegmentation", "--limit", 6,
+        "--protocol", "clustering-dense", "--cache", tmp_path, "--results", tmp_path / "r", "--num-seeds", 1,
+        *(word for key, value in SMALL.items() for word in ("--set", f"{key}={json.dumps(value)}")),
+    ]  # fmt: skip
+    told = bench(*line, "--dry-run", "--batch-size", "auto").stdout
+    assert "of the network (12 images" in told and "GB of memory" in told and "4 at once" in told
+    made = json.loads(bench(*line, "--batch-size", "auto", "--json").stdout)
+    assert made["cost"]["batch_size"] == 4
+    assert "of the network (6 images" in bench(*line, "--dry-run").stdout
+    assert bench(*line, "--batch-size", "some").returncode == 2
+
+
+def test_what_is_public_is_shown():
+    assert dir(bench) == ["__version__", "evaluate", "record"]
+
+
+# --- the same weights through two libraries ---
+
+
+@pytest.mark.slow
+def test_the_same_weights_of_two_libraries_give_equal_figures(golden, tmp_path):
+    torchvision = pytest.importorskip("torchvision")
+    torch.manual_seed(0)
+    one = torchvision.models.resnet50().eval()
+    other = timm.create_model("resnet50").eval()
+    other.load_state_dict(one.state_dict())
+    first, second = (
+        run(each, golden, tmp_path, name="r", normalisation=((0.5,) * 3, (0.5,) * 3)) for each in (one, other)
+    )
+    assert first["read"] == second["read"] and first["read"]["features"]["width"] == 2048
+    assert first["metrics"]["mIoU"]["value"] == pytest.approx(second["metrics"]["mIoU"]["value"], abs=1e-6)
+    assert np.array_equal(first["confusion"]["mean"], second["confusion"]["mean"])
+
+
+def test_a_subject_tells_what_it_is(tmp_path):
+    subject = find_model(VIT, None, tmp_path, print)
+    assert subject.structure.patch == 16 and not subject.has_embedding and subject.cacheable
+    assert set(subject.protocols) >= {"linear", "clustering-dense", "distance-matching", "davis"}
+    assert "clustering" not in subject.protocols
+    assert from_module(Body("body")).has_embedding and not from_module(Body("body")).cacheable
