@@ -110,6 +110,7 @@ def test_a_seed_tells_the_weights(find):
     first, again, other = find(TINY), find(TINY), find(TINY.replace("=0", "=1"))
     assert first.weights_sha256 == again.weights_sha256 != other.weights_sha256
     assert first.id == "timm-vit_tiny_patch16_224-random-0" and first.cacheable
+    assert first.training.supervision == "none" and first.training.images == "none"
     assert first.origin["version"] and first.origin["seed"] == 0 and first.origin["parameters"] == 5_524_416
     state = torch.random.get_rng_state()
     find("timm:resnet18?random=5").network("cpu")

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+DRAWN = Training(initialisation="random", prior="none", supervision="none", images="none")
+"""Of weights that are drawn from a seed."""
+
+
 @dataclass(frozen=True)
 class Listed:
     """One network that a library has, for `bench list networks`."""
@@ -189,6 +193,12 @@ class Library(ABC):
             cacheable=self.cacheable(request),
             identity=found.identity,
         )
+
+    def _training(self, request: Request) -> Training:
+        """Of the card; of weights that are drawn that they have seen nothing."""
+        if request.card:
+            return request.card.training
+        return DRAWN if request.seed is not None and self.definite(request) else NOT_STATED
 
     def missing(self, request: Request, what: str = "weights") -> BadInput:
         """The error for files that are not on this machine."""
