@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-DRAWN = Training(initialisation="random", prior="none", supervision="none", images="none")
-"""Of weights that are drawn from a seed."""
-
-
 @dataclass(frozen=True)
 class Listed:
     """One network that a library has, for `bench list networks`."""
@@ -182,7 +178,7 @@ class Library(ABC):
             weights_sha256=found.weights_sha256,
             weights_source=found.source,
             network=found.network,
-            training=_training(request),
+            training=self._training(request),
             card=request.card,
             structure=found.structure,
             origin=found.origin,
@@ -195,7 +191,7 @@ class Library(ABC):
         )
 
     def _training(self, request: Request) -> Training:
-        """Of the card; of weights that are drawn that they have seen nothing."""
+        """Of the card; drawn weights have seen nothing, but a function of the user's may give others, seed or not."""
         if request.card:
             return request.card.training
         return DRAWN if request.seed is not None and self.definite(request) else NOT_STATED
@@ -214,10 +210,3 @@ class Library(ABC):
         from bench.networks.libraries.nearest import unknown_network
 
         return unknown_network(self, request)
-
-
-def _training(request: Request) -> Training:
-    """How the weights came to be, as far as it is known here."""
-    if request.card is not None:
-        return request.card.training
-    return NOT_STATED if request.seed is None else DRAWN
