@@ -88,6 +88,20 @@ def test_weights_of_timm_are_fetched_pinned_and_found_without_a_network(bench, h
 
 
 @pytest.mark.slow
+def test_a_card_has_the_weights_of_its_network(bench, hub, cache, tiny, tmp_path):
+    hub.add(REPOSITORY, {"model.safetensors": tiny})
+    (tmp_path / "card.toml").write_text(
+        f'schema = 1\nid = "mine"\ntitle = "Mine"\n[network]\nsource = "timm"\nname = "{TINY.partition(":")[2]}"\n'
+        '[training]\ninitialisation = "none"\nprior = "none"\nsupervision = "none"\n'
+    )
+    said(bench("run", "--model", "./card.toml", "--protocol", "linear"), 3, "bench download", "card.toml")
+    assert bench("download", "./card.toml").returncode == 0
+    found = model(str(tmp_path / "card.toml"), cache)
+    assert found.id == "mine" and found.weights_sha256 == hashlib.sha256(tiny).hexdigest()
+    assert "found" in bench("download", TINY).stdout
+
+
+@pytest.mark.slow
 def test_a_branch_stays_as_it_was_when_it_was_fetched(bench, hub, cache, tiny):
     hub.add(REPOSITORY, {"model.safetensors": tiny})
     assert bench("download", TINY).returncode == 0
