@@ -62,7 +62,7 @@ class Network(Entry):
     options: dict[str, Option] = Field(default_factory=dict)
     """Arguments for the library's constructor; `random = 0` draws the weights from that seed."""
     mean: tuple[float, float, float] | None = None
-    """Of the input's normalisation, RGB in 0…1, where the library does not state it."""
+    """Of the input's normalisation, RGB in 0…1, in the place of what the library states."""
     std: tuple[float, float, float] | None = None
     licence: str = "not stated"
     """The terms of the weights that the library fetches."""

@@ -178,7 +178,7 @@ class Library(ABC):
             weights_sha256=found.weights_sha256,
             weights_source=found.source,
             network=found.network,
-            training=_training(request),
+            training=self._training(request),
             card=request.card,
             structure=found.structure,
             origin=found.origin,
@@ -189,6 +189,12 @@ class Library(ABC):
             cacheable=self.cacheable(request),
             identity=found.identity,
         )
+
+    def _training(self, request: Request) -> Training:
+        """Of the card; drawn weights have seen nothing, but a function of the user's may give others, seed or not."""
+        if request.card:
+            return request.card.training
+        return DRAWN if request.seed is not None and self.definite(request) else NOT_STATED
 
     def missing(self, request: Request, what: str = "weights") -> BadInput:
         """The error for files that are not on this machine."""
@@ -204,10 +210,3 @@ class Library(ABC):
         from bench.networks.libraries.nearest import unknown_network
 
         return unknown_network(self, request)
-
-
-def _training(request: Request) -> Training:
-    """How the weights came to be, as far as it is known here."""
-    if request.card is not None:
-        return request.card.training
-    return NOT_STATED if request.seed is None else DRAWN

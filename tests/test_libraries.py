@@ -1,0 +1,420 @@
+"""Networks of other libraries by their names: `timm:`, `torchvision:`, `hf:`, `python:`. No network is used."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.base.errors import BadEnvironment, BadInput, WrongName
+from bench.cards.models import Network
+from bench.networks import adapters
+from bench.networks.find_model import find_model
+from bench.networks.libraries import request
+from bench.networks.libraries.nearest import network_meant
+from tests.terminal import said
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("timm")
+TINY = "timm:vit_tiny_patch16_224?random=0"
+
+
+@pytest.fixture
+def find(tmp_path):
+    """The subject of a name, with a cache of the test's own."""
+
+    def call(name, weights=None, **more):
+        return find_model(name, weights, tmp_path / "libraries", more.pop("warn", lambda text: None), **more)
+
+    return call
+
+
+# --- names ---
+
+
+def test_a_name_has_revision_options_and_seed(tmp_path):
+    asked = request.parse("hf", "owner/name@v1?depth=3&on=true&word=x&random=4", tmp_path)
+    assert (asked.name, asked.revision, asked.seed) == ("owner/name", "v1", 4)
+    assert asked.options == {"depth": 3, "on": True, "word": "x"}
+    assert asked.text == "hf:owner/name@v1?depth=3&on=true&word=x&random=4"
+    folder = request.parse("hf", "./a@b/c", tmp_path)
+    assert folder.revision is None and folder.shown == "hf:c"
+    assert request.parse("hub", "./a/b:entry", tmp_path).shown == "hub:b:entry"
+
+
+def test_a_name_of_another_form_is_refused(tmp_path):
+    for text in ("?random=0", "name?random", "name?=1", "name?1a=2", "name?a=[1]", "name?random=-1", "name?random=x"):
+        with pytest.raises(WrongName):
+            request.parse("timm", text, tmp_path)
+    with pytest.raises(WrongName, match="draws its weights"):
+        request.parse("timm", "name?random=0", tmp_path, weights=Path("x"))
+
+
+def test_a_card_asks_for_the_same_as_a_name(tmp_path):
+    entry = Network(source="timm", name="resnet18", options={"random": 3, "in_chans": 3})
+    asked = request.of_card(None, entry, tmp_path)
+    assert asked == request.parse("timm", "resnet18?random=3&in_chans=3", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("timm:vit_smal_patch16_224?random=0", "timm:vit_small_patch16_224"),
+        ("timm:resnt50?random=0", "timm:resnet50"),
+        ("timm:resnet50@v1", "have no revision"),
+        ("torchvision:resnt50@IMAGENET1K_V1", "torchvision:resnet50"),
+        ("torchvision:resnet50", "torchvision:resnet50@IMAGENET1K_V1 or torchvision:resnet50@IMAGENET1K_V2"),
+        ("torchvision:resnet50@IMAGENET1K_V9", "It has IMAGENET1K_V1, IMAGENET1K_V2"),
+        ("torchvision:resnet50@DEFAULT", "changes with the version"),
+        ("torchvision:resnet50@IMAGENET1K_V1?random=0", "names weights and draws them"),
+        ("timm:resnet18?random=0&blocks=3", "has no option 'blocks'"),
+        ("timm:resnet18?random=0&checkpoint_path=x", "not the user's to give"),
+        ("torchvision:resnet18?random=0&blocks=3", "has no option 'blocks'"),
+        ("hf:a/b/c", "no repository"),
+        ("hub:owner/repo", "hub:OWNER/NAME:BRANCH:ENTRY"),
+        ("python:module", "python:MODULE:FUNCTION"),
+    ],
+)
+def test_wrong_names_and_options_say_what_is_right(find, name, words):
+    with pytest.raises(WrongName) as told:
+        find(name)
+    assert words in str(told.value)
+
+
+def test_names_of_other_libraries_are_near_once_they_are_kept(tmp_path):
+    assert network_meant("resnet50", tmp_path) is None
+    for scheme in ("timm", "torchvision"):
+        adapters.library_of(scheme).names(tmp_path)
+    assert "timm:resnet50 or torchvision:resnet50" in str(network_meant("resnet50", tmp_path))
+    assert "timm:vit_small_patch16_224" in str(network_meant("vit_small_patch16_224", tmp_path))
+    assert "Did you mean timm:resnet50" in str(network_meant("tim:resnet50", tmp_path))
+    assert network_meant("maskcontrast-sup", tmp_path) is None and network_meant("C:/models/x.pth", tmp_path) is None
+    wrong = adapters.library_of("torchvision").unknown(request.parse("torchvision", "vit_smal_patch16_224", tmp_path))
+    assert "timm:vit_small_patch16_224" in str(wrong)
+
+
+def test_what_is_not_installed_says_how_to_install_it(find, monkeypatch):
+    library = adapters.library_of("timm")
+    monkeypatch.setattr(type(library), "module", "no_such_module")
+    with pytest.raises(BadEnvironment, match=r"pip install 'maskcontrast-bench\[timm\]'"):
+        find(TINY)
+
+
+# --- identity ---
+
+
+@pytest.mark.slow
+def test_a_seed_tells_the_weights(find):
+    first, again, other = find(TINY), find(TINY), find(TINY.replace("=0", "=1"))
+    assert first.weights_sha256 == again.weights_sha256 != other.weights_sha256
+    assert first.id == "timm-vit_tiny_patch16_224-random-0" and first.cacheable
+    assert first.training.supervision == "none" and first.training.images == "none"
+    assert first.origin["version"] and first.origin["seed"] == 0 and first.origin["parameters"] == 5_524_416
+    state = torch.random.get_rng_state()
+    find("timm:resnet18?random=5").network("cpu")
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.slow
+def test_whatever_changes_a_network_changes_its_key(find, tmp_path, monkeypatch):
+    keys = [find(name).key for name in (TINY, f"{TINY}&init_values=0.1", "timm:vit_tiny_patch16_224?random=1")]
+    library = type(adapters.library_of("timm"))
+    monkeypatch.setattr(library, "version", lambda self: "0.0.1")
+    keys.append(find(TINY).key)
+    card = tmp_path / "card.toml"
+    text = (
+        'schema = 1\nid = "mine"\ntitle = "Mine"\n[network]\nsource = "timm"\nname = "vit_tiny_patch16_224"\n'
+        '{}options = {{ random = 0 }}\n[training]\ninitialisation = "none"\nprior = "none"\nsupervision = "none"\n'
+    )
+    for features in ("", 'features = "key"\n', 'features = "last2"\n'):
+        card.write_text(text.format(features))
+        keys.append(find(str(card)).key)
+    assert len(set(keys)) == len(keys) - 1  # a card without features is the network of its name
+    card.write_text(text.format("mean = [0.1, 0.2, 0.3]\n"))
+    assert find(str(card)).structure.mean == (0.1, 0.2, 0.3) != find(TINY).structure.mean
+
+
+@pytest.mark.slow
+def test_weights_of_a_file_are_told_apart(find, tmp_path):
+    import timm
+
+    paths = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        paths.append(tmp_path / f"{seed}.pth")
+        state = timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict()
+        torch.save({"teacher": {f"backbone.{key}": value for key, value in state.items()}}, paths[-1])
+    warned = []
+    one, two = (find("timm:vit_tiny_patch16_224", path, warn=warned.append) for path in paths)
+    assert one.key != two.key and one.weights_sha256 != two.weights_sha256
+    images = torch.zeros(1, 3, 32, 32)
+    assert not torch.equal(one.features("cpu")(images), two.features("cpu")(images))
+    assert any("teacher.backbone." in text for text in warned)
+    torch.save({"conv.weight": torch.zeros(3, 3)}, paths[0])
+    with pytest.raises(BadInput, match="does not fit VisionTransformer: it lacks 'blocks"):
+        _ = find("timm:vit_tiny_patch16_224", paths[0]).network("cpu")
+
+
+# --- torchvision ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stride", "side"), [(8, 8), (16, 4), (32, 2), (None, 2)])
+def test_a_resnet_of_torchvision_can_be_dilated(find, stride, side):
+    read = find("torchvision:resnet50?random=0").features("cpu", "stage4", stride)
+    with torch.inference_mode():
+        assert read(torch.zeros(1, 3, 64, 64)).shape == (1, 2048, side, side)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_dilated_is_said(find):
+    for name in ("torchvision:resnet18?random=0", "torchvision:swin_t?random=0", "torchvision:resnet50?random=0"):
+        with pytest.raises(WrongName, match="cannot be given an output stride"):
+            find(name).features("cpu", None, 4 if "50" in name else 8)
+
+
+@pytest.mark.slow
+def test_the_same_weights_give_equal_features_in_two_libraries(find, tmp_path):
+    from torchvision.models import resnet50
+
+    torch.manual_seed(1)
+    torch.save(resnet50().state_dict(), tmp_path / "resnet50.pth")
+    images = torch.rand(1, 3, 96, 64)
+    with torch.inference_mode():
+        one, two = (
+            find(name, tmp_path / "resnet50.pth").features("cpu")(images)
+            for name in ("timm:resnet50", "torchvision:resnet50")
+        )
+    assert one.shape == (1, 2048, 3, 2) and torch.allclose(one, two, atol=1e-4)
+
+
+# --- transformers ---
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A folder that transformers wrote."""
+    transformers = pytest.importorskip("transformers")
+
+    def write(kind="Dinov2", name="folder", **more):
+        small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        config = getattr(transformers, f"{kind}Config")(**small | more)
+        torch.manual_seed(2)
+        model = getattr(transformers, f"{kind}Model")(config).eval()
+        model.save_pretrained(tmp_path / name)
+        return tmp_path / name, model
+
+    return write
+
+
+@pytest.mark.slow
+def test_a_folder_gives_what_transformers_gives(find, saved, tmp_path):
+    folder, model = saved(image_size=28)
+    found = find(f"hf:{folder}")
+    assert found.origin["name"] == "folder" and str(tmp_path) not in json.dumps(found.origin) + found.title + found.id
+    images = torch.rand(1, 3, 28, 28)
+    with torch.inference_mode():
+        expected = model(images).last_hidden_state[:, 1:].transpose(1, 2).unflatten(2, (2, 2))
+        assert torch.allclose(found.features("cpu")(images), expected, atol=1e-5)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with torch.inference_mode():
+        assert torch.allclose(find(f"hf:{folder}").features("cpu")(images), expected, atol=1e-5)
+    assert find(f"hf:{folder}?random=1").weights_sha256 != find(f"hf:{folder}?random=2").weights_sha256
+    config = json.loads((folder / "config.json").read_text()) | {"layer_norm_eps": 0.1}
+    before = find(f"hf:{folder}").key
+    (folder / "config.json").write_text(json.dumps(config))
+    assert find(f"hf:{folder}").key != before
+
+
+def test_weights_with_code_in_them_are_refused_and_run_nothing(find, saved, tmp_path):
+    folder, _ = saved(image_size=28)
+    (folder / "model.safetensors").unlink()
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"x": Evil()}, protocol=2))
+    with pytest.raises(BadInput, match="would run code"):
+        find(f"hf:{folder}").network("cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_code_of_a_folder_runs_only_where_it_is_trusted(find, saved, tmp_path):
+    folder, _ = saved(image_size=28)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModel": "own.Own"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(BadInput, match=r"needs code of .*") as told:
+        find(f"hf:{folder}")
+    assert "--trust-code" in told.value.remedy and not (tmp_path / "ran").exists()
+
+
+def test_models_of_anything_but_pictures_are_refused(find, saved, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder, _ = saved("Bert", vocab_size=20)
+    with pytest.raises(BadInput, match="a model of text"):
+        find(f"hf:{folder}?random=0")
+    transformers.CLIPConfig().save_pretrained(tmp_path / "clip")
+    with pytest.raises(BadInput, match="of pictures and of something else"):
+        find(f"hf:{tmp_path / 'clip'}?random=0")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ('{"model_type": "nonsense"}', "cannot read its config.json"),
+        ("{}", "cannot read its config.json"),
+        ("[]", "not a table of settings"),
+        ("{", "cannot be read"),
+        ('{"model_type": "dinov2", "hidden_size": "wide"}', "cannot read its config.json"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(find, tmp_path, config, words):
+    pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(BadInput) as told:
+        find(f"hf:{tmp_path}?random=0")
+    assert words in told.value.problem and "\n" not in told.value.problem
+
+
+def test_weights_of_another_network_are_refused(find, saved):
+    folder, _ = saved(image_size=28)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps(config | {"num_hidden_layers": 3, "out_features": None, "out_indices": None})
+    )
+    with pytest.raises(BadInput, match=r"lack 'encoder\.layer\.2"):
+        find(f"hf:{folder}").network("cpu")
+    with pytest.raises(BadInput, match="there is no folder"):
+        find("hf:./nowhere")
+
+
+# --- a factory ---
+
+FACTORIES = """
+import socket, torch
+
+def build(width=4):
+    return torch.nn.Conv2d(3, width, 4, stride=4)
+
+def nothing():
+    return None
+
+def kind():
+    return torch.nn.Conv2d
+
+def needs(width):
+    return build(width)
+
+def broken():
+    raise KeyError("weights")
+
+def leaves():
+    raise SystemExit(3)
+
+def online():
+    socket.create_connection(("127.0.0.1", 9))
+
+thing = 3
+"""
+
+
+@pytest.fixture
+def factories(tmp_path, monkeypatch):
+    """A module of the current folder."""
+    (tmp_path / "my_factories.py").write_text(FACTORIES)
+    (tmp_path / "my_broken.py").write_text("import no_such_module_anywhere\n")
+    (tmp_path / "my_wrong.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    yield
+    for name in ("my_factories", "my_broken", "my_wrong"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("my_factories:nothing", "returned a NoneType, not a torch.nn.Module"),
+        ("my_factories:kind", "returned the class Conv2d"),
+        ("my_factories:needs", "missing a required argument: 'width'"),
+        ("my_factories:build?widht=3", "Did you mean width?"),
+        ("my_factories:broken", "KeyError: 'weights' (my_factories.py, line 17)"),
+        ("my_factories:leaves", "SystemExit: 3"),
+        ("my_factories:biuld", "Did you mean build?"),
+        ("my_factories:thing", "is a int, not a factory"),
+        ("my_factories:online", "a run never uses the network"),
+        ("my_factorys:build", "there is no Python module 'my_factorys'"),
+        ("my_factories.deep:build", "there is no Python module 'my_factories.deep'"),
+        ("my_broken:build", "needs the Python module 'no_such_module_anywhere'"),
+        ("my_wrong:build", "ZeroDivisionError: division by zero (my_wrong.py, line 1)"),
+    ],
+)
+def test_a_factory_that_fails_is_one_line(find, factories, name, words):
+    with pytest.raises((WrongName, BadInput)) as told:
+        find(f"python:{name}")
+    assert words in str(told.value) and "\n" not in told.value.problem
+
+
+def test_a_factory_is_cached_only_by_the_users_word(find, factories):
+    plain = find("python:my_factories:build?random=0")
+    keyed = find("python:my_factories:build?random=0&cache_key=v1")
+    other = find("python:my_factories:build?random=0&cache_key=v2")
+    assert not plain.cacheable and keyed.cacheable and other.cacheable
+    assert plain.weights_sha256 == keyed.weights_sha256 and keyed.key != other.key
+    assert keyed.key != find("python:my_factories:build?random=1&cache_key=v1").key
+    assert keyed.features("cpu")(torch.zeros(1, 3, 16, 16)).shape == (1, 4, 4, 4)
+    wide = find("python:my_factories:build?width=6&random=0")
+    assert wide.features("cpu")(torch.zeros(1, 3, 16, 16)).shape == (1, 6, 4, 4)
+
+
+# --- the command line ---
+
+
+@pytest.mark.slow
+def test_networks_are_listed_by_a_part_of_their_name(bench):
+    listed = bench("list", "networks", "ResNet18").stdout
+    assert "torchvision:resnet18" in listed and "timm:resnet18.a1_in1k" in listed and "vit" not in listed
+    rows = json.loads(bench("list", "networks", "timm:vit_*_patch14_dinov2*", "--json").stdout)
+    assert {"name": "timm:vit_small_patch14_dinov2.lvd142m", "weights": "pretrained"} in rows
+    said(bench("list", "networks", "nothing-like-it"), 2, "no installed library has a network like")
+    said(bench("list", "models", "x"), 2, "PATTERN is for")
+
+
+@pytest.mark.slow
+def test_a_network_is_shown_without_its_weights(bench, tmp_path):
+    shown = " ".join(bench("show", "timm:vit_large_patch14_reg4_dinov2.lvd142m").stdout.split())
+    for words in (
+        "parameters 304,370,688",
+        "width 1024",
+        "stride 14 pixels",
+        "tokens dropped 5",
+        "trained on 37×37",
+        "mean 0.485 0.456 0.406",
+        "licence of the weights apache-2.0",
+        "bench download timm:vit_large_patch14_reg4_dinov2.lvd142m",
+        "clustering-dense, davis, distance-matching, linear",
+    ):
+        assert words in shown
+    shown = " ".join(bench("show", "torchvision:resnet50").stdout.split())
+    assert "width 2048" in shown and "torchvision:resnet50@IMAGENET1K_V1" in shown
+    said(bench("show", "timm:resnt50"), 2, "unknown network 'timm:resnt50'", "timm:resnet50")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "line", [["--help"], ["list", "models"], ["list", "networks", "--help"], ["list", "protocols"]]
+)
+def test_lists_and_help_load_no_library(line):
+    code = (
+        f"import sys; from bench.cli import main\ntry: main({line})\nexcept SystemExit: pass\n"
+        "loaded = {'torch', 'timm', 'transformers', 'torchvision', 'huggingface_hub'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {loaded}' if loaded else 0)"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
