@@ -11,8 +11,8 @@ import torch
 
 from bench.cards import catalogue
 from bench.cards.models import Architecture
-from bench.networks.architectures import MaskContrastNetwork
-from bench.networks.checkpoints import draw_random
+from bench.networks.architectures import FeatureNetwork, MaskContrastNetwork, fold_batch_norm
+from bench.networks.checkpoints import build, draw_random, read_checkpoint, recognise
 
 QUERY, KEY = "module.model_q.", "module.model_k."
 SALIENCY = {"resnet18": (201, -0.01413, 0.004631), "resnet50": (162, 0.002645, 0.005488)}
@@ -85,6 +85,12 @@ def value_hash(entries: dict[str, np.ndarray]) -> str:
     for key in sorted(entries):
         digest.update(key.encode() + np.ascontiguousarray(entries[key]).tobytes())
     return digest.hexdigest()[:16]
+
+
+def network_of(path: Path) -> FeatureNetwork:
+    """A file's network, as it is built for inference."""
+    weights = read_checkpoint(path)
+    return fold_batch_norm(build(recognise(weights.state, path), weights)).to(memory_format=torch.channels_last)
 
 
 def write_checkpoint(path: Path, backbone: str) -> Path:

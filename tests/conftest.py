@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism; libraries read this when they are loaded
@@ -10,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism; libr
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from bench.cards.catalogue import dataset
 from bench.cards.datasets import Split
@@ -61,10 +63,46 @@ def parity() -> Path:
 
 
 @pytest.fixture(scope="session")
-def resnet18_file(tmp_path_factory) -> Path:
+def common(tmp_path_factory) -> Path:
+    """A folder that all workers share, for what takes seconds to make and nobody changes: see `once`."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "common"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def once(path: Path, make: Callable[[Path], object]) -> Path:
+    """A file or folder that whoever asks first makes; those who ask meanwhile wait."""
+    with FileLock(path.with_name(f"{path.name}.lock")):
+        if not path.exists():
+            part = path.with_name(f"part-{path.name}")
+            make(part)
+            part.rename(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def resnet18_file(common) -> Path:
     from tests.checkpoints import write_checkpoint
 
-    return write_checkpoint(tmp_path_factory.mktemp("weights") / "resnet18.pth.tar", "resnet18")
+    return once(common / "resnet18.pth.tar", lambda path: write_checkpoint(path, "resnet18"))
+
+
+@pytest.fixture(scope="session")
+def resnet50_file(common) -> Path:
+    from tests.checkpoints import write_checkpoint
+
+    return once(common / "resnet50.pth.tar", lambda path: write_checkpoint(path, "resnet50"))
+
+
+@pytest.fixture(scope="session")
+def golden_run(common, resnet18_file):
+    """What `bench.evaluate` of that file on the golden images left."""
+    from tests.golden_run import GoldenRun
+
+    return GoldenRun(
+        once(common / "golden-run", lambda path: GoldenRun(path).make(resnet18_file, GOLDEN / "VOCSegmentation"))
+    )
 
 
 @pytest.fixture(scope="session")

@@ -156,6 +156,7 @@ def test_limited_and_modified_runs_leave_the_full_record_alone(bench, tmp_path):
 @pytest.mark.slow
 def test_two_processes_at_once_harm_neither_cache_nor_records(environment, tmp_path):
     command = [sys.executable, "-m", "bench", "run", "--model", "random-shapes", "--results", "r", "--json"]
+    command += ["--num-seeds", "2"]
     pair = [
         subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]

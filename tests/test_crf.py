@@ -5,14 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 import bench
 from bench.base.errors import BadEnvironment
 from bench.cards import catalogue
 from bench.data.samples import open_split
-from bench.networks.architectures import fold_batch_norm
-from bench.networks.checkpoints import build, read_checkpoint, recognise
 from bench.passes.classify import Classifiers, classify, store
 from bench.passes.engine import Engine
 from bench.protocols.linear import crf
@@ -26,19 +23,16 @@ def needs_crf():
 
 
 @pytest.mark.slow
-def test_golden_weights_give_the_references_figure(golden, resnet18_file, tmp_path):
+def test_golden_weights_give_the_references_figure(golden, golden_run, tmp_path):
     needs_crf()
     reference = json.loads((golden / "linear.json").read_text())["crf"]
     arrays = np.load(golden / "linear.npz")
-    weights = read_checkpoint(resnet18_file)
-    network = fold_batch_norm(build(recognise(weights.state, resnet18_file), weights))
-    network = network.to(memory_format=torch.channels_last)
     classifier = Classifiers(arrays["w_after_1"][None, :, :, 0, 0], arrays["b_after_1"][None])
     samples = open_split(catalogue.dataset("pascal-voc"), "val", golden / "VOCSegmentation")
     engine = Engine("cpu", batch_size=4, workers=2)
     with crf.processes(2) as pool:
         (painted,) = classify(
-            lambda: network.features, classifier, samples, LinearPreset(), store(tmp_path, {}), engine, refiner=pool
+            lambda: golden_run.features, classifier, samples, LinearPreset(), store(tmp_path, {}), engine, refiner=pool
         )
     rows = given_classes([painted["label"]], 21)
     assert seed_metrics(rows, "zero")[0]["mIoU"] / 100 == pytest.approx(reference["mIoU"], abs=1e-3)

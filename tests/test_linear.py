@@ -12,10 +12,10 @@ import bench
 from bench.base import folders
 from bench.base.errors import BadInput, WrongName
 from bench.cards import catalogue
+from bench.cards.datasets import Protocols
 from bench.data.preprocessing import normalise
 from bench.data.samples import open_split
-from bench.networks.architectures import fold_batch_norm
-from bench.networks.checkpoints import build, read_checkpoint, recognise
+from bench.networks.checkpoints import read_checkpoint
 from bench.passes.classify import Classifiers, classify, store
 from bench.passes.engine import Engine
 from bench.protocols.linear.learner import Learner, accumulate_gradient
@@ -25,17 +25,12 @@ from bench.protocols.linear.training import Training, augmented_batches, learnin
 from bench.records import published
 from bench.scoring.id_counts import given_classes
 from bench.scoring.metrics import seed_metrics
-from tests.checkpoints import write_linear_checkpoint
+from tests.checkpoints import network_of, write_linear_checkpoint
 from tests.resizing import limits_here
 
 pytestmark = pytest.mark.slow
 
 SMALL = LinearPreset(input=(48, 48), train="train", batch=8, epochs=3)
-
-
-def network_of(path):
-    weights = read_checkpoint(path)
-    return fold_batch_norm(build(recognise(weights.state, path), weights)).to(memory_format=torch.channels_last)
 
 
 def split(golden, name="train"):
@@ -57,26 +52,25 @@ def golden_classifiers(arrays):
 
 
 @pytest.fixture(scope="module")
-def golden_training(parity, reference, resnet18_file):
+def golden_batches(parity):
+    """The reference's 16 batches of 4: 64×512×512×3 images and 64×512×512 labels."""
+    with np.load(parity / "golden" / "b_batches_u8.npz") as batches:
+        return batches["images"].transpose(0, 2, 3, 1), batches["semseg"]
+
+
+def test_sixteen_steps_give_the_references_losses_and_weights(golden_batches, reference, resnet18_file):
     """Our steps on the reference's batches from the reference's initial weights."""
-    _, arrays = reference
+    figures, arrays = reference
+    images, labels = golden_batches
     preset = LinearPreset(batch=4, epochs=2)
     learner = Learner(network_of(resnet18_file).features, preset, 0, 21, 255, Engine("cpu", batch_size=4))
     learner.start(arrays["init_w"][:, :, 0, 0], arrays["init_b"])
     training = None
-    with np.load(parity / "golden" / "b_batches_u8.npz") as batches:
-        images, labels = batches["images"].transpose(0, 2, 3, 1), batches["semseg"]
     for epoch in range(2):
         rate = learning_rate(preset, epoch)
         starts = range(32 * epoch, 32 * epoch + 32, 4)
         losses = [learner.step(images[i : i + 4].copy(), labels[i : i + 4], rate) for i in starts]
         training = learner.after_epoch(training, losses, rate, (1.0, 0.0))
-    return training, images
-
-
-def test_sixteen_steps_give_the_references_losses_and_weights(golden_training, reference):
-    training, _ = golden_training
-    figures, arrays = reference
     expected = [step["loss"] for step in figures["steps"]]
     assert np.abs(training.losses.reshape(-1) - expected).max() < 1e-4
     theirs = golden_classifiers(arrays)
@@ -84,23 +78,21 @@ def test_sixteen_steps_give_the_references_losses_and_weights(golden_training, r
     assert np.abs(training.biases - theirs.biases).max() < 1e-3
 
 
-def test_batches_are_normalised_as_the_reference_has_them(golden_training, reference):
-    _, images = golden_training
+def test_batches_are_normalised_as_the_reference_has_them(golden_batches, reference):
+    images, _ = golden_batches
     for number, step in enumerate(reference[0]["steps"]):
         tensor = normalise(torch.from_numpy(images[4 * number : 4 * number + 4].copy()), LinearPreset())
         assert tensor.double().sum().item() == pytest.approx(step["img_sum"], abs=0.5)
 
 
 @pytest.fixture(scope="module")
-def golden_pass(reference, resnet18_file, tmp_path_factory):
+def golden_pass(reference, golden_run, tmp_path_factory):
     """One pass of the reference's two epochs over val."""
     samples = split(folders.checkout() / "tests" / "golden", "val")
     classifiers = golden_classifiers(reference[1])
     kept = store(tmp_path_factory.mktemp("pass"), {})
-    network = network_of(resnet18_file)
-    return classifiers, classify(
-        lambda: network.features, classifiers, samples, LinearPreset(), kept, Engine("cpu", batch_size=4)
-    )
+    engine = Engine("cpu", batch_size=4)
+    return classifiers, classify(lambda: golden_run.features, classifiers, samples, LinearPreset(), kept, engine)
 
 
 def test_golden_weights_give_the_references_miou_online_and_offline(golden_pass, reference):
@@ -315,8 +307,13 @@ def test_a_module_in_memory_and_a_bare_backbone_can_be_probed(golden, tmp_path):
         )
 
 
-def test_a_shorter_training_can_never_be_compared(golden, small_file, tmp_path):
-    """Even on the whole split and under the card's own name."""
+def test_a_shorter_training_can_never_be_compared(golden, small_file, tmp_path, monkeypatch):
+    """Even on the whole split and under the card's own name. That the card's preset is small makes it quick."""
+    card = catalogue.dataset("pascal-voc")
+    presets = {name: card.protocols.preset(name) for name in card.protocols.given}
+    presets["linear"] = presets["linear"].model_copy(update={"input": (48, 48)})
+    stand_in = card.model_copy(update={"protocols": Protocols(presets)})
+    monkeypatch.setitem(catalogue.datasets(), "pascal-voc", stand_in)
     root = golden / "VOCSegmentation"
     entries = {"epochs": 1, "train": "train", "train_images": 16}
     record = bench.evaluate(small_file, "pascal-voc", "linear", data_root=root, entries=entries, cache=tmp_path)

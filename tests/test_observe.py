@@ -17,8 +17,6 @@ from bench.cards.presets import override
 from bench.data.decoding import read_image
 from bench.data.preprocessing import normalise, resize_image
 from bench.data.samples import open_split
-from bench.networks.architectures import fold_batch_norm
-from bench.networks.checkpoints import build, read_checkpoint, recognise
 from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine
 from bench.passes.image_pass import observation_recipe
@@ -27,22 +25,20 @@ from bench.passes.observations import MASK, observation_store
 from bench.passes.prototypes import summarise
 from bench.protocols import registry
 from bench.protocols.clustering.preset import ClusteringPreset
-from tests.checkpoints import write_checkpoint
+from tests.checkpoints import network_of
 from tests.resizing import limits_here
 
 SMALL = ClusteringPreset(input=(64, 48))
 
 
-def network_of(path):
-    weights = read_checkpoint(path)
-    return fold_batch_norm(build(recognise(weights.state, path), weights)).to(memory_format=torch.channels_last)
-
-
 def run(path, samples, preset, folder, **options):
-    fresh = options.pop("fresh", False)
+    return run_network(lambda: network_of(path), samples, preset, folder, **options)
+
+
+def run_network(network, samples, preset, folder, fresh=False, **options):
     recipe = observation_recipe("weights", samples, preset, "float32")
     store = observation_store(folder, recipe)
-    return observe(lambda: network_of(path), samples, preset, store, Engine("cpu", **options), fresh=fresh), store
+    return observe(network, samples, preset, store, Engine("cpu", **options), fresh=fresh), store
 
 
 def val(golden, limit=None):
@@ -95,12 +91,14 @@ def test_every_way_of_resizing_is_cubic_interpolation_within_a_level(golden):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "images"), [("resnet18", 12), ("resnet50", 3)])
-def test_masks_and_prototypes_equal_the_reference(golden, tmp_path, backbone, images):
+def test_masks_and_prototypes_equal_the_reference(golden, tmp_path, request, backbone, images):
     limits = limits_here()
-    path = write_checkpoint(tmp_path / "file.pth.tar", backbone)
+    network = network_of(request.getfixturevalue(f"{backbone}_file"))
+    if backbone == "resnet18":
+        network.features = request.getfixturevalue("golden_run").features
     reference = np.load(golden / f"clustering_{backbone}.npz")
     samples = val(golden, images)
-    seen, store = run(path, samples, ClusteringPreset(), tmp_path, batch_size=3)
+    seen, store = run_network(lambda: network, samples, ClusteringPreset(), tmp_path, batch_size=3)
     assert list(seen.ids) == reference["names"][:images].tolist()
     assert np.abs(seen.prototypes - reference["prototypes"][:images]).max() < limits.prototypes
     allowed = 1 + reference["near"][:images]

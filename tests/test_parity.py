@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from torch import nn
 
 import bench
@@ -13,7 +14,6 @@ from bench.cards import catalogue
 from bench.cards.datasets import Protocols, Split
 from bench.cli import main
 from bench.protocols.base import Settings
-from tests.checkpoints import write_checkpoint
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -28,10 +28,11 @@ def bank_ids(arrays):
     return [index[entry.tobytes()] for entry in arrays["bank_prototypes"]]
 
 
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory):
-    """A cache in which the tests of this file share what they observe."""
-    return tmp_path_factory.mktemp("seen")
+@pytest.fixture
+def seen(golden_run, common):
+    """A cache in which val is observed; what the tests of this file add, they add one after the other."""
+    with FileLock(common / "seen.lock"):
+        yield golden_run.cache
 
 
 def test_the_authors_solver_gives_the_references_mean(golden, resnet18_file, seen):
@@ -178,7 +179,9 @@ def test_a_gpu_gives_what_the_cpu_gives(golden, resnet18_file, tmp_path):
     assert np.isclose(*[record["metrics"]["mIoU"]["value"] for record in records], atol=1.5)
 
 
-def test_a_whole_run_of_a_card_is_held_against_its_published_figure(golden, tmp_path, monkeypatch, capsys):
+def test_a_whole_run_of_a_card_is_held_against_its_published_figure(
+    golden, resnet50_file, tmp_path, monkeypatch, capsys
+):
     """The way from card to verdict, on the generated images standing in for the official split."""
     card = catalogue.dataset("pascal-voc")
     small = card.protocols.preset("clustering").model_copy(update={"input": (96, 96), "whiten": 19})
@@ -186,8 +189,7 @@ def test_a_whole_run_of_a_card_is_held_against_its_published_figure(golden, tmp_
     splits = card.splits | {"val": Split(images=40)}
     stand_in = card.model_copy(update={"splits": splits, "protocols": Protocols(presets)})
     monkeypatch.setitem(catalogue.datasets(), "pascal-voc", stand_in)
-    weights = write_checkpoint(tmp_path / "file.pth.tar", "resnet50")
-    options = {"data_root": golden / "VOCSegmentation", "weights": weights, "cache": tmp_path / "c"}
+    options = {"data_root": golden / "VOCSegmentation", "weights": resnet50_file, "cache": tmp_path / "c"}
     seen = []
     record = bench.evaluate(
         "maskcontrast-sup",
