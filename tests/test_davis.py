@@ -212,7 +212,7 @@ def test_a_network_that_returns_something_else_is_named(tree, tmp_path):
         def forward(self, images):
             return images.mean(dim=(2, 3))
 
-    with pytest.raises(BadInput, match="the network's features are"):
+    with pytest.raises(BadInput, match="Flat returns a tensor of shape 1×3, and no map"):
         run(Flat(), tree, tmp_path)
 
 

@@ -31,6 +31,7 @@ FINGERPRINTS = {
     "imagenet-s-919/distance-matching": "15ee77c9c8001195",
     "pascal-voc/clustering": "cd6c2fc66c920c1c",
     "pascal-voc/clustering-dense": "d3d795acae6f265b",
+    "pascal-voc/distance-matching": "01a05314908cabf2",
     "pascal-voc/linear": "8aabba89c1a9bce7",
     "pascal-voc/retrieval-21": "30020a571cab8b30",
     "pascal-voc/retrieval-7": "9ea3b28625ca24d2",

@@ -12,7 +12,7 @@ import click
 
 from bench.cli.completion import ids, protocols, splits
 from bench.cli.console import echo, echo_warning, emit
-from bench.cli.parameters import NameOrPath, Place, Prose
+from bench.cli.parameters import Deliberate, NameOrPath, Place, Prose
 from bench.cli.settings import (
     cache_option,
     data_root_of,
@@ -86,7 +86,9 @@ Examples:
     is_flag=True,
     help="Refuse an input that is no multiple of the network's patch. Without it the nearest multiple is taken.",
 )
-@click.option("--trust-code", is_flag=True, help="Let the code of a hub: model run. The record says so.")
+@click.option(
+    "--trust-code", cls=Deliberate, is_flag=True, help="Let the code of a hub's model run. The record says so."
+)
 @click.option("--split", shell_complete=splits, help="Split to evaluate on. [default: the data set's own]")
 @data_root_option
 @click.option(

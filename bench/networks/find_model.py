@@ -29,6 +29,7 @@ from bench.cards.models import Architecture, ModelCard
 from bench.cards.pins import Pins
 from bench.networks import adapters, known_weights
 from bench.networks.checkpoint_files import require_file
+from bench.networks.libraries.nearest import network_meant
 from bench.networks.reading.reader import PLAIN, Read
 from bench.networks.subject import Classifier, Subject, Triple
 from bench.networks.weights_file import WeightsFile
@@ -87,6 +88,8 @@ def require_known(model: str | Path | nn.Module, cache: Path) -> None:
         adapters.require_known(name, cache)
         return
     if not (catalogue.looks_like_path(name) or catalogue.looks_like_checkpoint(name) or is_ordinary_file(expand(name))):
+        if (error := network_meant(name, cache)) is not None:
+            raise error
         catalogue.model(name)
 
 
