@@ -115,6 +115,100 @@ def test_a_module_is_kept_only_under_the_callers_key(golden, tmp_path):
     assert run(Body("body"), golden, tmp_path, name="m")["observed"]["from_cache"] == 0
 
 
+def test_what_a_function_gives_is_called_so_and_is_never_the_caches_of_forward(golden, tmp_path):
+    half, body = (lambda images: F.avg_pool2d(images, 8)), Body("body")
+    kept = run(body, golden, tmp_path, cache_key="a", name="m")
+    given = run(body, golden, tmp_path, cache_key="a", name="m", features=half)
+    assert given["observed"]["from_cache"] == 0 and given["metrics"] != kept["metrics"]
+    assert given["read"]["layer"] == "a function" and "function" in given["pixels"]["of"]
+    assert given["read"]["features"]["width"] == 3
+    with pytest.raises(WrongName, match="takes no output stride"):
+        run(body, golden, tmp_path, features=half, entries={"output_stride": 8})
+    with pytest.raises(WrongName, match="a layer is asked for"):
+        run(body, golden, tmp_path, features=half, entries={"features": "body"})
+
+
+def test_two_classes_with_equal_weights_share_no_cache(golden, tmp_path):
+    class Pool(nn.Module):
+        def forward(self, images):
+            return F.avg_pool2d(images, 8)
+
+    class Edges(nn.Module):
+        def forward(self, images):
+            return F.avg_pool2d((images - F.avg_pool2d(images, 3, 1, 1)).abs(), 8)
+
+    pool, edges = (run(kind(), golden, tmp_path, cache_key="a", name="m") for kind in (Pool, Edges))
+    assert edges["observed"]["from_cache"] == 0 and edges["metrics"] != pool["metrics"]
+
+
+class Unsteady(Body):
+    """Gives an image other features in each batch."""
+
+    def __init__(self, kind):
+        super().__init__("body")
+        self.kind, self.norm = kind, nn.BatchNorm2d(8)
+
+    def train(self, mode=True):
+        return super().train(mode or self.kind == "never in eval mode")
+
+    def forward(self, images):
+        if self.kind == "trains itself":
+            self.train()
+        found = self.norm(super().forward(images))
+        if self.kind == "batch":
+            found = found - found.mean(0)
+        return F.dropout(found, 0.5) if self.kind == "chance" else found
+
+
+@pytest.mark.parametrize("kind", ["never in eval mode", "trains itself", "batch", "chance", ""])
+def test_a_network_that_depends_on_its_batch_or_on_chance_is_told(golden, tmp_path, kind):
+    made = run(Unsteady(kind), golden, tmp_path, name="m")
+    assert any("depends on the batch size, or on chance" in line for line in made["warnings"]) == bool(kind)
+
+
+def _lazy():
+    return nn.LazyConv2d(8, 8, stride=8)
+
+
+class Packed(Body):
+    """With all that a state may hold besides plain tensors."""
+
+    def __init__(self, more=1):
+        super().__init__("body")
+        self.register_buffer("sparse", torch.eye(3).to_sparse())
+        self.register_buffer("small", torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8))
+        self.more = more
+
+    def get_extra_state(self):
+        return {"more": (self.more, None)}
+
+    def set_extra_state(self, state):
+        self.more = state["more"][0]
+
+
+def test_any_state_of_a_module_is_told_apart_and_one_without_values_is_refused():
+    first, again, other = (from_module(Packed(more)).weights_sha256 for more in (1, 1, 2))
+    assert first == again != other
+    for module, words in ((Body("body").to("meta"), "meta device"), (_lazy(), "has no shape yet")):
+        with pytest.raises(BadInput, match=words):
+            from_module(module)
+    assert len(from_module(type("Long" * 100, (Body,), {})("body")).id) < 80
+
+
+def test_the_shape_in_a_record_is_that_of_its_own_run(golden, tmp_path):
+    """One with the same height, or of another protocol, that ran in between does not change it."""
+    wide = run(VIT, golden, tmp_path, entries={"input": [64, 128]})["read"]
+    run(VIT, golden, tmp_path)
+    again = run(VIT, golden, tmp_path, entries={"input": [64, 128]})
+    assert again["observed"]["from_cache"] == 6 and again["read"] == wide
+    few = {"train": "val", "train_images": 4, "batch": 2, "epochs": 1}
+    dense, linear, again = (
+        run("random-shapes", golden, tmp_path, name, entries=few if name == "linear" else {})["read"]["features"]
+        for name in ("clustering-dense", "linear", "clustering-dense")
+    )
+    assert dense == again != linear
+
+
 # --- networks of a library ---
 
 timm = pytest.importorskip("timm")

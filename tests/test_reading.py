@@ -560,6 +560,55 @@ def test_a_subclass_with_a_forward_of_its_own_is_read_by_it():
     same(read(model, "conv1", given), model.conv1(given))
 
 
+class PassesOn(nn.Module):
+    """A wrapper with a `forward` of its own, that passes on whatever else it is asked for."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def forward(self, given):
+        return given * 2
+
+
+def _with_a_forward_of_its_own(model):
+    class Own(type(model)):
+        def forward(self, given):
+            return given * 2
+
+    model.__class__ = Own
+    return model
+
+
+def _timm_vit():
+    return pytest.importorskip("timm").create_model("test_vit", num_classes=0, dynamic_img_size=True).eval()
+
+
+def _transformers_vit():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    return transformers.ViTModel(transformers.ViTConfig(image_size=32, patch_size=8, **sizes)).eval()
+
+
+@pytest.mark.parametrize("made", [Dino, Dinov2, _timm_vit, _transformers_vit])
+@pytest.mark.parametrize("change", [PassesOn, _with_a_forward_of_its_own])
+def test_a_forward_around_a_known_network_is_what_is_read(made, change):
+    given = images()
+    same(read(change(made().eval()), "last", given), given * 2)
+
+
+def test_a_forward_that_was_put_in_place_of_a_known_one_is_what_is_read():
+    model, given = Dino().eval(), images()
+    model.forward = lambda given: given * 2
+    same(read(model, "last", given), given * 2)
+
+
 def test_a_wrapped_module_is_read_as_the_one_inside():
     model, given = Dino().eval(), images()
     same(read(nn.DataParallel(model), "last", given), read(model, "last", given))

@@ -228,11 +228,3 @@ def _draw(key: str, shape: tuple[int, ...], random: RandomWeights) -> np.ndarray
     # Without a common mode the saliency map varies over the image instead of following its brightness.
     values -= values.mean(axis=(1, 2, 3), keepdims=True)
     return values.astype(np.float32)
-
-
-def hash_module(module: nn.Module) -> str:
-    """SHA-256 of a module's state, for a network that is only in memory."""
-    digest = hashlib.sha256()
-    for key, value in sorted(module.state_dict().items()):
-        digest.update(key.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

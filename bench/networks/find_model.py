@@ -31,7 +31,7 @@ from bench.networks import adapters, known_weights
 from bench.networks.checkpoint_files import require_file
 from bench.networks.libraries.nearest import network_meant
 from bench.networks.reading.reader import PLAIN, Read
-from bench.networks.subject import Classifier, Subject, Triple
+from bench.networks.subject import DEFAULTS, Classifier, Subject, Triple
 from bench.networks.weights_file import WeightsFile
 
 if TYPE_CHECKING:
@@ -250,16 +250,21 @@ def from_module(
     standard deviation that the module was trained with, RGB in 0…1. `cache_key` is the caller's word that what is
     computed under it with these weights never changes: then it is cached.
     """
-    from bench.networks.checkpoints import hash_module
+    from bench.networks.module_hash import hash_module
     from bench.networks.reading.reader import reader_of
 
     digest = hash_module(module)
     structure = reader_of(module).structure
     if normalisation is not None:
         structure = replace(structure, mean=normalisation[0], std=normalisation[1])
+    if features is not None:
+        structure = replace(structure, grid=None)  # nobody knows what the function does with positions
     plain = structure.family == PLAIN
-    identity = hashlib.sha256(json.dumps([digest, cache_key]).encode()).hexdigest() if cache_key else ""
-    name = re.sub(r"[^a-z0-9]+", "-", type(module).__name__.lower()).strip("-") or "module"
+    kind = f"{type(module).__module__}.{type(module).__qualname__}"
+    function = _name_of(features) if features is not None else ""
+    told = json.dumps([digest, cache_key, kind, function])
+    identity = hashlib.sha256(told.encode()).hexdigest() if cache_key else ""
+    name = re.sub(r"[^a-z0-9]+", "-", type(module).__name__.lower()).strip("-")[:60] or "module"
     return Subject(
         id=f"{name}-{digest[:8]}",
         title=type(module).__name__,
@@ -267,8 +272,9 @@ def from_module(
         weights_source="in memory",
         network=lambda device: module.to(device).eval(),
         structure=structure,
-        origin={"class": f"{type(module).__module__}.{type(module).__qualname__}"},
-        reads=(lambda device, layer, stride: _given(module, features, device, layer)) if features else None,
+        origin={"class": kind},
+        reads=functools.partial(_given, module, features) if features else None,
+        given="a function" if features else "",
         what="a module" if plain else f"a network of {structure.family}",
         has_embedding=plain,
         cacheable=bool(cache_key),
@@ -276,9 +282,17 @@ def from_module(
     )
 
 
-def _given(module: nn.Module, features: Read, device: str, layer: str | None) -> Read:
-    if layer is not None:
+def _name_of(function: Any) -> str:
+    """A function's, or that of the class of something else that can be called."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{getattr(named, '__module__', '')}.{named.__qualname__}"
+
+
+def _given(module: nn.Module, features: Read, device: str, layer: str | None, stride: int | None) -> Read:
+    if layer not in (None, *DEFAULTS):
         raise WrongName(f"features is a function, and a layer is asked for: '{layer}'", "Give one of the two.")
+    if stride is not None:
+        raise WrongName("features is a function, which takes no output stride", "Leave the entry `output_stride` out.")
     module.to(device).eval()
     return features
 

@@ -23,6 +23,8 @@ Classifier = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """C×D and C."""
 NATIVE_STRIDE = 8
 """Output stride of this program's own architecture."""
+DEFAULTS = ("embedding", "last")
+"""What a protocol calls the features of a module where nobody names a layer."""
 Triple = tuple[float, float, float]
 
 
@@ -50,6 +52,8 @@ class Subject:
     """Device, layer and output stride → what gives the features of a network that can be built with several strides."""
     layer: str | None = None
     """What is read of such a network unless the preset says; None: `last`."""
+    given: str = ""
+    """In words, what of the user's gives the features in place of a layer; empty where nothing does."""
     what: str = "a module"
     """In words: `a bare backbone`."""
     has_embedding: bool = True
@@ -136,6 +140,8 @@ class Subject:
         return self._are(layer, pixels=True)
 
     def _are(self, layer: str | None, *, pixels: bool) -> str:
+        if self.given:
+            return f"what {self.given} of the user's returns"
         if self.architecture is None:
             own = layer == "embedding" and self.has_embedding
             return layers.described(layers.parse("last" if own else layer or self.layer or "last"), self.structure)

@@ -23,7 +23,7 @@ from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset
 from bench.data.samples import Samples, require_label_files
 from bench.networks.reading.reader import Read
-from bench.networks.reading.watched import ShapeRead, Watched, known_shape
+from bench.networks.reading.watched import Receipt, ShapeRead, Watched, known_shape, receipt
 from bench.networks.subject import Subject, Triple
 from bench.passes.cache import ShardStore
 from bench.passes.engine import Engine, Precision
@@ -214,11 +214,16 @@ class Run(Generic[P]):
         return self.pixels()
 
     def _watched(self, read: Read) -> Read:
-        return Watched(read, self.subject.key, self._layer, self.cache, self.seen)
+        known = self.subject.architecture is not None  # what is of this program's own gives the same for ever
+        return Watched(read, self._receipt, self.cache, self.seen, None if known else self.warn)
+
+    @property
+    def _receipt(self) -> Receipt:
+        return receipt(self.subject.key, self.plan.base, self.preset, (self.card.id, self.samples.split))
 
     def shape_read(self) -> ShapeRead | None:
         """The shape of what was read of an image, now or when the cache was filled; None where nothing was."""
-        return self.seen.get("shape") or known_shape(self.cache, self.subject.key, self._layer, self.preset)
+        return self.seen.get("shape") or known_shape(self.cache, self._receipt)
 
     def store(self, kind: str, recipe: dict[str, Any], apart: str) -> ShardStore:
         """The cache of all that was found under `recipe`; the array called `apart` is read only on demand."""

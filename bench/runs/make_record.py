@@ -59,7 +59,7 @@ def describe_read(run: Run[Any], shape: ShapeRead) -> dict[str, Any]:
     layer, patch = getattr(preset, "features", None), subject.structure.patch if subject.structure else None
     stated = zip(subject.normalisation, (preset.mean, preset.std), strict=True)
     told: dict[str, Any] = {
-        "layer": layer or subject.layer or (None if subject.architecture else "last"),
+        "layer": subject.given or layer or subject.layer or (None if subject.architecture else "last"),
         "features": dict(zip(("width", "rows", "columns"), shape.features, strict=True)),
         "input": list(shape.input),
         "stride": list(shape.stride),

@@ -91,7 +91,7 @@ class Found:
         return {"mean": network.mean, "std": network.std} if network else {}
 
     def _look(self) -> dict[str, Any]:
-        from bench.networks.checkpoints import hash_module
+        from bench.networks.module_hash import hash_module
         from bench.networks.reading.reader import reader_of
 
         module = self.build(None)

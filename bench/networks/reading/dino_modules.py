@@ -25,8 +25,17 @@ class DinoReader(BlockReader):
 
     @classmethod
     def reads(cls, module: nn.Module) -> bool:
-        """Whether it gives intermediate layers, and says where its patches are."""
-        return callable(getattr(module, "get_intermediate_layers", None)) and _patch(module) is not None
+        """Whether it gives intermediate layers, and says where its patches are; `forward` must be of the same class.
+
+        That of a subclass, or of a wrapper which passes attributes on, is as its author wrote it, and counts.
+        """
+        kinds = type(module).__mro__
+        giving, running = (
+            next((place for place, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
+            for name in ("get_intermediate_layers", "forward")
+        )
+        own = giving <= running and giving < len(kinds) and "forward" not in vars(module)
+        return own and _patch(module) is not None
 
     @property
     def _blocks(self) -> list[Any]:

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 
 def of_transformers(module: nn.Module) -> bool:
-    """Whether it is a PreTrainedModel, without importing the library."""
-    return any(kind.__module__ == "transformers.modeling_utils" for kind in type(module).__mro__)
+    """Whether it is a PreTrainedModel, without importing the library, and runs a `forward` of it or of the hub's code.
+
+    That of a user's subclass counts as its author wrote it.
+    """
+    if not any(kind.__module__ == "transformers.modeling_utils" for kind in type(module).__mro__):
+        return False
+    return getattr(module.forward, "__module__", "").partition(".")[0] in ("transformers", "transformers_modules")
 
 
 def body_of(module: Any) -> Any:
