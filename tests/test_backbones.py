@@ -12,6 +12,8 @@ import bench
 from bench.base.errors import BadInput, WrongName
 from bench.cards.presets import ImagePreset
 from bench.networks.find_model import find_model, from_module
+from bench.networks.reading.layers import parse
+from bench.networks.reading.reader import reader_of
 from bench.protocols.base import Settings
 from bench.records import record as records
 from bench.report.compare import compare
@@ -253,6 +255,47 @@ def test_an_input_goes_to_the_nearest_multiple_of_the_patch_and_that_is_said(gol
     with pytest.raises(WrongName, match="is no multiple of the network's patch of 16"):
         run(VIT, golden, tmp_path, entries={"input": [72, 64]}, strict_input=True)
     assert [nearest_multiple(side, 14) for side in (512, 448, 7, 6, 1)] == [518, 448, 14, 14, 14]
+
+
+CARD = """
+schema = 1
+id = "mine"
+title = "Mine"
+
+[network]
+source = "timm"
+name = "test_resnet"
+features = "stage2"
+options = {{ random = 0 }}
+mean = [0.1, 0.2, 0.3]
+channels = "{channels}"
+
+[training]
+initialisation = "random"
+prior = "none"
+supervision = "none"
+images = "none"
+overlaps = {{ pascal-voc = "all of val" }}
+"""
+
+
+def test_a_card_says_what_is_read_and_how_channels_are_ordered(golden, tmp_path):
+    path = tmp_path / "mine.toml"
+    made = []
+    for channels in ("RGB", "BGR", "BGR"):
+        path.write_text(CARD.format(channels=channels))
+        made.append(run(str(path), golden, tmp_path))
+    one, other, again = made
+    assert one["read"]["layer"] == "stage2" and one["protocol"]["preset"]["mean"] == [0.1, 0.2, 0.3]
+    assert one["metrics"] != other["metrics"] == again["metrics"]
+    assert (other["observed"]["from_cache"], again["observed"]["from_cache"]) == (0, 6)
+    assert other["model"]["overlaps"] == {"pascal-voc": "all of val"} and other["model"]["id"] == "mine"
+    given = module("test_resnet")
+    swapped = run(
+        given, golden, tmp_path, features=lambda images: reader_of(given).read(parse("stage2"))(images.flip(1)),
+        normalisation=((0.1, 0.2, 0.3), (0.229, 0.224, 0.225)), name="swapped",
+    )  # fmt: skip
+    assert swapped["metrics"] == other["metrics"]
 
 
 def plan_of(model, golden, tmp_path, **more):

@@ -64,6 +64,8 @@ class Network(Entry):
     mean: tuple[float, float, float] | None = None
     """Of the input's normalisation, RGB in 0…1, in the place of what the library states."""
     std: tuple[float, float, float] | None = None
+    channels: Literal["RGB", "BGR"] = "RGB"
+    """The order of the input's channels; mean and std are of RGB either way."""
     licence: str = "not stated"
     """The terms of the weights that the library fetches."""
 

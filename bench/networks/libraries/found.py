@@ -70,6 +70,7 @@ class Found:
             "library": self.library.package,
             "version": self.library.version(),
             **self.library.more(request),
+            **({"channels": "BGR"} if self._is_bgr else {}),
         }
 
     @functools.cached_property
@@ -84,6 +85,11 @@ class Found:
             if keeps:
                 known_weights.keep(self.request.cache, subject, kept)
         return kept
+
+    @property
+    def _is_bgr(self) -> bool:
+        card = self.request.card
+        return bool(card and card.network and card.network.channels == "BGR")
 
     def _stated(self) -> dict[str, Any]:
         """Mean and standard deviation that the card states."""
@@ -170,7 +176,8 @@ class Found:
         """What gives the layer's features, on a device."""
         from bench.networks.reading.reader import reader_of
 
-        return reader_of(self.build(output_stride).to(device)).read(layers.parse(layer or "last"))
+        read = reader_of(self.build(output_stride).to(device)).read(layers.parse(layer or "last"))
+        return (lambda images: read(images.flip(1))) if self._is_bgr else read
 
 
 @contextlib.contextmanager
