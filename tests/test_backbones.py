@@ -107,6 +107,18 @@ def test_a_modules_own_normalisation_goes_before_the_presets(golden, tmp_path):
     assert own["read"]["normalisation"] == "the model's" and asked["read"]["normalisation"] == "the preset's"
 
 
+def test_a_normalisation_that_is_of_no_pixels_in_0_to_1_is_refused(golden, tmp_path):
+    body, ones = Body("body"), (1.0, 1.0, 1.0)
+    for given in (((123, 116, 103), (58, 57, 57)), (ones, (0, 1, 1)), ((float("nan"),) * 3, ones)):
+        with pytest.raises(BadInput, match="not of three channels in 0…1"):
+            run(body, golden, tmp_path, normalisation=given)
+    for given in ((0.5, 0.5), (ones, ones, ones), (ones, "no"), 3):
+        with pytest.raises(WrongName, match="is not a mean and a standard deviation"):
+            run(body, golden, tmp_path, normalisation=given)
+    numbers = np.full((2, 3), 0.5)
+    assert run(body, golden, tmp_path, normalisation=numbers, name="m")["protocol"]["preset"]["std"] == [0.5] * 3
+
+
 def test_a_module_is_kept_only_under_the_callers_key(golden, tmp_path):
     first, again, other = (
         run(Body("body"), golden, tmp_path, cache_key=key, name="m")["observed"]["from_cache"] for key in "aab"

@@ -253,7 +253,8 @@ def from_module(
     digest = hash_module(module)
     structure = reader_of(module).structure
     if normalisation is not None:
-        structure = replace(structure, mean=normalisation[0], std=normalisation[1])
+        mean, std = _triples(normalisation)
+        structure = replace(structure, mean=mean, std=std)
     if features is not None:
         structure = replace(structure, grid=None)  # nobody knows what the function does with positions
     plain = structure.family == PLAIN
@@ -277,6 +278,18 @@ def from_module(
         cacheable=bool(cache_key),
         identity=identity,
     )
+
+
+def _triples(normalisation: Any) -> tuple[Triple, Triple]:
+    """Mean and standard deviation, of any sequences of numbers."""
+    try:
+        (r, g, b), (s, t, u) = ([float(one) for one in values] for values in normalisation)
+    except (TypeError, ValueError) as error:
+        raise WrongName(
+            "normalisation is not a mean and a standard deviation of three channels",
+            "Give ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), or the like.",
+        ) from error
+    return (r, g, b), (s, t, u)
 
 
 def _name_of(function: Any) -> str:

@@ -19,8 +19,8 @@ def read_path(module: nn.Module, path: str) -> Read:
     """What gives the output of the submodule or method `path` of a module.
 
     A submodule is read while the whole module runs, a method is called with the images. Neither what torch gives every
-    module, such as `cpu`, nor a method whose name begins with an underscore is called. Raises WrongName for a path that leads
-    nowhere.
+    module, such as `cpu`, nor a method whose name begins with an underscore is called. Raises WrongName for a path that
+    leads nowhere.
     """
     from torch import nn
 
