@@ -49,6 +49,17 @@ def test_a_name_of_another_form_is_refused(tmp_path):
     for text in ("?random=0", "name?random", "name?=1", "name?1a=2", "name?a=[1]", "name?random=-1", "name?random=x"):
         with pytest.raises(WrongName):
             request.parse("timm", text, tmp_path)
+    for text, words in (
+        ("name?a=1e999", "is no number"),
+        ("name?a=NaN", "is no number"),
+        ("name?a=1&a=2", "'a' twice"),
+        ("name?random=0&random=1", "'random' twice"),
+        (f"name?a={'9' * 5000}", "5012 characters"),
+    ):
+        with pytest.raises(WrongName, match=words):
+            request.parse("timm", text, tmp_path)
+    with pytest.raises(WrongName, match="is no number"):
+        request.of_card(None, Network(source="timm", name="name", options={"a": float("inf")}), tmp_path)
     with pytest.raises(WrongName, match="draws its weights"):
         request.parse("timm", "name?random=0", tmp_path, weights=Path("x"))
 
