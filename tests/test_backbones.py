@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import bench
-from bench.base.errors import BadInput, WrongName
+from bench.base.errors import BadEnvironment, BadInput, WrongName
 from bench.cards.presets import ImagePreset
 from bench.networks.find_model import find_model, from_module
+from bench.passes.engine import Engine, tried
 from bench.protocols.base import Settings
 from bench.records import record as records
 from bench.report.compare import compare
@@ -357,6 +358,30 @@ def test_a_dry_run_tells_the_cost_and_auto_finds_a_batch(bench, golden, tmp_path
     assert made["cost"]["batch_size"] == 4
     assert "of the network (6 images" in bench(*line, "--dry-run").stdout
     assert bench(*line, "--batch-size", "some").returncode == 2
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--batch-size", "auto"], []])
+def test_a_network_that_fails_is_said_before_a_run_as_well(bench, golden, tmp_path, more):
+    line = (
+        "run",
+        "--model",
+        "timm:test_vit?random=0&in_chans=1",
+        "--dataset",
+        "pascal-voc",
+        "--limit",
+        6,
+        "--data-root",
+    )
+    line = (*line, golden / "VOCSegmentation", "--protocol", "clustering-dense", "--set", "input=[64,64]")
+    said(bench(*line, "--results", tmp_path, *more), 3, "the network fails on images of shape", "expected input")
+
+
+def test_a_batch_that_does_not_fit_is_said_before_a_run(tmp_path):
+    def full(images):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    with pytest.raises(BadEnvironment, match="with 2 images of 8×9"):
+        tried(full, torch.zeros(2, 3, 8, 9), Engine("cpu"))
 
 
 def test_what_is_public_is_shown():

@@ -1,5 +1,6 @@
 """Networks of other libraries by their names: `timm:`, `torchvision:`, `hf:`, `python:`. No network is used."""
 
+import hashlib
 import json
 import pickle
 import subprocess
@@ -346,12 +347,54 @@ def test_a_network_of_bgr_sees_bgr(find, saved):
 
 
 def test_a_layer_too_many_in_the_weights_is_told(find, saved):
-    folder, _ = saved(image_size=28)
+    folder, _ = saved("ViT", image_size=28, patch_size=14)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": config["num_hidden_layers"] - 1}))
     told = []
     find(f"hf:{folder}", warn=told.append)
     assert "left out" in told[0] and "more" in told[0]
+
+
+# --- weights of a file ---
+
+
+CARD = """
+schema = 1
+id = "mine"
+title = "Mine"
+[network]
+source = "timm"
+name = "test_vit"
+{weights}
+[training]
+initialisation = "random"
+prior = "none"
+supervision = "none"
+"""
+
+
+def test_weights_that_are_given_for_a_card_are_held_to_its_hash(find, tmp_path):
+    timm, files = pytest.importorskip("timm"), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        files.append(tmp_path / f"{seed}.pth")
+        torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), files[-1])
+    digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
+    card, told = tmp_path / "card.toml", []
+    entry = f'[weights]\nsource = "file"\nfile = "1.pth"\nsha256 = "{digest}"\nlicence = "none"'
+    card.write_text(CARD.format(weights=entry))
+    assert find(card).weights_sha256 == find(card, weights=files[0]).weights_sha256 == digest
+    with pytest.raises(BadInput, match=r"2\.pth is not the file of mine"):
+        find(card, weights=files[1])
+    card.write_text(CARD.format(weights=""))
+    assert find(card, weights=files[1], warn=told.append).weights_sha256 != digest
+    assert "are not those that its card names" in told[0]
+
+
+def test_weights_that_are_no_file_are_named(find, tmp_path):
+    for path in (tmp_path / "nowhere.pth", tmp_path):
+        with pytest.raises(BadInput, match=path.name):
+            find("timm:test_vit", weights=path)
 
 
 # --- adapters of other packages ---

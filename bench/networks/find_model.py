@@ -65,8 +65,12 @@ def find_model(
     card = catalogue.model(name)
     if card.network is not None:
         file = asked["weights"]
-        if file is None and isinstance(card.weights, FileWeights):
-            file = _checked_file(card, card.weights, cache, warn)
+        if isinstance(card.weights, FileWeights):
+            file = _checked_file(card, card.weights, file, cache, warn)
+        elif file is not None:
+            warn(
+                f"the weights of {card.id} are read from {printable_name(file)}, and are not those that its card names"
+            )
         return adapters.of_card(card, card.network, cache, **asked | {"weights": file})
     assert card.architecture is not None and card.weights is not None  # as the card's form has it
     if isinstance(card.weights, RandomWeights):
@@ -166,9 +170,9 @@ def _prepare(network: nn.Module, device: str) -> nn.Module:
     return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
 
 
-def _checked_file(card: ModelCard, entry: FileWeights, cache: Path, warn: Warn) -> Path:
-    """The card's file for a network of another library."""
-    path = _weights_file(card, entry, None, cache)
+def _checked_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path, warn: Warn) -> Path:
+    """The card's file for a network of another library, or the one that is given, held to the card's hash."""
+    path = _weights_file(card, entry, given, cache)
     require_file(path)
     _check_hash(card, entry, path, sha256_file(path), cache, warn)
     return path

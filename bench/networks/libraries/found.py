@@ -17,6 +17,7 @@ from bench.base.files import printable_name, sha256_file
 from bench.cards.card import as_id
 from bench.cards.pins import Pins
 from bench.networks import known_weights
+from bench.networks.checkpoint_files import require_file
 from bench.networks.libraries.offline import no_network
 from bench.networks.libraries.request import Request, is_path
 from bench.networks.reading import layers
@@ -42,6 +43,8 @@ class Found:
         self.given: tuple[Path, ...] = ()
         if request.seed is None:
             self.given = (request.weights,) if request.weights else tuple(library.files(request))
+        if request.weights:
+            require_file(request.weights)
         self.hashes = [sha256_file(path) for path in self.given]
         if request.weights is None:
             self._hold_to_pins()
