@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import bench
-from bench.base.errors import BadInput, WrongName
+from bench.base.errors import BadEnvironment, BadInput, WrongName
 from bench.cards.presets import ImagePreset
 from bench.networks.find_model import find_model, from_module
 from bench.networks.reading.layers import parse
 from bench.networks.reading.reader import reader_of
+from bench.passes.engine import Engine, tried
 from bench.protocols.base import Settings
 from bench.records import record as records
 from bench.report.compare import compare
@@ -107,6 +108,18 @@ def test_a_modules_own_normalisation_goes_before_the_presets(golden, tmp_path):
     assert own["metrics"] == asked["metrics"] != plain["metrics"]
     assert own["protocol"]["by_model"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     assert own["read"]["normalisation"] == "the model's" and asked["read"]["normalisation"] == "the preset's"
+
+
+def test_a_normalisation_that_is_of_no_pixels_in_0_to_1_is_refused(golden, tmp_path):
+    body, ones = Body("body"), (1.0, 1.0, 1.0)
+    for given in (((123, 116, 103), (58, 57, 57)), (ones, (0, 1, 1)), ((float("nan"),) * 3, ones)):
+        with pytest.raises(BadInput, match="not of three channels in 0…1"):
+            run(body, golden, tmp_path, normalisation=given)
+    for given in ((0.5, 0.5), (ones, ones, ones), (ones, "no"), 3):
+        with pytest.raises(WrongName, match="is not a mean and a standard deviation"):
+            run(body, golden, tmp_path, normalisation=given)
+    numbers = np.full((2, 3), 0.5)
+    assert run(body, golden, tmp_path, normalisation=numbers, name="m")["protocol"]["preset"]["std"] == [0.5] * 3
 
 
 def test_a_module_is_kept_only_under_the_callers_key(golden, tmp_path):
@@ -388,6 +401,30 @@ def test_a_dry_run_tells_the_cost_and_auto_finds_a_batch(bench, golden, tmp_path
     assert made["cost"]["batch_size"] == 4
     assert "of the network (6 images" in bench(*line, "--dry-run").stdout
     assert bench(*line, "--batch-size", "some").returncode == 2
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], ["--batch-size", "auto"], []])
+def test_a_network_that_fails_is_said_before_a_run_as_well(bench, golden, tmp_path, more):
+    line = (
+        "run",
+        "--model",
+        "timm:test_vit?random=0&in_chans=1",
+        "--dataset",
+        "pascal-voc",
+        "--limit",
+        6,
+        "--data-root",
+    )
+    line = (*line, golden / "VOCSegmentation", "--protocol", "clustering-dense", "--set", "input=[64,64]")
+    said(bench(*line, "--results", tmp_path, *more), 3, "the network fails on images of shape", "expected input")
+
+
+def test_a_batch_that_does_not_fit_is_said_before_a_run(tmp_path):
+    def full(images):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    with pytest.raises(BadEnvironment, match="with 2 images of 8×9"):
+        tried(full, torch.zeros(2, 3, 8, 9), Engine("cpu"))
 
 
 def test_what_is_public_is_shown():

@@ -1,9 +1,11 @@
 """Networks of other libraries by their names: `timm:`, `torchvision:`, `hf:`, `python:`. No network is used."""
 
+import hashlib
 import json
 import pickle
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,17 @@ def test_a_name_of_another_form_is_refused(tmp_path):
     for text in ("?random=0", "name?random", "name?=1", "name?1a=2", "name?a=[1]", "name?random=-1", "name?random=x"):
         with pytest.raises(WrongName):
             request.parse("timm", text, tmp_path)
+    for text, words in (
+        ("name?a=1e999", "is no number"),
+        ("name?a=NaN", "is no number"),
+        ("name?a=1&a=2", "'a' twice"),
+        ("name?random=0&random=1", "'random' twice"),
+        (f"name?a={'9' * 5000}", "5012 characters"),
+    ):
+        with pytest.raises(WrongName, match=words):
+            request.parse("timm", text, tmp_path)
+    with pytest.raises(WrongName, match="is no number"):
+        request.of_card(None, Network(source="timm", name="name", options={"a": float("inf")}), tmp_path)
     with pytest.raises(WrongName, match="draws its weights"):
         request.parse("timm", "name?random=0", tmp_path, weights=Path("x"))
 
@@ -329,6 +342,131 @@ def test_weights_of_another_network_are_refused(find, saved):
         find(f"hf:{folder}").network("cpu")
     with pytest.raises(BadInput, match="there is no folder"):
         find("hf:./nowhere")
+
+
+def test_a_preprocessor_that_was_edited_is_read_again(find, saved, tmp_path):
+    folder, _ = saved(image_size=28)
+    for value in (0.5, 0.25):
+        (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [value] * 3, "image_std": value}))
+        assert find(f"hf:{folder}").normalisation == ((value,) * 3, (value,) * 3)
+    (folder / "preprocessor_config.json").unlink()
+    assert find(f"hf:{folder}").normalisation == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "pixels"),
+    [
+        ({}, lambda given: (given - 0.5) / 0.25),
+        ({"do_rescale": False, "image_mean": 120, "image_std": 60}, lambda given: (255 * given - 120) / 60),
+        ({"rescale_factor": 1 / 127.5, "rescale_offset": True}, lambda given: (2 * given - 1 - 0.5) / 0.25),
+        ({"do_normalize": False}, lambda given: given),
+        ({"do_normalize": False, "do_rescale": False}, lambda given: 255 * given),
+    ],
+)
+def test_what_a_preprocessor_does_to_pixels_is_what_the_normalisation_does(find, saved, told, pixels):
+    folder, _ = saved(image_size=28)
+    told = {"image_mean": 0.5, "image_std": 0.25} | told
+    (folder / "preprocessor_config.json").write_text(json.dumps(told))
+    mean, std = (torch.tensor(one) for one in find(f"hf:{folder}").normalisation)
+    given = torch.rand(5, 3)
+    assert torch.allclose((given - mean) / std, pixels(given), atol=1e-4)
+
+
+def test_a_network_of_bgr_sees_bgr(find, saved):
+    folder, _ = saved(image_size=28)
+    given = torch.rand(1, 3, 28, 28)
+    plain = find(f"hf:{folder}")
+    rgb, flipped = plain.features("cpu")(given), plain.features("cpu")(given.flip(1))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"do_flip_channel_order": True}))
+    subject = find(f"hf:{folder}")
+    assert subject.structure.channels == "BGR" and subject.key != plain.key
+    assert torch.equal(subject.features("cpu")(given), flipped) and not torch.equal(flipped, rgb)
+
+
+def test_a_layer_too_many_in_the_weights_is_told(find, saved):
+    folder, _ = saved("ViT", image_size=28, patch_size=14)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": config["num_hidden_layers"] - 1}))
+    told = []
+    find(f"hf:{folder}", warn=told.append)
+    assert "left out" in told[0] and "more" in told[0]
+
+
+# --- weights of a file ---
+
+
+CARD = """
+schema = 1
+id = "mine"
+title = "Mine"
+[network]
+source = "timm"
+name = "test_vit"
+{weights}
+[training]
+initialisation = "random"
+prior = "none"
+supervision = "none"
+"""
+
+
+def test_weights_that_are_given_for_a_card_are_held_to_its_hash(find, tmp_path):
+    timm, files = pytest.importorskip("timm"), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        files.append(tmp_path / f"{seed}.pth")
+        torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), files[-1])
+    digest = hashlib.sha256(files[0].read_bytes()).hexdigest()
+    card, told = tmp_path / "card.toml", []
+    entry = f'[weights]\nsource = "file"\nfile = "1.pth"\nsha256 = "{digest}"\nlicence = "none"'
+    card.write_text(CARD.format(weights=entry))
+    assert find(card).weights_sha256 == find(card, weights=files[0]).weights_sha256 == digest
+    with pytest.raises(BadInput, match=r"2\.pth is not the file of mine"):
+        find(card, weights=files[1])
+    card.write_text(CARD.format(weights=""))
+    assert find(card, weights=files[1], warn=told.append).weights_sha256 != digest
+    assert "are not those that its card names" in told[0]
+
+
+def test_weights_that_are_no_file_are_named(find, tmp_path):
+    for path in (tmp_path / "nowhere.pth", tmp_path):
+        with pytest.raises(BadInput, match=path.name):
+            find("timm:test_vit", weights=path)
+
+
+# --- adapters of other packages ---
+
+ADAPTERS = """
+import sys
+from bench.networks.subject import Subject
+
+def returns_nothing(name): pass
+def leaves(name): sys.exit(5)
+def broken(device): raise ValueError("no such device")
+def late(name): return Subject("late", name, "0" * 64, "", broken)
+def outside(name): return Subject("../../outside", name, "0" * 64, "", broken)
+def taken(name): return Subject("dinov2-vits14", name, "0" * 64, "", broken)
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("returns_nothing", "returned a NoneType, not a bench.networks.subject.Subject"),
+        ("leaves", "SystemExit: 5"),
+        ("late", "ValueError: no such device"),
+        ("outside", "not allowed as a model's id"),
+        ("taken", "is a built-in card's id"),
+    ],
+)
+def test_an_adapter_that_goes_wrong_is_one_line(find, tmp_path, monkeypatch, function, words):
+    (tmp_path / "some_adapters.py").write_text(ADAPTERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("mine", f"some_adapters:{function}", adapters.ENTRY_POINTS)
+    monkeypatch.setattr(adapters, "adapters", lambda: {"mine": point})
+    with pytest.raises(BadEnvironment, match=words):
+        find("mine:x").features("cpu")
+    sys.modules.pop("some_adapters", None)
 
 
 # --- a factory ---

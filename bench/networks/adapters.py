@@ -10,11 +10,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.base.errors import BadEnvironment, BenchError, WrongName
+from bench.cards import catalogue
+from bench.cards.card import ID_PATTERN
 from bench.networks.libraries import request
 
 if TYPE_CHECKING:
@@ -110,8 +113,26 @@ def library_of(scheme: str) -> Library | None:
 def _subject(made: Any, point: EntryPoint, rest: str, cache: Path, more: dict[str, Any]) -> Subject:
     library = _library(made)
     if library is None:
-        return made(rest)
+        return _sound(made(rest), point, rest)
     return library.subject(request.parse(point.name, rest, cache, **more))
+
+
+def _sound(subject: Any, point: EntryPoint, rest: str) -> Subject:
+    """What an adapter's function returned. Its id names a folder, and must be no card's of ours."""
+    from bench.networks.subject import Subject
+
+    if not isinstance(subject, Subject):
+        raise TypeError(f"it returned a {type(subject).__name__}, not a bench.networks.subject.Subject")
+    if not isinstance(subject.id, str) or not re.fullmatch(ID_PATTERN, subject.id):
+        raise ValueError(f"it calls the model '{subject.id}', which is not allowed as a model's id")
+    if subject.id in catalogue.models():
+        raise ValueError(f"it calls the model '{subject.id}', which is a built-in card's id")
+    reads = subject.reads
+    return replace(
+        subject,
+        network=lambda device: _guarded(point, rest, lambda _: subject.network(device)),
+        reads=reads and (lambda *given: _guarded(point, rest, lambda _: reads(*given))),
+    )
 
 
 def _library(made: Any) -> Library | None:
@@ -125,7 +146,7 @@ def _guarded(point: EntryPoint, rest: str, use: Callable[[Any], Made]) -> Made:
         return use(point.load())
     except BenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadEnvironment(
             f"the adapter '{point.name}' ({point.value}) failed on '{rest}': {type(error).__name__}: {error}",
             "Check the name, and that the adapter's packages are installed; its own documents describe both.",

@@ -66,8 +66,12 @@ def find_model(
     card = catalogue.model(name)
     if card.network is not None:
         file = asked["weights"]
-        if file is None and isinstance(card.weights, FileWeights):
-            file = _checked_file(card, card.weights, cache, warn)
+        if isinstance(card.weights, FileWeights):
+            file = _checked_file(card, card.weights, file, cache, warn)
+        elif file is not None:
+            warn(
+                f"the weights of {card.id} are read from {printable_name(file)}, and are not those that its card names"
+            )
         return adapters.of_card(card, card.network, cache, **asked | {"weights": file})
     assert card.architecture is not None and card.weights is not None  # as the card's form has it
     if isinstance(card.weights, RandomWeights):
@@ -169,9 +173,9 @@ def _prepare(network: nn.Module, device: str) -> nn.Module:
     return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
 
 
-def _checked_file(card: ModelCard, entry: FileWeights, cache: Path, warn: Warn) -> Path:
-    """The card's file for a network of another library."""
-    path = _weights_file(card, entry, None, cache)
+def _checked_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path, warn: Warn) -> Path:
+    """The card's file for a network of another library, or the one that is given, held to the card's hash."""
+    path = _weights_file(card, entry, given, cache)
     require_file(path)
     _check_hash(card, entry, path, sha256_file(path), cache, warn)
     return path
@@ -256,7 +260,8 @@ def from_module(
     digest = hash_module(module)
     structure = reader_of(module).structure
     if normalisation is not None:
-        structure = replace(structure, mean=normalisation[0], std=normalisation[1])
+        mean, std = _triples(normalisation)
+        structure = replace(structure, mean=mean, std=std)
     if features is not None:
         structure = replace(structure, grid=None)  # nobody knows what the function does with positions
     plain = structure.family == PLAIN
@@ -280,6 +285,18 @@ def from_module(
         cacheable=bool(cache_key),
         identity=identity,
     )
+
+
+def _triples(normalisation: Any) -> tuple[Triple, Triple]:
+    """Mean and standard deviation, of any sequences of numbers."""
+    try:
+        (r, g, b), (s, t, u) = ([float(one) for one in values] for values in normalisation)
+    except (TypeError, ValueError) as error:
+        raise WrongName(
+            "normalisation is not a mean and a standard deviation of three channels",
+            "Give ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), or the like.",
+        ) from error
+    return (r, g, b), (s, t, u)
 
 
 def _name_of(function: Any) -> str:

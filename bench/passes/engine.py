@@ -164,6 +164,19 @@ def call(network: nn.Module | Callable[[Tensor], Any], images: Tensor) -> Any:
         ) from error
 
 
+def tried(network: nn.Module | Callable[[Tensor], Any], images: Tensor, engine: Engine) -> Any:
+    """As `call`, before a run begins: nothing is halved. Raises BadEnvironment where the batch does not fit."""
+    try:
+        return call(network, images)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise BadEnvironment(
+            f"out of memory on {engine.device} with {len(images)} images of {images.shape[-2]}×{images.shape[-1]}",
+            "Use a smaller --batch-size, or --device cpu, or a smaller input with --set.",
+        ) from error
+
+
 @contextlib.contextmanager
 def arithmetic(engine: Engine) -> Iterator[None]:
     """float32 means float32 (no TF32 on CUDA); bfloat16 means autocast."""

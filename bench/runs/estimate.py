@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.base.environment import peak_memory_mb
 from bench.cards.presets import ImagePreset
-from bench.passes.engine import arithmetic
+from bench.passes.engine import arithmetic, tried
 from bench.protocols import registry
 from bench.protocols.base import Protocol, Run
 
@@ -47,8 +47,8 @@ def estimate(run: Run[Any]) -> Estimate | None:
     network = run.network()
     images = torch.randn(batch, 3, *input_of(run), generator=torch.Generator().manual_seed(0)).to(device)
     with torch.inference_mode(), arithmetic(run.engine):
-        output = network(images[:1])
-        seconds = _timed(network, images, device)
+        output = tried(network, images[:1], run.engine)
+        seconds = _timed(lambda batch: tried(network, batch, run.engine), images, device)
     first = output[0] if isinstance(output, (tuple, list)) else output
     shape = tuple(first.shape[1:])
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else peak_memory_mb()

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.base.errors import WrongName
+from bench.base.errors import BadInput, WrongName
 from bench.cards.presets import ImagePreset, Preset
 from bench.networks.subject import Subject
+
+_LARGEST = 4.0
+"""Of any mean or standard deviation of channels in 0…1, with room for other ways to write it."""
 
 
 def fit_to_model(preset: Preset, subject: Subject, asked: Mapping[str, Any], *, strict: bool = False) -> Preset:
@@ -22,6 +25,8 @@ def fit_to_model(preset: Preset, subject: Subject, asked: Mapping[str, Any], *, 
     """
     stated = dict(zip(("mean", "std"), subject.normalisation, strict=True))
     update: dict[str, Any] = {key: value for key, value in stated.items() if value is not None and key not in asked}
+    for key, value in update.items():
+        _require_of_pixels(subject, key, value)
     patch = subject.structure.patch if subject.structure else None
     if isinstance(preset, ImagePreset):
         update |= _input(preset, patch, asked, strict=strict)
@@ -53,6 +58,16 @@ def _height(preset: Any, patch: int, *, strict: bool) -> dict[str, Any]:
     if strict and nearest != preset.height:
         raise _refused(f"a height of {preset.height}", patch, f"--set height={nearest}")
     return {"height": nearest, "multiple": patch}
+
+
+def _require_of_pixels(subject: Subject, key: str, values: Any) -> None:
+    """Raises BadInput for a mean or a standard deviation that is not of RGB in 0…1."""
+    whole = len(values) == 3 and all(isinstance(one, (int, float)) and abs(one) <= _LARGEST for one in values)
+    if not whole or (key == "std" and min(values) <= 0):
+        raise BadInput(
+            f"{subject.id} states a normalisation that is not of three channels in 0…1: {key} = {str(values)[:80]}",
+            f"Where it is of 0…255, divide by 255; --set {key}=[R,G,B] goes before it.",
+        )
 
 
 def nearest_multiple(side: int, patch: int) -> int:

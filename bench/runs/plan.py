@@ -16,7 +16,7 @@ from bench.data.first_look import oddities
 from bench.data.samples import Samples
 from bench.networks.find_model import find_model, from_module, is_module, require_known, restate
 from bench.networks.subject import Subject
-from bench.passes.engine import Engine, choose_device
+from bench.passes.engine import Engine, choose_device, tried
 from bench.protocols import registry
 from bench.protocols.base import Plan, Protocol, Run, Settings
 from bench.runs.fit_to_model import decided, fit_to_model, said_of
@@ -126,7 +126,8 @@ def _fitting_batch(run: Run[Any]) -> int:
     from bench.runs.estimate import input_of
 
     image = torch.zeros(1, 3, *input_of(run)).to(run.engine.device)
-    return fitting_batch(run.network(), image, run.engine.device)[0]
+    network = run.network()
+    return fitting_batch(lambda images: tried(network, images, run.engine), image, run.engine.device)[0]
 
 
 def _default_preset(card: DatasetCard, base: str) -> Preset:

@@ -17,10 +17,12 @@ from bench.base.files import printable_name, sha256_file
 from bench.cards.card import as_id
 from bench.cards.pins import Pins
 from bench.networks import known_weights
+from bench.networks.checkpoint_files import require_file
 from bench.networks.libraries.offline import no_network
 from bench.networks.libraries.request import Request, is_path
 from bench.networks.reading import layers
 from bench.networks.reading.reader import Read, Structure
+from bench.networks.subject import Triple
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +43,8 @@ class Found:
         self.given: tuple[Path, ...] = ()
         if request.seed is None:
             self.given = (request.weights,) if request.weights else tuple(library.files(request))
+        if request.weights:
+            require_file(request.weights)
         self.hashes = [sha256_file(path) for path in self.given]
         if request.weights is None:
             self._hold_to_pins()
@@ -77,7 +81,8 @@ class Found:
     def known(self) -> dict[str, Any]:
         """What was kept of the network, or is found by building it."""
         drawn = {"seed": self.request.seed, "torch": torch_version()} if not self.given else {}
-        subject = {"library": LIBRARY_VERSION, "files": self.hashes, **self.named, **drawn, **self._stated()}
+        stated = dict(zip(("mean", "std"), self._stated(), strict=True))
+        subject = {"library": LIBRARY_VERSION, "files": self.hashes, **self.named, **drawn, **stated}
         keeps = self.library.definite(self.request)
         kept = known_weights.find(self.request.cache, subject) if keeps else None
         if kept is None or {"structure", "class", "parameters", "state"} - kept.keys():
@@ -91,10 +96,11 @@ class Found:
         card = self.request.card
         return bool(card and card.network and card.network.channels == "BGR")
 
-    def _stated(self) -> dict[str, Any]:
-        """Mean and standard deviation that the card states."""
+    def _stated(self) -> tuple[Triple | None, Triple | None]:
+        """Mean and standard deviation that the card states, else the library: a file beside the weights may."""
         network = self.request.card.network if self.request.card else None
-        return {"mean": network.mean, "std": network.std} if network else {}
+        mean, std = self.library.normalisation(self.request)
+        return (network.mean or mean, network.std or std) if network else (mean, std)
 
     def _look(self) -> dict[str, Any]:
         from bench.networks.module_hash import hash_module
@@ -102,13 +108,9 @@ class Found:
 
         module = self.build(None)
         structure = reader_of(module).structure
-        mean, std = self.library.normalisation(self.request)
-        card = self._stated()
-        structure = replace(
-            structure,
-            mean=card.get("mean") or mean or structure.mean,
-            std=card.get("std") or std or structure.std,
-        )
+        mean, std = self._stated()
+        structure = replace(structure, mean=mean or structure.mean, std=std or structure.std)
+        structure = replace(structure, channels=self.named.get("channels", structure.channels))
         parameters = sum(parameter.numel() for parameter in module.parameters())
         kind = f"{type(module).__module__}.{type(module).__qualname__}"
         state = "" if self.given else hash_module(module)

@@ -17,6 +17,7 @@ from bench.networks.libraries.found import short
 from bench.networks.libraries.hub_files import CONFIG, PREPROCESSOR, Repository, require_weights
 from bench.networks.libraries.library import Library
 from bench.networks.libraries.options import refuse_own
+from bench.networks.libraries.preprocessor import normalisation_of, takes_bgr
 from bench.networks.libraries.request import Request, is_path
 from bench.networks.libraries.sources import Source
 from bench.networks.libraries.strangers_code import about_code, require_trust
@@ -92,15 +93,18 @@ class HuggingFace(Library):
         told: dict[str, Any] = {"config_sha256": sha256_file(folder / CONFIG, _LONGEST)}
         if not is_path(request.name):
             told["commit"] = folder.name
+        if takes_bgr(self._preprocessor(request)):
+            told["channels"] = "BGR"
         return told | (about_code(folder) if self._has_code(request) else {})
 
     def normalisation(self, request: Request) -> tuple[Triple | None, Triple | None]:
         """That of the preprocessor's file."""
         path = self._folder(request) / PREPROCESSOR
-        if not path.is_file():
-            return None, None
-        told = _read_json(path)
-        return _triple(told.get("image_mean")), _triple(told.get("image_std"))
+        return normalisation_of(self._preprocessor(request), path) if path.is_file() else (None, None)
+
+    def _preprocessor(self, request: Request) -> dict[str, Any]:
+        path = self._folder(request) / PREPROCESSOR
+        return _read_json(path) if path.is_file() else {}
 
     def _folder(self, request: Request) -> Path:
         if is_path(request.name):
@@ -127,14 +131,20 @@ class HuggingFace(Library):
                 f"{request.text} cannot be given an output stride of {output_stride}", "Leave `output_stride` out."
             )
         with _quiet():
-            config, kind = self._class(request)
-            more = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
-            if not files or request.weights is not None:
-                module: nn.Module = kind(config, **more).float()
-                if files:
-                    _load_given(module, files[0], request)
-                return module
+            module = self._loaded(request, files)
+        if takes_bgr(self._preprocessor(request)):
+            module.register_forward_pre_hook(_in_bgr, with_kwargs=True)
+        return module
+
+    def _loaded(self, request: Request, files: Sequence[Path]) -> nn.Module:
+        config, kind = self._class(request)
+        more = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
+        if files and request.weights is None:
             return _load_own(kind, config, files, more, request)
+        module: nn.Module = kind(config, **more).float()
+        if files:
+            _load_given(module, files[0], request)
+        return module
 
     def _class(self, request: Request) -> tuple[Any, Any]:
         """The configuration and the class of the network."""
@@ -194,7 +204,7 @@ def _load_own(kind: Any, config: Any, files: Sequence[Path], more: dict[str, Any
     """By transformers' own way of loading, which knows older names; the tensors come from our reader."""
     import torch
 
-    from bench.networks.libraries.state_files import read_states
+    from bench.networks.libraries.state_files import read_states, shortened
 
     module, told = kind.from_pretrained(
         None, config=config, state_dict=read_states(files), dtype=torch.float32, output_loading_info=True, **more
@@ -208,8 +218,16 @@ def _load_own(kind: Any, config: Any, files: Sequence[Path], more: dict[str, Any
             f"the weights of {request.text} {wrong}: they are not of the network in its {CONFIG}",
             "Fetch the files again, or save the network again with save_pretrained().",
         )
+    if other := sorted(map(str, told["unexpected_keys"])):
+        request.warn(f"{request.shown}: left out {shortened(other)}")
     found: nn.Module = module
     return found
+
+
+def _in_bgr(_: nn.Module, given: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Every image in the channels' other order."""
+    images = [one.flip(1) for one in given[:1]]
+    return (*images, *given[1:]), {key: one.flip(1) if key == "pixel_values" else one for key, one in named.items()}
 
 
 def _load_given(module: nn.Module, path: Path, request: Request) -> None:
@@ -228,14 +246,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise BadInput(f"{path} is not a table of settings", "Fetch or save the network again.")
     return told
-
-
-def _triple(value: Any) -> Triple | None:
-    """Three numbers, or one for each of R, G and B; None for anything else."""
-    numbers = [value] * 3 if isinstance(value, (int, float)) else value
-    if not isinstance(numbers, list) or len(numbers) != 3 or not all(isinstance(one, (int, float)) for one in numbers):
-        return None
-    return float(numbers[0]), float(numbers[1]), float(numbers[2])
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from bench.cards.presets import read_value
 
 _PATHS = ("./", "../", "/", "~", ".\\")
 """What the path of a folder begins with."""
+_LONGEST = 900
+"""Characters of a name with its options: a record has room for so many."""
 SEED = "random"
 """The option that draws the weights from a seed in place of reading them."""
 
@@ -96,6 +99,8 @@ def parse(source: str, text: str, cache: Path, **more: object) -> Request:
         read = read_value(value)
         if not equals or not key.isidentifier() or not isinstance(read, (str, int, float, bool)):
             raise WrongName(f"'{part}' in '{source}:{text}' is not OPTION=VALUE", "Write ?OPTION=VALUE&OPTION=VALUE.")
+        if key in options:
+            raise WrongName(f"'{source}:{text}' gives the option '{key}' twice", "Give it once.")
         options[key] = read
     return _request(source, name, revision or None, options, cache, **more)
 
@@ -116,7 +121,14 @@ def _request(
     seed = options.pop(SEED, None)
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
         raise WrongName(f"the option {SEED}={seed} of {source}:{name} is not a seed", "Give a whole number from 0.")
+    for key, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise WrongName(f"the option {key}={value} of {source}:{name} is no number", "Give a finite one.")
     request = Request(source, name, cache, revision, options, seed, **more)  # type: ignore[arg-type]
+    if len(request.text) > _LONGEST:
+        raise WrongName(
+            f"'{request.text[:60]}…' has {len(request.text)} characters", f"Name a network in at most {_LONGEST}."
+        )
     if seed is not None and request.weights is not None:
         raise WrongName(f"{request.text} draws its weights from a seed", "Leave --weights out, or leave `random` out.")
     return request

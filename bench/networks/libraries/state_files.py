@@ -62,7 +62,7 @@ def load_state(module: nn.Module, path: Path, convert: Convert | None = None, ma
     missing = sorted(wanted.keys() - state.keys())
     missing = [key for key in missing if not key.endswith("num_batches_tracked") and not key.startswith(may_lack)]
     if missing:
-        raise _no_fit(path, module, f"it lacks {_shortened(missing)}", tensors)
+        raise _no_fit(path, module, f"it lacks {shortened(missing)}", tensors)
     other = [key for key in wanted if key in state and tuple(state[key].shape) != wanted[key]]
     if may_lack:  # a classifier of other classes
         state = {key: value for key, value in state.items() if key not in other or not key.startswith(may_lack)}
@@ -75,7 +75,7 @@ def load_state(module: nn.Module, path: Path, convert: Convert | None = None, ma
     left = sorted({*state} - {*wanted})
     name = ".".join((*where, prefix)) + ("" if prefix else "*")
     read = f"read `{name}`" if where or prefix else ""
-    return "; ".join(filter(None, (read, f"left out {_shortened(left)}" if left else "")))
+    return "; ".join(filter(None, (read, f"left out {shortened(left)}" if left else "")))
 
 
 def _best(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> tuple[tuple[str, ...], str, dict[str, Any]]:
@@ -137,6 +137,7 @@ def _no_fit(path: Path, module: nn.Module, said: str, tensors: Mapping[str, Any]
     )
 
 
-def _shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """A few of the names, and how many more there are."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(f"'{name}'" for name in names[:_SHOWN]) + more
