@@ -455,3 +455,89 @@ def test_a_subject_tells_what_it_is(tmp_path):
     assert set(subject.protocols) >= {"linear", "clustering-dense", "distance-matching", "davis"}
     assert "clustering" not in subject.protocols
     assert from_module(Body("body")).has_embedding and not from_module(Body("body")).cacheable
+
+
+# --- a file of your own in an architecture ---
+
+QUEUE = {"queue": torch.zeros(3, 4)}
+
+
+def saved(content, tmp_path, golden, name="test_vit"):
+    torch.save(content, tmp_path / "mine.pth")
+    lines = []
+    subject = find_model(f"timm:{name}", tmp_path / "mine.pth", tmp_path / "cache", lines.append)
+    state = subject.network("cpu").state_dict()
+    return float(state["blocks.0.norm1.weight"].mean()), " ".join(lines)
+
+
+def state_of(value, **more):
+    """A network's tensors, its first norm of this value."""
+    state = module().state_dict()
+    return {
+        key: torch.full_like(one, value) if key == "blocks.0.norm1.weight" else one for key, one in state.items()
+    } | more
+
+
+def below(prefix, state):
+    return {f"{prefix}.{key}": one for key, one in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        (lambda: {"state_dict": below("student", state_of(2.0)) | below("teacher", state_of(3.0))}, "student.*"),
+        (lambda: below("encoder_k", state_of(2.0)) | below("encoder_q", state_of(3.0)) | QUEUE, "encoder_k.*"),
+        (lambda: below("momentum_encoder", state_of(2.0)) | below("base_encoder", state_of(3.0)), "momentum_encoder.*"),
+        (lambda: {"student": state_of(2.0), "teacher": below("backbone", state_of(3.0))}, "student.*"),
+        (lambda: state_of(3.0, mask_token=torch.zeros(1), **{"head.weight": torch.zeros(3, 64)}), "mask_token"),
+    ],
+)  # fmt: skip
+def test_the_trained_network_of_a_file_is_read_and_what_is_left_out_is_said(tmp_path, golden, content, left):
+    mean, said_of = saved(content(), tmp_path, golden)
+    assert mean == 3.0 and "left out" in said_of and left in said_of
+
+
+def test_a_network_that_is_there_twice_is_refused(tmp_path, golden):
+    with pytest.raises(BadInput, match=r"holds the network twice: `a\.\*` and `b\.\*`"):
+        saved({"a": state_of(2.0), "b": state_of(3.0)}, tmp_path, golden)
+
+
+@pytest.mark.parametrize("extra", ["blocks.0.ls9.gamma", "blocks.6.norm1.weight"])
+def test_tensors_of_blocks_that_the_network_lacks_are_refused(tmp_path, golden, extra):
+    with pytest.raises(BadInput, match="which the network lacks"):
+        saved(state_of(2.0, **{extra: torch.ones(64)}), tmp_path, golden)
+
+
+# --- mistakes from Python ---
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"model": {"a": 1}}, "a dict is not a model"),
+        ({"model": Body}, "the class Body is not a model"),
+        ({"model": lambda images: images}, "a function is not a model"),
+        ({"model": VIT, "protocol": ["linear"]}, "a list is not a protocol"),
+    ],
+)
+def test_what_is_no_model_or_protocol_is_named(given, words):
+    with pytest.raises(WrongName, match=words):
+        bench.evaluate(**{"dataset": "shapes"} | given)
+
+
+def test_weights_of_another_kind_are_named(golden, tmp_path):
+    with pytest.raises(BadInput) as caught:
+        run(Body("body").half(), golden, tmp_path)
+    assert "call .float()" in str(caught.value)
+
+
+def test_a_prediction_of_one_class_alone_is_said(golden, tmp_path):
+    class Even(nn.Module):
+        def forward(self, images):
+            return F.avg_pool2d(images, 8) * 1e-3 + 5
+
+    entries = {"train": "val", "train_images": 2, "batch": 2, "epochs": 1, "lr": 1e-6}
+    made = run(Even(), golden, tmp_path, "linear", entries=entries, name="even")
+    predicted = np.array(made["confusion"]["mean"]).sum(axis=1)
+    lone = (predicted > 0).sum() == 1
+    assert lone == any("every pixel was predicted as" in line for line in made["warnings"])

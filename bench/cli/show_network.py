@@ -58,7 +58,7 @@ def _input_rows(told: About) -> list[tuple[str, str]]:
     mean, std = (" ".join(f"{value:g}" for value in part) if part else "" for part in (one.mean, one.std))
     normalisation = f"mean {mean}, std {std}" if mean and std else "not stated: the preset's is used"
     return [
-        ("input", f"{size}, RGB"),
+        ("input", f"{size}, {one.channels}"),
         ("position embeddings", grid),
         ("normalisation", normalisation),
     ]

@@ -59,6 +59,7 @@ def _print_parts(parts: Iterable[tuple[str, object]]) -> None:
 def _about(stored: Stored) -> list[tuple[str, object]]:
     """Of what model, data and protocol it is."""
     from bench.base.files import display
+    from bench.cli.summary import read_of
     from bench.protocols import registry
     from bench.records.lineage import images_of, overlap_of
 
@@ -70,7 +71,7 @@ def _about(stored: Stored) -> list[tuple[str, object]]:
         ("model", model["id"] + (f" ({title})" if title != model["id"] else "")),
         ("weights", f"{model.get('weights_source') or 'not said'}, SHA-256 {model['weights_sha256'][:12]}…"),
         ("network", _network(record)),
-        ("read", _read(record)),
+        ("read", read_of(record)),
         ("supervision", model["supervision"]),
         *((part, model[part]) for part in ("initialisation", "prior") if model.get(part)),
         ("trained on", images_of(record)),
@@ -91,18 +92,6 @@ def _network(record: Record) -> str:
     parts = [" ".join(map(str, named)), told.get("class"), f"{count:,} parameters" if isinstance(count, int) else ""]
     trusted = "the hub's code was trusted" if told.get("trusted_code") else ""
     return ", ".join(str(part) for part in (*parts, trusted) if part)
-
-
-def _read(record: Record) -> str:
-    """Which layer was read, its shape at which input, and how positions got there."""
-    told = _mapping(record.get("read"))
-    shape, size = _mapping(told.get("features")), told.get("input")
-    if not shape or not isinstance(size, list):
-        return ""
-    cells = f"{shape.get('width')}×{shape.get('rows')}×{shape.get('columns')} of {'×'.join(map(str, size))} pixels"
-    positions = f"position embeddings {told['positions']}" if told.get("positions") else ""
-    normal = f"{told['normalisation']} normalisation" if told.get("normalisation") else ""
-    return ", ".join(str(part) for part in (told.get("layer"), cells, positions, normal) if part)
 
 
 def _size(dataset: Mapping[str, Any]) -> str:

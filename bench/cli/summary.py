@@ -48,6 +48,8 @@ def print_record(stored: Stored) -> None:
             + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})"),
             "  ",
         )
+    if told := read_of(record):
+        echo_wrapped(told, "  read: ")
     echo_wrapped(record["model"]["supervision"], "  supervision: ")
     if not (probe := registry.probe(protocol["id"], protocol["preset"])).startswith("none"):
         echo_wrapped(probe, "  probe: ")
@@ -121,3 +123,16 @@ def _size(dataset: dict[str, Any]) -> str:
         f"; {part['images']} of {part['official_images'] or 'the'} {one_line(split)} images"
         for split, part in dataset.get("cut", {}).items()
     )
+
+
+def read_of(record: Record) -> str:
+    """Which layer was read, its shape at which input, and how positions got there."""
+    told = record.get("read")
+    told = told if isinstance(told, dict) else {}
+    shape, size = told.get("features"), told.get("input")
+    if not isinstance(shape, dict) or not isinstance(size, list):
+        return ""
+    cells = f"{shape.get('width')}×{shape.get('rows')}×{shape.get('columns')} of {'×'.join(map(str, size))} pixels"
+    positions = f"position embeddings {told['positions']}" if told.get("positions") else ""
+    normal = f"{told['normalisation']} normalisation" if told.get("normalisation") else ""
+    return ", ".join(str(part) for part in (told.get("layer"), cells, positions, normal) if part)

@@ -33,7 +33,10 @@ _WIDTH = ("backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.running_
 _DECODER_WIDTH = ("decoder.1.weight", "decoder.2.weight", "decoder.2.running_mean", "decoder.0.project.0.weight")
 _EMBEDDING = ("head.weight", "head.bias")
 _CLASSES = (CLASSIFIER, "decoder.4.bias")
-_OTHERS = "Any other network can be evaluated from Python, with bench.evaluate."
+_OTHERS = (
+    "A network of a library takes a file as --model timm:NAME --weights FILE (names: `bench list networks`). Any "
+    "other network can be evaluated from Python, with bench.evaluate."
+)
 _COUNTER = "num_batches_tracked"
 _MOST_TENSORS = 5_000
 """Ten times those of the largest network that is read."""

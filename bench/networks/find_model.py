@@ -51,10 +51,8 @@ def find_model(
     """
     if is_module(model):
         return from_module(model)  # type: ignore[arg-type]
-    if not isinstance(model, (str, Path)):
-        raise WrongName(f"a {type(model).__name__} is not a model", "Give a card's id, a path, or a torch.nn.Module.")
     name = str(model)
-    asked = {"weights": expand(weights) if weights else None, "trust_code": trust_code, "warn": warn}
+    asked: dict[str, Any] = {"weights": expand(weights) if weights else None, "trust_code": trust_code, "warn": warn}
     if adapters.split(name) is not None:
         subject = adapters.adapted(name, cache, **asked)
         assert subject is not None
@@ -85,6 +83,10 @@ def find_model(
 
 def require_known(model: str | Path | nn.Module, cache: Path) -> None:
     """Raises WrongName for a name that nothing can be; the rest is left to `find_model`."""
+    if not is_module(model) and not isinstance(model, (str, Path)):
+        kind = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        made = "an instance of it" if isinstance(model, type) else "a card's id, a path, or a torch.nn.Module"
+        raise WrongName(f"{kind} is not a model", f"Give {made}.")
     name = str(model)
     if is_module(model) or name in catalogue.models() or name.endswith(".toml"):
         return

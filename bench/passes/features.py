@@ -50,8 +50,8 @@ def feature_map(output: Any, images: Tensor) -> Tensor:
 
 
 def _one_stride(given: tuple[int, int], found: tuple[int, int]) -> bool:
-    """Whether there is a stride s with every found side within one cell of the given side over s."""
-    if min(found) < 1:
+    """Whether a stride s has every found side within one cell of the given side over s; a square stays one."""
+    if min(found) < 1 or (given[0] == given[1] and found[0] != found[1]):
         return False
     least = max(side / (cells + 1) for side, cells in zip(given, found, strict=True))
     most = min(side / (cells - 1) if cells > 1 else float("inf") for side, cells in zip(given, found, strict=True))

@@ -11,7 +11,8 @@ from bench.records.record import SCORED, Record
 def rerun_command(record: Record, name: str) -> str | None:
     """`bench rerun` of the record of this name, with words in capitals for what only the reader knows.
 
-    They are DATA, the data's folder, CARD, the data set's card, and WEIGHTS, the model's file. None for a record that
+    They are DATA, the data's folder, CARD, the data set's card, MODEL, the network's name, and WEIGHTS, the model's
+    file. None for a record that
     is of no run, but of predictions that were given.
     """
     if record["protocol"]["id"].startswith(SCORED):
@@ -23,5 +24,6 @@ def rerun_command(record: Record, name: str) -> str | None:
     if card is None or card.generator is None:
         words += ["--data-root", "DATA"]
     if record["model"]["id"] not in catalogue.models():
-        words += ["--weights", "WEIGHTS"]
+        # a stranger's name is not for repeating: it may name code
+        words += ["--model", "MODEL"] if record["model"].get("network") else ["--weights", "WEIGHTS"]
     return shlex.join(words)

@@ -1,6 +1,8 @@
-"""Label warnings: says where a data set's labels are hardly what its card takes them for."""
+"""Label warnings: says where labels, or what was predicted, are hardly what they are taken for."""
 
 from __future__ import annotations
+
+import numpy as np
 
 from bench.base.errors import Warn
 from bench.cards.datasets import DatasetCard
@@ -23,3 +25,17 @@ def warn_of_lone_class(rows: Rows, card: DatasetCard, warn: Warn) -> None:
             f"ignored, so '{card.classes[0]}' is all that counts. For objects that are {ignore} set [labels] "
             f"ignore = {free}, {objects} in the card"
         )
+
+
+def warn_of_lone_prediction(rows: Rows, card: DatasetCard, warn: Warn) -> None:
+    """Say where a single class was predicted for every pixel under a seed: such a figure is of no skill."""
+    if not isinstance(rows, ConfusionRows):
+        return
+    counted = [seed.count > 0 for seed in rows.seeds]
+    predicted = [np.unique(seed.predicted[some]) for seed, some in zip(rows.seeds, counted, strict=True)]
+    true = [np.unique(seed.true[some]) for seed, some in zip(rows.seeds, counted, strict=True)]
+    lone = [ids for ids, classes in zip(predicted, true, strict=True) if len(ids) == 1 and len(classes) > 1]
+    if lone:
+        name = card.classes[int(lone[0][0])] if int(lone[0][0]) < len(card.classes) else "unmatched"
+        seeds = f" under {len(lone)} of {len(predicted)} seeds" if len(predicted) > 1 else ""
+        warn(f"every pixel was predicted as '{name}'{seeds}: the figure shows no skill of the features")

@@ -22,7 +22,7 @@ from bench.records import record
 from bench.records.published import answers_to
 from bench.records.record import Record, Stored
 from bench.runs import example_pages, predictions
-from bench.runs.label_warnings import warn_of_lone_class
+from bench.runs.label_warnings import warn_of_lone_class, warn_of_lone_prediction
 from bench.runs.make_record import complete, describe, describe_read
 from bench.runs.plan import make_plan, run_of
 from bench.scoring.confusion_rows import ConfusionRows
@@ -83,6 +83,9 @@ def evaluate(
     Raises:
         bench.base.errors.BenchError: Problem and remedy; flags of `bench run` in it stand for keywords of that name.
     """
+    for name, value in (("dataset", dataset), ("protocol", protocol)):
+        if not isinstance(value, (str, Path)):
+            raise WrongName(f"a {type(value).__name__} is not a {name}", f"Give one {name} by its name, for each call.")
     if unknown := set(settings) - set(Settings.__dataclass_fields__):
         raise unknown_name("setting", min(unknown), Settings.__dataclass_fields__, "pydoc bench.runs.run.evaluate")
     chosen = Settings(**settings | {"warn": settings.get("warn") or _logger.warning})
@@ -156,6 +159,7 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     run, room = run_of(plan, settings, warn), registry.load(plan.base)
     measured: Result = room.measure(run)
     warn_of_lone_class(measured.rows, plan.samples.card, warn)
+    warn_of_lone_prediction(measured.rows, plan.samples.card, warn)
     protocol: dict[str, Any] = {
         "id": plan.protocol,
         "fingerprint": plan.fingerprint,

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +85,7 @@ class Found:
         subject = {"library": LIBRARY_VERSION, "files": self.hashes, **self.named, **drawn, **stated}
         keeps = self.library.definite(self.request)
         kept = known_weights.find(self.request.cache, subject) if keeps else None
-        if kept is None or {"structure", "class", "parameters", "state"} - kept.keys():
+        if kept is None or not _is_whole(kept):
             kept = self._look()
             if keeps:
                 known_weights.keep(self.request.cache, subject, kept)
@@ -93,8 +93,10 @@ class Found:
 
     @property
     def _is_bgr(self) -> bool:
+        """By the card, unless the library has turned them already."""
         card = self.request.card
-        return bool(card and card.network and card.network.channels == "BGR")
+        own = "channels" in self.library.more(self.request)
+        return bool(card and card.network and card.network.channels == "BGR" and not own)
 
     def _stated(self) -> tuple[Triple | None, Triple | None]:
         """Mean and standard deviation that the card states, else the library: a file beside the weights may."""
@@ -180,6 +182,17 @@ class Found:
 
         read = reader_of(self.build(output_stride).to(device)).read(layers.parse(layer or "last"))
         return (lambda images: read(images.flip(1))) if self._is_bgr else read
+
+
+def _is_whole(kept: dict[str, Any]) -> bool:
+    """Whether what was kept has all that this version keeps, and nothing else."""
+    structure = kept.get("structure")
+    names = {one.name for one in fields(Structure)}
+    return (
+        {"structure", "class", "parameters", "state"} <= kept.keys()
+        and isinstance(structure, dict)
+        and (structure.keys() == names)
+    )
 
 
 @contextlib.contextmanager

@@ -174,7 +174,7 @@ class Library(ABC):
         found = Found(self, request)
         return Subject(
             id=request.card.id if request.card else found.id,
-            title=request.card.title if request.card else request.shown,
+            title=request.card.title if request.card else found.source,
             weights_sha256=found.weights_sha256,
             weights_source=found.source,
             network=found.network,

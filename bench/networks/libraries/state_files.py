@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bench.base.errors import BadInput
 from bench.base.files import printable_name
 from bench.networks.checkpoint_files import as_tensor, open_checkpoint, require_bounded, unusual_tensor
-from bench.networks.checkpoint_names import dicts_of_tensors, reading_order
+from bench.networks.checkpoint_names import dicts_of_tensors, reading_order, role
 from bench.networks.other_networks import looks_like
 
 State = dict[str, Tensor]
@@ -24,6 +24,8 @@ Convert = Callable[[State, nn.Module], Mapping[str, Tensor]]
 """A library's own function that gives the tensors of a file the names and shapes of its network."""
 _MOST_TENSORS = 20_000
 _SHOWN = 3
+_INDICES = ("relative_position_index", "attn_mask", "relative_coords_table", "num_batches_tracked", "position_ids")
+"""What follows from the architecture, and stands in some files all the same."""
 _KINDS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.bool)
 """Whole numbers are counters and indices of positions."""
 
@@ -52,12 +54,12 @@ def load_state(module: nn.Module, path: Path, convert: Convert | None = None, ma
     network that the file lacks, or has in another shape.
     """
     wanted = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    where, prefix, tensors = _best(path, wanted)
+    where, prefix, tensors, others = _best(path, wanted)
     state: Mapping[str, Any] = {
         key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
     }
     state = _tensors(state, path)
-    if convert is not None and state.keys() != wanted.keys():
+    if convert is not None and wanted.keys() - state.keys():
         state = convert(dict(state), module)
     missing = sorted(wanted.keys() - state.keys())
     missing = [key for key in missing if not key.endswith("num_batches_tracked") and not key.startswith(may_lack)]
@@ -71,22 +73,48 @@ def load_state(module: nn.Module, path: Path, convert: Convert | None = None, ma
         key = other[0]
         said = f"'{key}' is {tuple(state[key].shape)}, and {wanted[key]} in the network"
         raise _no_fit(path, module, said, tensors)
-    module.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
     left = sorted({*state} - {*wanted})
-    name = ".".join((*where, prefix)) + ("" if prefix else "*")
+    rooms = {key.partition(".")[0] for key in wanted if "." in key}
+    deep = [
+        key
+        for key in left
+        if key.partition(".")[0] in rooms and not key.endswith(_INDICES) and not key.startswith(may_lack)
+    ]
+    if deep:  # a head may be left out, but no part of a block
+        raise _no_fit(path, module, f"it has {shortened(deep)}, which the network lacks", tensors)
+    module.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
+    name = ".".join((*where, prefix)) + "*"
     read = f"read `{name}`" if where or prefix else ""
-    return "; ".join(filter(None, (read, f"left out {shortened(left)}" if left else "")))
+    beside = sorted({f"{key.partition('.')[0]}.*" for key in tensors if not key.startswith(prefix)})
+    left_out = shortened([*left, *beside, *others])
+    return "; ".join(filter(None, (read, f"left out {left_out}" if left_out else "")))
 
 
-def _best(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> tuple[tuple[str, ...], str, dict[str, Any]]:
-    """Where the dict is, the prefix, and the dict, of most of the network's tensors; a teacher's before others."""
+Best = tuple[tuple[str, ...], str, dict[str, Any], list[str]]
+"""Where a dict is, the prefix of the network's tensors in it, the dict, and the names of the file's other dicts."""
+
+
+def _best(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> Best:
+    """What has most of the network's tensors: a teacher before its student, a network before its slow copy.
+
+    Raises BadInput where two have as many of them, and neither goes before the other.
+    """
+    found = _dicts(path)
     ranked = []
-    for where, tensors in _dicts(path):
+    for where, tensors in found:
         for prefix in _prefixes(tensors):
             shared = sum(key.startswith(prefix) and key.removeprefix(prefix) in wanted for key in tensors)
-            ranked.append((-shared, reading_order(where), len(prefix), where, prefix, tensors))
-    best = min(ranked, key=lambda one: one[:3])
-    return best[3:]
+            ranked.append((-shared, reading_order(where), role(prefix), where, prefix, tensors))
+    ranked.sort(key=lambda one: (*one[:3], len(one[4])))
+    best = ranked[0]
+    if len(ranked) > 1 and best[0] and ranked[1][:3] == best[:3]:
+        names = [f"`{'.'.join((*one[3], one[4]))}*`" for one in ranked[:2]]
+        raise BadInput(
+            f"{printable_name(path)} holds the network twice: {' and '.join(names)}",
+            "Save the one that is meant: torch.save(content[KEY], …).",
+        )
+    others = [f"{'.'.join(where)}.*" for where, tensors in found if tensors is not best[5] and where]
+    return (*best[3:6], others)
 
 
 def _prefixes(tensors: Mapping[str, Any]) -> list[str]:

@@ -42,6 +42,8 @@ class Structure:
     mean: tuple[float, float, float] | None = None
     """Of the normalisation that the module states, RGB in 0…1."""
     std: tuple[float, float, float] | None = None
+    channels: str = "RGB"
+    """The order of the input's channels that it was trained with."""
     layers: tuple[str, ...] = ("last",)
     """Examples of what can be read, for messages and `bench show`: ("last", "last1 to last12", "block1 to block12")."""
     other_sizes: str = ""
