@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bench.base.errors import BadEnvironment, BadInput, WrongName
+from bench.cards.card import require_model_id
 from bench.cards.models import Network
 from bench.networks import adapters
 from bench.networks.find_model import find_model
-from bench.cards.card import require_model_id
 from bench.networks.libraries import request
 from bench.networks.libraries.found import _ITS_OWN_ID, Found
 from bench.networks.libraries.nearest import network_meant
