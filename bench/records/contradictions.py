@@ -97,8 +97,18 @@ def _of_model_entries(record: Record) -> Findings:
     own = record["protocol"].get("by_model")
     if own is None:
         return
-    if not isinstance(own, dict) or not own.keys() <= {*BY_MODEL} & {*record["protocol"]["preset"]}:
+    preset = record["protocol"]["preset"]
+    if not isinstance(own, dict) or not own.keys() <= {*BY_MODEL} & {*preset}:
         yield problem("it says that the model decided entries of the preset that no model decides")
+        return
+    for key in own.keys() & {"input", "height"}:
+        patch = read.get("patch") if isinstance(read := record.get("read"), dict) else None
+        pairs = [[side] if isinstance(side, int) else side for side in (own[key], preset[key])]
+        sides = [side for pair in pairs for side in pair] if all(isinstance(one, list) for one in pairs) else [None]
+        if not all(type(one) is int and 0 < one < 1 << 20 for one in (patch, *sides)):
+            yield problem(f"it says that the model decided the entry {key}, and names no patch or no size")
+        elif len(pairs[0]) != len(pairs[1]) or any(side % patch for side in pairs[1]):
+            yield problem(f"it says that the model's patch of {patch} decided {key} = {_shown(preset[key])}")
 
 
 def _shown(value: Any) -> str:
