@@ -53,7 +53,7 @@ def find_model(
     if not isinstance(model, (str, Path)):
         raise WrongName(f"a {type(model).__name__} is not a model", "Give a card's id, a path, or a torch.nn.Module.")
     name = str(model)
-    asked = {"weights": expand(weights) if weights else None, "trust_code": trust_code, "warn": warn}
+    asked: dict[str, Any] = {"weights": expand(weights) if weights else None, "trust_code": trust_code, "warn": warn}
     if adapters.split(name) is not None:
         subject = adapters.adapted(name, cache, **asked)
         assert subject is not None
@@ -64,7 +64,7 @@ def find_model(
             return _from_checkpoint(path, cache, warn)
     card = catalogue.model(name)
     if card.network is not None:
-        asked["weights"] = _file_for(card, asked["weights"], cache, warn)
+        asked["weights"] = _file_for(card, expand(weights) if weights else None, cache, warn)
         return adapters.of_card(card, card.network, cache, **asked)
     assert card.architecture is not None and card.weights is not None  # as the card's form has it
     if isinstance(card.weights, RandomWeights):

@@ -101,14 +101,20 @@ def _of_model_entries(record: Record) -> Findings:
     if not isinstance(own, dict) or not own.keys() <= {*BY_MODEL} & {*preset}:
         yield problem("it says that the model decided entries of the preset that no model decides")
         return
+    read = record.get("read")
+    patch = read.get("patch") if isinstance(read, dict) else None
     for key in own.keys() & {"input", "height"}:
-        patch = read.get("patch") if isinstance(read := record.get("read"), dict) else None
-        pairs = [[side] if isinstance(side, int) else side for side in (own[key], preset[key])]
-        sides = [side for pair in pairs for side in pair] if all(isinstance(one, list) for one in pairs) else [None]
-        if not all(type(one) is int and 0 < one < 1 << 20 for one in (patch, *sides)):
+        before, after = _sides(own[key]), _sides(preset[key])
+        if not _sides(patch) or len(before) != len(after) or not before:
             yield problem(f"it says that the model decided the entry {key}, and names no patch or no size")
-        elif len(pairs[0]) != len(pairs[1]) or any(side % patch for side in pairs[1]):
+        elif any(side % patch for side in after):
             yield problem(f"it says that the model's patch of {patch} decided {key} = {_shown(preset[key])}")
+
+
+def _sides(value: Any) -> list[int]:
+    """One or several numbers of pixels; none where one of them is no such number."""
+    sides = value if isinstance(value, list) else [value]
+    return sides if all(type(one) is int and 0 < one < 1 << 20 for one in sides) else []
 
 
 def _shown(value: Any) -> str:
