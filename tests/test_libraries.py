@@ -593,3 +593,29 @@ def test_lists_and_help_load_no_library(line):
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_named_as_no_path_is_pointed_at(bench, find, tmp_path, monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    for folder, file in (("vit", "config.json"), ("code", "hubconf.py")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("{}")
+    for name, words in (
+        ("hf:vit", "hf:./vit"),
+        ("./vit", "hf:./vit"),
+        ("vit", "hf:./vit"),
+        (str(tmp_path / "vit"), f"hf:{tmp_path / 'vit'}"),
+        ("hub:code:entry", "hub:./code:ENTRY"),
+        ("./code", "hub:./code:ENTRY"),
+    ):
+        with pytest.raises((WrongName, BadInput)) as told:
+            find(name)
+        assert words in told.value.remedy, name
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    said(bench("download", "hf:vit"), 4, "hf:./vit")
+    said(bench("download", "hf:vit", "--offline"), 4, "hf:./vit")
+    said(bench("download", "vit"), 2, "hf:./vit")
+    said(bench("show", "hf:vit"), 3, "hf:./vit")
+    said(bench("show", "./vit"), 3, "hf:./vit")

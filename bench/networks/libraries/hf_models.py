@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.files import read_regular, said, sha256_file
 from bench.base.paths import expand
+from bench.cards.network_folders import meant
 from bench.networks.libraries.found import short
 from bench.networks.libraries.hub_files import CONFIG, PREPROCESSOR, Repository, require_weights
 from bench.networks.libraries.library import Library
@@ -54,7 +55,7 @@ class HuggingFace(Library):
         elif not _NAME.fullmatch(request.name):
             raise WrongName(
                 f"'{request.name}' is no repository of the Hugging Face hub",
-                "Write hf:OWNER/NAME, hf:OWNER/NAME@REVISION, or hf:./FOLDER.",
+                f"{meant(request.name)}Write hf:OWNER/NAME, hf:OWNER/NAME@REVISION, or hf:./FOLDER.",
             )
 
     def require_there(self, request: Request) -> None:
