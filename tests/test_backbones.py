@@ -16,10 +16,13 @@ from bench.networks.reading.layers import parse
 from bench.networks.reading.reader import reader_of
 from bench.passes.engine import Engine, tried
 from bench.protocols.base import Settings
+from bench.protocols.davis.preset import DavisPreset
 from bench.records import record as records
+from bench.records.rerun_command import rerun_command
 from bench.report.compare import compare
-from bench.runs.fit_to_model import nearest_multiple
+from bench.runs.fit_to_model import fit_to_model, nearest_multiple
 from bench.runs.plan import make_plan
+from bench.runs.rerun import rerun
 from tests.terminal import said
 
 SMALL = {"input": [64, 64], "clusters": 5, "pixels": 6, "restarts": 1, "iterations": 5}
@@ -316,6 +319,17 @@ def plan_of(model, golden, tmp_path, **more):
     return make_plan(model, "pascal-voc", more.pop("protocol", "clustering-dense"), settings, lambda line: None)
 
 
+def test_sides_of_frames_are_multiples_of_the_patch_or_of_what_the_user_asks_for(tmp_path):
+    subject = find_model(VIT, None, tmp_path, print)
+    plain, asked = (
+        fit_to_model(DavisPreset(multiple=multiple), subject, {"multiple": multiple} if multiple != 8 else {})
+        for multiple in (8, 32)
+    )
+    assert (plain.height, plain.multiple, asked.multiple) == (480, 16, 32)
+    with pytest.raises(WrongName, match="multiple is 24, which is no multiple of the network's patch of 16"):
+        fit_to_model(DavisPreset(multiple=24), subject, {"multiple": 24})
+
+
 def test_a_row_of_another_patch_is_a_plain_row(golden, tmp_path):
     plan = plan_of("timm:vit_tiny_patch16_224?random=0&patch_size=14", golden, tmp_path)
     assert plan.preset.input == (518, 518) and plan.by_model["input"] == [512, 512]
@@ -342,6 +356,59 @@ def test_runs_that_differ_in_what_belongs_to_their_models_are_compared(golden, t
     assert not problems and len(stored) == 2
     assert stored[0].record["protocol"]["fingerprint"] != stored[1].record["protocol"]["fingerprint"]
     assert compare(stored[0], stored[1]).metric == "mIoU"
+
+
+# --- the same run again ---
+
+
+@pytest.fixture
+def rerun_of(golden, tmp_path):
+    """Runs a model, and does the run of the record again."""
+
+    def call(model, again=None, change=lambda made: None, entries=None, **more):
+        run(model, golden, tmp_path, results=tmp_path / "r", entries=entries or {}, **more)
+        (stored,), _ = records.read_all(tmp_path / "r")
+        change(stored.record)
+        settings = Settings(data_root=golden / "VOCSegmentation", cache=tmp_path / "cache", **more)
+        return stored.record, rerun(stored, tmp_path / "again", settings, model=again).record
+
+    return call
+
+
+def test_what_the_model_decided_is_left_to_it_again(rerun_of):
+    made, again = rerun_of(VIT, VIT, entries={"input": [72, 70]})
+    for part in ("protocol", "model", "read", "metrics"):
+        assert again[part] == made[part]
+    assert again["protocol"]["by_model"]["input"] == [72, 70] and "mean" in again["protocol"]["by_model"]
+
+
+def test_what_a_record_only_says_that_the_model_decided_is_refused(rerun_of):
+    def forge(made):
+        made["protocol"]["by_model"]["input"] = [160, 160]
+
+    with pytest.raises(BadInput, match="preset entry input is"):
+        rerun_of(VIT, VIT, forge)
+
+
+def test_a_network_that_was_built_otherwise_from_equal_weights_is_no_same_run(rerun_of):
+    with pytest.raises(BadInput, match=r"the network's options is \{'act_layer': 'relu'\} in the record"):
+        rerun_of("timm:test_vit?random=0&act_layer=relu", VIT)
+
+
+def test_other_drawn_weights_say_what_they_depend_on(rerun_of):
+    with pytest.raises(BadInput, match="versions of numpy, torch and the library"):
+        rerun_of(VIT, "timm:test_vit?random=1")
+
+
+def test_a_network_with_a_files_weights_is_asked_for_by_both(rerun_of, tmp_path):
+    torch.save(module().state_dict(), tmp_path / "own.pth")
+    with pytest.raises(BadInput, match="give it with --model, and the file with --weights") as told:
+        rerun_of("timm:test_vit", weights=tmp_path / "own.pth")
+    assert "own.pth in timm:test_vit, a model of the adapter 'timm'" in told.value.problem
+    (stored,), _ = records.read_all(tmp_path / "r")
+    assert rerun_command(stored.record, "R").endswith("--model MODEL --weights WEIGHTS")
+    stored.record["model"]["weights_source"] = "timm:test_vit"
+    assert rerun_command(stored.record, "R").endswith("--data-root DATA --model MODEL")
 
 
 # --- the cache ---

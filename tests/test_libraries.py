@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from bench.base.errors import BadEnvironment, BadInput, WrongName
+from bench.cards.card import require_model_id
 from bench.cards.models import Network
 from bench.cli.list_networks import network_rows
 from bench.networks import adapters
 from bench.networks.find_model import find_model
 from bench.networks.libraries import request
+from bench.networks.libraries.found import _ITS_OWN_ID, Found
 from bench.networks.libraries.nearest import network_meant, parts_meant
+from bench.networks.libraries.timm_models import Timm
 from tests.terminal import said
 
 torch = pytest.importorskip("torch")
@@ -64,6 +67,36 @@ def test_a_name_of_another_form_is_refused(tmp_path):
         request.of_card(None, Network(source="timm", name="name", options={"a": float("inf")}), tmp_path)
     with pytest.raises(WrongName, match="draws its weights"):
         request.parse("timm", "name?random=0", tmp_path, weights=Path("x"))
+
+
+NAMES = [
+    ("hf:a/b-c", "hf:a-b/c", "hf:a/b@c", "hf:a-b-c", "hf:A/b-c", "hf:a/b?c=", "hf:a/b-c_"),
+    ("hf:a/b?c=d", "hf:a/b-c-d", "hf:a/b@c-d", "hf:a/b@c?d="),
+    ("timm:a?b=c&d=e", "timm:a?b=c-d-e", "timm:a?b=C&d=e", "timm:a?b=c&d=e+", "timm:a?b=c&d=%e"),
+    ("timm:a?b=1", "timm:a?b=-1", "timm:a?b=1.0"),
+    ("hub:a/b:c/d:e", "hub:a/b-c:d:e", "hub:a-b/c:d:e", "hub:a/b:c:d?e="),
+    ("timm:a?b=" + 60 * "c", "timm:a?b=" + 61 * "c"),
+]
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_no_two_networks_have_one_id(tmp_path, monkeypatch, names):
+    ids = []
+    for name in names:
+        scheme, _, rest = name.partition(":")
+        asked = request.parse(scheme, rest, tmp_path)
+        found = Found.__new__(Found)
+        found.request, found.library, found.hashes, found.given = asked, Timm(), ["0" * 64], ()
+        monkeypatch.setattr(Timm, "more", lambda *given: {})
+        ids.append(found.id)
+    assert len({one.lower() for one in ids}) == len(ids)
+    for one in ids:
+        require_model_id(one)
+
+
+def test_plain_names_are_plain_ids(find):
+    assert find("timm:test_vit?random=0").id == "timm-test_vit-random-0"
+    assert _ITS_OWN_ID.fullmatch("hf:facebook/dinov2-small") and _ITS_OWN_ID.fullmatch("torchvision:a@IMAGENET1K_V1")
 
 
 def test_a_card_asks_for_the_same_as_a_name(tmp_path):
@@ -460,7 +493,7 @@ def test_weights_that_are_given_for_a_card_are_held_to_its_hash(find, tmp_path):
         find(card, weights=files[1])
     card.write_text(CARD.format(weights=""))
     assert find(card, weights=files[1], warn=told.append).weights_sha256 != digest
-    assert "are not those that its card names" in told[0]
+    assert "they are not those of its card" in told[0]
 
 
 def test_weights_that_are_no_file_are_named(find, tmp_path):

@@ -63,6 +63,7 @@ Examples:
     help="The card of the data set, where the record is of one that is not built in.",
 )
 @network_options
+@click.option("--trust-code", is_flag=True, help="Let the code of a hub run. The record says so.")
 @cache_option
 @click.option(
     "--cached",

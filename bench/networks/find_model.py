@@ -63,14 +63,8 @@ def find_model(
             return _from_checkpoint(path, cache, warn)
     card = catalogue.model(name)
     if card.network is not None:
-        file = asked["weights"]
-        if isinstance(card.weights, FileWeights):
-            file = _checked_file(card, card.weights, file, cache, warn)
-        elif file is not None:
-            warn(
-                f"the weights of {card.id} are read from {printable_name(file)}, and are not those that its card names"
-            )
-        return adapters.of_card(card, card.network, cache, **asked | {"weights": file})
+        asked["weights"] = _file_for(card, asked["weights"], cache, warn)
+        return adapters.of_card(card, card.network, cache, **asked)
     assert card.architecture is not None and card.weights is not None  # as the card's form has it
     if isinstance(card.weights, RandomWeights):
         if weights is not None:
@@ -175,11 +169,18 @@ def _prepare(network: nn.Module, device: str) -> nn.Module:
     return fold_batch_norm(network).to(device).to(memory_format=torch.channels_last)
 
 
-def _checked_file(card: ModelCard, entry: FileWeights, given: Path | None, cache: Path, warn: Warn) -> Path:
-    """The card's file for a network of another library, or the one that is given, held to the card's hash."""
-    path = _weights_file(card, entry, given, cache)
+def _file_for(card: ModelCard, given: Path | None, cache: Path, warn: Warn) -> Path | None:
+    """The file for a network of another library: the card's, or a given one in its place, held to the card's hash.
+
+    None where the library has the weights.
+    """
+    if not isinstance(card.weights, FileWeights):
+        if given is not None:
+            warn(f"the weights of {card.id} are read from {printable_name(given)}: they are not those of its card")
+        return given
+    path = _weights_file(card, card.weights, given, cache)
     require_file(path)
-    _check_hash(card, entry, path, sha256_file(path), cache, warn)
+    _check_hash(card, card.weights, path, sha256_file(path), cache, warn)
     return path
 
 
@@ -329,7 +330,7 @@ def restate(subject: Subject, name: str | None, supervision: str | None) -> Subj
     if supervision is not None:
         training = subject.training.model_copy(update={"supervision": supervision})
         subject = replace(subject, training=training)
-    if name is None:
+    if name in (None, subject.id):
         return subject
     require_model_id(name)
     if name in catalogue.models():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from bench.cards import catalogue
 from bench.records.record import SCORED, Record
@@ -11,9 +12,8 @@ from bench.records.record import SCORED, Record
 def rerun_command(record: Record, name: str) -> str | None:
     """`bench rerun` of the record of this name, with words in capitals for what only the reader knows.
 
-    They are DATA, the data's folder, CARD, the data set's card, MODEL, the network's name, and WEIGHTS, the model's
-    file. None for a record that
-    is of no run, but of predictions that were given.
+    They are DATA, the data's folder, CARD, the data set's card, MODEL, the name of a library's network, and WEIGHTS,
+    the model's file. None for a record that is of no run, but of predictions that were given.
     """
     if record["protocol"]["id"].startswith(SCORED):
         return None
@@ -24,6 +24,19 @@ def rerun_command(record: Record, name: str) -> str | None:
     if card is None or card.generator is None:
         words += ["--data-root", "DATA"]
     if record["model"]["id"] not in catalogue.models():
-        # a stranger's name is not for repeating: it may name code
-        words += ["--model", "MODEL"] if record["model"].get("network") else ["--weights", "WEIGHTS"]
+        named = bool(network_of(record).get("source"))
+        words += ["--model", "MODEL"] if named else []
+        words += ["--weights", "WEIGHTS"] if not named or is_of_file(record) else []
     return shlex.join(words)
+
+
+def network_of(record: Record) -> dict[str, Any]:
+    """What a record says of a network of another library; empty where it says nothing."""
+    told = record["model"].get("network")
+    return told if isinstance(told, dict) else {}
+
+
+def is_of_file(record: Record) -> bool:
+    """Whether such a network had the weights of a user's file: `FILE in SOURCE:NAME`."""
+    source = str(record["model"].get("weights_source") or "")
+    return f" in {network_of(record).get('source')}:" in source

@@ -31,7 +31,7 @@ def fit_to_model(preset: Preset, subject: Subject, asked: Mapping[str, Any], *, 
     if isinstance(preset, ImagePreset):
         update |= _input(preset, patch, asked, strict=strict)
     elif patch is not None and "height" in type(preset).model_fields:
-        update |= _height(preset, patch, strict=strict)
+        update |= _height(preset, patch, asked, strict=strict)
     return preset.model_copy(update={key: value for key, value in update.items() if value != getattr(preset, key)})
 
 
@@ -52,12 +52,18 @@ def _input(preset: ImagePreset, patch: int | None, asked: Mapping[str, Any], *, 
     return {"input": size, "input_by_patch": {}}
 
 
-def _height(preset: Any, patch: int, *, strict: bool) -> dict[str, Any]:
+def _height(preset: Any, patch: int, asked: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
     """Of video, where the width follows from the height."""
+    multiple = preset.multiple if "multiple" in asked else patch
+    if multiple % patch:
+        raise WrongName(
+            f"multiple is {multiple}, which is no multiple of the network's patch of {patch}",
+            "Leave the entry out: the patch takes its place.",
+        )
     nearest = nearest_multiple(preset.height, patch)
     if strict and nearest != preset.height:
         raise _refused(f"a height of {preset.height}", patch, f"--set height={nearest}")
-    return {"height": nearest, "multiple": patch}
+    return {"height": nearest, "multiple": multiple}
 
 
 def _require_of_pixels(subject: Subject, key: str, values: Any) -> None:

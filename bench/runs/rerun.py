@@ -17,12 +17,15 @@ from bench.networks.find_model import find_model
 from bench.passes.cache import again_where_damaged
 from bench.protocols import registry
 from bench.protocols.base import Settings, collect_warnings
+from bench.records.contradictions import BY_MODEL
 from bench.records.record import SCORED, Record, Stored
+from bench.records.rerun_command import is_of_file, network_of
 from bench.runs.plan import make_plan
 from bench.runs.run import carry_out
 from bench.runs.same_run import (
     require_same_data,
     require_same_manifests,
+    require_same_network,
     require_same_plan,
     require_same_weights,
 )
@@ -38,9 +41,8 @@ def rerun(
     data, preset or protocol than the record's, with what differs.
     """
     record = earlier.record
-    base = _protocol(earlier)
-    settings = replace(settings, **_conditions(earlier, base))
-    card = dataset or _dataset(record)
+    base, card = _protocol(earlier), dataset or _dataset(record)
+    settings = replace(settings, **_conditions(earlier, base, card))
     _require_entries(earlier, card, base, settings)
     require_writable(results, "record", "--keep")
     name, settings = _find_subject(record, model, settings)
@@ -70,7 +72,7 @@ def _protocol(earlier: Stored) -> str:
     return found[0]
 
 
-def _conditions(earlier: Stored, base: str) -> dict[str, Any]:
+def _conditions(earlier: Stored, base: str, card: str) -> dict[str, Any]:
     """The settings that the record decides."""
     record = earlier.record
     dataset, limited = record["dataset"], record["dataset"]["limited"]
@@ -78,13 +80,16 @@ def _conditions(earlier: Stored, base: str) -> dict[str, Any]:
         "split": dataset["split"],
         "limit": (dataset.get("sequences") or dataset["images"]) if limited else None,
         "precision": "bfloat16" if "bfloat16" in record["protocol"].get("variations", ()) else "float32",
-        "entries": _entries(earlier, base),
+        "entries": _entries(earlier, base, card),
         **_seeds(earlier, base),
     }
 
 
-def _entries(earlier: Stored, base: str) -> dict[str, Any]:
-    """Every entry of the record's preset, those too that were left out at their defaults: the card may differ there."""
+def _entries(earlier: Stored, base: str, card: str) -> dict[str, Any]:
+    """Every entry of the record's preset, those too that were left out at their defaults: the card may differ there.
+
+    What the model decided is left to it again, from the value that the protocol had.
+    """
     kind, preset = registry.preset_type(base), earlier.record["protocol"]["preset"]
     if unknown := [key for key in preset if key not in kind.model_fields]:
         environment = earlier.record.get("environment")
@@ -96,8 +101,22 @@ def _entries(earlier: Stored, base: str) -> dict[str, Any]:
     left_out = {key: kind.model_fields[key].default for key in kind.later}
     entries = {**left_out, **preset}
     entries.pop("classifier", None)  # the checkpoint decides that
+    default = catalogue.dataset(card).protocols.preset(base)
+    own = {} if default is None else default.model_dump(mode="json")
+    for key, value in _by_model(earlier).items():
+        entries[key] = value
+        if value == own.get(key):
+            del entries[key]
     # text is read as JSON where it is JSON: a split may be called 2017
     return {key: json.dumps(value) if isinstance(value, str) else value for key, value in entries.items()}
+
+
+def _by_model(earlier: Stored) -> dict[str, Any]:
+    """The entries that the record says the model decided, with the protocol's own values."""
+    protocol = earlier.record["protocol"]
+    told = protocol.get("by_model")
+    told = told if isinstance(told, dict) else {}
+    return {key: told[key] for key in BY_MODEL if key in told and key in protocol["preset"]}
 
 
 def _require_entries(earlier: Stored, dataset: str, base: str, settings: Settings) -> None:
@@ -146,11 +165,20 @@ def _find_subject(record: Record, given: str | None, settings: Settings) -> tupl
     name = given or _model(record, settings)
     if name == str(settings.weights):
         settings = replace(settings, weights=None)
-    subject = find_model(name, settings.weights, cache_folder(settings.cache), lambda message: None)
+    cache, trust = cache_folder(settings.cache), settings.trust_code
+    subject = find_model(name, settings.weights, cache, lambda message: None, trust_code=trust)
     require_same_weights(record, subject)
+    require_same_network(record, subject, settings.warn or (lambda message: None))
     if subject.card is None:
         settings = replace(settings, name=str(entry["id"]), supervision=entry["supervision"])
     return name, settings
+
+
+def _scheme(record: Record) -> str:
+    """The adapter that a record's model is of; empty where it is of none."""
+    found = NAME.fullmatch(str(record["model"].get("weights_source") or ""))
+    scheme = found["scheme"] if found else str(network_of(record).get("source"))
+    return scheme if scheme in adapters() else ""
 
 
 def _model(record: Record, settings: Settings) -> str:
@@ -159,14 +187,15 @@ def _model(record: Record, settings: Settings) -> str:
     identifier, source = str(entry["id"]), str(entry.get("weights_source") or "")
     if identifier in catalogue.models():
         return identifier
-    if settings.weights is not None:
-        return str(settings.weights)
-    if (scheme := NAME.fullmatch(source)) and scheme["scheme"] in adapters():
+    if scheme := _scheme(record):
         # an adapter may fetch and run what a name tells it to: the user says so, not a record
         raise BadInput(
-            f"{identifier} is {source[:200]}, a model of the adapter '{scheme['scheme']}'",
-            "If you trust the name, give it with --model.",
+            f"{identifier} is {source[:200]}, a model of the adapter '{scheme}'",
+            "If you trust the name, give it with --model"
+            + (", and the file with --weights." if is_of_file(record) else "."),
         )
+    if settings.weights is not None:
+        return str(settings.weights)
     if source == "in memory":
         raise BadInput(
             f"{identifier} was a module in memory, which no record holds",

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.base.errors import BadInput
+from bench.base.errors import BadInput, Warn
 from bench.base.files import said, sha256_file
 from bench.base.parallel import default_workers, prefetch
 from bench.data.samples import Sample, Samples
@@ -18,6 +18,7 @@ from bench.passes.observations import manifest_of
 from bench.protocols import registry
 from bench.protocols.base import Plan, Settings
 from bench.records.record import Record, Stored, check_rows, rows_path
+from bench.records.rerun_command import network_of
 from bench.scoring import rows as rows_of
 
 _OTHERS = {"bank": "bank", "fit": "fitted_on", "match": "matched_on"}
@@ -29,12 +30,33 @@ def require_same_weights(record: Record, subject: Subject) -> None:
     """Raises BadInput where a model has other weights than the record's."""
     said, here = record["model"]["weights_sha256"], subject.weights_sha256
     if said != here:
-        drawn = "Weights that are drawn from a seed depend on the version of numpy."
+        drawn = "Weights that are drawn from a seed depend on the versions of numpy, torch and the library."
+        seeded = subject.weights_source.startswith("generated") or "seed" in subject.origin
         raise BadInput(
             f"these are not the weights of the record: {subject.weights_source} has SHA-256 {here[:12]}…, the record "
             f"{said[:12]}…",
-            drawn if subject.weights_source.startswith("generated") else "Give the file with --weights FILE.",
+            drawn if seeded else "Give the file with --weights FILE.",
         )
+
+
+def require_same_network(record: Record, subject: Subject, warn: Warn) -> None:
+    """Raises BadInput where a network of another library was built otherwise than the record's, from equal weights.
+
+    Another version of the library is only said: whether it computes the same is what the run shows.
+    """
+    told, here = network_of(record), subject.origin
+    if "source" not in told or "source" not in here:
+        return
+    for key in ("class", "options", "config_sha256", "code_sha256", "channels"):
+        _require(f"the network's {key}", _as_built(told.get(key)), _as_built(here.get(key)), "Name it as it was then.")
+    before, now = (f"{one.get('library')} {one.get('version')}" for one in (told, here))
+    if before != now:
+        warn(f"the record's network was built by {before[:80]}, and here by {now}")
+
+
+def _as_built(value: Any) -> Any:
+    """Options without the user's word for the cache, which builds nothing."""
+    return {key: one for key, one in value.items() if key != "cache_key"} if isinstance(value, dict) else value
 
 
 def require_same_plan(record: Record, plan: Plan) -> None:
@@ -50,6 +72,7 @@ def require_same_plan(record: Record, plan: Plan) -> None:
     _require("fingerprint", protocol["fingerprint"][:16], plan.fingerprint[:16], _CHANGED)
     _require("protocol", protocol["id"], plan.protocol, "Give the data set's own card with --dataset CARD.")
     _require("seeds", list(record.get("seeds") or ()), list(plan.seeds), _CHANGED)
+    _require("what the model decided", protocol.get("by_model") or {}, dict(plan.by_model), _CHANGED)
     _require("variations", protocol.get("variations", []), list(plan.variations), _CHANGED)
 
 

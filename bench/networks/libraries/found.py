@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 
 LIBRARY_VERSION = 1
 """Raised whenever building or reading a network of a library would come to something else."""
-_PROBED = 64
-"""Pixels, at least, of the image that shows whether a network has spatial features."""
+_WORD = r"[a-z0-9._+]*[a-z0-9]"
+_ITS_OWN_ID = re.compile(
+    rf"hf:({_WORD}|{_WORD}/[a-z0-9._+-]*[a-z0-9])|hub:{_WORD}/{_WORD}:{_WORD}:{_WORD}"
+    rf"|(?!hf:|hub:)[a-z0-9_-]+:{_WORD}(@[A-Za-z0-9_]+)?(\?{_WORD}={_WORD}(&{_WORD}={_WORD})*)?"
+)
+"""Names of networks that no two of come to one id, though signs between their words all come to hyphens: hyphens of
+their own and capitals are only where a library has no other name like it."""
 
 
 class Found:
@@ -154,6 +160,7 @@ class Found:
         """Of the model, for one without a card: its name, and a hash where the name does not tell the weights."""
         name = as_id(self.request.shown)
         plain = self.request.weights is None and len(self.request.shown) <= 60 and not is_path(self.request.name)
+        plain = plain and bool(_ITS_OWN_ID.fullmatch(self.request.shown))
         return name if plain and self.library.definite(self.request) else f"{name[:48]}-{self.identity[:8]}"
 
     @property

@@ -17,7 +17,8 @@ from bench.scoring.whitening import most_components
 def changes(record: Record) -> list[str]:
     """Words of `bench run` for the entries of the preset, the seeds and the precision that are not the card's."""
     protocol, dataset = record["protocol"]["id"].removesuffix(registry.UNLABELLED), record["dataset"]
-    entries = dict(record["protocol"]["preset"])
+    own = record["protocol"].get("by_model")  # which the model decides again
+    entries = {**record["protocol"]["preset"], **(own if isinstance(own, dict) else {})}
     base, named = registry.parsed(protocol) or (protocol, {})
     default = _default(catalogue.datasets().get(dataset["id"]), base)
     words: list[str] = []

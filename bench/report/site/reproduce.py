@@ -12,8 +12,10 @@ from bench.records.record import SCORED, Record
 from bench.report.site.changes import changes
 from bench.report.site.details import mapping
 
+_NAME = re.compile(r"(timm|torchvision):[A-Za-z0-9_.@?=&-]{1,200}")
+"""Names of networks whose libraries run no code of others."""
 BLANKS = {
-    "MODEL": "the model's checkpoint or card",
+    "MODEL": "the model's checkpoint, card or name",
     "CARD": "the data set's card",
     "DATA": "the folder of the data set",
     "WEIGHTS": "the file of the model's weights",
@@ -26,7 +28,7 @@ def reproduce(record: Record) -> str:
     protocol, dataset = record["protocol"]["id"].removesuffix(registry.UNLABELLED), record["dataset"]
     if protocol.startswith(SCORED):
         return _score(record, protocol)
-    words = ["bench", "run", "--model", _model(record), "--dataset", _dataset(record), "--split", dataset["split"]]
+    words = ["bench", "run", "--model", *_model(record), "--dataset", _dataset(record), "--split", dataset["split"]]
     words += registry.command_words(protocol) or ["--protocol", protocol]
     card = catalogue.datasets().get(dataset["id"])
     words += changes(record)
@@ -42,14 +44,21 @@ def _dataset(record: Record) -> str:
     return identifier if identifier in catalogue.datasets() else "CARD"
 
 
-def _model(record: Record) -> str:
-    """A built-in card's id; else the file the weights came from, without its folder."""
+def _model(record: Record) -> list[str]:
+    """A built-in card's id; a network's name in its library; else the file the weights came from, without its folder.
+
+    A name that would run code, of a factory or a hub, is left for the reader to write: records may be a stranger's.
+    """
     identifier = str(record["model"]["id"])
     if identifier in catalogue.models():
-        return identifier
+        return [identifier]
     source = str(record["model"].get("weights_source") or "")
+    if mapping(record["model"].get("network")).get("source"):
+        file, _, name = source.rpartition(" in ")
+        known = [name] if _NAME.fullmatch(name) else ["MODEL"]
+        return [*known, "--weights", "WEIGHTS"] if file else known
     file = re.split(r"[/\\]", source)[-1]
-    return "MODEL" if source in ("", "in memory") else f"./{file}"
+    return ["MODEL"] if source in ("", "in memory") else [f"./{file}"]
 
 
 def _score(record: Record, protocol: str) -> str:
