@@ -13,11 +13,12 @@ import pytest
 from bench.base.errors import BadEnvironment, BadInput, WrongName
 from bench.cards.card import require_model_id
 from bench.cards.models import Network
+from bench.cli.list_networks import network_rows
 from bench.networks import adapters
 from bench.networks.find_model import find_model
 from bench.networks.libraries import request
 from bench.networks.libraries.found import _ITS_OWN_ID, Found
-from bench.networks.libraries.nearest import network_meant
+from bench.networks.libraries.nearest import network_meant, parts_meant
 from bench.networks.libraries.timm_models import Timm
 from tests.terminal import said
 
@@ -118,6 +119,9 @@ def test_a_card_asks_for_the_same_as_a_name(tmp_path):
         ("timm:resnet18?random=0&blocks=3", "has no option 'blocks'"),
         ("timm:resnet18?random=0&checkpoint_path=x", "not the user's to give"),
         ("torchvision:resnet18?random=0&blocks=3", "has no option 'blocks'"),
+        ("timm:resnet18?randm=0", "Did you mean random?"),
+        ("torchvision:resnet18?seed=0", "Did you mean random?"),
+        ("hf:owner/name?Randon=0", "Did you mean random?"),
         ("hf:a/b/c", "no repository"),
         ("hub:owner/repo", "hub:OWNER/NAME:BRANCH:ENTRY"),
         ("python:module", "python:MODULE:FUNCTION"),
@@ -127,6 +131,37 @@ def test_wrong_names_and_options_say_what_is_right(find, name, words):
     with pytest.raises(WrongName) as told:
         find(name)
     assert words in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "timm:vit_tiny_patch16_224?embed_dim=abc&random=0",
+        "timm:resnet18?block_args=abc&random=0",
+        "torchvision:resnet18?width_per_group=abc&random=0",
+    ],
+)
+def test_a_constructor_that_fails_names_the_options(find, name):
+    with pytest.raises(BadInput) as told:
+        find(name)
+    given = name.partition("?")[2].partition("&")[0]
+    assert f"cannot be built with {given}: " in told.value.problem and "random" not in told.value.problem
+
+
+def test_a_part_of_a_name_has_nearest_parts():
+    names = ["vit_small_patch14_dinov2.lvd142m", "vit_tiny_patch16_224", "gcvit_tiny", "resnet50"]
+    assert parts_meant("vit_tinny", names)[0] == "vit_tiny"
+    assert parts_meant("timm:*dinv2*", names) == ["dinov2"]
+    assert parts_meant("resnt50", names) == ["resnet50"]
+    assert parts_meant("xyzzy", names) == parts_meant("", names) == parts_meant("__", names) == []
+
+
+def test_a_name_that_only_lacks_its_default_tag_is_listed_once(tmp_path):
+    rows = dict(network_rows("resnet18", tmp_path))
+    assert "timm:resnet18" not in rows and rows["timm:resnet18.a2_in1k"] == "pretrained"
+    assert rows["timm:resnet18.a1_in1k"] == "pretrained; timm:resnet18 means these"
+    assert rows["timm:seresnet18"] == "random only" and "torchvision:resnet18" in rows
+    assert dict(network_rows("timm:vit_tiny_*_224", tmp_path))["timm:vit_tiny_patch16_224"].startswith("pretrained")
 
 
 def test_names_of_other_libraries_are_near_once_they_are_kept(tmp_path):
@@ -551,6 +586,8 @@ def factories(tmp_path, monkeypatch):
         ("my_factories:kind", "returned the class Conv2d"),
         ("my_factories:needs", "missing a required argument: 'width'"),
         ("my_factories:build?widht=3", "Did you mean width?"),
+        ("my_factories:build?randm=3", "Did you mean random?"),
+        ("my_factories:build?width=abc", "failed with width=abc: TypeError"),
         ("my_factories:broken", "KeyError: 'weights' (my_factories.py, line 17)"),
         ("my_factories:leaves", "SystemExit: 3"),
         ("my_factories:biuld", "Did you mean build?"),
@@ -588,8 +625,13 @@ def test_networks_are_listed_by_a_part_of_their_name(bench):
     listed = bench("list", "networks", "ResNet18").stdout
     assert "torchvision:resnet18" in listed and "timm:resnet18.a1_in1k" in listed and "vit" not in listed
     rows = json.loads(bench("list", "networks", "timm:vit_*_patch14_dinov2*", "--json").stdout)
-    assert {"name": "timm:vit_small_patch14_dinov2.lvd142m", "weights": "pretrained"} in rows
-    said(bench("list", "networks", "nothing-like-it"), 2, "no installed library has a network like")
+    pretrained = "pretrained; timm:vit_small_patch14_dinov2 means these"
+    assert {"name": "timm:vit_small_patch14_dinov2.lvd142m", "weights": pretrained} in rows
+    said(bench("list", "networks", "nothing-like-it"), 2, "no installed library has a network like", "have no list")
+    said(bench("list", "networks", "dinv2"), 2, "Did you mean dinov2?")
+    said(bench("show", "vit_tiny_patch16_224"), 2, "Did you mean timm:vit_tiny_patch16_224?")
+    said(bench("show", "tim:resnet50"), 2, "Did you mean timm:resnet50?")
+    said(bench("download", "tim:resnet50"), 2, "Did you mean timm:resnet50?")
     said(bench("list", "models", "x"), 2, "PATTERN is for")
 
 
@@ -626,3 +668,29 @@ def test_lists_and_help_load_no_library(line):
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_named_as_no_path_is_pointed_at(bench, find, tmp_path, monkeypatch):
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    for folder, file in (("vit", "config.json"), ("code", "hubconf.py")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("{}")
+    for name, words in (
+        ("hf:vit", "hf:./vit"),
+        ("./vit", "hf:./vit"),
+        ("vit", "hf:./vit"),
+        (str(tmp_path / "vit"), f"hf:{tmp_path / 'vit'}"),
+        ("hub:code:entry", "hub:./code:ENTRY"),
+        ("./code", "hub:./code:ENTRY"),
+    ):
+        with pytest.raises((WrongName, BadInput)) as told:
+            find(name)
+        assert words in told.value.remedy, name
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    said(bench("download", "hf:vit"), 4, "hf:./vit")
+    said(bench("download", "hf:vit", "--offline"), 4, "hf:./vit")
+    said(bench("download", "vit"), 2, "hf:./vit")
+    said(bench("show", "hf:vit"), 3, "hf:./vit")
+    said(bench("show", "./vit"), 3, "hf:./vit")

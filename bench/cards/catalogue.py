@@ -10,6 +10,7 @@ from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.folders import folder
 from bench.base.paths import expand
 from bench.cards.card import CardType, load_card
+from bench.cards.network_folders import meant
 
 if TYPE_CHECKING:
     from bench.cards.datasets import DatasetCard
@@ -95,11 +96,12 @@ def _resolve(name: str, known: dict[str, CardType], kind: type[CardType], word: 
     if not looks_like_path(name):
         if Path(f"{name}.toml").is_file():
             raise WrongName(f"unknown {word} '{name}'", f"To use the card in the current folder, write ./{name}.toml.")
-        raise unknown_name(word, name, known, listing)
+        error = unknown_name(word, name, known, listing)
+        raise WrongName(error.problem, f"{meant(name)}{error.remedy}")
     path = expand(name)
     if path.is_dir():
         made = f"`bench init-dataset {path}` writes a card" if word == "data set" else "Give the path of a .toml card"
-        raise BadInput(f"{path} is a folder, not the card of a {word}", f"{made}.")
+        raise BadInput(f"{path} is a folder, not the card of a {word}", f"{meant(path)}{made}.")
     card = load_card(path, kind)
     twin = known.get(card.id)
     if twin is None or twin.path is None:

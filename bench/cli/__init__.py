@@ -38,6 +38,7 @@ EPILOG = """\b
 Examples:
   bench run                              the built-in data set, no download
   bench run --model ./checkpoint.pth     any checkpoint of this architecture
+  bench run --model 'timm:resnet18?random=0' --protocol linear
   bench run --dataset pascal-voc --data-root ~/VOCdevkit
   bench download pascal-voc              fetch and verify the files of a card
   bench score masks --dataset mine.toml  score PNGs that any program wrote

@@ -98,7 +98,7 @@ def download(
             repin=repin,
             agreed=lambda: _agreed(yes or offline),
         )
-    card = find_card(name)
+    card = find_card(name, folder)
     known = items_of(card, folder)
     if not known:
         echo(f"{card.id} has nothing to fetch: it is generated, or is beside its card", err=True)
@@ -123,20 +123,25 @@ def download(
     return _report(failures)
 
 
-def find_card(name: str) -> ModelCard | DatasetCard:
-    """The model card or data-set card of a name or a path."""
-    from bench.base.errors import unknown_name
+def find_card(name: str, cache: Path) -> ModelCard | DatasetCard:
+    """The model card or data-set card of a name or a path. Raises WrongName, with the nearest names."""
+    from bench.base.errors import WrongName, unknown_name
     from bench.base.paths import expand
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
+    from bench.cards.network_folders import meant as folder_meant
+    from bench.networks.libraries.nearest import network_meant
 
     if name in catalogue.models():
         return catalogue.model(name)
     if name in catalogue.datasets():
         return catalogue.dataset(name)
+    if not expand(name).exists() and (error := network_meant(name, cache)) is not None:
+        raise error
     if catalogue.looks_like_path(name):
         return catalogue.model(name) if is_model_card(expand(name)) else catalogue.dataset(name)
-    raise unknown_name("model or data set", name, [*catalogue.models(), *catalogue.datasets()], "bench list models")
+    unknown = unknown_name("model or data set", name, [*catalogue.models(), *catalogue.datasets()], "bench list models")
+    raise WrongName(unknown.problem, f"{folder_meant(name)}{unknown.remedy}")
 
 
 def _print_plan(items: Sequence[Item], network: Network | None, *, to_stderr: bool) -> None:

@@ -37,7 +37,8 @@ def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, c
     """List models, datasets, protocols, recipes of pre-training, published figures, or results (own records).
 
     `bench list networks PATTERN` lists the networks of timm, torchvision and other installed libraries whose name has
-    PATTERN in it, or fits it if it has a *.
+    PATTERN in it, or fits it if it has a *. hf:, hub: and python: have no list; docs/models.md has the form of their
+    names.
     """
     if pattern is not None and kind != "networks":
         raise click.UsageError(f"PATTERN is for `bench list networks`; {kind} are all listed")

@@ -78,7 +78,7 @@ def show(
 
     if pictures is not None and pictures.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise click.UsageError("--pictures must end in .png or .jpg")
-    meant = _meanings(name, results or default_records())
+    meant = _meanings(name, results or default_records(), cache_folder(cache))
     if pictures is not None and "data set" not in meant:
         raise click.UsageError("--pictures is for data sets")
     if "model" in meant:
@@ -96,19 +96,21 @@ def show(
     return 0
 
 
-def _meanings(name: str, results: Path) -> tuple[str, ...]:
+def _meanings(name: str, results: Path, cache: Path) -> tuple[str, ...]:
     """What a name means: `model`, `network`, `data set`, `protocol`, `checkpoint` or `record`.
 
     Two of them for davis, also a protocol.
 
     Raises WrongName for a name that means nothing.
     """
-    from bench.base.errors import unknown_name
+    from bench.base.errors import WrongName, unknown_name
     from bench.base.files import is_endless_file, is_ordinary_file
     from bench.base.paths import expand
     from bench.cards import catalogue
     from bench.cards.card import is_model_card
+    from bench.cards.network_folders import meant as folder_meant
     from bench.networks import adapters
+    from bench.networks.libraries.nearest import network_meant
     from bench.protocols import registry
 
     built_in: dict[str, Collection[str]] = {
@@ -123,6 +125,8 @@ def _meanings(name: str, results: Path) -> tuple[str, ...]:
     path, is_path = expand(name), catalogue.looks_like_path(name)
     if path.suffix == ".json" or (not path.exists() and _is_of_records(name, results)):
         return ("record",)
+    if not path.exists() and (error := network_meant(name, cache)) is not None:
+        raise error
     if catalogue.looks_like_checkpoint(name) or is_endless_file(path):
         return ("checkpoint",)
     if is_path and is_ordinary_file(path) and path.stat().st_size < _LARGEST_CARD and is_model_card(path):
@@ -133,7 +137,8 @@ def _meanings(name: str, results: Path) -> tuple[str, ...]:
     if is_path:
         return ("data set",)
     known = [own for names in built_in.values() for own in names]
-    raise unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
+    unknown = unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
+    raise WrongName(unknown.problem, f"{folder_meant(name)}{unknown.remedy}")
 
 
 def _is_of_records(name: str, results: Path) -> bool:

@@ -229,6 +229,7 @@ def _explained(request: Request, source: HubFiles) -> Iterator[None]:
     from huggingface_hub import errors, utils
 
     repository, page = source.repository, f"{HUB}/{source.repository}"
+    folder = Repository(request, repository).folder_meant
     kept = "What is whole is kept, and the same command fetches the rest."
     hub_logging: Any = utils.logging
     verbosity = hub_logging.get_verbosity()
@@ -250,16 +251,19 @@ def _explained(request: Request, source: HubFiles) -> Iterator[None]:
     except errors.RepositoryNotFoundError as error:
         raise BadInput(
             f"the hub has no repository {repository}, or a private one ({_status(error)})",
-            f"Check the name at {page}; for a private one log in with `hf auth login` or $HF_TOKEN.",
+            f"{folder}Check the name at {page}; for a private one log in with `hf auth login` or $HF_TOKEN.",
         ) from error
     except errors.RemoteEntryNotFoundError as error:
         raise BadInput(f"a file of {repository} is not there (404)", f"See which files there are: {page}.") from error
     except errors.OfflineModeIsEnabled as error:
         raise BadEnvironment(
-            f"{repository}: the hub's library is told to use no network ($HF_HUB_OFFLINE)", "Unset HF_HUB_OFFLINE."
+            f"{repository}: the hub's library is told to use no network ($HF_HUB_OFFLINE)",
+            f"{folder}Unset HF_HUB_OFFLINE.",
         ) from error
     except errors.HfHubHTTPError as error:
-        raise BadEnvironment(f"{repository}: the hub answered {_status(error)}", f"Try again later. {kept}") from error
+        raise BadEnvironment(
+            f"{repository}: the hub answered {_status(error)}", f"{folder}Try again later. {kept}"
+        ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise BadEnvironment(
@@ -269,7 +273,7 @@ def _explained(request: Request, source: HubFiles) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ else error
         raise BadEnvironment(
             f"the files of {repository} could not be fetched: {type(cause).__name__}: {one_line(cause)[:200]}",
-            f"Check the network (proxies come from https_proxy), and try again. {kept}",
+            f"{folder}Check the network (proxies come from https_proxy), and try again. {kept}",
         ) from error
     finally:
         hub_logging.set_verbosity(verbosity)

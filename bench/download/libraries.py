@@ -15,6 +15,7 @@ from bench.download.items import Item
 from bench.download.network import Network
 from bench.download.obtain import is_there, obtain, size_of, status
 from bench.networks.libraries.found import explained
+from bench.networks.libraries.hub_files import Repository
 from bench.networks.libraries.library import Library
 from bench.networks.libraries.request import Request
 from bench.networks.libraries.sources import HubFiles, WebFile
@@ -88,7 +89,7 @@ class Wanted:
         if self.network is None:
             raise BadEnvironment(
                 f"--offline, and not on this machine: files of {source.repository}",
-                "Leave out --offline to fetch them.",
+                f"{Repository(self.request, source.repository).folder_meant}Leave out --offline to fetch them.",
             )
         return ask(self.request, source, self.network, newest=self.fresh)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.base.errors import BadInput
+from bench.cards.network_folders import network_in
 
 _AGAIN = "Download or save it again, whole: a .pth, .pth.tar, .pt or .safetensors file."
 _SAVE = "Save the weights alone: torch.save(model.state_dict(), …), or a .safetensors file."
@@ -57,7 +58,9 @@ def require_file(path: Path) -> None:
         remedy = "Give the path of a .pth, .pth.tar, .pt or .safetensors file."
         raise BadInput(f"no checkpoint at {path}{reason}", remedy) from error
     if stat.S_ISDIR(mode):
-        raise BadInput(f"{path} is a folder, not a checkpoint", "Give the path of the file in it.")
+        named = network_in(path)
+        network = f", or {named} for the network that it holds" if named else ""
+        raise BadInput(f"{path} is a folder, not a checkpoint", f"Give the path of the file in it{network}.")
     if not stat.S_ISREG(mode):
         raise BadInput(f"{path} is a pipe or a device, not a checkpoint", "Copy what comes out of it to a file first.")
     try:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.files import read_regular, said, sha256_file
 from bench.base.paths import expand
+from bench.cards.network_folders import meant
 from bench.networks.libraries.found import short
 from bench.networks.libraries.hub_files import CONFIG, PREPROCESSOR, Repository, require_weights
 from bench.networks.libraries.library import Library
-from bench.networks.libraries.options import refuse_own
+from bench.networks.libraries.options import named_options, refuse_own
 from bench.networks.libraries.preprocessor import normalisation_of, takes_bgr
 from bench.networks.libraries.request import Request, is_path
 from bench.networks.libraries.sources import Source
@@ -54,7 +55,7 @@ class HuggingFace(Library):
         elif not _NAME.fullmatch(request.name):
             raise WrongName(
                 f"'{request.name}' is no repository of the Hugging Face hub",
-                "Write hf:OWNER/NAME, hf:OWNER/NAME@REVISION, or hf:./FOLDER.",
+                f"{meant(request.name)}Write hf:OWNER/NAME, hf:OWNER/NAME@REVISION, or hf:./FOLDER.",
             )
 
     def require_there(self, request: Request) -> None:
@@ -141,7 +142,8 @@ class HuggingFace(Library):
         more = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(kind).parameters else {}
         if files and request.weights is None:
             return _load_own(kind, config, files, more, request)
-        module: nn.Module = kind(config, **more).float()
+        with named_options(request):
+            module: nn.Module = kind(config, **more).float()
         if files:
             _load_given(module, files[0], request)
         return module
@@ -163,7 +165,8 @@ class HuggingFace(Library):
         for key, value in request.options.items():
             if key not in known:
                 raise unknown_name(f"option of hf:{request.name}", key, known, f"bench show hf:{request.name}")
-            setattr(config, key, value)
+            with named_options(request):
+                setattr(config, key, value)
         return config, _require_pictures(_class_of(config, folder, trust), request, config)
 
 

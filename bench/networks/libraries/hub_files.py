@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.base.errors import BadInput
+from bench.cards.network_folders import meant
 from bench.networks.libraries.request import Request
 from bench.networks.libraries.sources import HubFiles
 
@@ -44,6 +45,11 @@ class Repository:
     def address(self) -> str:
         """Of its page."""
         return f"https://huggingface.co/{self.name}"
+
+    @property
+    def folder_meant(self) -> str:
+        """The beginning of a remedy, where the user may have meant a folder of the same name; else empty."""
+        return meant(self.name) if self.name == self.request.name else ""
 
     @property
     def folder(self) -> Path | None:
@@ -85,7 +91,7 @@ class Repository:
         licence = f" (licence: {self.licence})" if self.licence != "not stated" else ""
         return BadInput(
             f"the {what} of {self.request.text} are not on this machine",
-            f"`bench download {self.request.word}` fetches them{licence}.",
+            f"{self.folder_meant}`bench download {self.request.word}` fetches them{licence}.",
         )
 
 

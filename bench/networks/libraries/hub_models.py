@@ -23,6 +23,7 @@ from bench.base.errors import BadInput, WrongName
 from bench.base.own_files import load_json, save_json
 from bench.base.paths import expand
 from bench.cards.card import as_id
+from bench.cards.network_folders import meant
 from bench.networks.libraries.library import Library
 from bench.networks.libraries.python_models import call, importing
 from bench.networks.libraries.request import Request, is_path
@@ -173,8 +174,8 @@ class TorchHub(Library):
         if not match or not entry.isidentifier() or ".." in match["ref"]:
             raise WrongName(
                 f"'{request.name}' is no entry of a hub",
-                "Write hub:OWNER/NAME:BRANCH:ENTRY, such as hub:facebookresearch/dino:main:dino_vits16, or "
-                "hub:./FOLDER:ENTRY.",
+                f"{meant(where)}Write hub:OWNER/NAME:BRANCH:ENTRY, such as hub:facebookresearch/dino:main:dino_vits16, "
+                "or hub:./FOLDER:ENTRY.",
             )
         owner, name, ref = match["owner"], match["name"], match["ref"]
         page = f"{GITHUB}/{owner}/{name}"

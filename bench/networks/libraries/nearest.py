@@ -6,6 +6,7 @@ No library is imported for it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _MOST = 3
 _CUTOFF = 0.6
 _SCHEME_CUTOFF = 0.7
+_PART_CUTOFF = 0.75
+_WORDS = re.compile(r"[^_./-]+")
+"""What names of networks consist of: `vit`, `small`, `patch14`, `dinov2`."""
 
 
 def unknown_network(library: Library, request: Request) -> WrongName:
@@ -56,6 +60,19 @@ def network_meant(name: str, cache: Path) -> WrongName | None:
         f"unknown model '{name}'",
         f"Did you mean {' or '.join(having)}? A network of a library is named with the library before it.",
     )
+
+
+def parts_meant(pattern: str, names: Iterable[str]) -> list[str]:
+    """The nearest to a part of a name that is in none of `names`: words of these, as many together as it has."""
+    wanted = pattern.lower().rpartition(":")[2].strip("*?")
+    most = len(_WORDS.findall(wanted))
+    found: dict[str, None] = {}
+    for name in names:
+        words = list(_WORDS.finditer(name.lower()))
+        for count in {most, most + 1}:
+            starts = zip(words, words[count - 1 :], strict=False) if count else ()
+            found |= dict.fromkeys(name.lower()[first.start() : last.end()] for first, last in starts)
+    return difflib.get_close_matches(wanted, list(found), n=_MOST, cutoff=_PART_CUTOFF)
 
 
 def _kept(cache: Path, without: str = "") -> Iterable[Listed]:

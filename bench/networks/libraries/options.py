@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from bench.base.errors import WrongName, unknown_name
-from bench.networks.libraries.request import Request
+from bench.base.errors import BadInput, BenchError, WrongName, unknown_name
+from bench.networks.libraries.request import SEED, Request
 
+_LIKE_SEED = 0.8
 _UNEXPECTED = re.compile(r"unexpected keyword argument '([^']+)'")
 
 
 def refuse_own(request: Request, names: Collection[str]) -> None:
-    """Raises WrongName for options by which a library would fetch or read weights itself."""
+    """Raises WrongName for options by which a library would fetch or read weights itself, and a misspelt `random`."""
     for name in request.options:
+        if name == "seed" or difflib.get_close_matches(name.lower(), [SEED], cutoff=_LIKE_SEED):
+            # said before weights are looked for, which nobody wants here
+            raise WrongName(
+                f"{request.source}:{request.name} has no option '{name}'",
+                f"Did you mean {SEED}? {SEED}=0 draws the weights from the seed 0.",
+            )
         if name in names:
             raise WrongName(
                 f"the option '{name}' of {request.source}:{request.name} is not the user's to give",
@@ -33,6 +42,25 @@ def refuse_unknown(request: Request, error: Exception) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def named_options(request: Request) -> Iterator[None]:
+    """What a constructor raises becomes one line with the options that the user gave, if there are any."""
+    from bench.networks.libraries.found import short
+
+    try:
+        yield
+    except BenchError:
+        raise
+    except Exception as error:
+        if not request.options:
+            raise
+        given = " and ".join(f"{key}={value}" for key, value in request.options.items())
+        raise BadInput(
+            f"{request.source}:{request.name} cannot be built with {given}: {short(error)}",
+            "Correct the value of the option, or leave it out: options are arguments of the network's constructor.",
+        ) from error
+
+
 def require_takes(request: Request, function: Callable[..., Any], own: dict[str, Any]) -> None:
     """Raises WrongName for options that a function does not take, and for those that it needs and lacks."""
     try:
@@ -45,9 +73,10 @@ def require_takes(request: Request, function: Callable[..., Any], own: dict[str,
     takes_any = any(one.kind == one.VAR_KEYWORD for one in signature.parameters.values())
     for name in own:
         if name not in known and not takes_any:
-            told = unknown_name(f"option of {request.source}:{request.name}", name, known, "")
+            told = unknown_name(f"option of {request.source}:{request.name}", name, known, "", also=[SEED])
             near = told.remedy.partition("? ")[0] + "? " if "Did you mean" in told.remedy else ""
-            raise WrongName(told.problem, f"{near}It takes {', '.join(known) or 'none'}.")
+            takes = ", ".join(known) or "none"
+            raise WrongName(told.problem, f"{near}It takes {takes}; {SEED}=SEED seeds what it draws.")
     try:
         signature.bind(**own)
     except TypeError as error:

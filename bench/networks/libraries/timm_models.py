@@ -11,7 +11,7 @@ from bench.base.errors import BadInput, WrongName
 from bench.networks import known_weights
 from bench.networks.libraries.hub_files import Repository, require_weights
 from bench.networks.libraries.library import Library
-from bench.networks.libraries.options import refuse_own, refuse_unknown
+from bench.networks.libraries.options import named_options, refuse_own, refuse_unknown
 from bench.networks.libraries.request import Request
 from bench.networks.libraries.sources import Source
 
@@ -115,7 +115,8 @@ class Timm(Library):
 
             overlay = {"state_dict": read_states(files), "custom_load": False}
             options |= {"pretrained": True, "pretrained_cfg_overlay": overlay}
-        module = self._create(request, options, output_stride)
+        with named_options(request):
+            module = self._create(request, options, output_stride)
         if files and request.weights is not None:
             from bench.networks.libraries.state_files import load_state
 

@@ -12,7 +12,7 @@ from unittest import mock
 from bench.base.errors import WrongName
 from bench.networks import known_weights
 from bench.networks.libraries.library import Library
-from bench.networks.libraries.options import refuse_own, refuse_unknown
+from bench.networks.libraries.options import named_options, refuse_own, refuse_unknown
 from bench.networks.libraries.request import Request
 from bench.networks.libraries.sources import Source, WebFile
 from bench.networks.subject import Triple
@@ -119,7 +119,8 @@ class Torchvision(Library):
         options: dict[str, Any] = dict(request.options)
         if output_stride not in (None, 32):
             options["replace_stride_with_dilation"] = self._dilated(request, output_stride)
-        module = self._create(request, options, output_stride, files)
+        with named_options(request):
+            module = self._create(request, options, output_stride, files)
         if request.weights is not None:
             from bench.networks.libraries.state_files import load_state
 
