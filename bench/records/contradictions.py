@@ -102,13 +102,13 @@ def _of_model_entries(record: Record) -> Findings:
         yield problem("it says that the model decided entries of the preset that no model decides")
         return
     read = record.get("read")
-    patch = read.get("patch") if isinstance(read, dict) else None
+    patch = _sides(read.get("patch")) if isinstance(read, dict) else []
     for key in own.keys() & {"input", "height"}:
         before, after = _sides(own[key]), _sides(preset[key])
-        if not _sides(patch) or len(before) != len(after) or not before:
+        if len(patch) != 1 or len(before) != len(after) or not before:
             yield problem(f"it says that the model decided the entry {key}, and names no patch or no size")
-        elif any(side % patch for side in after):
-            yield problem(f"it says that the model's patch of {patch} decided {key} = {_shown(preset[key])}")
+        elif any(side % patch[0] for side in after):
+            yield problem(f"it says that the model's patch of {patch[0]} decided {key} = {_shown(preset[key])}")
 
 
 def _sides(value: Any) -> list[int]:

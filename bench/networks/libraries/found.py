@@ -8,9 +8,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from bench.base.environment import torch_version
 from bench.base.errors import BadInput, BenchError
@@ -90,7 +92,7 @@ class Found:
         subject = {"library": LIBRARY_VERSION, "files": self.hashes, **self.named, **drawn, **stated}
         keeps = self.library.definite(self.request)
         kept = known_weights.find(self.request.cache, subject) if keeps else None
-        if kept is None or {"structure", "class", "parameters", "state"} - kept.keys():
+        if kept is None or not _whole(kept):
             kept = self._look()
             if keeps:
                 known_weights.keep(self.request.cache, subject, kept)
@@ -180,6 +182,20 @@ class Found:
         from bench.networks.reading.reader import reader_of
 
         return reader_of(self.build(output_stride).to(device)).read(layers.parse(layer or "last"))
+
+
+def _whole(kept: dict[str, Any]) -> bool:
+    """Whether what was kept of a network is what this version keeps."""
+    kinds = {"structure": dict, "class": str, "parameters": int, "state": str}
+    if not all(isinstance(kept.get(key), kind) for key, kind in kinds.items()):
+        return False
+    if kept["structure"].keys() - {entry.name for entry in fields(Structure)}:
+        return False
+    try:
+        TypeAdapter(Structure).validate_python(kept["structure"])
+    except ValidationError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
