@@ -23,7 +23,7 @@ INPUT = {"input": [192, 192]}
 RUNS = {
     "clustering-dense": {"restarts": 1},
     "distance-matching": {"upsample": 2},
-    "linear": {"epochs": 4, "batch": 8},
+    "linear": {"epochs": 2, "batch": 8},
 }
 
 
