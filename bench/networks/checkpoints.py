@@ -33,10 +33,8 @@ _WIDTH = ("backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.running_
 _DECODER_WIDTH = ("decoder.1.weight", "decoder.2.weight", "decoder.2.running_mean", "decoder.0.project.0.weight")
 _EMBEDDING = ("head.weight", "head.bias")
 _CLASSES = (CLASSIFIER, "decoder.4.bias")
-_OTHERS = (
-    "A network of a library takes a file as --model timm:NAME --weights FILE (names: `bench list networks`). Any "
-    "other network can be evaluated from Python, with bench.evaluate."
-)
+_OTHERS = "Any other network can be evaluated from Python, with bench.evaluate."
+_OF_LIBRARIES = f"A network of a library takes a file as --model timm:NAME --weights FILE. {_OTHERS}"
 _COUNTER = "num_batches_tracked"
 _MOST_TENSORS = 5_000
 """Ten times those of the largest network that is read."""
@@ -66,9 +64,9 @@ def read_checkpoint(path: Path, sha256: str | None = None) -> Weights:
     """
     chosen = choose_network(open_checkpoint(path), path)
     if other := looks_like({key: tuple(getattr(value, "shape", ())) for key, value in chosen.state.items()}):
-        raise BadInput(f"{path} looks like {other}; of files, ResNet-18 and ResNet-50 are read", _OTHERS)
+        raise BadInput(f"{path} looks like {other}; of files, ResNet-18 and ResNet-50 are read", _OF_LIBRARIES)
     if len(chosen.state) > _MOST_TENSORS:
-        raise BadInput(f"{path} holds a network of {len(chosen.state):,} tensors, and no ResNet", _OTHERS)
+        raise BadInput(f"{path} holds a network of {len(chosen.state):,} tensors, and no ResNet", _OF_LIBRARIES)
     state = {key: weights_of(key, value, path) for key, value in chosen.state.items()}
     require_bounded((tensor.shape for tensor in state.values()), path)
     for key, tensor in state.items():
