@@ -297,7 +297,7 @@ def test_an_entry_of_a_hub_runs_only_where_its_code_is_trusted(bench, web, cache
     with torch.inference_mode():
         assert torch.equal(found.features("cpu")(images), github(images))
     wider = "hub:owner/repo:main:net?width=8"
-    with pytest.raises(BadInput, match="failed.*: RuntimeError"):
+    with pytest.raises(BadInput, match=r"failed.*: RuntimeError"):
         _ = model(wider, cache, trust_code=True).weights_sha256
     drawn = model(f"{wider}&pretrained=false&random=0", cache, trust_code=True)
     assert drawn.features("cpu")(images).shape == (1, 8, 4, 4)
