@@ -47,11 +47,9 @@ def split(name: str) -> tuple[EntryPoint, str] | None:
 
 def require_known(name: str, cache: Path) -> None:
     """Raises what a library says of a name that it lacks; nothing is built, and no weights are looked for."""
-    found = split(name)
-    library = library_of(found[0].name) if found else None
-    if found and library is not None:
-        library.require()
-        library.check(request.parse(found[0].name, found[1], cache))
+    if asked := requested(name, cache):
+        library, wanted = asked
+        library.check(wanted)
 
 
 def adapted(name: str, cache: Path, **more: Any) -> Subject | None:

@@ -53,9 +53,7 @@ def find_model(
         return from_module(model)  # type: ignore[arg-type]
     name = str(model)
     asked: dict[str, Any] = {"weights": expand(weights) if weights else None, "trust_code": trust_code, "warn": warn}
-    if adapters.split(name) is not None:
-        subject = adapters.adapted(name, cache, **asked)
-        assert subject is not None
+    if (subject := adapters.adapted(name, cache, **asked)) is not None:
         return subject
     if name not in catalogue.models() and not name.endswith(".toml"):
         path = expand(name)
@@ -63,7 +61,7 @@ def find_model(
             return _from_checkpoint(path, cache, warn)
     card = catalogue.model(name)
     if card.network is not None:
-        asked["weights"] = _file_for(card, expand(weights) if weights else None, cache, warn)
+        asked["weights"] = _file_for(card, asked["weights"], cache, warn)
         return adapters.of_card(card, card.network, cache, **asked)
     assert card.architecture is not None and card.weights is not None  # as the card's form has it
     if isinstance(card.weights, RandomWeights):

@@ -77,8 +77,7 @@ class Subject:
     @property
     def protocols(self) -> tuple[str, ...]:
         """The protocols that can measure it, on data that have what they need."""
-        every = sorted(registry.protocols().values(), key=lambda entry: entry.id)
-        return tuple(entry.id for entry in every if self.has_embedding or not entry.preset_type.needs_saliency)
+        return registry.that_measure(embeddings=self.has_embedding)
 
     @property
     def normalisation(self) -> tuple[Triple | None, Triple | None]:
@@ -102,8 +101,7 @@ class Subject:
     def _read(self, device: str, layer: str | None, stride: int | None, default: Callable[[Any], Read]) -> Read:
         if self.reads is not None:
             return self.reads(device, layer or self.layer, stride)
-        own = NATIVE_STRIDE if self.architecture else None
-        if stride not in (None, own):
+        if stride not in (None, NATIVE_STRIDE if self.architecture else None):
             raise WrongName(
                 f"the output stride of {self.id} cannot be {stride}", "Leave the entry `output_stride` out."
             )

@@ -29,13 +29,6 @@ Result = TypeVar("Result")
 Precision = Literal["float32", "bfloat16"]
 
 
-_ADVICE = {
-    False: "It must take B×3×H×W float32 images at the preset's input size.",
-    True: "Its weights must be float32: call .float() on it; --precision bfloat16 is for speed.",
-}
-"""Whether an error speaks of weights of another kind → what helps."""
-
-
 @dataclass
 class Engine:
     """What a pass runs on. `batch_size` shrinks when memory runs out."""
@@ -167,7 +160,9 @@ def call(network: nn.Module | Callable[[Tensor], Any], images: Tensor) -> Any:
             raise
         raise BadInput(
             f"the network fails on images of shape {tuple(images.shape)}: {type(error).__name__}: {error}",
-            _ADVICE[any(kind in str(error) for kind in ("Half", "BFloat16", "Double"))],
+            "Its weights must be float32: call .float() on it; --precision bfloat16 is for speed."
+            if any(kind in str(error) for kind in ("Half", "BFloat16", "Double"))
+            else "It must take B×3×H×W float32 images at the preset's input size.",
         ) from error
 
 

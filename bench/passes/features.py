@@ -17,8 +17,8 @@ Features = Callable[["Tensor"], "Tensor"]
 """B×3×H×W normalised images → B×D×h×w features."""
 
 
-_SMALLEST = 64
-"""The largest stride in use: an image with a longer side that comes to a single cell was pooled."""
+_LARGEST_STRIDE = 64
+"""Of any network in use, pixels: an image with a longer side that comes to a single cell was pooled."""
 
 
 def feature_map(output: Any, images: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ def feature_map(output: Any, images: Tensor) -> Tensor:
         raise BadInput(f"the network's features are {kind}, not floating point", "Return float32, B×D×h×w.")
     given, found = (images.shape[-2], images.shape[-1]), (output.shape[-2], output.shape[-1])
     said = f"the network's features are {tuple(output.shape)} for images of {given[0]}×{given[1]} pixels"
-    if found == (1, 1) and max(given) > _SMALLEST:
+    if found == (1, 1) and max(given) > _LARGEST_STRIDE:
         raise BadInput(
             f"{said}: one vector for a whole image", "Name a layer before the pooling with features=…, such as last."
         )

@@ -76,9 +76,9 @@ def free_bytes(device: str) -> int:
     return max(0, min(free))
 
 
-def fitting_batch(network: Callable[[Tensor], Any], image: Tensor, device: str) -> tuple[int, int]:
-    """How many images like this one (1×3×H×W) fit at once, at least 1, and how many bytes one of them takes."""
+def fitting_batch(network: Callable[[Tensor], Any], image: Tensor, device: str) -> int:
+    """How many images like this one (1×3×H×W) fit at once: a power of two, at least 1."""
     each = max(1, bytes_of(network, image) + image.numel() * image.element_size())
     fits = int(SHARE * free_bytes(device) / each)
     most = MOST["cuda" if device.startswith("cuda") else "cpu"]
-    return min(most, 1 << max(0, min(fits, most).bit_length() - 1)), each
+    return min(most, 1 << max(0, min(fits, most).bit_length() - 1))

@@ -54,7 +54,7 @@ class Settings:
     """The labels that a model without a card has seen."""
     device: str = "auto"
     batch_size: int | Literal["auto"] | None = None
-    """Images at once; `auto` takes what fits in half of the free memory."""
+    """Images at once; `auto` takes what fits (`bench.passes.memory`)."""
     workers: int | None = None
     precision: Precision = "float32"
     first_seed: int = FIRST_SEED

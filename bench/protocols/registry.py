@@ -238,6 +238,12 @@ def plain_names() -> list[str]:
     return [*sorted(protocols()), *fixed]
 
 
+def that_measure(*, embeddings: bool) -> tuple[str, ...]:
+    """The ids, in alphabetical order, that can measure a network with or without an embedding and a saliency head."""
+    every = sorted(protocols().values(), key=lambda entry: entry.id)
+    return tuple(entry.id for entry in every if embeddings or not entry.preset_type.needs_saliency)
+
+
 def groups() -> dict[str, tuple[str, ...]]:
     """Names that stand for several protocols, each with a record of its own: `all`, `retrieval`."""
     named = {entry.group: _of_group(entry.group) for entry in protocols().values() if entry.group}

@@ -26,8 +26,6 @@ class Estimate:
     """Of this process on a CPU, of the device's memory on a GPU, with that batch."""
     cache_mb: float
     """What the run will keep in the cache, about."""
-    shape: tuple[int, ...]
-    """D, h, w of an image's features."""
 
     @property
     def seconds(self) -> float:
@@ -50,10 +48,9 @@ def estimate(run: Run[Any]) -> Estimate | None:
         output = tried(network, images[:1], run.engine)
         seconds = _timed(lambda batch: tried(network, batch, run.engine), images, device)
     first = output[0] if isinstance(output, (tuple, list)) else output
-    shape = tuple(first.shape[1:])
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else peak_memory_mb()
-    kept = room.kept_bytes(run, shape[0]) / 1e6
-    return Estimate(forwards, seconds / batch, batch, memory, kept, shape)
+    kept = room.kept_bytes(run, first.shape[1]) / 1e6
+    return Estimate(forwards, seconds / batch, batch, memory, kept)
 
 
 def _timed(network: Callable[[Any], Any], images: Any, device: str) -> float:

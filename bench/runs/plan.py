@@ -95,8 +95,9 @@ def require_entries(dataset: str, protocol: str, settings: Settings) -> None:
 
 def run_of(plan: Plan, settings: Settings, warn: Warn) -> Run[Any]:
     """The plan, with an engine to carry it out. Raises BadEnvironment for a device that is not there."""
-    run: Run[Any] = Run(plan, settings, engine_for(settings, warn, registry.load(plan.base).batch_size), warn)
-    if settings.batch_size == "auto" and registry.load(plan.base).batch_size is None:
+    only = registry.load(plan.base).batch_size
+    run: Run[Any] = Run(plan, settings, engine_for(settings, warn, only), warn)
+    if settings.batch_size == "auto" and only is None:
         run.engine.batch_size = _fitting_batch(run)
     return run
 
@@ -127,7 +128,7 @@ def _fitting_batch(run: Run[Any]) -> int:
 
     image = torch.zeros(1, 3, *input_of(run)).to(run.engine.device)
     network = run.network()
-    return fitting_batch(lambda images: tried(network, images, run.engine), image, run.engine.device)[0]
+    return fitting_batch(lambda images: tried(network, images, run.engine), image, run.engine.device)
 
 
 def _default_preset(card: DatasetCard, base: str) -> Preset:

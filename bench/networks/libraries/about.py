@@ -77,7 +77,7 @@ def about(library: Library, request: Request) -> About:
         why_none=why,
         files=files,
         weights=weights,
-        protocols=_protocols() if features else (),
+        protocols=registry.that_measure(embeddings=False) if features else (),
     )
 
 
@@ -114,8 +114,3 @@ def _features(module: nn.Module, layer: str, side: tuple[int, int]) -> tuple[tup
     if output.ndim != 4:
         return None, f"its output is {output.ndim}-dimensional"
     return (output.shape[1], output.shape[2], output.shape[3]), ""
-
-
-def _protocols() -> tuple[str, ...]:
-    every = sorted(registry.protocols().values(), key=lambda entry: entry.id)
-    return tuple(entry.id for entry in every if not entry.preset_type.needs_saliency)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LIBRARY_VERSION = 1
 """Raised whenever building or reading a network of a library would come to something else."""
+_STRUCTURE = TypeAdapter(Structure)
 _WORD = r"[a-z0-9._+]*[a-z0-9]"
 _ITS_OWN_ID = re.compile(
     rf"hf:({_WORD}|{_WORD}/[a-z0-9._+-]*[a-z0-9])|hub:{_WORD}/{_WORD}:{_WORD}:{_WORD}"
@@ -81,15 +82,20 @@ class Found:
             "options": dict(request.options),
             "library": self.library.package,
             "version": self.library.version(),
-            **self.library.more(request),
+            **self._more,
             **({"channels": "BGR"} if self._is_bgr else {}),
         }
+
+    @functools.cached_property
+    def _more(self) -> dict[str, Any]:
+        """Once: it may be over the hashes of a folder's files."""
+        return self.library.more(self.request)
 
     @functools.cached_property
     def known(self) -> dict[str, Any]:
         """What was kept of the network, or is found by building it."""
         drawn = {"seed": self.request.seed, "torch": torch_version()} if not self.given else {}
-        stated = dict(zip(("mean", "std"), self._stated(), strict=True))
+        stated = dict(zip(("mean", "std"), self._stated, strict=True))
         subject = {"library": LIBRARY_VERSION, "files": self.hashes, **self.named, **drawn, **stated}
         keeps = self.library.definite(self.request)
         kept = known_weights.find(self.request.cache, subject) if keeps else None
@@ -103,9 +109,9 @@ class Found:
     def _is_bgr(self) -> bool:
         """By the card, unless the library has turned them already."""
         card = self.request.card
-        own = "channels" in self.library.more(self.request)
-        return bool(card and card.network and card.network.channels == "BGR" and not own)
+        return bool(card and card.network and card.network.channels == "BGR" and "channels" not in self._more)
 
+    @functools.cached_property
     def _stated(self) -> tuple[Triple | None, Triple | None]:
         """Mean and standard deviation that the card states, else the library: a file beside the weights may."""
         network = self.request.card.network if self.request.card else None
@@ -118,9 +124,9 @@ class Found:
 
         module = self.build(None)
         structure = reader_of(module).structure
-        mean, std = self._stated()
-        structure = replace(structure, mean=mean or structure.mean, std=std or structure.std)
-        structure = replace(structure, channels=self.named.get("channels", structure.channels))
+        mean, std = self._stated
+        channels = self.named.get("channels", structure.channels)
+        structure = replace(structure, mean=mean or structure.mean, std=std or structure.std, channels=channels)
         parameters = sum(parameter.numel() for parameter in module.parameters())
         kind = f"{type(module).__module__}.{type(module).__qualname__}"
         state = "" if self.given else hash_module(module)
@@ -129,9 +135,7 @@ class Found:
     @functools.cached_property
     def structure(self) -> Structure:
         """What the network says of itself."""
-        told: dict[str, Any] = self.known["structure"]
-        entries: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in told.items()}
-        return Structure(**entries)
+        return _STRUCTURE.validate_python(self.known["structure"])
 
     @property
     def weights_sha256(self) -> str:
@@ -201,7 +205,7 @@ def _whole(kept: dict[str, Any]) -> bool:
     if kept["structure"].keys() - {entry.name for entry in fields(Structure)}:
         return False
     try:
-        TypeAdapter(Structure).validate_python(kept["structure"])
+        _STRUCTURE.validate_python(kept["structure"])
     except ValidationError:
         return False
     return True

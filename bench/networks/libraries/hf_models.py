@@ -17,7 +17,7 @@ from bench.cards.network_folders import meant
 from bench.networks.libraries.found import short
 from bench.networks.libraries.hub_files import CONFIG, PREPROCESSOR, Repository, require_weights
 from bench.networks.libraries.library import Library
-from bench.networks.libraries.options import named_options, refuse_own
+from bench.networks.libraries.options import named_options, no_stride, refuse_own
 from bench.networks.libraries.preprocessor import normalisation_of, takes_bgr
 from bench.networks.libraries.request import Request, is_path
 from bench.networks.libraries.sources import Source
@@ -128,9 +128,7 @@ class HuggingFace(Library):
     def build(self, request: Request, files: Sequence[Path], output_stride: int | None) -> nn.Module:
         """The network without heads."""
         if output_stride is not None:
-            raise WrongName(
-                f"{request.text} cannot be given an output stride of {output_stride}", "Leave `output_stride` out."
-            )
+            raise no_stride(request, output_stride)
         with _quiet():
             module = self._loaded(request, files)
         if takes_bgr(self._preprocessor(request)):

@@ -25,6 +25,7 @@ from bench.base.paths import expand
 from bench.cards.card import as_id
 from bench.cards.network_folders import meant
 from bench.networks.libraries.library import Library
+from bench.networks.libraries.options import no_stride
 from bench.networks.libraries.python_models import call, importing
 from bench.networks.libraries.request import Request, is_path
 from bench.networks.libraries.sources import Fetch, Source, WebFile
@@ -129,10 +130,7 @@ class TorchHub(Library):
     def build(self, request: Request, files: Sequence[Path], output_stride: int | None) -> nn.Module:
         """What the entry returns."""
         if output_stride is not None:
-            raise WrongName(
-                f"{request.text} cannot be given an output stride of {output_stride}",
-                "Leave `output_stride` out, or give the entry an option of its own.",
-            )
+            raise no_stride(request, output_stride, ", or give the entry an option of its own")
         require_trust(request, self._place(request).page)
 
         def refuse(url: str, path: str, sha256: str | None) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from bench.base.errors import BadInput, BenchError, WrongName, unknown_name
@@ -42,6 +42,13 @@ def refuse_unknown(request: Request, error: Exception) -> None:
         ) from error
 
 
+def no_stride(request: Request, output_stride: int, otherwise: str = "") -> WrongName:
+    """The error for a network that cannot be given an output stride; `otherwise` is what may help besides."""
+    return WrongName(
+        f"{request.text} cannot be given an output stride of {output_stride}", f"Leave `output_stride` out{otherwise}."
+    )
+
+
 @contextlib.contextmanager
 def named_options(request: Request) -> Iterator[None]:
     """What a constructor raises becomes one line with the options that the user gave, if there are any."""
@@ -54,11 +61,15 @@ def named_options(request: Request) -> Iterator[None]:
     except Exception as error:
         if not request.options:
             raise
-        given = " and ".join(f"{key}={value}" for key, value in request.options.items())
         raise BadInput(
-            f"{request.source}:{request.name} cannot be built with {given}: {short(error)}",
+            f"{request.source}:{request.name} cannot be built with {spelled(request.options)}: {short(error)}",
             "Correct the value of the option, or leave it out: options are arguments of the network's constructor.",
         ) from error
+
+
+def spelled(options: Mapping[str, Any]) -> str:
+    """Options as a message names them; empty where there are none."""
+    return " and ".join(f"{key}={value}" for key, value in options.items())
 
 
 def require_takes(request: Request, function: Callable[..., Any], own: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench.base.errors import BadInput, BenchError, WrongName
 from bench.networks.libraries.found import short
 from bench.networks.libraries.library import Library
-from bench.networks.libraries.options import require_takes
+from bench.networks.libraries.options import no_stride, require_takes, spelled
 from bench.networks.libraries.request import Request
 from bench.networks.libraries.sources import Fetch
 
@@ -72,10 +72,7 @@ class Python(Library):
     def build(self, request: Request, files: Sequence[Path], output_stride: int | None) -> nn.Module:
         """What the factory returns."""
         if output_stride is not None:
-            raise WrongName(
-                f"{request.text} cannot be given an output stride of {output_stride}",
-                "Leave `output_stride` out, or give the factory an option of its own.",
-            )
+            raise no_stride(request, output_stride, ", or give the factory an option of its own")
         factory = _find(request)
         options = {key: value for key, value in request.options.items() if key != CACHE_KEY}
         module = call(request, factory, options)
@@ -157,7 +154,7 @@ def call(request: Request, factory: Callable[..., Any], options: dict[str, Any])
     except BenchError:
         raise
     except (Exception, SystemExit) as error:
-        given = " and ".join(f"{key}={value}" for key, value in options.items())
+        given = spelled(options)
         raise BadInput(
             f"{request.text} failed{given and f' with {given}'}: {short(error)}{_where(error)}",
             "Correct the function, or its options.",
