@@ -10,7 +10,7 @@ from torch import nn
 
 import bench
 from bench.base.errors import BadEnvironment, BadInput, WrongName
-from bench.cards.presets import ImagePreset, fingerprint
+from bench.cards.presets import ImagePreset, fingerprint, nearest_multiple
 from bench.networks.find_model import find_model, from_module
 from bench.networks.reading.layers import parse
 from bench.networks.reading.reader import reader_of
@@ -22,7 +22,7 @@ from bench.records.card_says import against_cards
 from bench.records.contradictions import contradictions
 from bench.records.rerun_command import rerun_command
 from bench.report.compare import compare
-from bench.runs.fit_to_model import fit_to_model, nearest_multiple
+from bench.runs.fit_to_model import fit_to_model
 from bench.runs.plan import make_plan
 from bench.runs.rerun import rerun
 from tests.terminal import said

@@ -334,7 +334,11 @@ def test_the_command_of_an_unmodified_run_is_short():
 )
 def test_a_librarys_network_is_named_unless_its_name_could_run_code(source, words):
     record = make_record()
-    record["model"] |= {"id": "mine", "network": {"source": source.partition(":")[0]}, "weights_source": source}
+    record["model"] |= {
+        "id": "mine",
+        "network": {"source": source.partition(":")[0].rpartition(" ")[2]},
+        "weights_source": source,
+    }
     if source == "in memory":
         record["model"]["network"] = {"class": "a.Module"}
     own = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

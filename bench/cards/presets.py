@@ -76,6 +76,10 @@ class Preset(BaseModel):
         """How many seeds are run unless told otherwise; 0 for a protocol that draws nothing at random."""
         return 0
 
+    def for_patch(self, patch: int) -> dict[str, Any]:
+        """Entries by which the input of a network with patches of so many pixels is a multiple of them."""
+        return {}
+
     def variant(self, default: Preset, classes: int) -> dict[str, Any]:
         """Entries by which published figures call the protocol by another name: a `Variant` in its registry entry.
 
@@ -117,6 +121,11 @@ class ImagePreset(Preset):
     aligned. Labels are resized with the same library's nearest."""
     absent: Literal["zero", "skip"] = "zero"
     """A class that occurs nowhere counts as IoU 0 in the mean (`zero`), or is left out of the mean (`skip`)."""
+
+    def for_patch(self, patch: int) -> dict[str, Any]:
+        """The input, or the one by patch."""
+        height, width = self.input_by_patch.get(patch, self.input)
+        return {"input": (nearest_multiple(height, patch), nearest_multiple(width, patch))}
 
     @property
     def counts_boundaries(self) -> bool:
@@ -169,12 +178,6 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
 def nearest_multiple(side: int, patch: int) -> int:
     """Of a patch, in pixels; the larger of two that are as near, and never 0."""
     return max(1, (2 * side + patch) // (2 * patch)) * patch
-
-
-def input_for(preset: ImagePreset, patch: int) -> tuple[int, int]:
-    """Height and width of a preset's input for a network with patches of so many pixels."""
-    height, width = preset.input_by_patch.get(patch, preset.input)
-    return nearest_multiple(height, patch), nearest_multiple(width, patch)
 
 
 def read_value(value: Any) -> Any:

@@ -86,7 +86,9 @@ def _about(stored: Stored) -> list[tuple[str, object]]:
 
 def _network(record: Record) -> str:
     """Library, version and class of a network of another library; empty for this program's own."""
-    told = _mapping(record["model"].get("network"))
+    from bench.records.model_said import network_of
+
+    told = network_of(record)
     named = [told.get("library"), told.get("version")] if told.get("library") else []
     count = told.get("parameters")
     parts = [" ".join(map(str, named)), told.get("class"), f"{count:,} parameters" if isinstance(count, int) else ""]

@@ -14,10 +14,11 @@ import numpy as np
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import ModelCard
-from bench.cards.presets import FIRST_SEED, ImagePreset, Preset, input_for, nearest_multiple
+from bench.cards.presets import FIRST_SEED, Preset
 from bench.protocols import registry
 from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, preset_of
 from bench.records.findings import Findings, doubt, note, problem
+from bench.records.model_said import by_model
 from bench.records.record import Record, class_names
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.rows import Rows
@@ -204,15 +205,11 @@ def _by_model(record: Record, default: Preset, preset: Preset) -> dict[str, Any]
 
     The others stay the data set's own: then the record's differ, and that is said.
     """
-    told, read = record["protocol"].get("by_model"), record.get("read")
-    told, read = ({**one} if isinstance(one, dict) else {} for one in (told, read))
-    own, patch = default.model_dump(mode="json"), read.get("patch")
-    fits = {key: getattr(preset, key) for key in ("mean", "std") if key in told}
+    told, read = by_model(record), record.get("read")
+    own, patch = default.model_dump(mode="json"), read.get("patch") if isinstance(read, dict) else None
+    fits: dict[str, Any] = {key: getattr(preset, key) for key in ("mean", "std") if key in told}
     if isinstance(patch, int) and 0 < patch <= _LARGEST_PATCH:
-        if isinstance(default, ImagePreset):
-            fits |= {"input": input_for(default, patch)}
-        elif "height" in own:
-            fits |= {"height": nearest_multiple(own["height"], patch), "multiple": patch}
+        fits |= default.for_patch(patch)
     # an input that the user asked for, and that the patch would have decided, is the data set's own as well
     known = {key: value for key, value in fits.items() if told.get(key, own.get(key)) == own.get(key)}
     return known | ({"input_by_patch": {}} if "input_by_patch" in own else {})

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from bench.cards.presets import FIRST_SEED, Preset, fingerprint
 from bench.protocols import registry
 from bench.records.findings import Findings, doubt, problem
+from bench.records.model_said import BY_MODEL
 from bench.records.record import PLAIN, Record, class_names
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.mask_tables import mapping_of, predicted_ids, table_of
@@ -23,8 +24,6 @@ from bench.scoring.matching import iou_table, match
 from bench.scoring.metric_names import METRICS, metric_name
 from bench.scoring.rows import Rows
 
-BY_MODEL = ("mean", "std", "input", "height", "multiple")
-"""Entries of a preset that belong to the model (`bench.runs.fit_to_model`)."""
 PREDICTIONS = re.compile(r"predictions([-+].*)?")
 """Protocol ids of scored predictions: all have a fingerprint of one kind (`bench.runs.score_folder`)."""
 SIGNED = ("ari", "seed_ari", "J_decay", "F_decay")

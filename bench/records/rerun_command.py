@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 from bench.cards import catalogue
+from bench.records.model_said import is_of_file, network_of
 from bench.records.record import SCORED, Record
 
 
@@ -28,15 +28,3 @@ def rerun_command(record: Record, name: str) -> str | None:
         words += ["--model", "MODEL"] if named else []
         words += ["--weights", "WEIGHTS"] if not named or is_of_file(record) else []
     return shlex.join(words)
-
-
-def network_of(record: Record) -> dict[str, Any]:
-    """What a record says of a network of another library; empty where it says nothing."""
-    told = record["model"].get("network")
-    return told if isinstance(told, dict) else {}
-
-
-def is_of_file(record: Record) -> bool:
-    """Whether such a network had the weights of a user's file: `FILE in SOURCE:NAME`."""
-    source = str(record["model"].get("weights_source") or "")
-    return f" in {network_of(record).get('source')}:" in source

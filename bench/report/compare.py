@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.base.errors import BadInput, WrongName
 from bench.records.audit import audit
+from bench.records.model_said import protocol_preset
 from bench.records.record import Record, Stored, check_rows, class_names, precision_of, rows_path
 from bench.scoring import rows as rows_of
 from bench.scoring.bootstrap import RESAMPLES
@@ -135,8 +136,7 @@ def _require_same_recipe(a: Record, b: Record) -> None:
 
 def _of_the_protocol(record: Record) -> tuple[str, dict[str, Any]]:
     """A protocol's id and preset, with its own values where the model decided: of normalisation and patch."""
-    protocol = record["protocol"]
-    return protocol["id"], {**protocol["preset"], **(protocol.get("by_model") or {})}
+    return record["protocol"]["id"], protocol_preset(record)
 
 
 def _said(preset: Mapping[str, Any], key: str) -> object:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.base.errors import BadInput, WrongName
-from bench.cards.presets import ImagePreset, Preset, input_for, nearest_multiple
+from bench.cards.presets import ImagePreset, Preset
 from bench.networks.subject import Subject
 
 _LARGEST = 4.0
@@ -46,7 +46,7 @@ def _input(preset: ImagePreset, patch: int | None, asked: Mapping[str, Any], *, 
         preset = preset.model_copy(update={"input_by_patch": {}})
     size = wanted = preset.input_by_patch.get(patch or 0, preset.input)
     if patch is not None:
-        size = input_for(preset, patch)
+        size = preset.for_patch(patch)["input"]
         if strict and size != wanted:
             raise _refused("x".join(map(str, wanted)), patch, f"--set input=[{size[0]},{size[1]}]")
     return {"input": size, "input_by_patch": {}}
@@ -60,10 +60,10 @@ def _height(preset: Any, patch: int, asked: Mapping[str, Any], *, strict: bool) 
             f"multiple is {multiple}, which is no multiple of the network's patch of {patch}",
             "Leave the entry out: the patch takes its place.",
         )
-    nearest = nearest_multiple(preset.height, patch)
-    if strict and nearest != preset.height:
-        raise _refused(f"a height of {preset.height}", patch, f"--set height={nearest}")
-    return {"height": nearest, "multiple": multiple}
+    fitted = preset.for_patch(patch)
+    if strict and fitted["height"] != preset.height:
+        raise _refused(f"a height of {preset.height}", patch, f"--set height={fitted['height']}")
+    return {**fitted, "multiple": multiple}
 
 
 def _require_of_pixels(subject: Subject, key: str, values: Any) -> None:

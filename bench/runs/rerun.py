@@ -17,9 +17,8 @@ from bench.networks.find_model import find_model
 from bench.passes.cache import again_where_damaged
 from bench.protocols import registry
 from bench.protocols.base import Settings, collect_warnings
-from bench.records.contradictions import BY_MODEL
+from bench.records.model_said import BY_MODEL, by_model, is_of_file, network_of
 from bench.records.record import SCORED, Record, Stored
-from bench.records.rerun_command import is_of_file, network_of
 from bench.runs.plan import make_plan
 from bench.runs.run import carry_out
 from bench.runs.same_run import (
@@ -113,10 +112,8 @@ def _entries(earlier: Stored, base: str, card: str) -> dict[str, Any]:
 
 def _by_model(earlier: Stored) -> dict[str, Any]:
     """The entries that the record says the model decided, with the protocol's own values."""
-    protocol = earlier.record["protocol"]
-    told = protocol.get("by_model")
-    told = told if isinstance(told, dict) else {}
-    return {key: told[key] for key in BY_MODEL if key in told and key in protocol["preset"]}
+    told, preset = by_model(earlier.record), earlier.record["protocol"]["preset"]
+    return {key: told[key] for key in BY_MODEL if key in told and key in preset}
 
 
 def _require_entries(earlier: Stored, dataset: str, base: str, settings: Settings) -> None:

@@ -17,8 +17,8 @@ from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
 from bench.protocols import registry
 from bench.protocols.base import Plan, Settings
+from bench.records.model_said import network_of
 from bench.records.record import Record, Stored, check_rows, rows_path
-from bench.records.rerun_command import network_of
 from bench.scoring import rows as rows_of
 
 _OTHERS = {"bank": "bank", "fit": "fitted_on", "match": "matched_on"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import LayerName, Preset, Rate, Side
+from bench.cards.presets import LayerName, Preset, Rate, Side, nearest_multiple
 
 
 class DavisPreset(Preset):
@@ -42,6 +42,10 @@ class DavisPreset(Preset):
     stretch: bool = True
     """Stretch each object's shares to 0…1 over the frame, as in DINO's evaluation, before the largest share of a pixel
     decides. Without it, an object with small shares loses to the background."""
+
+    def for_patch(self, patch: int) -> dict[str, Any]:
+        """The height; the width follows from it."""
+        return {"height": nearest_multiple(self.height, patch), "multiple": patch}
 
     @classmethod
     def counting(cls, run: Counted) -> list[str]:

@@ -10,6 +10,7 @@ from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset, override
 from bench.protocols import registry
+from bench.records.model_said import protocol_preset
 from bench.records.record import Record
 from bench.scoring.whitening import most_components
 
@@ -17,8 +18,7 @@ from bench.scoring.whitening import most_components
 def changes(record: Record) -> list[str]:
     """Words of `bench run` for the entries of the preset, the seeds and the precision that are not the card's."""
     protocol, dataset = record["protocol"]["id"].removesuffix(registry.UNLABELLED), record["dataset"]
-    own = record["protocol"].get("by_model")  # which the model decides again
-    entries = {**record["protocol"]["preset"], **(own if isinstance(own, dict) else {})}
+    entries = protocol_preset(record)  # what the model decided, it decides again
     base, named = registry.parsed(protocol) or (protocol, {})
     default = _default(catalogue.datasets().get(dataset["id"]), base)
     words: list[str] = []

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from bench.base.errors import BadInput
 from bench.records.intervals import SAMPLES, Interval, images_interval
+from bench.records.model_said import network_of
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, confusion_table
 from bench.report.site.collect import MATRIX, Run
@@ -222,7 +223,7 @@ def facts(record: Record) -> list[tuple[str, list[tuple[str, str]]]]:
     }
     lists = [
         ("Weights", model),
-        ("Network", mapping(record["model"].get("network"))),
+        ("Network", network_of(record)),
         ("Data", dataset),
         ("Protocol", protocol | mapping(record.get("solver"))),
         ("Cost", mapping(record.get("cost"))),

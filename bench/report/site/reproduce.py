@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.cards import catalogue
 from bench.protocols import registry
+from bench.records.model_said import is_of_file, network_of
 from bench.records.record import SCORED, Record
 from bench.report.site.changes import changes
 from bench.report.site.details import mapping
@@ -53,10 +54,9 @@ def _model(record: Record) -> list[str]:
     if identifier in catalogue.models():
         return [identifier]
     source = str(record["model"].get("weights_source") or "")
-    if mapping(record["model"].get("network")).get("source"):
-        file, _, name = source.rpartition(" in ")
-        known = [name] if _NAME.fullmatch(name) else ["MODEL"]
-        return [*known, "--weights", "WEIGHTS"] if file else known
+    if network_of(record).get("source"):
+        name = source.rpartition(" in ")[2] if is_of_file(record) else source
+        return [name if _NAME.fullmatch(name) else "MODEL", *(["--weights", "WEIGHTS"] if is_of_file(record) else [])]
     file = re.split(r"[/\\]", source)[-1]
     return ["MODEL"] if source in ("", "in memory") else [f"./{file}"]
 
