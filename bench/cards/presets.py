@@ -44,7 +44,7 @@ class Preset(BaseModel):
     needs_saliency: ClassVar[bool] = False
     """Whether the network must have an embedding and a saliency head."""
 
-    interpolation: Literal["cubic", "linear", "area"] = "cubic"
+    interpolation: Literal["cubic", "linear", "area", "nearest"] = "cubic"
     """How the image is resized. Labels and masks are always resized with nearest."""
     mean: tuple[Unit, Unit, Unit] = (0.485, 0.456, 0.406)
     """Subtracted from RGB in 0…1."""
@@ -116,9 +116,9 @@ class ImagePreset(Preset):
     input_by_patch: dict[Positive, tuple[Side, Side]] = {}
     """Patch size of a network → its input, in place of `input`. A patch that is not named, and does not divide `input`,
     gets the nearest multiples."""
-    resizing: Literal["opencv", "torch"] = "opencv"
-    """`opencv` resizes the 8-bit image. `torch` resizes the normalised image, without antialiasing and with corners not
-    aligned. Labels are resized with the same library's nearest."""
+    resizing: Literal["opencv", "torch", "pillow"] = "opencv"
+    """`opencv` and `pillow` resize the 8-bit image, Pillow with antialiasing. `torch` resizes the normalised image,
+    without antialiasing and with corners not aligned. Labels are resized with the same library's nearest."""
     absent: Literal["zero", "skip"] = "zero"
     """A class that occurs nowhere counts as IoU 0 in the mean (`zero`), or is left out of the mean (`skip`)."""
 
@@ -150,6 +150,35 @@ class FeaturesPreset(ImagePreset):
     output_stride: Literal[8, 16, 32] | None = None
     """Trade the last strides of a CNN for dilation, down to this output stride, where its library can do so. null: as
     the network is."""
+
+
+class GeometryPreset(FeaturesPreset):
+    """Entries of the protocols whose reference has a geometry of its own (docs/protocols.md#geometry)."""
+
+    observed: ClassVar[tuple[str, ...]] = (
+        *FeaturesPreset.observed,
+        *("fit", "label_resizing", "pad", "multiple", "mirror", "scales"),
+    )
+
+    fit: Literal["squash", "crop", "shorter", "longer", "own"] = "squash"
+    """How an image becomes the input. `squash`: resized to `input`, whatever its shape. `crop`: its shorter side to
+    that of `input`, then the middle of it. `shorter`, `longer`: that side to the height in `input`, nothing is cut.
+    `own`: as large as it is."""
+    label_resizing: Literal["same", "opencv", "torch", "pillow"] = "same"
+    """Whose nearest resizes labels; `same`: that of `resizing`."""
+    pad: Literal["end", "centre"] = "end"
+    """Where zeros are put to fill an input up to a multiple of `multiple`: right and bottom, or all around."""
+    multiple: Side | None = None
+    """What an input that is not squashed is filled up to, pixels; null: the network's patch, if it has one."""
+    mirror: bool = False
+    """Whether features are the mean of those of the image and of its mirror image."""
+    scales: Annotated[tuple[Rate, ...], Field(min_length=1, max_length=16)] = (1.0,)
+    """Features are the mean over the input resized by these factors (torch, bilinear), on the grid of the first."""
+
+    def for_patch(self, patch: int) -> dict[str, Any]:
+        """As of every image, and the multiple."""
+        fixed = self.fit in ("squash", "crop")
+        return super().for_patch(patch) if fixed else {"multiple": self.multiple or patch}
 
 
 class SaliencyPreset(ImagePreset):

@@ -10,16 +10,29 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from bench.cards.presets import ImagePreset, Preset
+from bench.cards.presets import GeometryPreset, ImagePreset, Preset
+from bench.data.placement import place
 
 if TYPE_CHECKING:
     from torch import Tensor
 from bench.data.decoding import Label
 from bench.data.picture_files import Image8
 
-_TORCH_MODE = {"cubic": "bicubic", "linear": "bilinear", "area": "area"}
-_INTERPOLATION = {"cubic": cv2.INTER_CUBIC, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
+_TORCH_MODE = {"cubic": "bicubic", "linear": "bilinear", "area": "area", "nearest": "nearest"}
+_INTERPOLATION = {
+    "cubic": cv2.INTER_CUBIC,
+    "linear": cv2.INTER_LINEAR,
+    "area": cv2.INTER_AREA,
+    "nearest": cv2.INTER_NEAREST,
+}
+_PILLOW = {
+    "cubic": Image.Resampling.BICUBIC,
+    "linear": Image.Resampling.BILINEAR,
+    "area": Image.Resampling.BOX,
+    "nearest": Image.Resampling.NEAREST,
+}
 
 
 def resize_image(image: Image8, size: tuple[int, int], interpolation: str = "cubic") -> Image8:
@@ -33,28 +46,45 @@ def resize_nearest(labels: npt.NDArray[Any], size: tuple[int, ...]) -> npt.NDArr
 
 
 def to_input(image: Image8, preset: ImagePreset) -> npt.NDArray[Any]:
-    """Resize an H×W×3 uint8 image to the preset's input as its `resizing` says: uint8 with OpenCV, float32 with torch.
+    """An H×W×3 uint8 image resized and cut as the preset says: uint8 with OpenCV and Pillow, float32 with torch.
 
     torch's way is meant for the normalised image. Normalising is affine and the weights of an interpolation sum to
-    one, so the order of the two does not matter: `normalise` follows here as well.
+    one, so the order of the two does not matter: `normalise` follows here as well. So does the padding.
     """
+    placed = place(image.shape[:2], preset)
+    return np.ascontiguousarray(placed.cut(_resized(image, placed.resized, preset)))
+
+
+def _resized(image: Image8, size: tuple[int, int], preset: ImagePreset) -> npt.NDArray[Any]:
     if preset.resizing == "opencv":
-        return resize_image(image, preset.input, preset.interpolation)
+        return resize_image(image, size, preset.interpolation)
+    if preset.resizing == "pillow":
+        return np.asarray(Image.fromarray(image).resize(size[::-1], _PILLOW[preset.interpolation]))
     import torch
     import torch.nn.functional as F
 
     planes = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]
     mode = _TORCH_MODE[preset.interpolation]
-    corners = None if mode == "area" else False
-    resized = F.interpolate(planes, size=preset.input, mode=mode, align_corners=corners, antialias=False)
+    corners = None if mode in ("area", "nearest") else False
+    resized = F.interpolate(planes, size=size, mode=mode, align_corners=corners, antialias=False)
     return resized[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def label_to_input(label: Label, preset: ImagePreset) -> Label:
-    """Resize an H×W label map to the preset's input, nearest, by the rule of the preset's `resizing`."""
-    if preset.resizing == "opencv":
-        return resize_nearest(label, preset.input)
-    rows, columns = (nearest_indices(*sides) for sides in zip(label.shape, preset.input, strict=True))
+    """Resize an H×W label map, nearest, and cut it as the preset says; whose nearest is the preset's too."""
+    placed = place((label.shape[0], label.shape[1]), preset)
+    library: str = preset.resizing
+    if isinstance(preset, GeometryPreset) and preset.label_resizing != "same":
+        library = preset.label_resizing
+    return np.ascontiguousarray(placed.cut(nearest_of(library, label, placed.resized)))
+
+
+def nearest_of(library: str, label: Label, size: tuple[int, int]) -> Label:
+    """An H×W map at another size by the nearest of `opencv`, `torch` or `pillow`: their rounding differs."""
+    if library == "opencv":
+        return resize_nearest(label, size)
+    indices = nearest_indices if library == "torch" else pillow_indices
+    rows, columns = (indices(*sides) for sides in zip(label.shape, size, strict=True))
     return label[np.ix_(rows, columns)]
 
 
@@ -66,6 +96,15 @@ def nearest_indices(source: int, target: int) -> npt.NDArray[np.int64]:
     scale = np.float32(source) / np.float32(target)
     indices = np.floor(np.arange(target, dtype=np.float32) * scale).astype(np.int64)
     return np.minimum(indices, source - 1)
+
+
+def pillow_indices(source: int, target: int) -> npt.NDArray[np.int64]:
+    """The same in Pillow's NEAREST: the floor of a running sum, ½·s and then s more for every pixel, in float64.
+
+    Pillow itself is asked: a closed form differs for some sizes, 512 at a target of 320 among them.
+    """
+    row = Image.fromarray(np.arange(source, dtype=np.int32)[None])
+    return np.asarray(row.resize((target, 1), Image.Resampling.NEAREST))[0].astype(np.int64)
 
 
 def normalise(images: Tensor, preset: Preset) -> Tensor:

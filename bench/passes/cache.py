@@ -74,24 +74,33 @@ DIGEST = Column("uint8", rows=16)
 
 
 class ShardStore:
-    """Cached items of one split under one recipe, in shards of 256 samples.
+    """Cached items of one split under one recipe, in shards of 256 samples, or of `size`.
 
     The array named `apart` lies in a file of its own beside the others, and is read only on demand. `columns` says what
     the arrays are like; without it they are taken as they come.
     """
 
-    def __init__(self, folder: Path, apart: str, columns: Mapping[str, Column] | None = None) -> None:
+    def __init__(
+        self, folder: Path, apart: str, columns: Mapping[str, Column] | None = None, size: int = SHARD
+    ) -> None:
         self.folder = folder
         self.apart = apart
         self.columns = columns or {}
+        self.size = size
 
     @classmethod
     def for_recipe(
-        cls, cache: Path, kind: str, recipe: dict[str, Any], apart: str, columns: Mapping[str, Column] | None = None
+        cls,
+        cache: Path,
+        kind: str,
+        recipe: dict[str, Any],
+        apart: str,
+        columns: Mapping[str, Column] | None = None,
+        size: int = SHARD,
     ) -> ShardStore:
         """The store of all that was found in this way. `recipe` must be plain JSON values."""
         text = json.dumps(recipe, sort_keys=True)
-        return cls(cache / kind / hashlib.sha256(text.encode()).hexdigest()[:24], apart, columns)
+        return cls(cache / kind / hashlib.sha256(text.encode()).hexdigest()[:24], apart, columns, size)
 
     def _paths(self, shard: int) -> tuple[Path, Path]:
         return self.folder / f"{shard:05d}.npz", self.folder / f"{shard:05d}.{self.apart}.npz"
@@ -142,7 +151,7 @@ class ShardStore:
 
     def known(self, keys: Sequence[bytes]) -> Columns:
         """All that is cached of `keys`, in their order, without what lies apart."""
-        return Columns.joined([_only(self.load(shard), members) for shard, members in shards(keys)])
+        return Columns.joined([_only(self.load(shard), members) for shard, members in shards(keys, self.size)])
 
     def read_meta(self) -> dict[str, Any]:
         """What is known of the pass that filled this store."""
@@ -158,8 +167,8 @@ class ShardStore:
         Raises DamagedShard where some of it is no longer there; then all that is damaged is dropped.
         """
         wanted = None if chosen is None else frozenset(chosen)
-        for shard, members in shards(keys):
-            places = enumerate(members, start=shard * SHARD)
+        for shard, members in shards(keys, self.size):
+            places = enumerate(members, start=shard * self.size)
             mine = [key for i, key in places if wanted is None or i in wanted]
             if mine:
                 rows = self.load_apart(shard)
@@ -169,7 +178,7 @@ class ShardStore:
 
     def _give_up(self, keys: Sequence[bytes]) -> None:
         """Drop every file that is damaged, so that one more pass makes all of it, and raise DamagedShard."""
-        for shard, _ in shards(keys):
+        for shard, _ in shards(keys, self.size):
             self.load_apart(shard)
         raise DamagedShard(
             f"files of the cache at {self.folder} were damaged and are dropped",
@@ -201,7 +210,7 @@ class ShardStore:
 
         try:
             for done, (index, item) in enumerate(zip(todo, fresh, strict=True), start=already + 1):
-                shard = index // SHARD
+                shard = index // self.size
                 unsaved.setdefault(shard, {})[keys[index]] = item
                 if progress:
                     progress(done, len(keys))
@@ -219,9 +228,9 @@ def without(item: Item, name: str) -> Item:
     return {key: array for key, array in item.items() if key != name}
 
 
-def shards(keys: Sequence[bytes]) -> Iterable[tuple[int, Sequence[bytes]]]:
+def shards(keys: Sequence[bytes], size: int = SHARD) -> Iterable[tuple[int, Sequence[bytes]]]:
     """Shard numbers with the sample keys that belong in each."""
-    return ((start // SHARD, keys[start : start + SHARD]) for start in range(0, len(keys), SHARD))
+    return ((start // size, keys[start : start + size]) for start in range(0, len(keys), size))
 
 
 def _only(held: Columns, keys: Iterable[bytes]) -> Columns:

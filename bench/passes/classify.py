@@ -26,9 +26,10 @@ from bench.data.decoding import read_image_of
 from bench.data.preprocessing import label_to_input, resize_nearest
 from bench.data.samples import Samples
 from bench.passes.cache import DIGEST, Column, ShardStore
-from bench.passes.engine import Engine, arithmetic, call
-from bench.passes.features import Features, feature_map, upsample
-from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
+from bench.passes.engine import Engine
+from bench.passes.features import Features, upsample
+from bench.passes.forward import features_of
+from bench.passes.image_pass import Loaded, pass_over_images
 from bench.passes.observations import manifest_of
 from bench.scoring.id_counts import Painted, contingency
 
@@ -126,16 +127,12 @@ def _forward(
     import torch
     import torch.nn.functional as F
 
-    with torch.inference_mode(), arithmetic(engine):
-        images = to_device(batch, preset, engine)
-        features = feature_map(call(extract, images), images)
+    features = features_of(batch, extract, preset, engine)
     with torch.inference_mode():
-        features = features.float()
-        weights = torch.from_numpy(classifiers.weights).to(features.device)[..., None, None]
-        biases = torch.from_numpy(classifiers.biases).to(features.device)
+        weights = torch.from_numpy(classifiers.weights).to(engine.device)[..., None, None]
+        biases = torch.from_numpy(classifiers.biases).to(engine.device)
         painted = []
         for item, feature in zip(batch, features, strict=True):
-            require_finite(item.sample.image, bool(torch.isfinite(feature).all()))
             logits = (F.conv2d(feature[None], w, b) for w, b in zip(weights, biases, strict=True))
             painted.append([paint(one, item, preset) for one in logits])
     return painted

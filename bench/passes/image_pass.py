@@ -154,7 +154,7 @@ def load_sample(sample: Sample, samples: Samples, preset: ImagePreset) -> Loaded
 
 
 def to_device(batch: Sequence[Loaded], preset: Preset, engine: Engine) -> Tensor:
-    """The batch as the network's input, B×3×H×W float32, normalised."""
+    """The batch as the network's input, B×3×H×W float32, normalised. All images must be of one size."""
     import torch
 
     images = torch.from_numpy(np.stack([item.image for item in batch])).to(engine.device, non_blocking=True)

@@ -46,7 +46,10 @@ def _input(preset: ImagePreset, patch: int | None, asked: Mapping[str, Any], *, 
         preset = preset.model_copy(update={"input_by_patch": {}})
     size = wanted = preset.input_by_patch.get(patch or 0, preset.input)
     if patch is not None:
-        size = preset.for_patch(patch)["input"]
+        fitted = preset.for_patch(patch)
+        if "input" not in fitted:  # the input is filled up to a multiple instead
+            return fitted
+        size = fitted["input"]
         if strict and size != wanted:
             raise _refused("x".join(map(str, wanted)), patch, f"--set input=[{size[0]},{size[1]}]")
     return {"input": size, "input_by_patch": {}}

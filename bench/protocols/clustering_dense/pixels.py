@@ -23,9 +23,10 @@ from bench.base.sample_columns import Item
 from bench.data.samples import Samples
 from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.passes.classify import Classifiers
-from bench.passes.engine import Engine, arithmetic, call
+from bench.passes.engine import Engine
 from bench.passes.features import Features, feature_map, unit
-from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
+from bench.passes.forward import features_of
+from bench.passes.image_pass import Loaded, pass_over_images
 from bench.protocols.clustering_dense.preset import DensePreset
 from bench.scoring import cached_centres
 
@@ -79,14 +80,12 @@ def _forward(batch: Sequence[Loaded], extract: Features, preset: DensePreset, en
     """The drawn pixels of each image, n×D."""
     import torch
 
-    with torch.inference_mode(), arithmetic(engine):
-        images = to_device(batch, preset, engine)
-        features = feature_map(call(extract, images), images)
     drawn = []
-    for item, feature in zip(batch, features.flatten(2), strict=True):
-        require_finite(item.sample.image, bool(torch.isfinite(feature).all()))
-        chosen = torch.from_numpy(positions(item.sample.id, feature.shape[1], preset)).to(feature.device)
-        drawn.append(feature[:, chosen].T.contiguous().cpu().numpy())
+    with torch.inference_mode():
+        for item, feature in zip(batch, features_of(batch, extract, preset, engine), strict=True):
+            pixels = feature.flatten(1)
+            chosen = torch.from_numpy(positions(item.sample.id, pixels.shape[1], preset)).to(pixels.device)
+            drawn.append(pixels[:, chosen].T.contiguous().cpu().numpy())
     return drawn
 
 

@@ -25,9 +25,10 @@ from bench.data.preprocessing import resize_nearest
 from bench.data.samples import Samples
 from bench.passes.cache import DIGEST, Column, ShardStore
 from bench.passes.classify import MAP, encode_map
-from bench.passes.engine import Engine, arithmetic, call
-from bench.passes.features import Features, feature_map, unit
-from bench.passes.image_pass import Loaded, pass_over_images, require_finite, to_device
+from bench.passes.engine import Engine
+from bench.passes.features import Features, unit
+from bench.passes.forward import features_of
+from bench.passes.image_pass import Loaded, pass_over_images
 from bench.passes.observations import manifest_of
 from bench.protocols.distance_matching.preset import DistancePreset
 from bench.scoring.id_counts import Painted, contingency
@@ -129,12 +130,8 @@ def _run(
     import torch
 
     with torch.inference_mode():
-        with arithmetic(engine):
-            images = to_device(batch, preset, engine)
-            found = feature_map(call(extract, images), images)
-        for item, feature in zip(batch, found, strict=True):
-            require_finite(item.sample.image, bool(torch.isfinite(feature).all()))
-        return [each(item, feature.float()) for item, feature in zip(batch, found, strict=True)]
+        found = features_of(batch, extract, preset, engine)
+        return [each(item, feature) for item, feature in zip(batch, found, strict=True)]
 
 
 def _instances(item: Loaded, feature: Tensor, preset: DistancePreset, ignore: int) -> tuple[Classes, Float32]:

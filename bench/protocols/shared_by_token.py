@@ -1,0 +1,89 @@
+"""Painted tokens: shared by the protocols that stand on the kept features of every cell of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bench.base.packed_arrays import Ragged
+from bench.base.sample_columns import Item
+from bench.cards.presets import GeometryPreset
+from bench.data.decoding import Label
+from bench.data.samples import Samples
+from bench.passes import tokens as token_pass
+from bench.passes.cache import Column, ShardStore
+from bench.passes.features import Features
+from bench.passes.image_pass import run_pass
+from bench.passes.tokens import ImageTokens, Stored, Tokens
+from bench.protocols.base import Run
+from bench.protocols.prediction_maps import Map
+from bench.scoring.id_counts import Painted, contingency
+
+P = TypeVar("P", bound=GeometryPreset)
+PAINTED_VERSION = 1
+"""Raised whenever what is kept here would be of another form."""
+_NOTHING = "nothing"
+_COLUMNS = {"counts": Column("int64", (4,)), _NOTHING: Column("uint8")}
+
+
+def store_of(run: Run[P], samples: Samples, stored: Stored = "float32") -> ShardStore:
+    """Where the tokens of these samples are kept."""
+    return token_pass.store(run.cache, run.recipe(samples), stored)
+
+
+def tokens_of(
+    run: Run[P], samples: Samples, features: Callable[[], Features], stage: str, stored: Stored = "float32"
+) -> Tokens:
+    """The tokens of these samples, from the cache or from the network."""
+    kept = store_of(run, samples, stored)
+    return token_pass.fill(features, samples, run.preset, kept, run.on(stage), stored=stored, fresh=run.fresh)
+
+
+def count(
+    run: Run[P],
+    tokens: Tokens,
+    paint: Callable[[], Callable[[ImageTokens], Sequence[Map]]],
+    label: Callable[[ImageTokens], Label | None],
+    recipe: dict[str, Any],
+    stage: str,
+) -> list[Painted]:
+    """What each of several classifiers painted, counted against labels; what was counted before is not done again.
+
+    `paint()` gives what makes the maps of an image, one of each classifier; it is called only if an image is left.
+    `label` is the image's label of the same size. `recipe` is all that decides the maps beside the tokens.
+    """
+    ignore = tokens.samples.card.labels.ignore
+    whole = {"tokens": tokens.kept.folder.name, "painted": PAINTED_VERSION, "ignore": ignore} | recipe
+    kept = ShardStore.for_recipe(run.cache, "painted", whole, _NOTHING, _COLUMNS)
+
+    def make(todo: Sequence[int]) -> Iterator[Item]:
+        painter = paint()
+        for image in tokens.of(todo):
+            yield _counted(painter(image), label(image), ignore)
+
+    found, _ = run_pass(make, tokens.samples, kept, run.on(stage), fresh=run.fresh)
+    counts = found["counts"]
+    candidates = int(counts.flat[:, 0].max(initial=-1)) + 1
+    painted = []
+    for candidate in range(candidates):
+        own = counts.where(counts.flat[:, 0] == candidate)
+        painted.append(Painted(tokens.samples.ids, Ragged(own.flat[:, 1:], own.ends), tokens.manifest, tokens.meta))
+    return painted
+
+
+def _counted(maps: Sequence[Map], label: Label | None, ignore: int) -> Item:
+    tables = [np.empty((0, 4), np.int64)]
+    for candidate, found in enumerate(maps):
+        if label is not None:
+            tables.append(np.insert(contingency(found, label, ignore), 0, candidate, axis=1))
+    return {"counts": np.concatenate(tables), _NOTHING: np.empty(0, np.uint8)}
+
+
+def paint_again(
+    tokens: Tokens, paint: Callable[[ImageTokens], Map], chosen: Sequence[int] | None, void: int
+) -> Iterator[Map]:
+    """Maps at the images' own size, of all or of those at these places; `void` where the input did not reach."""
+    for image in tokens if chosen is None else tokens.of(chosen):
+        yield image.placed.to_own(paint(image), void)
