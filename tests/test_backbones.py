@@ -10,7 +10,7 @@ from torch import nn
 
 import bench
 from bench.base.errors import BadEnvironment, BadInput, WrongName
-from bench.cards.presets import ImagePreset
+from bench.cards.presets import ImagePreset, fingerprint
 from bench.networks.find_model import find_model, from_module
 from bench.networks.reading.layers import parse
 from bench.networks.reading.reader import reader_of
@@ -18,6 +18,8 @@ from bench.passes.engine import Engine, tried
 from bench.protocols.base import Settings
 from bench.protocols.davis.preset import DavisPreset
 from bench.records import record as records
+from bench.records.card_says import against_cards
+from bench.records.contradictions import contradictions
 from bench.records.rerun_command import rerun_command
 from bench.report.compare import compare
 from bench.runs.fit_to_model import fit_to_model, nearest_multiple
@@ -334,6 +336,49 @@ def test_a_row_of_another_patch_is_a_plain_row(golden, tmp_path):
     plan = plan_of("timm:vit_tiny_patch16_224?random=0&patch_size=14", golden, tmp_path)
     assert plan.preset.input == (518, 518) and plan.by_model["input"] == [512, 512]
     assert not plan.modified and plan.published_recipe
+
+
+def record_of(plan, patch):
+    """As much of a run's record as cards and contradictions are about."""
+    protocol = {
+        "id": plan.protocol,
+        "fingerprint": plan.fingerprint,
+        "preset": plan.preset.resolved(),
+        "variations": [],
+    }
+    protocol |= {"modified": plan.modified, "published_recipe": plan.published_recipe, "by_model": dict(plan.by_model)}
+    model = {"id": "m", "weights_sha256": "", "supervision": "none"}
+    data = {"id": plan.card.id, "split": "val", "images": 1449, "limited": False}
+    made = {"model": model, "dataset": data, "protocol": protocol, "seeds": [*plan.seeds], "metrics": {}}
+    return json.loads(json.dumps(made | {"read": {"patch": patch}}))
+
+
+def objections(made):
+    return [one.text for one in (*contradictions(made, None), *against_cards(made, None))]
+
+
+@pytest.mark.parametrize("entries", [{}, {"input": [518, 518]}])
+def test_what_a_model_may_decide_casts_no_doubt_on_its_row_and_anything_else_does(golden, tmp_path, entries):
+    plan = plan_of("timm:vit_tiny_patch16_224?random=0&patch_size=14", golden, tmp_path, entries=entries)
+    made = record_of(plan, 14)
+    assert not objections(made) and made["protocol"]["preset"]["mean"] == [0.5] * 3
+    for patch in (7, 16, 0, -14, True, None, "14", 10**9):
+        assert objections(made | {"read": {"patch": patch}})
+    assert objections({key: value for key, value in made.items() if key != "read"})
+    for key, value in (
+        ("input", [896, 896]),
+        ("input", [100, 100]),
+        ("input", 3),
+        ("input", []),
+        ("interpolation", ""),
+    ):
+        forged = json.loads(json.dumps(made))
+        forged["protocol"]["by_model"][key] = value
+        assert objections(forged)
+    forged = json.loads(json.dumps(made))
+    forged["protocol"]["preset"]["input"] = [896, 896]
+    forged["protocol"]["fingerprint"] = fingerprint("clustering-dense", forged["protocol"]["preset"])
+    assert objections(forged)
 
 
 def test_presets_may_give_the_input_by_patch(golden, tmp_path):

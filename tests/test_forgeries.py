@@ -59,6 +59,11 @@ PROBLEMS = {
     ),
     "4000 images": (setting("dataset", images=4000), None, "it says 4000 images, its rows have 400"),
     "a part as the whole": (setting("dataset", official_images=1449), None, "of the whole split, and of 400 of 1449"),
+    "a matching that the model decided": (
+        setting("protocol", by_model={"matching": "pixels"}),
+        None,
+        "it says that the model decided entries of the preset that no model decides",
+    ),
     "nothing drawn": (setting("protocol", deterministic=True), None, "nothing was drawn at random, and names seeds"),
     "no seeds": (
         then(lambda r: r.update(seeds=[]), setting("protocol", deterministic=True)),

@@ -558,6 +558,30 @@ def test_a_layer_too_many_in_the_weights_is_told(find, saved):
     assert "left out" in told[0] and "more" in told[0]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"structure": 5},
+        {"structure": {"family": "timm", "unknown": 1}},
+        {"structure": {"family": "timm", "patch": "x"}},
+        {"structure": {"family": "timm", "mean": [1, 2]}},
+        {"parameters": None},
+        {"names": 5},
+        {"names": {"test_vit": 5}},
+        {"names": {}},
+    ],
+)
+def test_what_another_version_kept_of_a_network_is_found_again(find, tmp_path, damage):
+    first = find("timm:test_vit?random=0")
+    for path in (tmp_path / "libraries/networks").glob("*.json"):
+        kept = json.loads(path.read_text())
+        kept.pop("seal")  # as files of earlier versions
+        if kept.keys() & damage.keys():
+            path.write_text(json.dumps(kept | damage))
+    again = find("timm:test_vit?random=0")
+    assert (again.structure, again.origin, again.key) == (first.structure, first.origin, first.key)
+
+
 # --- weights of a file ---
 
 

@@ -322,6 +322,29 @@ def test_the_command_of_an_unmodified_run_is_short():
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("timm:test_vit@a?random=0", ["timm:test_vit@a?random=0"]),
+        ("mine.pth in timm:test_vit", ["timm:test_vit", "--weights", "WEIGHTS"]),
+        ("python:evil:build", ["MODEL"]),
+        ("timm:x; rm -rf ~", ["MODEL"]),
+        ("in memory", ["MODEL"]),
+    ],
+)
+def test_a_librarys_network_is_named_unless_its_name_could_run_code(source, words):
+    record = make_record()
+    record["model"] |= {"id": "mine", "network": {"source": source.partition(":")[0]}, "weights_source": source}
+    if source == "in memory":
+        record["model"]["network"] = {"class": "a.Module"}
+    own = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    record["protocol"]["preset"] |= {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    record["protocol"]["by_model"] = own
+    said = shlex.split(reproduce(record))
+    assert said[3 : 3 + len(words)] == words and said[3 + len(words)] == "--dataset"
+    assert not any(word.startswith(("mean=", "std=")) for word in said)
+
+
 @pytest.mark.parametrize(("images", "said"), [(40, ["whiten=32"]), (65, None)])
 def test_the_command_of_few_images_names_the_components(images, said):
     """By itself a run of 40 images takes 19."""

@@ -166,6 +166,17 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def nearest_multiple(side: int, patch: int) -> int:
+    """Of a patch, in pixels; the larger of two that are as near, and never 0."""
+    return max(1, (2 * side + patch) // (2 * patch)) * patch
+
+
+def input_for(preset: ImagePreset, patch: int) -> tuple[int, int]:
+    """Height and width of a preset's input for a network with patches of so many pixels."""
+    height, width = preset.input_by_patch.get(patch, preset.input)
+    return nearest_multiple(height, patch), nearest_multiple(width, patch)
+
+
 def read_value(value: Any) -> Any:
     """The value after `--set ENTRY=`: text is read as JSON if it is JSON, within Python's bounds."""
     try:

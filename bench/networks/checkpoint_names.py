@@ -160,7 +160,7 @@ def _has_weights(tensors: Tensors) -> bool:
 
 def reading_order(where: Where) -> tuple[list[int], int]:
     """What is read first: by the names that are known, then by what others say (`online_network`, `target_network`)."""
-    return [DICTS.index(name) if name in DICTS else len(DICTS) for name in where], role(".".join(where))
+    return [DICTS.index(name) if name in DICTS else len(DICTS) for name in where], role_of(".".join(where))
 
 
 def _is_average(where: Where) -> bool:
@@ -198,7 +198,7 @@ def _renamed(key: str, root: str, names: dict[str, str]) -> str:
 
 def _choose_root(prefixes: set[str], state: Tensors, path: Path) -> str | None:
     """The prefix of the ResNet to read, out of those of all ResNets in a file; None where there is none."""
-    ranked = sorted((role(prefix), not prefix.endswith("backbone."), prefix) for prefix in prefixes)
+    ranked = sorted((role_of(prefix), not prefix.endswith("backbone."), prefix) for prefix in prefixes)
     if not ranked:
         return None
     role, _, best = ranked[0]
@@ -230,7 +230,7 @@ def _is_same(one: AnyTensor, other: AnyTensor) -> bool:
 _SLOW = 3
 
 
-def role(prefix: str) -> int:
+def role_of(prefix: str) -> int:
     """0 a teacher, 1 a network, 2 a student, 3 a momentum copy."""
     parts = prefix.split(".")
     for role, pattern in ((0, _TEACHER), (2, _STUDENT), (_SLOW, _MOMENTUM)):

@@ -63,7 +63,7 @@ def find_model(
             return _from_checkpoint(path, cache, warn)
     card = catalogue.model(name)
     if card.network is not None:
-        asked["weights"] = _file_for(card, asked["weights"], cache, warn)
+        asked["weights"] = _file_for(card, expand(weights) if weights else None, cache, warn)
         return adapters.of_card(card, card.network, cache, **asked)
     assert card.architecture is not None and card.weights is not None  # as the card's form has it
     if isinstance(card.weights, RandomWeights):

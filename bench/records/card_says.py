@@ -14,7 +14,7 @@ import numpy as np
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import ModelCard
-from bench.cards.presets import FIRST_SEED, Preset
+from bench.cards.presets import FIRST_SEED, ImagePreset, Preset, input_for, nearest_multiple
 from bench.protocols import registry
 from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, preset_of
 from bench.records.findings import Findings, doubt, note, problem
@@ -26,6 +26,8 @@ SETTLED = ("classifier", "features")
 """Entries of presets that the model decides, not the data set (`bench.protocols.base.Protocol.settle`)."""
 MOST_EMPTY = 0.01
 """Share of a catalogue's images whose labels may be all void."""
+_LARGEST_PATCH = 1024
+"""Pixels."""
 NONE = "none"
 """The supervision of a model that has seen no label."""
 
@@ -180,7 +182,7 @@ def _of_preset(record: Record, card: DatasetCard) -> Findings:
         yield doubt("its preset is of another version: whether it is the data set's own cannot be told")
         return
     settled = {key: getattr(preset, key) for key in SETTLED if key in type(preset).model_fields}
-    default = default.model_copy(update=settled)
+    default = default.model_copy(update=settled | _by_model(record, default, preset))
     entries = preset.variant(default, len(card.classes))
     variants = registry.protocols()[base].variants
     name = next((one.name(entries) for one in variants if entries and set(one.keys) == set(entries)), base)
@@ -195,6 +197,25 @@ def _of_preset(record: Record, card: DatasetCard) -> Findings:
         yield doubt(f"its preset is not that of {card.id} ({apart}), and it says that it is the published one")
     elif not protocol.get("modified") and (record.get("seeds") or []) != _seeds_of(default):
         yield doubt("its seeds are not those of its data set's preset, and it says that nothing was modified")
+
+
+def _by_model(record: Record, default: Preset, preset: Preset) -> dict[str, Any]:
+    """Entries that the record says its model decided, and that a model with its patch decides so.
+
+    The others stay the data set's own: then the record's differ, and that is said.
+    """
+    told, read = record["protocol"].get("by_model"), record.get("read")
+    told, read = ({**one} if isinstance(one, dict) else {} for one in (told, read))
+    own, patch = default.model_dump(mode="json"), read.get("patch")
+    fits = {key: getattr(preset, key) for key in ("mean", "std") if key in told}
+    if isinstance(patch, int) and 0 < patch <= _LARGEST_PATCH:
+        if isinstance(default, ImagePreset):
+            fits |= {"input": input_for(default, patch)}
+        elif "height" in own:
+            fits |= {"height": nearest_multiple(own["height"], patch), "multiple": patch}
+    # an input that the user asked for, and that the patch would have decided, is the data set's own as well
+    known = {key: value for key, value in fits.items() if told.get(key, own.get(key)) == own.get(key)}
+    return known | ({"input_by_patch": {}} if "input_by_patch" in own else {})
 
 
 def _with_its_solver(default: Preset, preset: Preset) -> Preset:

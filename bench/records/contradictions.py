@@ -97,8 +97,24 @@ def _of_model_entries(record: Record) -> Findings:
     own = record["protocol"].get("by_model")
     if own is None:
         return
-    if not isinstance(own, dict) or not own.keys() <= {*BY_MODEL} & {*record["protocol"]["preset"]}:
+    preset = record["protocol"]["preset"]
+    if not isinstance(own, dict) or not own.keys() <= {*BY_MODEL} & {*preset}:
         yield problem("it says that the model decided entries of the preset that no model decides")
+        return
+    read = record.get("read")
+    patch = _sides(read.get("patch") if isinstance(read, dict) else None)
+    for key in own.keys() & {"input", "height"}:
+        before, after = _sides(own[key]), _sides(preset[key])
+        if len(patch) != 1 or len(before) != len(after) or not before:
+            yield problem(f"it says that the model decided the entry {key}, and names no patch or no size")
+        elif any(side % patch[0] for side in after):
+            yield problem(f"it says that the model's patch of {patch[0]} decided {key} = {_shown(preset[key])}")
+
+
+def _sides(value: Any) -> list[int]:
+    """One or several numbers of pixels; none where one of them is no such number."""
+    sides = value if isinstance(value, list) else [value]
+    return sides if all(type(one) is int and 0 < one < 1 << 20 for one in sides) else []
 
 
 def _shown(value: Any) -> str:

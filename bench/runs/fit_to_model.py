@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.base.errors import BadInput, WrongName
-from bench.cards.presets import ImagePreset, Preset
+from bench.cards.presets import ImagePreset, Preset, input_for, nearest_multiple
 from bench.networks.subject import Subject
 
 _LARGEST = 4.0
@@ -42,13 +42,13 @@ def decided(protocols: Preset, fitted: Preset) -> dict[str, Any]:
 
 
 def _input(preset: ImagePreset, patch: int | None, asked: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
-    by_patch = {} if "input" in asked or patch is None else preset.input_by_patch
-    size = by_patch.get(patch or 0, preset.input)
+    if "input" in asked or patch is None:
+        preset = preset.model_copy(update={"input_by_patch": {}})
+    size = wanted = preset.input_by_patch.get(patch or 0, preset.input)
     if patch is not None:
-        nearest = nearest_multiple(size[0], patch), nearest_multiple(size[1], patch)
-        if strict and nearest != size:
-            raise _refused("x".join(map(str, size)), patch, f"--set input=[{nearest[0]},{nearest[1]}]")
-        size = nearest
+        size = input_for(preset, patch)
+        if strict and size != wanted:
+            raise _refused("x".join(map(str, wanted)), patch, f"--set input=[{size[0]},{size[1]}]")
     return {"input": size, "input_by_patch": {}}
 
 
@@ -74,11 +74,6 @@ def _require_of_pixels(subject: Subject, key: str, values: Any) -> None:
             f"{subject.id} states a normalisation that is not of three channels in 0…1: {key} = {str(values)[:80]}",
             f"Where it is of 0…255, divide by 255; --set {key}=[R,G,B] goes before it.",
         )
-
-
-def nearest_multiple(side: int, patch: int) -> int:
-    """Of a patch, in pixels; the larger of two that are as near, and never 0."""
-    return max(1, (2 * side + patch) // (2 * patch)) * patch
 
 
 def _refused(what: str, patch: int, remedy: str) -> WrongName:

@@ -12,6 +12,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from bench.base.environment import torch_version
 from bench.base.errors import BadInput, BenchError
 from bench.base.files import printable_name, sha256_file
@@ -91,7 +93,7 @@ class Found:
         subject = {"library": LIBRARY_VERSION, "files": self.hashes, **self.named, **drawn, **stated}
         keeps = self.library.definite(self.request)
         kept = known_weights.find(self.request.cache, subject) if keeps else None
-        if kept is None or not _is_whole(kept):
+        if kept is None or not _whole(kept):
             kept = self._look()
             if keeps:
                 known_weights.keep(self.request.cache, subject, kept)
@@ -191,15 +193,18 @@ class Found:
         return (lambda images: read(images.flip(1))) if self._is_bgr else read
 
 
-def _is_whole(kept: dict[str, Any]) -> bool:
-    """Whether what was kept has all that this version keeps, and nothing else."""
-    structure = kept.get("structure")
-    names = {one.name for one in fields(Structure)}
-    return (
-        {"structure", "class", "parameters", "state"} <= kept.keys()
-        and isinstance(structure, dict)
-        and (structure.keys() == names)
-    )
+def _whole(kept: dict[str, Any]) -> bool:
+    """Whether what was kept of a network is what this version keeps."""
+    kinds = {"structure": dict, "class": str, "parameters": int, "state": str}
+    if not all(isinstance(kept.get(key), kind) for key, kind in kinds.items()):
+        return False
+    if kept["structure"].keys() - {entry.name for entry in fields(Structure)}:
+        return False
+    try:
+        TypeAdapter(Structure).validate_python(kept["structure"])
+    except ValidationError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

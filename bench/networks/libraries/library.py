@@ -141,7 +141,8 @@ class Library(ABC):
     def kept_names(self, cache: Path) -> list[Listed] | None:
         """The same, if they are kept; the library is not imported."""
         kept = (known_weights.find(cache, self._listing) or {}).get("names")
-        return self._listed(kept) if isinstance(kept, dict) else None
+        whole = isinstance(kept, dict) and all(isinstance(weights, str) for weights in kept.values())
+        return self._listed(kept) if kept and whole else None
 
     @property
     def _listing(self) -> dict[str, Any]:

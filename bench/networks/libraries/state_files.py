@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bench.base.errors import BadInput
 from bench.base.files import printable_name
 from bench.networks.checkpoint_files import as_tensor, open_checkpoint, require_bounded, unusual_tensor
-from bench.networks.checkpoint_names import dicts_of_tensors, reading_order, role
+from bench.networks.checkpoint_names import dicts_of_tensors, reading_order, role_of
 from bench.networks.other_networks import looks_like
 
 State = dict[str, Tensor]
@@ -104,7 +104,7 @@ def _best(path: Path, wanted: Mapping[str, tuple[int, ...]]) -> Best:
     for where, tensors in found:
         for prefix in _prefixes(tensors):
             shared = sum(key.startswith(prefix) and key.removeprefix(prefix) in wanted for key in tensors)
-            ranked.append((-shared, reading_order(where), role(prefix), where, prefix, tensors))
+            ranked.append((-shared, reading_order(where), role_of(prefix), where, prefix, tensors))
     ranked.sort(key=lambda one: (*one[:3], len(one[4])))
     best = ranked[0]
     if len(ranked) > 1 and best[0] and ranked[1][:3] == best[:3]:

@@ -78,13 +78,13 @@ def _last(output: Any, name: str) -> Tensor:
 
 
 def _is_saliency(embedding: Any, logit: Any) -> bool:
-    """Whether two outputs are a pixel embedding and its saliency logit, B×D×h×w and B×h×w or B×1×h×w."""
+    """Whether two outputs are a pixel embedding B×D×h×w and a saliency logit, B×h×w or B×1×h×w of any resolution."""
     from torch import Tensor
 
     if not (isinstance(embedding, Tensor) and isinstance(logit, Tensor) and embedding.ndim == 4):
         return False
-    batch, _, *size = embedding.shape
-    return list(logit.shape) in ([batch, *size], [batch, 1, *size])
+    alone = logit.ndim == 3 or (logit.ndim == 4 and logit.shape[1] == 1)
+    return alone and len(logit) == len(embedding)
 
 
 def _map(output: Any, name: str) -> Tensor:
