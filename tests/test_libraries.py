@@ -747,7 +747,7 @@ def factories(tmp_path, monkeypatch):
         ("my_factories:needs", "missing a required argument: 'width'"),
         ("my_factories:build?widht=3", "Did you mean width?"),
         ("my_factories:build?randm=3", "Did you mean random?"),
-        ("my_factories:build?width=abc", "failed with width=abc: TypeError"),
+        ("my_factories:build?width=abc", "Correct the function, or its options (width=abc)"),
         ("my_factories:broken", "KeyError: 'weights' (my_factories.py, line 17)"),
         ("my_factories:leaves", "SystemExit: 3"),
         ("my_factories:biuld", "Did you mean build?"),
