@@ -20,9 +20,10 @@ import numpy as np
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.packed_arrays import Keys, Names
 from bench.base.parallel import prefetch
-from bench.cards.datasets import DatasetCard, Layout, Orientation, SplitFiles
+from bench.cards.datasets import DatasetCard, Orientation
+from bench.cards.layouts import Layout, SplitFiles
 from bench.data.listed_lines import Place
-from bench.data.listings import class_folders, read_listing, read_table
+from bench.data.listings import class_folders, read_listing, read_table, require_published
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     """Find a split's files below `root`.
 
     Raises WrongName for an unknown split; BadInput for a root that is no such tree, an empty or repeating
-    list, or missing files (the first is named, all are counted).
+    list, one that is not the published one, or missing files (the first is named, all are counted).
     """
     layout, files, base = find_layout(card, split, root)
     listing = _list_file(card, files, base)
@@ -161,6 +162,8 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     else:
         place = Place(base, files.image, files.label)
         ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix, place)
+        if files.list_sha256 is not None and len(ids) >= (card.splits[split].size or 0):
+            require_published(listing, files.list_sha256, f"{card.id} ({split})")
         entries = Files(ids, base, files.image, files.label, card.orientation)
     if card.class_folders is not None and files.listing == "folders":
         card = _with_names(card, listing)
@@ -264,7 +267,7 @@ def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spli
         for prefix in layout.prefixes if files else ():
             assert files is not None
             listing = _list_file(card, files, root / prefix)
-            if listing.is_dir() if files.listing == "folders" else listing.is_file():
+            if listing.is_dir() if files.listing in ("folders", "files") else listing.is_file():
                 return layout, files, root / prefix
             tried.append(str(listing) if files.listing == "table" else str(PurePosixPath(prefix) / files.list))
     if not tried:
