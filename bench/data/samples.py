@@ -256,26 +256,37 @@ def _with_names(card: DatasetCard, listing: Path) -> DatasetCard:
 
 
 def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, SplitFiles, Path]:
-    """The layout that a tree has, its entry for the split, and the folder where it starts. Raises as `open_split`."""
+    """The layout that a tree has, its entry for the split, and the folder where it starts. Raises as `open_split`.
+
+    It is the first whose list is there; of several, the first that has its folder of images too.
+    """
     if split not in card.splits:
         raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
     if not root.is_dir():
         raise BadInput(f"no data root at {root}", f"Give the folder that holds {card.title} with --data-root.")
     tried: list[str] = []
+    found: list[tuple[Layout, SplitFiles, Path]] = []
     for layout in card.layouts:
         files = layout.splits.get(split)
         for prefix in layout.prefixes if files else ():
             assert files is not None
             listing = _list_file(card, files, root / prefix)
             if listing.is_dir() if files.listing in ("folders", "files") else listing.is_file():
-                return layout, files, root / prefix
+                found.append((layout, files, root / prefix))
             tried.append(str(listing) if files.listing == "table" else str(PurePosixPath(prefix) / files.list))
+    if found:
+        return next((each for each in found if _has_images(*each[1:])), found[0])
     if not tried:
         raise WrongName(f"no layout of {card.id} has the split '{split}'", f"See `bench show {card.id}`.")
     raise BadInput(
         f"{root} does not hold {card.title} ({split}): none of {', '.join(tried)} is there",
         "Give the folder that contains one of them with --data-root.",
     )
+
+
+def _has_images(files: SplitFiles, base: Path) -> bool:
+    """Whether the folder is there that holds the images, or their folders: two layouts may share a list."""
+    return (base / files.image.partition("{")[0].rpartition("/")[0]).is_dir()
 
 
 _STRETCH = 64
