@@ -34,7 +34,7 @@ from tests.networks import Colours
 FOLDER = GOLDEN / "leopart"
 FIGURES = json.loads((FOLDER / "golden.json").read_text(encoding="utf-8"))
 RUNS, PAIRS = FIGURES["clustering"], FIGURES["pairs"]
-MATCHINGS = {"hungarian": "iou", "many_to_one_iou": "many-iou", "many_to_one_precision": "precision"}
+MATCHINGS = {"hungarian": "one-to-one", "many_to_one_iou": "many-iou", "many_to_one_precision": "precision"}
 CARD = catalogue.dataset("pascal-voc")
 EXACT = 1e-8
 OF_ANOTHER_FAISS = 0.04

@@ -82,7 +82,7 @@ def counted(maps: Maps, clusters: int) -> tuple[float, float]:
     started = time.perf_counter()
     tables = [contingency(found, label, VOID) for found, label in maps]
     painted = Painted([str(i) for i in range(len(maps))], tables, "")
-    matching = "iou" if clusters == CLASSES else "precision"
+    matching = "one-to-one" if clusters == CLASSES else "precision"
     rows, _ = matched_classes([painted], matching, CLASSES, clusters)
     value = seed_metrics(rows, "zero")[0]["mIoU"]
     return value, time.perf_counter() - started

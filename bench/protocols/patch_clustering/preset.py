@@ -41,10 +41,10 @@ class PatchPreset(GeometryPreset):
     """Number of restarts from random tokens; the best objective is kept."""
     spherical: bool = False
     """Whether centres are L2-normalised in every iteration, and tokens go to the largest dot product."""
-    matching: Literal["iou", "precision", "many-iou"] | None = None
-    """How clusters get classes. `iou`: one to one by the largest sum of IoU, clusters left over become class 0.
+    matching: Literal["one-to-one", "precision", "many-iou"] | None = None
+    """How clusters get classes. `one-to-one`: by the largest sum of IoU, clusters left over become class 0.
     `precision`: each takes the class that holds the largest share of its pixels. `many-iou`: each takes the class with
-    the largest IoU. null: `iou` with as many clusters as classes, else `precision`."""
+    the largest IoU. null: `one-to-one` with as many clusters as classes, else `precision`."""
     drop_last_batch: Annotated[int, Field(ge=0, le=10**6)] | None = 60
     """Batch size of the reference, whose loader drops the last, incomplete batch: those images, by id the last, are
     neither clustered nor scored. null or 0: none is dropped."""
@@ -78,7 +78,7 @@ class PatchPreset(GeometryPreset):
 
     def matching_of(self, classes: int) -> str:
         """The matching, of a data set with so many classes."""
-        return self.matching or ("iou" if self.clusters_of(classes) == classes else "precision")
+        return self.matching or ("one-to-one" if self.clusters_of(classes) == classes else "precision")
 
     def left_out(self, images: int) -> int:
         """How many of so many images are dropped, the last ones by their ids."""
@@ -124,7 +124,7 @@ class PatchPreset(GeometryPreset):
 
 
 _MATCHED = {
-    "iou": "clusters get classes one to one by the largest sum of IoU on the evaluated labels, others class 0",
+    "one-to-one": "clusters get classes one to one by the largest sum of IoU on the evaluated labels, others class 0",
     "precision": "each cluster takes the class that holds most of its pixels on the evaluated labels",
     "many-iou": "each cluster takes the class with the largest IoU on the evaluated labels",
 }
@@ -135,5 +135,5 @@ def _matched(run: Counted, clusters: int | None, classes: int | None) -> str:
         if clusters is None or classes is None:
             how = "one to one by the largest sum of IoU where they are as many, else by precision"
             return f"clusters get classes on the evaluated labels: {how}"
-        return _MATCHED["iou" if clusters == classes else "precision"]
+        return _MATCHED["one-to-one" if clusters == classes else "precision"]
     return run.word("matching", _MATCHED)
