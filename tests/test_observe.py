@@ -271,6 +271,7 @@ SALIENT, BOUNDARIES = {"saliency_threshold": 0.4}, {"figures": "imagenet-s"}
 COUNTED = {"absent": "skip", "grid": "input", "clusters": 9, "solver": "minibatch", "temperature": 0.5, "top_k": 3}
 """Entries that do not change what is seen."""
 FEATURES = {"features": "last4", "output_stride": 16}
+GEOMETRY = {"fit": "crop", "label_resizing": "torch", "pad": "centre", "multiple": 8, "mirror": True, "scales": [1, 2]}
 SEEN_BY = {
     "clustering": SEEN_OF_IMAGES | SALIENT | BOUNDARIES,
     "clustering-dense": SEEN_OF_IMAGES | FEATURES,
@@ -278,6 +279,7 @@ SEEN_BY = {
     "retrieval-21": SEEN_OF_IMAGES | SALIENT,
     "retrieval-7": SEEN_OF_IMAGES | SALIENT,
     "distance-matching": SEEN_OF_IMAGES | BOUNDARIES | FEATURES,
+    "patch-clustering": SEEN_OF_IMAGES | FEATURES | GEOMETRY | {"interpolation": "cubic"},
     "davis": SEEN,
 }
 

@@ -92,6 +92,8 @@ class Entry:
 
 _ONLY_NAMES = "none (labels only name clusters)"
 _BANK = ("a bank of labelled images of {bank}", "a bank of labelled images")
+PATCH_FIXED = {"pca_sample": None, "points_per_cluster": None, "drop_last_batch": None, "grid": "label"}
+"""`patch-clustering+fixed`: all that is there is clustered and scored, at the label's own size."""
 
 BUILT_IN = (
     Entry(
@@ -141,6 +143,18 @@ BUILT_IN = (
         "bench.protocols.distance_matching.protocol:DistanceMatching",
         submits=True,
         probe=_BANK,
+    ),
+    Entry(
+        "patch-clustering",
+        "K-means on the patch tokens of all images; clusters are matched to classes",
+        "bench.protocols.patch_clustering.preset:PatchPreset",
+        "bench.protocols.patch_clustering.protocol:PatchClustering",
+        variants=(
+            Variant("patch-clustering+fixed", PATCH_FIXED),
+            Variant("patch-overclustering-{clusters}"),
+            Variant("patch-overclustering-{clusters}+fixed", PATCH_FIXED),
+        ),
+        probe=(_ONLY_NAMES,),
     ),
     Entry(
         "davis",

@@ -118,7 +118,8 @@ def _counting(record: Record, rows: Rows) -> tuple[Any, ...]:
     if not ours or not isinstance(rows, ConfusionRows):
         return (*data, name, record["protocol"]["fingerprint"])
     grid = str(preset.get("grid", "label"))
-    how = ("void_classes", *(("input", "resizing") if grid == "input" else ()))
+    seen = ("input", "resizing", "fit", "label_resizing") if grid != "label" else ()
+    how = ("void_classes", "drop_last_batch", *seen)
     return (*data, rows.num_classes, grid, *(str(preset.get(key) or "") for key in how))
 
 
