@@ -57,10 +57,10 @@ def test_figures_are_those_of_the_release(definition, kind):
 
 def test_what_is_fixed_differs_as_documented():
     stack = Stack.of(counts("selfmask"))
-    fixed = series(stack, Rule.of({"definition": "selfmask", "beta2": 0.3}))["max_f"].figure()
+    fixed = series(stack, Rule.of({"rules": "selfmask", "beta2": 0.3}))["max_f"].figure()
     assert abs(fixed - FIGURES["selfmask"]["soft"]["numbered_images"]["f_max"]) > 0.01
     whole = Stack.of(counts("tokencut", ALL))
-    rules = [Rule.of({"definition": "tokencut", "undefined": how}) for how in ("carry", "skip")]
+    rules = [Rule.of({"rules": "tokencut", "undefined": how}) for how in ("carry", "skip")]
     carried, skipped = (series(whole, rule)["iou"].figure() for rule in rules)
     known = [v["IoU"] for v in FIGURES["tokencut"]["soft"]["per_image"].values() if v["IoU"] is not None]
     assert np.isnan(carried) and skipped == pytest.approx(np.mean(known), abs=2e-7)
@@ -75,11 +75,11 @@ def test_a_perfect_mask_is_1_and_order_and_halves_change_nothing(seed, definitio
     for one in truth:
         one[0, :2] = True, False
     perfect = Stack.of([count_mask(one.astype(np.float32), one, definition) for one in truth])
-    found = {name: one.figure() for name, one in series(perfect, Rule.of({"definition": definition})).items()}
+    found = {name: one.figure() for name, one in series(perfect, Rule.of({"rules": definition})).items()}
     assert found["max_f"] == pytest.approx(1, abs=1e-5) and found.get("mae", 0) == 0
     assert found.get("iou", 1) == pytest.approx(1, abs=1e-5) and found.get("accuracy", 1) == 1
 
-    rule = Rule.of({"definition": definition, "undefined": "skip"})
+    rule = Rule.of({"rules": definition, "undefined": "skip"})
     soft = [count_mask(generator.random((5, 7)), one, definition) for one in truth]
     whole = series(Stack.of(soft), rule)
     for name, one in series(Stack.of([soft[i] for i in generator.permutation(6)]), rule).items():
@@ -175,7 +175,7 @@ def test_too_many_patches_and_a_single_one_are_refused():
 
 # --- rows ---
 
-PRESET = {"definition": "tokencut", "undefined": "carry"}
+PRESET = {"rules": "tokencut", "undefined": "carry"}
 
 
 @pytest.fixture

@@ -163,9 +163,7 @@ def _require_few(item: _Loaded, patches: int) -> None:
         raise BadInput(f"{item.sample.image} comes to a single patch, which cannot be cut", "Leave the image out.")
 
 
-def _keep_cut(
-    item: _Loaded, output: tuple[npt.NDArray[np.float32], tuple[int, int]], preset: ForegroundPreset
-) -> Item:
+def _keep_cut(item: _Loaded, output: tuple[npt.NDArray[np.float32], tuple[int, int]], preset: ForegroundPreset) -> Item:
     features, size = output
     part = normalised_cut.cut(features, preset.similarity, preset.weak).component
     high, wide = (side / cells for side, cells in zip(size, part.shape, strict=True))
@@ -177,14 +175,12 @@ def _keep_cut(
     return _item(item, mask if seen == item.size else resize_nearest(mask, item.size), box)
 
 
-def _keep_map(
-    item: _Loaded, output: tuple[npt.NDArray[np.float32], tuple[int, int]], preset: ForegroundPreset
-) -> Item:
+def _keep_map(item: _Loaded, output: tuple[npt.NDArray[np.float32], tuple[int, int]], preset: ForegroundPreset) -> Item:
     logits = output[0][0][: item.image.shape[0], : item.image.shape[1]].astype(np.float64)
     shares = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
     grey = np.rint(255 * shares).astype(np.uint8)
     if grey.shape != item.size:
-        grey = cv2.resize(grey, item.size[::-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+        grey = cv2.resize(grey, item.size[::-1], interpolation=cv2.INTER_LINEAR)
     above = grey > 127
     box = np.array([box_of(above, 1, item.size)]) if above.any() else np.empty((0, 4))
     return _item(item, grey, box)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy  # its parts are loaded when they are used
 
-from bench.base.environment import scipy_version, torch_version
+from bench.base.environment import torch_version
 from bench.base.errors import BadInput
 from bench.base.sample_columns import Columns
 from bench.cards.foreground import ForegroundPreset
@@ -87,7 +88,7 @@ def solver(run: Run[F]) -> dict[str, Any]:
     """What found the foreground, for the record."""
     if run.preset.mask == "saliency-head":
         return {"library": "torch", "version": torch_version(), "algorithm": "saliency head"}
-    return {"library": "scipy", "version": scipy_version(), "algorithm": "normalised cut, second eigenvector"}
+    return {"library": "scipy", "version": scipy.__version__, "algorithm": "normalised cut, second eigenvector"}
 
 
 def layer(run: Run[F]) -> dict[str, Any]:

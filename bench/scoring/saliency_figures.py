@@ -229,7 +229,7 @@ class Rule:
     @classmethod
     def of(cls, preset: Mapping[str, Any]) -> Rule:
         """The rule of a resolved preset. Raises ValueError for a definition that is not known, or no number."""
-        name = str(preset.get("definition"))
+        name = str(preset.get("rules"))
         if name not in DEFINITIONS:
             raise ValueError(f"there is no definition '{name[:40]}' of figures")
         own = DEFINITIONS[name]
@@ -289,4 +289,4 @@ def _figures(
     own = DEFINITIONS[definition]
     pairs = zip(predictions, annotations, strict=True)
     stack = Stack.of([count_mask(one, foreground_of(grey, own.foreground), definition) for one, grey in pairs])
-    return {name: one.figure() for name, one in series(stack, Rule.of({"definition": definition})).items()}
+    return {name: one.figure() for name, one in series(stack, Rule.of({"rules": definition})).items()}

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.cards.datasets import DatasetCard
+from bench.data.annotated_boxes import box_files, has_boxes, read_annotated
 from bench.data.samples import Samples
 from bench.networks.subject import Subject
 from bench.protocols import shared_by_foreground as shared
 from bench.protocols.base import Protocol, Result, Run
 from bench.protocols.discovery.preset import DiscoveryPreset
-from bench.protocols.discovery.scoring import Annotations, require_boxes, rows_of
+from bench.protocols.discovery.scoring import about, manifest, rows_of
 
 
 class Discovery(Protocol[DiscoveryPreset]):
@@ -22,7 +23,7 @@ class Discovery(Protocol[DiscoveryPreset]):
 
     def labelled(self, samples: Samples) -> bool:
         """Boxes are its labels."""
-        return samples.boxed
+        return has_boxes(samples)
 
     def require_model(self, preset: DiscoveryPreset, subject: Subject) -> None:
         """Raises BadInput for a saliency head that is not there."""
@@ -36,19 +37,20 @@ class Discovery(Protocol[DiscoveryPreset]):
 
     def check(self, preset: DiscoveryPreset, samples: Samples, there_are: int, *, grouped: bool) -> None:
         """Raises BadInput for samples without boxes."""
-        require_boxes(samples)
+        box_files(samples)
 
     def measure(self, run: Run[DiscoveryPreset]) -> Result:
         """Find every image's box, and hold it against the annotated ones."""
-        annotations = Annotations.read(run.samples, run.settings.workers)
+        annotated = read_annotated(run.samples, run.settings.workers)
         found, meta = shared.find(run)
         boxes = [own[0] if len(own) else None for own in found["box"]]
         digests = [image.tobytes() for image in found["image"]]
+        rows = rows_of(run.samples, boxes, annotated, hard=run.preset.hard)
         return Result(
-            rows_of(run.samples, boxes, annotations, hard=run.preset.hard),
-            annotations.manifest(run.samples, digests),
+            rows,
+            manifest(run.samples, digests, annotated),
             shared.solver(run),
-            shared.about(run, meta) | annotations.about(hard=run.preset.hard),
+            shared.about(run, meta) | about(rows),
             detail=shared.layer(run),
             images_per_second=meta.get("images_per_second"),
             paint=functools.partial(shared.paint, run),

@@ -30,7 +30,7 @@ class Saliency(Protocol[MapsPreset]):
         shared.require_model(preset, subject)
 
     def settle(self, preset: MapsPreset, subject: Subject, card: DatasetCard, asked: Mapping[str, Any]) -> MapsPreset:
-        """The preset with its layer, and what its definition decides."""
+        """The preset with its layer, and what its rules decide."""
         return preset.model_copy(update=preset.settled() | shared.settled(preset, subject))
 
     def measure(self, run: Run[MapsPreset]) -> Result:
@@ -42,7 +42,7 @@ class Saliency(Protocol[MapsPreset]):
         def make(todo: Sequence[int]) -> Iterator[Item]:
             pictures = shared.pictures(run, todo)
             maps = (
-                (run.samples.entries[i], picture / np.float32(255), digests[i].tobytes())
+                (run.samples.entries[i], picture.astype(np.float32) / np.float32(255), digests[i].tobytes())
                 for i, picture in zip(todo, pictures, strict=True)
             )
             return count_maps(maps, run.samples, run.preset, run.engine.workers)
@@ -82,7 +82,7 @@ def _decoding(run: Run[MapsPreset]) -> dict[str, Any]:
 def say_undefined(rows: SaliencyRows, preset: MapsPreset, warn: Any) -> None:
     """Say what an image without any foreground does to TokenCut's mean IoU."""
     count = undefined_images(rows.stack)
-    if not count or preset.definition != "tokencut":
+    if not count or preset.rules != "tokencut":
         return
     images = f"{count} image{'s have' if count > 1 else ' has'} neither annotated nor predicted foreground"
     if preset.undefined == "carry":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,8 @@ ReadMap = Callable[[Sample], tuple[Shares, bytes]]
 
 
 def counts_store(cache: Path, recipe: dict[str, Any], preset: MapsPreset) -> ShardStore:
-    """Where the counts of the maps that `recipe` makes are kept, by a preset's definition."""
-    how = {"definition": preset.definition, "foreground": preset.foreground, "count": COUNTING_VERSION}
+    """Where the counts of the maps that `recipe` makes are kept, by a preset's rules."""
+    how = {"rules": preset.rules, "foreground": preset.foreground, "count": COUNTING_VERSION}
     return ShardStore.for_recipe(cache, "saliency", recipe | how, APART, _COLUMNS)
 
 
@@ -63,9 +63,9 @@ def count_one(sample: Sample, shares: Shares, digest: bytes, samples: Samples, p
     assert sample.label is not None and preset.foreground is not None
     foreground, counts, own = read_foreground(sample.label, samples.card, shares.shape, preset.foreground)
     if counts.all():
-        found = count_mask(shares, foreground, preset.definition)
+        found = count_mask(shares, foreground, preset.rules)
     else:
-        found = count_mask(shares[counts], foreground[counts], preset.definition)
+        found = count_mask(shares[counts], foreground[counts], preset.rules)
     table = found.levels.reshape(-1)
     places = np.flatnonzero(table)
     return {
