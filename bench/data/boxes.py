@@ -18,6 +18,7 @@ import numpy.typing as npt
 from bench.base.errors import BadInput
 from bench.base.files import read_regular, said
 from bench.data import coco_json
+from bench.data.samples import Samples, find_layout
 
 _LARGEST_XML = 1 << 20
 """Bytes of an annotation file of one image; VOC's own have some thousand."""
@@ -60,7 +61,10 @@ def read_coco_boxes(path: Path) -> Mapping[str, Boxes]:
     An image without objects has 0 boxes. Raises BadInput, naming file and annotation, for what is no such JSON.
     """
     with coco_json.reading(path):
-        content = coco_json.read_annotations(path)
+        try:
+            content = coco_json.read_annotations(path)
+        except OSError as error:
+            raise BadInput(f"{path} cannot be read: {said(error)}", coco_json.REMEDY) from error
         names = coco_json.image_names(content, path)
         found: dict[Any, list[tuple[float, ...]]] = {image: [] for image in names}
         coco_json.require_listed({entry["image_id"] for entry in content["annotations"]} - names.keys(), path)
@@ -153,3 +157,30 @@ def _coco_corners(box: Any) -> tuple[float, ...]:
     x, y, width, height = (_number(value, name) for value, name in zip(box, ("x", "y", "width", "height"), strict=True))
     # Python rounds half to even
     return _require_ordered(tuple(float(round(corner)) for corner in (x, y, x + width, y + height)))
+
+
+# --- a split's ---
+
+
+def read_boxes(samples: Samples) -> list[Boxes]:
+    """The boxes of each sample of a split, in order, as the card's entry `boxes` says where they are.
+
+    Raises BadInput for a split without that entry, an annotation that is missing or damaged, or a sample that the
+    JSON does not list.
+    """
+    _, files, base = find_layout(samples.card, samples.split, samples.root)
+    if files.boxes is None:
+        raise BadInput(
+            f"the card of {samples.card.id} names no boxes for {samples.split}",
+            "Take a split with boxes, or name them: `boxes` in the card's layout.",
+        )
+    if "{id}" in files.boxes:
+        return [read_voc_boxes(base / files.boxes.replace("{id}", name)) for name in samples.ids]
+    path = base / files.boxes
+    found = read_coco_boxes(path)
+    if missing := [name for name in samples.ids if name not in found]:
+        raise BadInput(
+            f"{path} does not list '{missing[0]}' ({len(missing)} of {len(samples)} images are not in it)",
+            "Give the annotations of these images.",
+        )
+    return [found[name] for name in samples.ids]

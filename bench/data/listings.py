@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,9 @@ def read_listing(path: Path, kind: str, ending: str = "", place: Place | None = 
     """
     if kind == "folders":
         return Names.of(_files_in_folders(path, ending))
+    if kind == "files":
+        assert place is not None
+        return Names.of(_files_below(path, place))
     ids = annotated_images(path, place) if kind == "coco-instances" else read_ids(path, place)
     seen: set[str] = set()
     for name in ids:
@@ -112,6 +116,42 @@ def _files_in_folders(path: Path, ending: str) -> Iterator[str]:
         raise BadInput(
             f"{path / empty[0]} holds no *{ending} file ({len(empty)} class folders are empty)",
             "Complete the data: every class has images.",
+        )
+
+
+def _files_below(path: Path, place: Place) -> list[str]:
+    """What stands for `{id}` in the path of every file below a folder that is as the card's `image` says, sorted.
+
+    Raises BadInput for a folder without any. Names that begin with a dot are left out, and links to folders not
+    followed.
+    """
+    before, after = place.image.split("{id}")
+    ids: list[str] = []
+    for folder, folders, names in os.walk(path, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        within = "" if folder == str(place.base) else f"{Path(folder).relative_to(place.base).as_posix()}/"
+        paths = [f"{within}{name}" for name in names if not name.startswith(".")]
+        ids += [name[len(before) : len(name) - len(after)] for name in paths if _stands_between(name, before, after)]
+    if not ids:
+        raise BadInput(f"{path} holds no file as {place.image}", "Give the folder that holds the data set's own tree.")
+    return sorted(ids)
+
+
+def _stands_between(path: str, before: str, after: str) -> bool:
+    return len(path) > len(before) + len(after) and path.startswith(before) and path.endswith(after)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def require_published(path: Path, sha256: str, of: str) -> None:
+    """Raises BadInput for a list that is not the published one, whatever ends its lines; `of` what it is the list."""
+    found = hashlib.sha256(read_text(path).encode()).hexdigest()
+    if found != sha256:
+        raise BadInput(
+            f"{path} is not the published list of {of}: its SHA-256 begins with {found[:12]}, not {sha256[:12]}",
+            "Fetch the list again. For images of your own choice write a card of your own.",
         )
 
 
