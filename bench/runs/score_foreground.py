@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.base.errors import WrongName
+from bench.base.errors import Warn, WrongName
 from bench.base.escaping import storable
 from bench.base.files import cache_folder, require_writable, sha256_file
 from bench.base.parallel import default_workers, prefetch
 from bench.base.sample_columns import Columns, Item
 from bench.cards import catalogue
 from bench.cards.presets import Preset, fingerprint, override
-from bench.data.annotated_boxes import box_files, read_annotated
+from bench.data.annotated_boxes import manifest_of_boxes, require_boxes
+from bench.data.boxes import read_boxes
 from bench.data.decoding import size_of
 from bench.data.find_samples import find_samples
 from bench.data.first_look import oddities
@@ -66,8 +67,7 @@ def score_foreground(
         warn_of_others([source], whole, warn)
     if isinstance(preset, MapsPreset):
         require_label_files(samples, "scoring", "Name a split that has labels with --split.")
-        measured, content = _measure_maps(source, samples, preset, settings)
-        say_undefined(measured.rows, preset, warn)
+        measured, content = _measure_maps(source, samples, preset, settings, warn)
     else:
         measured, content = _measure_boxes(source, samples, whole, preset, settings)
     entry = _protocol_entry(protocol, preset)
@@ -123,7 +123,9 @@ def _protocol_entry(protocol: str, preset: MapsPreset | DiscoveryPreset) -> dict
 # --- masks ---
 
 
-def _measure_maps(source: Path, samples: Samples, preset: MapsPreset, settings: Settings) -> tuple[Result, str]:
+def _measure_maps(
+    source: Path, samples: Samples, preset: MapsPreset, settings: Settings, warn: Warn
+) -> tuple[Result, str]:
     require_predictions(source, samples)
     progress, content = settings.stage("scoring"), hashlib.sha256()
     count = functools.partial(_count_map, folder=source, samples=samples, preset=preset)
@@ -135,6 +137,7 @@ def _measure_maps(source: Path, samples: Samples, preset: MapsPreset, settings: 
             progress(len(items), len(samples))
     columns = Columns.of_items(items)
     rows = of_maps.rows_of(samples, columns)
+    say_undefined(rows, preset, warn)
     solver = {"algorithm": "none: masks were given"}
     result = Result(rows, of_maps.manifest(samples, columns), solver, {"predictions": storable(source.name)})
     return result, content.hexdigest()
@@ -157,18 +160,19 @@ def _in_threads(read: Any, samples: Samples, settings: Settings) -> Iterator[Any
 def _measure_boxes(
     source: Path, samples: Samples, whole: Samples, preset: DiscoveryPreset, settings: Settings
 ) -> tuple[Result, str]:
-    box_files(samples)
+    require_boxes(samples)
     file = source / BOXES if source.is_dir() else source
     if file.is_file() or not source.is_dir():
         given = read_predicted(file, samples.ids, whole.ids)
     else:
         given = _around_masks(source, samples, settings)
-    annotated = read_annotated(samples, settings.workers)
-    images = [bytes.fromhex(sha256_file(sample.image)) for sample in samples]
+    annotated = read_boxes(samples)
+    images = (bytes.fromhex(sha256_file(sample.image)) for sample in samples)
     rows = of_boxes.rows_of(samples, [given.boxes[name] for name in samples.ids], annotated, hard=preset.hard)
     observed = {"predictions": storable(source.name)} | of_boxes.about(rows)
     solver = {"algorithm": "none: boxes were given"}
-    return Result(rows, of_boxes.manifest(samples, images, annotated), solver, observed), given.digest.hex()
+    detail = {"boxes": {"manifest": manifest_of_boxes(samples)}}
+    return Result(rows, of_boxes.manifest(samples, images), solver, observed, detail=detail), given.digest.hex()
 
 
 def _around_masks(folder: Path, samples: Samples, settings: Settings) -> Predicted:

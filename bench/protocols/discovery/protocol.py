@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.cards.datasets import DatasetCard
-from bench.data.annotated_boxes import box_files, has_boxes, read_annotated
+from bench.data.annotated_boxes import has_boxes, manifest_of_boxes, require_boxes
+from bench.data.boxes import read_boxes
 from bench.data.samples import Samples
 from bench.networks.subject import Subject
 from bench.protocols import shared_by_foreground as shared
@@ -37,21 +38,20 @@ class Discovery(Protocol[DiscoveryPreset]):
 
     def check(self, preset: DiscoveryPreset, samples: Samples, there_are: int, *, grouped: bool) -> None:
         """Raises BadInput for samples without boxes."""
-        box_files(samples)
+        require_boxes(samples)
 
     def measure(self, run: Run[DiscoveryPreset]) -> Result:
         """Find every image's box, and hold it against the annotated ones."""
-        annotated = read_annotated(run.samples, run.settings.workers)
+        annotated = read_boxes(run.samples)
         found, meta = shared.find(run)
         boxes = [own[0] if len(own) else None for own in found["box"]]
-        digests = [image.tobytes() for image in found["image"]]
         rows = rows_of(run.samples, boxes, annotated, hard=run.preset.hard)
         return Result(
             rows,
-            manifest(run.samples, digests, annotated),
+            manifest(run.samples, (image.tobytes() for image in found["image"])),
             shared.solver(run),
             shared.about(run, meta) | about(rows),
-            detail=shared.layer(run),
+            detail=shared.layer(run) | {"boxes": {"manifest": manifest_of_boxes(run.samples)}},
             images_per_second=meta.get("images_per_second"),
             paint=functools.partial(shared.paint, run),
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.base.errors import Warn
 from bench.base.sample_columns import Item
 from bench.cards.datasets import DatasetCard
 from bench.networks.subject import Subject
@@ -79,7 +80,7 @@ def _decoding(run: Run[MapsPreset]) -> dict[str, Any]:
     return {key: recipe[key] for key in ("labels", "colours", "classes", "ignore") if key in recipe}
 
 
-def say_undefined(rows: SaliencyRows, preset: MapsPreset, warn: Any) -> None:
+def say_undefined(rows: SaliencyRows, preset: MapsPreset, warn: Warn) -> None:
     """Say what an image without any foreground does to TokenCut's mean IoU."""
     count = undefined_images(rows.stack)
     if not count or preset.rules != "tokencut":
