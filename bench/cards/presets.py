@@ -78,6 +78,10 @@ class Preset(BaseModel):
         """How many seeds are run unless told otherwise; 0 for a protocol that draws nothing at random."""
         return 0
 
+    def settled(self) -> dict[str, Any]:
+        """Entries that follow from the others, where they are left open."""
+        return {}
+
     def for_patch(self, patch: int) -> dict[str, Any]:
         """Entries by which the input of a network with patches of so many pixels is a multiple of them."""
         return {}

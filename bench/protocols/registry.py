@@ -164,6 +164,20 @@ BUILT_IN = (
         kind="video",
         probe=("the masks of each evaluated sequence's first frame",),
     ),
+    Entry(
+        "saliency",
+        "the foreground of each image, found without labels, against an annotated mask",
+        "bench.protocols.saliency.preset:MapsPreset",
+        "bench.protocols.saliency.protocol:Saliency",
+        probe=("none (nothing is fitted)",),
+    ),
+    Entry(
+        "discovery",
+        "one box of each image, found without labels, against the annotated boxes of its objects (CorLoc)",
+        "bench.protocols.discovery.preset:DiscoveryPreset",
+        "bench.protocols.discovery.protocol:Discovery",
+        probe=("none (nothing is fitted)",),
+    ),
 )
 """Ours, in the order in which pages list them."""
 

@@ -73,7 +73,7 @@ def copy_davis(parity: Path) -> None:
 
 def copy_metrics(parity: Path) -> None:
     """What other protocols and data sets are checked against: inputs, and figures measured on them."""
-    for name in ("coco81", "imagenet_s", "leopart"):
+    for name in ("coco81", "imagenet_s", "leopart", "saliency", "corloc"):
         for source in (parity / "metrics" / name).rglob("*.*"):
             if source.suffix in (".json", ".npz", ".png", ".txt"):
                 target = HERE / name / source.relative_to(parity / "metrics" / name)
