@@ -67,6 +67,6 @@ def input_of(run: Run[Any]) -> tuple[int, int]:
     """Height and width of the network's input; of video, of a frame that is 16:9."""
     preset = run.preset
     if isinstance(preset, ImagePreset):
-        return preset.input
+        return preset.seen()
     multiple = getattr(preset, "multiple", 8)
     return preset.height, max(1, round(preset.height * 16 / 9 / multiple)) * multiple
