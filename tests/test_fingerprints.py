@@ -15,6 +15,7 @@ FINGERPRINTS = {
     "davis": "fb8e8c37e823f33a",
     "distance-matching": "7fdc9d4d27634287",
     "linear": "8aabba89c1a9bce7",
+    "linear-dinov3": "42f791d89755e281",
     "retrieval-21": "30020a571cab8b30",
     "retrieval-7": "48fba6e5975d2df2",
     "coco-stuff-81/clustering": "4f2705fbe0297b0d",
@@ -39,6 +40,12 @@ FINGERPRINTS = {
     "shapes/clustering-dense": "55a5da5241194105",
     "shapes/linear": "cd5e0304ab927a51",
     "shapes/retrieval-21": "3e6268f93f84f785",
+    "coco-stuff-81/linear-dinov3": "42f791d89755e281",
+    "imagenet-s-300/linear-dinov3": "7c7833f6df88a6ef",
+    "imagenet-s-50/linear-dinov3": "7c7833f6df88a6ef",
+    "imagenet-s-919/linear-dinov3": "7c7833f6df88a6ef",
+    "pascal-voc/linear-dinov3": "2bde1f17e19d807c",
+    "shapes/linear-dinov3": "321d28c4d4263bb4",
 }
 """Protocol, or data set and protocol → the first half of the fingerprint of its unmodified preset."""
 
