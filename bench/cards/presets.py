@@ -180,9 +180,10 @@ class GeometryPreset(FeaturesPreset):
     """Features are the mean over the input resized by these factors (torch, bilinear), on the grid of the first."""
 
     def for_patch(self, patch: int) -> dict[str, Any]:
-        """As of every image, and the multiple."""
+        """The input where the preset fixes it, and the multiple where a size follows from the image or a scale."""
         fixed = self.fit in ("squash", "crop")
-        return super().for_patch(patch) if fixed else {"multiple": self.multiple or patch}
+        entries = super().for_patch(patch) if fixed else {}
+        return entries if fixed and self.scales == (1,) else {**entries, "multiple": self.multiple or patch}
 
     def seen(self) -> tuple[int, int]:
         """The input, filled up to the multiple."""

@@ -44,29 +44,33 @@ def decided(protocols: Preset, fitted: Preset) -> dict[str, Any]:
 def _input(preset: ImagePreset, patch: int | None, asked: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
     if "input" in asked or patch is None:
         preset = preset.model_copy(update={"input_by_patch": {}})
-    size = wanted = preset.input_by_patch.get(patch or 0, preset.input)
-    if patch is not None:
-        fitted = preset.for_patch(patch)
-        if "input" not in fitted:  # the input is filled up to a multiple instead
-            return fitted
-        size = fitted["input"]
-        if strict and size != wanted:
-            raise _refused("x".join(map(str, wanted)), patch, f"--set input=[{size[0]},{size[1]}]")
-    return {"input": size, "input_by_patch": {}}
+    wanted = preset.input_by_patch.get(patch or 0, preset.input)
+    if patch is None:
+        return {"input": wanted, "input_by_patch": {}}
+    _require_multiple(getattr(preset, "multiple", None), patch)
+    fitted = preset.for_patch(patch)
+    size = fitted.get("input", wanted)  # without one the input is filled up to a multiple instead
+    if strict and size != wanted:
+        raise _refused("x".join(map(str, wanted)), patch, f"--set input=[{size[0]},{size[1]}]")
+    return {**fitted, "input": size, "input_by_patch": {}}
 
 
 def _height(preset: Any, patch: int, asked: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
     """Of video, where the width follows from the height."""
     multiple = preset.multiple if "multiple" in asked else patch
-    if multiple % patch:
-        raise WrongName(
-            f"multiple is {multiple}, which is no multiple of the network's patch of {patch}",
-            "Leave the entry out: the patch takes its place.",
-        )
+    _require_multiple(multiple, patch)
     fitted = preset.for_patch(patch)
     if strict and fitted["height"] != preset.height:
         raise _refused(f"a height of {preset.height}", patch, f"--set height={fitted['height']}")
     return {**fitted, "multiple": multiple}
+
+
+def _require_multiple(multiple: int | None, patch: int) -> None:
+    if multiple is not None and multiple % patch:
+        raise WrongName(
+            f"multiple is {multiple}, which is no multiple of the network's patch of {patch}",
+            "Leave the entry out: the patch takes its place.",
+        )
 
 
 def _require_of_pixels(subject: Subject, key: str, values: Any) -> None:
