@@ -1,6 +1,7 @@
 """`linear-dinov3`: mmsegmentation's figures against its own, the training, resumption, whole runs, bad input."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from bench.protocols.linear_dinov3.learner import Head, Learner, loss_gradient
 from bench.protocols.linear_dinov3.preset import Dinov3Preset
 from bench.protocols.linear_dinov3.protocol import LinearDinov3, windows_of
 from bench.protocols.linear_dinov3.training import Training, fold, train
+from bench.runs.fit_to_model import fit_to_model, said_of
 from bench.runs.plan import make_plan, run_of
 from bench.scoring.class_areas import areas, areas_of_sums, as_reported, figures, per_class, reduce_zero_label, summed
 from bench.scoring.id_counts import Painted, contingency, given_classes
@@ -410,6 +412,29 @@ def test_a_training_that_ends_in_its_warm_up_is_warned_of(golden, tmp_path):
     said = []
     run(Patches(), golden, tmp_path, entries={"warmup": 9}, warn=said.append)
     assert any("all 6 steps are in the warm-up of 9" in one for one in said)
+
+
+class Structured:
+    """A model that says of itself only what its patch is."""
+
+    id, normalisation = "vit", (None, None)
+
+    def __init__(self, patch):
+        self.structure = SimpleNamespace(patch=patch)
+
+
+def test_a_patch_that_does_not_divide_window_or_crop_is_said_or_refused():
+    preset = Dinov3Preset(crop=500)
+    fitted = fit_to_model(preset, Structured(14), {})
+    assert (fitted.multiple, fitted.window, fitted.crop, fitted.input) == (14, 512, 500, (512, 512))
+    assert said_of(preset, fitted, Structured(14)) == (
+        "the network's patch is 14: zeros fill each window of 512 to 518 pixels and each crop of 500 to 504 pixels"
+    )
+    with pytest.raises(
+        WrongName, match="the input is a window of 512, which is no multiple of the network's patch of 14"
+    ):
+        fit_to_model(preset, Structured(14), {}, strict=True)
+    assert not said_of(Dinov3Preset(), fit_to_model(Dinov3Preset(), Structured(16), {}, strict=True), Structured(16))
 
 
 def test_every_data_set_of_images_has_the_recipe():

@@ -201,6 +201,8 @@ class WindowsPreset(GeometryPreset):
     observed: ClassVar[tuple[str, ...]] = (*GeometryPreset.observed, "window", "window_stride", "views_mean")
     unlike_training: ClassVar[tuple[str, ...]] = ("window", "window_stride", "views_mean", "mirror", "scales")
     """Entries of `observed` that only decide how the evaluated pictures are seen."""
+    filled_up: ClassVar[tuple[str, ...]] = ("window",)
+    """Sides, pixels, that are filled up with zeros where the network's patch does not divide them."""
 
     fit: Literal["squash", "shorter", "longer", "own"] = "shorter"
     """How an image becomes the input. `shorter`, `longer`: that side to the height in `input`. `squash`: resized to

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,8 @@ Least = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Dinov3Preset(WindowsPreset):
     """A linear classifier trained on crops by DINOv3's public recipe, scored by mmsegmentation's rules
     (docs/protocols.md#linear-dinov3)."""
+
+    filled_up: ClassVar[tuple[str, ...]] = (*WindowsPreset.filled_up, "crop")
 
     interpolation: Literal["cubic", "linear", "area", "nearest"] = "linear"
     """How the image is resized, in training too. Labels are always resized with nearest."""
