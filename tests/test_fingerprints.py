@@ -16,6 +16,7 @@ FINGERPRINTS = {
     "distance-matching": "7fdc9d4d27634287",
     "linear": "8aabba89c1a9bce7",
     "patch-clustering": "650b587e1d8fad1b",
+    "linear-dinov3": "42f791d89755e281",
     "retrieval-21": "30020a571cab8b30",
     "retrieval-7": "48fba6e5975d2df2",
     "ade20k-151/clustering-dense": "6ca834b3a6ad0743",
@@ -56,6 +57,12 @@ FINGERPRINTS = {
     "shapes/linear": "cd5e0304ab927a51",
     "shapes/patch-clustering": "31c8cbfcbb784b33",
     "shapes/retrieval-21": "3e6268f93f84f785",
+    "coco-stuff-81/linear-dinov3": "42f791d89755e281",
+    "imagenet-s-300/linear-dinov3": "7c7833f6df88a6ef",
+    "imagenet-s-50/linear-dinov3": "7c7833f6df88a6ef",
+    "imagenet-s-919/linear-dinov3": "7c7833f6df88a6ef",
+    "pascal-voc/linear-dinov3": "2bde1f17e19d807c",
+    "shapes/linear-dinov3": "321d28c4d4263bb4",
 }
 """Protocol, or data set and protocol → the first half of the fingerprint of its unmodified preset."""
 

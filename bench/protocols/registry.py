@@ -91,6 +91,7 @@ class Entry:
 
 
 _ONLY_NAMES = "none (labels only name clusters)"
+_TRAINED = ("a classifier trained on labels of {train}", "a classifier trained on labels")
 _BANK = ("a bank of labelled images of {bank}", "a bank of labelled images")
 PATCH_FIXED = {"pca_sample": None, "points_per_cluster": None, "drop_last_batch": None, "grid": "label"}
 """`patch-clustering+fixed`: all that is there is clustered and scored, at the label's own size."""
@@ -118,7 +119,14 @@ BUILT_IN = (
         "bench.protocols.linear.preset:LinearPreset",
         "bench.protocols.linear.protocol:Linear",
         variants=(Variant("linear+crf", {"crf": True}),),
-        probe=("a classifier trained on labels of {train}", "a classifier trained on labels"),
+        probe=_TRAINED,
+    ),
+    Entry(
+        "linear-dinov3",
+        "DINOv3's linear recipe: batch norm, dropout and a 1×1 convolution trained on crops; sliding windows",
+        "bench.protocols.linear_dinov3.preset:Dinov3Preset",
+        "bench.protocols.linear_dinov3.protocol:LinearDinov3",
+        probe=_TRAINED,
     ),
     Entry(
         "retrieval-21",

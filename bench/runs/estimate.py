@@ -71,7 +71,7 @@ def input_of(run: Run[Any]) -> tuple[int, int]:
     """Height and width of the network's input; of video, of a frame of 16:9, of images of any size, of one of 4:3."""
     preset = run.preset
     if isinstance(preset, ImagePreset):
-        return preset.input
+        return preset.seen()
     multiple = getattr(preset, "multiple", 8)
     if isinstance(preset, ForegroundPreset):
         width, height = _OWN if preset.longer_side is None else (preset.longer_side, round(preset.longer_side * 3 / 4))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.base.errors import BadInput, WrongName
-from bench.cards.presets import ImagePreset, Preset
+from bench.cards.presets import ImagePreset, Preset, WindowsPreset, filled
 from bench.networks.subject import Subject
 
 _LARGEST = 4.0
@@ -48,6 +48,9 @@ def _input(preset: ImagePreset, patch: int | None, asked: Mapping[str, Any], *, 
     if patch is None:
         return {"input": wanted, "input_by_patch": {}}
     _require_multiple(getattr(preset, "multiple", None), patch)
+    if strict and (odd := _filled_up(preset, patch)):
+        name, side, whole = odd[0]
+        raise _refused(f"a {name} of {side}", patch, f"--set {name}={whole}")
     fitted = preset.for_patch(patch)
     size = fitted.get("input", wanted)  # without one the input is filled up to a multiple instead
     if strict and size != wanted:
@@ -73,6 +76,14 @@ def _require_multiple(multiple: int | None, patch: int) -> None:
         )
 
 
+def _filled_up(preset: Preset, patch: int) -> list[tuple[str, int, int]]:
+    """Entry, pixels, and pixels after filling, of what is filled up with zeros because the patch does not divide it."""
+    if not isinstance(preset, WindowsPreset):
+        return []
+    sides = {name: getattr(preset, name) for name in preset.filled_up}
+    return [(name, side, filled(side, patch)) for name, side in sides.items() if side is not None and side % patch]
+
+
 def _require_of_pixels(subject: Subject, key: str, values: Any) -> None:
     """Raises BadInput for a mean or a standard deviation that is not of RGB in 0…1."""
     whole = len(values) == 3 and all(isinstance(one, (int, float)) and abs(one) <= _LARGEST for one in values)
@@ -91,7 +102,7 @@ def _refused(what: str, patch: int, remedy: str) -> WrongName:
 
 
 def said_of(before: Preset, after: Preset, subject: Subject) -> str:
-    """A line about an input that was changed; empty where none was."""
+    """A line about an input that was changed or is filled up; empty where none is."""
     patch = subject.structure.patch if subject.structure else None
     for key in ("input", "height"):
         old, new = getattr(before, key, None), getattr(after, key, None)
@@ -99,4 +110,5 @@ def said_of(before: Preset, after: Preset, subject: Subject) -> str:
             shown = ["×".join(map(str, one)) if isinstance(one, tuple) else f"{one}" for one in (old, new)]
             what = "the frames' height" if key == "height" else "the input"
             return f"the network's patch is {patch}: {what} is {shown[1]} in place of {shown[0]} pixels"
-    return ""
+    odd = [f"{name} of {side} to {whole} pixels" for name, side, whole in _filled_up(after, patch)] if patch else []
+    return f"the network's patch is {patch}: zeros fill each {' and each '.join(odd)}" if odd else ""

@@ -81,6 +81,14 @@ def copy_metrics(parity: Path) -> None:
                 shutil.copyfile(source, target)
 
 
+def copy_mmseg(parity: Path) -> None:
+    """What sliding windows and mmsegmentation's figures are checked against: inputs, and what it made of them."""
+    source, target = parity / "metrics" / "mmseg_linear", HERE / "mmseg_linear"
+    target.mkdir(exist_ok=True)
+    for name in ("golden.json", "golden_arrays.npz", "maps.npz", "images.npz", "net.npz"):
+        shutil.copyfile(source / name, target / name)
+
+
 def select_pretraining(parity: Path, dropout: str) -> None:
     """All figures of the golden steps; their inputs (13 MB) stay where they are."""
     arrays = np.load(parity / "golden" / f"d_pretrain_resnet18_{dropout}.npz")
@@ -100,6 +108,7 @@ def main(parity: Path) -> None:
     select_linear(parity)
     copy_davis(parity)
     copy_metrics(parity)
+    copy_mmseg(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")

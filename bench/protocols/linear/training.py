@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from bench.base.errors import BadInput
 from bench.base.own_files import drop, load_arrays, save_arrays
 from bench.base.parallel import batched, prefetch
 from bench.data.decoding import Label, read_sample
+from bench.data.picture_files import Image8
 from bench.data.samples import Samples
 from bench.passes.engine import Engine
 from bench.passes.features import Features
@@ -43,6 +44,7 @@ _FORMS = {
 Float32 = npt.NDArray[np.float32]
 Batch = tuple[npt.NDArray[Any], Label]
 """Images B×H×W×3, 0…255, and labels B×H×W."""
+Place = TypeVar("Place")
 Report = Callable[[int, int, str], None]
 """Called with (images done, images in all, a note)."""
 
@@ -190,19 +192,32 @@ class WaitingTime:
 
 def augmented_batches(samples: Samples, preset: LinearPreset, seed: int, epoch: int, engine: Engine) -> Iterator[Batch]:
     """One epoch's batches, decoded and augmented in threads; the last, incomplete one is dropped."""
-    cv2.setNumThreads(1)  # the loader's threads are the parallelism
 
     def load(index: int) -> tuple[npt.NDArray[Any], Label]:
-        image, label, _ = read_sample(samples.entries[index], samples.card)
-        if label is None:
-            raise BadInput(f"{samples.card.id} has no labels for {samples.split}", "Choose another split to train on.")
+        image, label = labelled_image(samples, index)
         return augment(image, label, draw(preset, seed, epoch, index), preset)
 
+    indices = (int(i) for i in order(len(samples), seed, epoch))
+    return loaded_batches(load, indices, preset.batch, engine)
+
+
+def labelled_image(samples: Samples, index: int) -> tuple[Image8, Label]:
+    """An image and its label, decoded. Raises BadInput for a split without labels."""
+    image, label, _ = read_sample(samples.entries[index], samples.card)
+    if label is None:
+        raise BadInput(f"{samples.card.id} has no labels for {samples.split}", "Choose another split to train on.")
+    return image, label
+
+
+def loaded_batches(
+    load: Callable[[Place], tuple[npt.NDArray[Any], Label]], places: Iterable[Place], size: int, engine: Engine
+) -> Iterator[Batch]:
+    """Batches of what `load` makes of each place, in threads and in order; the last, incomplete one is dropped."""
+    cv2.setNumThreads(1)  # the loader's threads are the parallelism
     with ThreadPoolExecutor(max(1, engine.workers), "bench-loader") as pool:
         try:
-            indices = (int(i) for i in order(len(samples), seed, epoch))
-            for batch in batched(prefetch(pool, load, indices, depth=2 * preset.batch), preset.batch):
-                if len(batch) == preset.batch:
+            for batch in batched(prefetch(pool, load, places, depth=2 * size), size):
+                if len(batch) == size:
                     yield np.stack([image for image, _ in batch]), np.stack([label for _, label in batch])
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
