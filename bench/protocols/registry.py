@@ -186,6 +186,28 @@ BUILT_IN = (
         "bench.protocols.discovery.protocol:Discovery",
         probe=("none (nothing is fitted)",),
     ),
+    Entry(
+        "knn",
+        "each pixel takes the label that the nearest labelled patches have at its position",
+        "bench.protocols.knn.preset:KnnPreset",
+        "bench.protocols.knn.protocol:Knn",
+        variants=(Variant("knn+fixed", {"void_votes": False, "absent": "skip"}),),
+        probe=("a bank of labelled patches of {bank}", "a bank of labelled patches"),
+    ),
+    Entry(
+        "linear-patches",
+        "a logistic regression on the features of patches, which predicts a class per patch",
+        "bench.protocols.linear_patches.preset:LinearPatchesPreset",
+        "bench.protocols.linear_patches.protocol:LinearPatches",
+        probe=("a classifier trained on labels of {bank}", "a classifier trained on labels"),
+    ),
+    Entry(
+        "linear-leopart",
+        "a 1×1 convolution on tokens, trained at 100×100 as Leopart does",
+        "bench.protocols.linear_leopart.preset:LeopartPreset",
+        "bench.protocols.linear_leopart.protocol:LinearLeopart",
+        probe=("a classifier trained on labels of {train}", "a classifier trained on labels"),
+    ),
 )
 """Ours, in the order in which pages list them."""
 
