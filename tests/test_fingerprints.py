@@ -19,7 +19,7 @@ FINGERPRINTS = {
     "linear-dinov3": "42f791d89755e281",
     "retrieval-21": "30020a571cab8b30",
     "retrieval-7": "48fba6e5975d2df2",
-    "ade20k-151/clustering-dense": "6ca834b3a6ad0743",
+    "ade20k-151/clustering-dense": "f325349bcb95626b",
     "ade20k/clustering-dense": "3e2c05415d0fbac0",
     "cityscapes-19/clustering-dense": "fabc51826b45c59a",
     "cityscapes-27/clustering-dense": "9a330d830983c2bc",
