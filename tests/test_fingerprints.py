@@ -13,13 +13,19 @@ FINGERPRINTS = {
     "clustering": "cd6c2fc66c920c1c",
     "clustering-dense": "d3d795acae6f265b",
     "davis": "fb8e8c37e823f33a",
+    "discovery": "0c9c7003327d8009",
     "distance-matching": "7fdc9d4d27634287",
     "linear": "8aabba89c1a9bce7",
     "retrieval-21": "30020a571cab8b30",
     "retrieval-7": "48fba6e5975d2df2",
+    "saliency": "019cb608b79ab022",
     "coco-stuff-81/clustering": "4f2705fbe0297b0d",
     "coco-stuff-81/clustering-dense": "e08211105547839f",
+    "coco20k/discovery": "0c9c7003327d8009",
     "davis/davis": "fb8e8c37e823f33a",
+    "dut-omron/saliency": "019cb608b79ab022",
+    "duts-te/saliency": "019cb608b79ab022",
+    "ecssd/saliency": "019cb608b79ab022",
     "imagenet-s-300/clustering": "48886fdb73376ecf",
     "imagenet-s-300/clustering-dense": "89f61dab23aaba0f",
     "imagenet-s-300/distance-matching": "15ee77c9c8001195",
@@ -39,6 +45,8 @@ FINGERPRINTS = {
     "shapes/clustering-dense": "55a5da5241194105",
     "shapes/linear": "cd5e0304ab927a51",
     "shapes/retrieval-21": "3e6268f93f84f785",
+    "voc2007/discovery": "0c9c7003327d8009",
+    "voc2012/discovery": "0c9c7003327d8009",
 }
 """Protocol, or data set and protocol → the first half of the fingerprint of its unmodified preset."""
 
