@@ -36,6 +36,9 @@ class Boxes:
     hard: npt.NDArray[np.bool_]
     """N: whether an object is marked as difficult or truncated."""
 
+    def __len__(self) -> int:
+        return len(self.boxes)
+
 
 def read_voc_boxes(path: Path) -> Boxes:
     """The boxes of all objects in a VOC annotation, in its order.
@@ -160,6 +163,11 @@ def _coco_corners(box: Any) -> tuple[float, ...]:
 
 
 # --- a split's ---
+
+
+def has_boxes(samples: Samples) -> bool:
+    """Whether the card says where the boxes of a split are."""
+    return find_layout(samples.card, samples.split, samples.root)[1].boxes is not None
 
 
 def read_boxes(samples: Samples) -> list[Boxes]:
