@@ -13,6 +13,7 @@ FINGERPRINTS = {
     "clustering": "cd6c2fc66c920c1c",
     "clustering-dense": "d3d795acae6f265b",
     "davis": "fb8e8c37e823f33a",
+    "discovery": "0c9c7003327d8009",
     "distance-matching": "7fdc9d4d27634287",
     "linear": "8aabba89c1a9bce7",
     "patch-clustering": "650b587e1d8fad1b",
@@ -20,6 +21,8 @@ FINGERPRINTS = {
     "retrieval-21": "30020a571cab8b30",
     "retrieval-7": "48fba6e5975d2df2",
     "ade20k-151/clustering-dense": "f325349bcb95626b",
+    "saliency": "019cb608b79ab022",
+    "ade20k-151/clustering-dense": "6ca834b3a6ad0743",
     "ade20k/clustering-dense": "3e2c05415d0fbac0",
     "cityscapes-19/clustering-dense": "fabc51826b45c59a",
     "cityscapes-27/clustering-dense": "9a330d830983c2bc",
@@ -30,7 +33,11 @@ FINGERPRINTS = {
     "coco-stuff-81/clustering-dense": "e08211105547839f",
     "coco-things-12/clustering-dense": "0504335ca6e58145",
     "coco-stuff-81/patch-clustering": "a2cfe5641f5d21e0",
+    "coco20k/discovery": "0c9c7003327d8009",
     "davis/davis": "fb8e8c37e823f33a",
+    "dut-omron/saliency": "019cb608b79ab022",
+    "duts-te/saliency": "019cb608b79ab022",
+    "ecssd/saliency": "019cb608b79ab022",
     "imagenet-s-300/clustering": "48886fdb73376ecf",
     "imagenet-s-300/clustering-dense": "89f61dab23aaba0f",
     "imagenet-s-300/distance-matching": "15ee77c9c8001195",
@@ -63,6 +70,8 @@ FINGERPRINTS = {
     "imagenet-s-919/linear-dinov3": "7c7833f6df88a6ef",
     "pascal-voc/linear-dinov3": "2bde1f17e19d807c",
     "shapes/linear-dinov3": "321d28c4d4263bb4",
+    "voc2007/discovery": "0c9c7003327d8009",
+    "voc2012/discovery": "0c9c7003327d8009",
 }
 """Protocol, or data set and protocol → the first half of the fingerprint of its unmodified preset."""
 
