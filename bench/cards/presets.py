@@ -19,7 +19,7 @@ from bench.cards.counting import Counted
 from bench.cards.models import LAYER
 
 FIRST_SEED = 1234
-"""The authors' first seed."""
+"""The first seed of MaskContrast's authors, and of every protocol whose reference has no other one."""
 
 Positive = Annotated[int, Field(ge=1, le=10**6)]
 Seeds = Annotated[int, Field(ge=1, le=10_000)]
@@ -43,6 +43,8 @@ class Preset(BaseModel):
     """Entries that earlier versions did not have."""
     needs_saliency: ClassVar[bool] = False
     """Whether the network must have an embedding and a saliency head."""
+    first_seed: ClassVar[int] = FIRST_SEED
+    """The seed from which `num_seeds` count up unless told otherwise: that of the reference."""
 
     interpolation: Literal["cubic", "linear", "area", "nearest"] = "cubic"
     """How the image is resized. Labels and masks are always resized with nearest."""
@@ -75,6 +77,10 @@ class Preset(BaseModel):
     def num_seeds(self) -> int:
         """How many seeds are run unless told otherwise; 0 for a protocol that draws nothing at random."""
         return 0
+
+    def settled(self) -> dict[str, Any]:
+        """Entries that follow from the others, where they are left open."""
+        return {}
 
     def for_patch(self, patch: int) -> dict[str, Any]:
         """Entries by which the input of a network with patches of so many pixels is a multiple of them."""

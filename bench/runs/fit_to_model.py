@@ -30,8 +30,8 @@ def fit_to_model(preset: Preset, subject: Subject, asked: Mapping[str, Any], *, 
     patch = subject.structure.patch if subject.structure else None
     if isinstance(preset, ImagePreset):
         update |= _input(preset, patch, asked, strict=strict)
-    elif patch is not None and "height" in type(preset).model_fields:
-        update |= _height(preset, patch, asked, strict=strict)
+    elif patch is not None and "multiple" in type(preset).model_fields:
+        update |= _multiple(preset, patch, asked, strict=strict)
     return preset.model_copy(update={key: value for key, value in update.items() if value != getattr(preset, key)})
 
 
@@ -58,12 +58,12 @@ def _input(preset: ImagePreset, patch: int | None, asked: Mapping[str, Any], *, 
     return {**fitted, "input": size, "input_by_patch": {}}
 
 
-def _height(preset: Any, patch: int, asked: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
-    """Of video, where the width follows from the height."""
+def _multiple(preset: Any, patch: int, asked: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+    """Of images and frames that keep their proportions; of video the width follows from the height."""
     multiple = preset.multiple if "multiple" in asked else patch
     _require_multiple(multiple, patch)
     fitted = preset.for_patch(patch)
-    if strict and fitted["height"] != preset.height:
+    if strict and "height" in fitted and fitted["height"] != preset.height:
         raise _refused(f"a height of {preset.height}", patch, f"--set height={fitted['height']}")
     return {**fitted, "multiple": multiple}
 

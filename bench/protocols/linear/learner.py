@@ -16,7 +16,7 @@ from bench.data.decoding import Label
 from bench.data.preprocessing import normalise
 from bench.passes.engine import Engine, arithmetic, call, halving
 from bench.passes.features import Features, feature_map, require_variety, upsample
-from bench.protocols.linear.preset import LinearPreset
+from bench.protocols.linear.preset import TrainedPreset
 from bench.protocols.linear.training import Float32, Training
 
 
@@ -24,7 +24,7 @@ class Learner:
     """The classifier, its optimiser, and the frozen network below it."""
 
     def __init__(
-        self, extract: Features, preset: LinearPreset, seed: int, classes: int, ignore: int, engine: Engine
+        self, extract: Features, preset: TrainedPreset, seed: int, classes: int, ignore: int, engine: Engine
     ) -> None:
         self.extract, self.preset, self.seed, self.engine = extract, preset, seed, engine
         self.classes, self.ignore = classes, ignore

@@ -28,7 +28,7 @@ from bench.data.samples import Samples
 from bench.passes.engine import Engine
 from bench.passes.features import Features
 from bench.protocols.linear.augmentation import augment, draw, order
-from bench.protocols.linear.preset import LinearPreset
+from bench.protocols.linear.preset import LinearPreset, TrainedPreset
 
 TRAINER_VERSION = 1
 """Raised whenever training would give other weights: old ones are then not gone on from."""
@@ -45,6 +45,9 @@ Float32 = npt.NDArray[np.float32]
 Batch = tuple[npt.NDArray[Any], Label]
 """Images B×H×W×3, 0…255, and labels B×H×W."""
 Place = TypeVar("Place")
+P = TypeVar("P", bound=TrainedPreset)
+Batches = Callable[[Samples, P, int, int, Engine], Iterator[Batch]]
+"""Called with samples, preset, seed and epoch."""
 Report = Callable[[int, int, str], None]
 """Called with (images done, images in all, a note)."""
 
@@ -109,7 +112,7 @@ def _is_training(arrays: dict[str, npt.NDArray[Any]]) -> bool:
     )
 
 
-def learning_rate(preset: LinearPreset, epoch: int) -> float:
+def learning_rate(preset: TrainedPreset, epoch: int) -> float:
     """The rate of an epoch, counted from 0. The comparison is strict, as published."""
     return preset.lr * (preset.lr_decay if epoch > preset.lr_decay_after else 1.0)
 
@@ -117,18 +120,20 @@ def learning_rate(preset: LinearPreset, epoch: int) -> float:
 def train(
     features: Callable[[], Features],
     samples: Samples,
-    preset: LinearPreset,
+    preset: P,
     seed: int,
     path: Path,
     engine: Engine,
     report: Report | None = None,
     *,
+    batches: Batches[Any] | None = None,
     fresh: bool = False,
 ) -> Training:
     """Train for `preset.epochs` epochs, going on from what `path` holds; it is rewritten after each epoch.
 
-    `features` is called only when there is something left to train. Raises BadInput for fewer images than a
-    batch, and when the loss is no longer finite: the epochs before that stay in `path`.
+    `features` is called only when there is something left to train. `batches` gives an epoch's, those of
+    `linear` by default. Raises BadInput for fewer images than a batch, and when the loss is no longer finite: the
+    epochs before that stay in `path`.
     """
     steps = len(samples) // preset.batch
     if not steps:
@@ -142,6 +147,7 @@ def train(
         return training.first(preset.epochs)
     from bench.protocols.linear.learner import Learner
 
+    each: Batches[Any] = batches or augmented_batches
     extract, total = features(), preset.epochs * steps * preset.batch
     learner = Learner(extract, preset, seed, len(samples.card.classes), samples.card.labels.ignore, engine)
     if training:
@@ -149,7 +155,7 @@ def train(
     for epoch in range(done, preset.epochs):
         rate, started = learning_rate(preset, epoch), time.perf_counter()
         losses: list[float] = []
-        loader = WaitingTime(augmented_batches(samples, preset, seed, epoch, engine))
+        loader = WaitingTime(each(samples, preset, seed, epoch, engine))
         for images, labels in loader:
             losses.append(learner.step(images, labels, rate))
             if not math.isfinite(losses[-1]):
