@@ -80,6 +80,10 @@ VARIANTS = [
     ("pascal-voc", "linear", {"selection": "last", "train_images": 64, "seeds": 3}, [
         "trained on 64 images of trainaug", "the last epoch counts", "mean over 3 seeds of the training",
     ]),
+    ("pascal-voc", "linear-dinov3", {}, [
+        "trained for 40000 steps on crops of trainaug", "in windows of 512 pixels", "is left out", "label's own size",
+    ]),
+    ("pascal-voc", "linear-dinov3", {"window": None, "train_images": 9}, ["crops of 9 images of trainaug; one seed"]),
     ("pascal-voc", "linear+crf", {}, ["a dense CRF refines the logits"]),
     ("pascal-voc", "linear", {"classifier": "released"}, [
         "the checkpoint's own classifier is evaluated", "nothing is drawn at random",
