@@ -81,6 +81,27 @@ def copy_metrics(parity: Path) -> None:
                 shutil.copyfile(source, target)
 
 
+def copy_capi_dense(parity: Path) -> None:
+    """CAPI's dense k-NN: pictures, labels, a stand-in for the backbone, and what the release makes of them."""
+    for name in ("golden.json", "golden_arrays.npz", "inputs.npz", "net.npz"):
+        target = HERE / "capi_dense" / name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(parity / "metrics" / "capi_dense" / name, target)
+
+
+def select_leopart_head(parity: Path) -> None:
+    """Leopart's linear head: tokens and labels, the head before and after six steps, what it then predicts."""
+    source, target = parity / "metrics" / "leopart", HERE / "leopart"
+    target.mkdir(exist_ok=True)
+    for name in ("tokens.npz", "head.npz"):
+        shutil.copyfile(source / name, target / name)
+    arrays = np.load(source / "golden_arrays.npz")
+    names = ("head_weight", "head_bias", "linear_prediction_at_input_size")
+    np.savez_compressed(target / "linear.npz", **{name: arrays[name] for name in names})
+    figures = json.loads((source / "golden.json").read_text())["linear"]
+    (target / "linear.json").write_text(json.dumps(figures, indent=1) + "\n")
+
+
 def select_pretraining(parity: Path, dropout: str) -> None:
     """All figures of the golden steps; their inputs (13 MB) stay where they are."""
     arrays = np.load(parity / "golden" / f"d_pretrain_resnet18_{dropout}.npz")
@@ -100,6 +121,8 @@ def main(parity: Path) -> None:
     select_linear(parity)
     copy_davis(parity)
     copy_metrics(parity)
+    copy_capi_dense(parity)
+    select_leopart_head(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
