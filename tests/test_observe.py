@@ -271,15 +271,18 @@ SALIENT, BOUNDARIES = {"saliency_threshold": 0.4}, {"figures": "imagenet-s"}
 COUNTED = {"absent": "skip", "grid": "input", "clusters": 9, "solver": "minibatch", "temperature": 0.5, "top_k": 3}
 """Entries that do not change what is seen."""
 FEATURES = {"features": "last4", "output_stride": 16}
-GEOMETRY = {"fit": "crop", "label_resizing": "torch", "pad": "centre", "multiple": 8, "mirror": True, "scales": [1, 2]}
+GEOMETRY = SEEN_OF_IMAGES | FEATURES | {"interpolation": "area", "fit": "longer", "label_resizing": "opencv"}
+GEOMETRY |= {"pad": "centre", "multiple": 32, "mirror": True, "scales": [1, 2]}
+WINDOWS = {"window": 500, "window_stride": 300, "views_mean": "probabilities"}
 SEEN_BY = {
     "clustering": SEEN_OF_IMAGES | SALIENT | BOUNDARIES,
     "clustering-dense": SEEN_OF_IMAGES | FEATURES,
     "linear": SEEN_OF_IMAGES | FEATURES,
+    "linear-dinov3": GEOMETRY | WINDOWS,
     "retrieval-21": SEEN_OF_IMAGES | SALIENT,
     "retrieval-7": SEEN_OF_IMAGES | SALIENT,
     "distance-matching": SEEN_OF_IMAGES | BOUNDARIES | FEATURES,
-    "patch-clustering": SEEN_OF_IMAGES | FEATURES | GEOMETRY | {"interpolation": "cubic"},
+    "patch-clustering": GEOMETRY,
     "davis": SEEN,
 }
 

@@ -106,7 +106,9 @@ OF_VIDEO = (
 def absent(run: Counted) -> str:
     """What becomes of a class that is in no label and in no prediction."""
     nowhere = "a class in no label and no prediction"
-    return run.word("absent", {"zero": f"{nowhere} counts as 0 in mIoU", "skip": f"{nowhere} is left out"})
+    words = {"zero": f"{nowhere} counts as 0 in mIoU", "skip": f"{nowhere} is left out"}
+    void = f"{nowhere} is left out, and void is one of IoU 0 where a labelled pixel is predicted so"
+    return run.word("absent", words | {"skip+void": void})
 
 
 def matched(run: Counted, ids: int | None, what: str, labels: str = "the evaluated labels") -> str:

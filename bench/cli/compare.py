@@ -92,6 +92,8 @@ def _print(found: Comparison) -> None:
     echo_wrapped(f"{found.metric}: B − A = {chosen.difference:+.2f}{_test(chosen)}")
     for line in _verdict(chosen, found):
         echo_wrapped(line)
+    if not found.parts:
+        return
     title = "CLASS" if found.unit == "images" else "SEQUENCE"
     rows = [_cells(part) for part in found.parts]
     echo()

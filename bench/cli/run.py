@@ -73,8 +73,9 @@ Examples:
     default=("clustering",),
     show_default=True,
     shell_complete=protocols,
-    help="clustering, clustering-dense, distance-matching, linear, retrieval-7, retrieval-21 or davis; `retrieval` for "
-    "both retrieval protocols; `all` for every protocol with a preset on the data set. Repeatable.",
+    help="clustering, clustering-dense, distance-matching, linear, retrieval-7, retrieval-21, davis, saliency "
+    "or discovery; `retrieval` for both retrieval protocols; `all` for every protocol with a preset on the data set. "
+    "Repeatable.",
 )
 @click.option(
     "--features",

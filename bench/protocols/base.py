@@ -266,6 +266,10 @@ class Protocol(ABC, Generic[P]):
     def __init__(self, entry: Entry) -> None:
         self.id = entry.id
 
+    def labelled(self, samples: Samples) -> bool:
+        """Whether a split has what figures are counted against: label files, unless a protocol has others."""
+        return samples.labelled
+
     def require_model(self, preset: P, subject: Subject) -> None:
         """Raises BadInput for a model that the protocol cannot use, whatever the data are."""
         if preset.needs_saliency and not subject.has_embedding:

@@ -26,6 +26,7 @@ from bench.scoring import rows as rows_of
 from bench.scoring.cluster_rows import ClusterRows
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.frame_rows import FrameRows
+from bench.scoring.image_rows import ImageRows
 from bench.scoring.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -95,6 +96,9 @@ def facts_of(record: Record, rows: Rows) -> Facts:
     elif isinstance(rows, ClusterRows):
         labels = [rows.totals]
         seeds = [[own.image, own.cluster, own.pixels] for own in rows.seeds if len(np.unique(own.cluster)) > 1]
+    elif isinstance(rows, ImageRows):
+        labels = rows.annotated
+        seeds = [list(rows.predicted)] if rows.predicted else []
     else:
         raise ValueError("rows of an unknown kind")
     digests = tuple(_hash(columns) for columns in seeds)

@@ -185,6 +185,7 @@ def _of_preset(record: Record, card: DatasetCard) -> Findings:
     if default is None or preset is None:
         yield doubt("its preset is of another version: whether it is the data set's own cannot be told")
         return
+    default = default.model_copy(update=default.settled())
     settled = {key: getattr(preset, key) for key in SETTLED if key in type(preset).model_fields}
     default = default.model_copy(update=settled | _by_model(record, default, preset))
     entries = preset.variant(default, len(card.classes))

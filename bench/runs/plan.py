@@ -48,7 +48,7 @@ def make_plan(
     whole = _evaluated(catalogue.dataset(dataset), settings, cache, warn)
     samples = whole.first(settings.limit).by_id()
     card = samples.card  # some classes get their names from the tree
-    grouped = not (samples.labelled or for_submission)
+    grouped = not (room.labelled(samples) or for_submission)
     subject = _find_subject(model, settings, cache, warn)
     room.require_model(preset, subject)
     room.check(preset, samples, len(whole), grouped=grouped)

@@ -7,11 +7,17 @@ METRICS = {
     "JF_mean": "J&F",
     "J_mean": "J mean",
     "F_mean": "F mean",
+    "max_f": "max F",
+    "corloc": "CorLoc",
+    "iou": "IoU of the foreground",
+    "accuracy": "Accuracy",
     "pixel_accuracy": "Pixel accuracy",
     "mean_class_accuracy": "Mean class accuracy",
     "boundary_mIoU": "Boundary mIoU",
     "f_measure": "F-measure",
     "image_accuracy": "Image accuracy",
+    "mDice": "mDice",
+    "mFscore": "mFscore",
     "nmi": "NMI",
     "ari": "ARI",
     "mIoU_s": "mIoU, small",
@@ -28,6 +34,11 @@ METRICS = {
     "J_decay": "J decay",
     "F_recall": "F recall",
     "F_decay": "F decay",
+    "f_half": "F at .5",
+    "mean_f": "mean F",
+    "adaptive_f": "adaptive F",
+    "mae": "Mean absolute error",
+    "box_iou": "IoU of the box",
     "seed_ari": "Agreement of seeds, ARI",
     "seed_nmi": "Agreement of seeds, NMI",
     "salient_share": "Salient pixels",
@@ -41,11 +52,17 @@ MEANINGS = {
     "JF_mean": "mean of J mean and F mean",
     "J_mean": "IoU of an object's mask, mean over its frames",
     "F_mean": "F-measure of the mask's boundary, within 0.008 of the image's diagonal, mean over frames",
+    "max_f": "F of the foreground at the best threshold: β² and which mean comes first are the definition's",
+    "corloc": "share of the images whose one predicted box has an IoU of at least 0.5 with any annotated box",
+    "iou": "IoU of the foreground where the prediction exceeds 0.5, mean over images",
+    "accuracy": "share of an image's pixels that are right where the prediction exceeds 0.5, mean over images",
     "pixel_accuracy": "share of the labelled pixels that have the right class, over all classes",
     "mean_class_accuracy": "mean over the classes that have labelled pixels of the share that is right",
     "boundary_mIoU": "as mIoU, of the pixels along boundaries, in a band of 3 % of the image's diagonal",
     "f_measure": "F-measure of all objects against the background, with β² = 0.3, mean over images",
     "image_accuracy": "share of the images whose largest predicted object is of a class that they have",
+    "mDice": "mean over classes of 2 TP / (2 TP + FP + FN), counted in pixels",
+    "mFscore": "as mDice, but a class that is never right is left out of the mean",
     "nmi": "normalised mutual information of clusters and classes over pixels, by the mean of the two entropies",
     "ari": "adjusted Rand index of clusters and classes over pixels; 0 is chance",
     "mIoU_s": "mIoU of objects of up to 5 % of their image's labelled pixels, with their background",
@@ -58,6 +75,11 @@ MEANINGS = {
     "J_decay": "J of the first quarter of an object's frames minus that of the last",
     "F_recall": "share of an object's frames with F above 0.5",
     "F_decay": "F of the first quarter of an object's frames minus that of the last",
+    "f_half": "F of the foreground where the prediction exceeds 0.5, mean over images (SelfMask's f_measure)",
+    "mean_f": "F of the foreground, mean over 256 thresholds and over images (pysodmetrics)",
+    "adaptive_f": "F of the foreground at twice the prediction's mean, mean over images (SelfMask's f_mean)",
+    "mae": "mean of |prediction − annotation|, of 0 to 100, over an image's pixels, then over images",
+    "box_iou": "IoU of the predicted box with the annotated box that it fits best, mean over images",
     "seed_ari": "adjusted Rand index of one seed's clusters with every other seed's, mean; needs no labels",
     "seed_nmi": "normalised mutual information of one seed's clusters with every other seed's, mean; needs no labels",
     "salient_share": "share of all pixels at the input size that are salient",
@@ -68,7 +90,7 @@ MEANINGS = {
 _BY_SIZE = "boundary_"
 """Before the name of mIoU by size, that of the boundaries."""
 
-FALLING = ("J_decay", "F_decay")
+FALLING = ("J_decay", "F_decay", "mae")
 """Metrics of which less is better."""
 
 

@@ -73,12 +73,20 @@ def copy_davis(parity: Path) -> None:
 
 def copy_metrics(parity: Path) -> None:
     """What other protocols and data sets are checked against: inputs, and figures measured on them."""
-    for name in ("coco81", "imagenet_s", "leopart"):
+    for name in ("coco81", "imagenet_s", "leopart", "saliency", "corloc"):
         for source in (parity / "metrics" / name).rglob("*.*"):
             if source.suffix in (".json", ".npz", ".png", ".txt"):
                 target = HERE / name / source.relative_to(parity / "metrics" / name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
+
+
+def copy_mmseg(parity: Path) -> None:
+    """What sliding windows and mmsegmentation's figures are checked against: inputs, and what it made of them."""
+    source, target = parity / "metrics" / "mmseg_linear", HERE / "mmseg_linear"
+    target.mkdir(exist_ok=True)
+    for name in ("golden.json", "golden_arrays.npz", "maps.npz", "images.npz", "net.npz"):
+        shutil.copyfile(source / name, target / name)
 
 
 def select_pretraining(parity: Path, dropout: str) -> None:
@@ -100,6 +108,7 @@ def main(parity: Path) -> None:
     select_linear(parity)
     copy_davis(parity)
     copy_metrics(parity)
+    copy_mmseg(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
