@@ -144,12 +144,17 @@ _AT_ONCE = 128
 
 def _arg_max(logits: Tensor, item: Loaded, preset: ImagePreset) -> Classes:
     """The best class of every pixel at the input size."""
+    return best_class(logits, preset.input)
+
+
+def best_class(logits: Tensor, size: tuple[int, int]) -> Classes:
+    """The class of the largest of 1×C×h×w logits at every pixel of another size; of equal ones the first."""
     import torch
 
-    best = torch.zeros(preset.input, dtype=torch.int64, device=logits.device)
-    highest = torch.full(preset.input, -torch.inf, device=logits.device)
+    best = torch.zeros(size, dtype=torch.int64, device=logits.device)
+    highest = torch.full(size, -torch.inf, device=logits.device)
     for start in range(0, logits.shape[1], _AT_ONCE):
-        some = upsample(logits[:, start : start + _AT_ONCE], preset.input)[0]
+        some = upsample(logits[:, start : start + _AT_ONCE], size)[0]
         index = some.argmax(dim=0)
         value = some.gather(0, index[None])[0]
         larger = value > highest  # of equal classes the first stays
