@@ -150,6 +150,33 @@ BUILT_IN = (
         kind="video",
         probe=("the masks of each evaluated sequence's first frame",),
     ),
+    Entry(
+        "stego-cluster",
+        "centroids learnt on features of any network, a cluster for each class, as STEGO's cluster probe",
+        "bench.protocols.stego.preset:StegoClusterPreset",
+        "bench.protocols.stego.protocol:StegoCluster",
+        group="stego",
+        variants=(Variant("stego-cluster+crf", {"crf": True}),),
+        probe=(_ONLY_NAMES,),
+    ),
+    Entry(
+        "stego-kmeans",
+        "as stego-cluster, with K-means on normalised features in place of learnt centroids",
+        "bench.protocols.stego.preset:StegoKmeansPreset",
+        "bench.protocols.stego.protocol:StegoKmeans",
+        group="stego",
+        variants=(Variant("stego-kmeans+crf", {"crf": True}),),
+        probe=(_ONLY_NAMES,),
+    ),
+    Entry(
+        "stego-linear",
+        "as stego-cluster, with a 1×1 convolution on labelled images, as STEGO's linear probe",
+        "bench.protocols.stego.preset:StegoLinearPreset",
+        "bench.protocols.stego.protocol:StegoLinear",
+        group="stego",
+        variants=(Variant("stego-linear+crf", {"crf": True}),),
+        probe=("a classifier trained on labels of {train}", "a classifier trained on labels"),
+    ),
 )
 """Ours, in the order in which pages list them."""
 
