@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 CLASSIFIER_VERSION = 1
 """Raised whenever this pass would give other numbers or files."""
 MAP = "map"
-GRIDS = ("label", "input")
+Grid = Literal["label", "input"]
+GRIDS: tuple[Grid, ...] = ("label", "input")
 _COLUMNS = {
     "label": Column("int64", (4,)),
     "input": Column("int64", (4,)),
@@ -87,20 +88,21 @@ def classify(
     engine: Engine,
     *,
     refiner: Refine | None = None,
+    refine_on: Grid = "label",
     fresh: bool = False,
 ) -> list[dict[str, Painted]]:
     """What each classifier painted, counted on each of `GRIDS`; only images that `kept` lacks are computed.
 
     A single classifier's map is kept as well, as a PNG of class ids at the image's own size, apart in the store.
-    With `refiner` it is what that makes of an image and its class probabilities, and then the label's grid is the only
-    one counted on. `features` is called only when something is left to do. Without labels every pixel counts as one of
-    class 0.
+    With `refiner` it is what that makes of an image and its class probabilities on the grid `refine_on`, which is then
+    the only one counted on. `features` is called only when something is left to do. Without labels every pixel counts
+    as one of class 0.
     """
     ignore = samples.card.labels.ignore if samples.labelled else None
-    count = functools.partial(_count, preset=preset, ignore=ignore, refiner=refiner)
+    count = functools.partial(_count, preset=preset, ignore=ignore, refiner=refiner, refine_on=refine_on)
 
     def start() -> Callable[[Sequence[Loaded]], list[list[npt.NDArray[Any]]]]:
-        paint = _probabilities if refiner else _arg_max
+        paint = functools.partial(_probabilities, grid=refine_on) if refiner else _arg_max
         return functools.partial(
             _forward, extract=features(), paint=paint, classifiers=classifiers, preset=preset, engine=engine
         )
@@ -161,10 +163,12 @@ def best_class(logits: Tensor, size: tuple[int, int]) -> Classes:
     return best.to(torch.int32).cpu().numpy().astype(np.uint16)
 
 
-def _probabilities(logits: Tensor, item: Loaded, preset: ImagePreset) -> npt.NDArray[np.float32]:
-    """C×H×W at the image's own size: the logits at the input size, resampled once more (docs/protocols.md#linear)."""
-    resampled = upsample(upsample(logits, preset.input), item.size)[0]
-    return resampled.softmax(dim=0).cpu().numpy()
+def _probabilities(logits: Tensor, item: Loaded, preset: ImagePreset, grid: Grid) -> npt.NDArray[np.float32]:
+    """C×H×W of the logits at the input size; resampled once more at the image's own (docs/protocols.md#linear)."""
+    resampled = upsample(logits, preset.input)
+    if grid == "label":
+        resampled = upsample(resampled, item.size)
+    return resampled[0].softmax(dim=0).cpu().numpy()
 
 
 def _count(
@@ -173,24 +177,20 @@ def _count(
     preset: ImagePreset,
     ignore: int | None,
     refiner: Refine | None,
+    refine_on: Grid,
 ) -> Item:
     """One image's tables on both grids, and its map if there is one classifier. `ignore` is None without labels."""
     tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}
     own = np.empty((0, 0), np.uint16)
     for candidate, output in enumerate(painted):
-        if refiner:
-            image, _ = read_image_of(item.sample)
-            own = refiner(image, output)
-        else:
-            own = resize_nearest(output, item.size)
+        found = refiner(_picture(item, refine_on), output) if refiner else output
+        own = resize_nearest(found, item.size)
         label = np.zeros(item.size, np.uint8) if ignore is None else item.label
         if label is None:
             continue
-        grids = {"label": (own, label)}
-        if not refiner:
-            grids["input"] = (output, label_to_input(label, preset))
-        for grid, (predicted, label) in grids.items():
-            table = contingency(predicted, label, -1 if ignore is None else ignore)
+        for grid in GRIDS if refiner is None else (refine_on,):
+            predicted, true = (own, label) if grid == "label" else (found, label_to_input(label, preset))
+            table = contingency(predicted, true, -1 if ignore is None else ignore)
             tables[grid].append(np.insert(table, 0, candidate, axis=1))
     stacked = {grid: np.concatenate(parts) if parts else np.empty((0, 4), np.int64) for grid, parts in tables.items()}
     image_map = encode_map(own) if len(painted) == 1 else np.empty(0, np.uint8)
@@ -199,6 +199,13 @@ def _count(
         "digest": np.frombuffer(item.digest, np.uint8),
         MAP: image_map,
     }
+
+
+def _picture(item: Loaded, grid: Grid) -> npt.NDArray[np.uint8]:
+    """An image at its own size, or as the network's input shows it, H×W×3."""
+    if grid == "label":
+        return read_image_of(item.sample)[0]
+    return np.clip(np.rint(item.image), 0, 255).astype(np.uint8)
 
 
 def encode_map(classes: Classes) -> npt.NDArray[np.uint8]:

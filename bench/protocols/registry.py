@@ -108,6 +108,7 @@ BUILT_IN = (
         "K-means on pixels of any network; every pixel belongs to a cluster",
         "bench.protocols.clustering_dense.preset:DensePreset",
         "bench.protocols.clustering_dense.protocol:DenseClustering",
+        variants=(Variant("clustering-dense+crf", {"crf": True}),),
         probe=(_ONLY_NAMES,),
     ),
     Entry(
