@@ -252,14 +252,20 @@ def _show_samples(samples: Samples, of: int) -> None:
 
 
 def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
+    from bench.data.boxes import has_boxes, read_boxes
     from bench.data.decoding import read_sample
 
     card = samples.card
     names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
-    for sample in samples:
+    boxes = [_counted(len(found)) for found in read_boxes(samples)] if has_boxes(samples) else [""] * len(samples)
+    for sample, count in zip(samples, boxes, strict=True):
         image, label, _ = read_sample(sample, card)
-        shares = "no label file" if label is None else _shares(label, names)
+        shares = ("no label file" if label is None else _shares(label, names)) + count
         yield sample.id, f"{image.shape[1]}×{image.shape[0]}", shares
+
+
+def _counted(boxes: int) -> str:
+    return f", {boxes} box{'es' * (boxes != 1)}"
 
 
 def _video_rows(samples: Samples) -> Iterator[tuple[str, ...]]:

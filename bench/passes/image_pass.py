@@ -47,7 +47,9 @@ def observation_recipe(key: str, samples: Samples, preset: Preset, precision: st
     labels = samples.card.labels
     # how plain indices are read has always been the same, and left unsaid
     decoding: dict[str, Any] = (
-        {"labels": labels.model_dump(mode="json")} if labels.map or labels.encoding != "index" else {}
+        {"labels": labels.model_dump(mode="json", exclude_none=True)}
+        if labels.map or labels.encoding != "index"
+        else {}
     )
     if labels.encoding == "colour":
         decoding["colours"] = samples.card.palette
