@@ -14,6 +14,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent.parent / "golden"
 SPLITS = ("train", "val")
 BACKBONES = ("resnet18", "resnet50")
+STEGO = ("golden_arrays", "maps", "scenes", "net", "probe_train")
 
 
 def copy_images(parity: Path) -> None:
@@ -94,6 +95,14 @@ def copy_metrics(parity: Path) -> None:
                 shutil.copyfile(source, target)
 
 
+def copy_stego(parity: Path) -> None:
+    """Of the 27-class evaluation all inputs and figures."""
+    source, target = parity / "metrics" / "stego27", HERE / "stego27"
+    target.mkdir(exist_ok=True)
+    for name in ("golden.json", "classes.json", *(f"{part}.npz" for part in STEGO)):
+        shutil.copyfile(source / name, target / name)
+
+
 def select_pretraining(parity: Path, dropout: str) -> None:
     """All figures of the golden steps; their inputs (13 MB) stay where they are."""
     arrays = np.load(parity / "golden" / f"d_pretrain_resnet18_{dropout}.npz")
@@ -113,6 +122,7 @@ def main(parity: Path) -> None:
     select_linear(parity)
     copy_davis(parity)
     copy_metrics(parity)
+    copy_stego(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")
