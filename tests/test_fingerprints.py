@@ -13,7 +13,7 @@ FINGERPRINTS = {
     "clustering": "cd6c2fc66c920c1c",
     "clustering-dense": "d3d795acae6f265b",
     "davis": "fb8e8c37e823f33a",
-    "discovery": "0c9c7003327d8009",
+    "discovery": "3ac500cfa4992c35",
     "distance-matching": "7fdc9d4d27634287",
     "knn": "9ee2cb18a3bb793d",
     "linear": "8aabba89c1a9bce7",
@@ -33,6 +33,8 @@ FINGERPRINTS = {
     "ade20k-151/stego-cluster": "b936b1cc9a9d27e3",
     "ade20k-151/stego-kmeans": "84a882637f5aa68d",
     "ade20k-151/stego-linear": "88cd69b24c1a6dbe",
+    "saliency": "30c635db98bb4fb1",
+    "ade20k-151/clustering-dense": "6ca834b3a6ad0743",
     "ade20k/clustering-dense": "3e2c05415d0fbac0",
     "ade20k/linear-dinov3": "42f791d89755e281",
     "ade20k/patch-clustering": "a2cfe5641f5d21e0",
@@ -105,6 +107,11 @@ FINGERPRINTS = {
     "ecssd/stego-cluster": "b936b1cc9a9d27e3",
     "ecssd/stego-kmeans": "84a882637f5aa68d",
     "ecssd/stego-linear": "88cd69b24c1a6dbe",
+    "coco20k/discovery": "3ac500cfa4992c35",
+    "davis/davis": "fb8e8c37e823f33a",
+    "dut-omron/saliency": "30c635db98bb4fb1",
+    "duts-te/saliency": "30c635db98bb4fb1",
+    "ecssd/saliency": "30c635db98bb4fb1",
     "imagenet-s-300/clustering": "48886fdb73376ecf",
     "imagenet-s-300/clustering-dense": "89f61dab23aaba0f",
     "imagenet-s-300/distance-matching": "15ee77c9c8001195",
@@ -183,6 +190,8 @@ FINGERPRINTS = {
     "voc2012/stego-cluster": "b936b1cc9a9d27e3",
     "voc2012/stego-kmeans": "84a882637f5aa68d",
     "voc2012/stego-linear": "88cd69b24c1a6dbe",
+    "voc2007/discovery": "3ac500cfa4992c35",
+    "voc2012/discovery": "3ac500cfa4992c35",
 }
 """Protocol, or data set and protocol → the first half of the fingerprint of its unmodified preset."""
 
