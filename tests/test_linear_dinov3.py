@@ -356,6 +356,21 @@ def test_a_run_trains_paints_and_is_repeated_without_the_network(golden, tmp_pat
     assert found[0]["loss"] != found[1]["loss"]
 
 
+def test_a_run_without_windows_over_several_views(golden, tmp_path):
+    options = {name: value for name, value in OPTIONS.items() if name != "window_stride"}
+    more = {"window": None, "mirror": True, "scales": [1, 1.5], "views_mean": "probabilities", "resizing": "torch"}
+    record = bench.evaluate(
+        Patches(),
+        "pascal-voc",
+        "linear-dinov3",
+        data_root=golden / "VOCSegmentation",
+        entries=options | more | {"batch_norm": False, "dropout": 0, "schedule": "poly"},
+        cache=tmp_path,
+        limit=3,
+    )
+    assert np.isfinite(record["metrics"]["mIoU"]["value"]) and record["protocol"]["preset"]["window"] is None
+
+
 def test_one_seed_s_maps_are_those_that_were_counted(golden, tmp_path):
     record = run(Patches(), golden, tmp_path, save_predictions=tmp_path / "maps")
     hits = pixels = 0
