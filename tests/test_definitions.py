@@ -105,6 +105,16 @@ VARIANTS = [
         "the first and the last frame of a sequence are left out", "void pixels count as background",
         "over the frames of an object, then over objects", "nothing is drawn at random",
     ]),
+    ("coco-stuff-81", "stego-cluster", {}, [
+        "at the input size, 320×320", "is left out", "nearest learnt centroid in 5000 steps on train",
+        "by the most pixels in common on the evaluated labels (clusters as rows)", "one seed of the probe",
+    ]),
+    ("coco-stuff-81", "stego-kmeans+crf", {"extra_clusters": 3, "train_images": 9}, [
+        "K-means, fitted on 9 images of train", "pixels in extra clusters count nowhere",
+        "a dense CRF refines the scores, on the picture recovered from the network's input",
+    ]),
+    ("coco-stuff-81", "stego-linear", {}, ["a linear classifier on the upsampled features is trained in 5000 steps"]),
+    ("pascal-voc", "clustering-dense+crf", {}, ["a dense CRF refines the clusters"]),
     ("davis", "davis", {"features": "decoder"}, ["by the similarity of the decoder's output"]),
 ]  # fmt: skip
 

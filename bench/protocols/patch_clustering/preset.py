@@ -116,11 +116,13 @@ class PatchPreset(GeometryPreset):
         ]
 
     @classmethod
-    def fallback(cls, presets: Presets) -> PatchPreset:
-        """The reference's, but no image is dropped, and absent classes count as in `clustering`."""
-        clustering = presets("clustering")
-        absent = clustering.absent if isinstance(clustering, ImagePreset) else "zero"
-        return cls(drop_last_batch=None, absent=absent)
+    def fallback(cls, presets: Presets) -> PatchPreset | None:
+        """The reference's on every data set with classes, but no image is dropped; absent classes are its own matter."""
+        for protocol in ("clustering-dense", "linear", "distance-matching"):
+            known = presets(protocol)
+            if isinstance(known, ImagePreset):
+                return cls(drop_last_batch=None, absent=known.absent)
+        return None
 
 
 _MATCHED = {
