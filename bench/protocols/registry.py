@@ -92,6 +92,8 @@ class Entry:
 
 _ONLY_NAMES = "none (labels only name clusters)"
 _BANK = ("a bank of labelled images of {bank}", "a bank of labelled images")
+IN_CONTEXT_FIXED = {"std": (0.229, 0.224, 0.225), "void": "drop", "matching": "none"}
+"""`in-context+fixed`: the usual deviation, no void in the bank, predictions taken as they are."""
 
 BUILT_IN = (
     Entry(
@@ -140,6 +142,14 @@ BUILT_IN = (
         "bench.protocols.distance_matching.preset:DistancePreset",
         "bench.protocols.distance_matching.protocol:DistanceMatching",
         submits=True,
+        probe=_BANK,
+    ),
+    Entry(
+        "in-context",
+        "each patch takes the labels of its nearest patches in a labelled bank, without training",
+        "bench.protocols.in_context.preset:InContextPreset",
+        "bench.protocols.in_context.protocol:InContext",
+        variants=(Variant("in-context+fixed", IN_CONTEXT_FIXED),),
         probe=_BANK,
     ),
     Entry(
