@@ -72,8 +72,8 @@ def copy_davis(parity: Path) -> None:
 
 
 def copy_metrics(parity: Path) -> None:
-    """What COCO-Stuff-81 and ImageNet-S are checked against: inputs, and figures measured on them."""
-    for name in ("coco81", "imagenet_s"):
+    """What data sets and protocols of other references are checked against: inputs, and figures measured on them."""
+    for name in ("coco81", "imagenet_s", "hummingbird"):
         for source in (parity / "metrics" / name).rglob("*.*"):
             if source.suffix in (".json", ".npz", ".png", ".txt"):
                 target = HERE / name / source.relative_to(parity / "metrics" / name)

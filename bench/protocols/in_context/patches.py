@@ -50,9 +50,8 @@ def patch_scores(counts: Ints, sampling: str = "rarity") -> Ints:
     """
     held = counts > 0
     if sampling == "uniform":
-        return held.any(axis=1).astype(np.int64)
-    scores: Ints = held.astype(np.int64) @ held.sum(axis=0, dtype=np.int64)
-    return scores
+        return np.asarray(held.any(axis=1), np.int64)
+    return np.asarray(held.astype(np.int64) @ held.sum(axis=0), np.int64)
 
 
 def patches_per_image(memory: int | None, images: int, passes: int) -> int | None:

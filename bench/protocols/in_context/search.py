@@ -43,7 +43,7 @@ def nearest(rows: Floats, queries: Float32, k: int, block: int | None = None) ->
 
 
 def _merged(one: tuple[Float32, Places], other: tuple[Float32, Places], k: int) -> tuple[Float32, Places]:
-    similar, found = (np.concatenate(pair, axis=1) for pair in zip(one, other, strict=True))
+    similar, found = np.concatenate([one[0], other[0]], axis=1), np.concatenate([one[1], other[1]], axis=1)
     order = np.argsort(-similar, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(similar, order, axis=1), np.take_along_axis(found, order, axis=1)
 
