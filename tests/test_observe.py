@@ -271,6 +271,14 @@ SALIENT, BOUNDARIES = {"saliency_threshold": 0.4}, {"figures": "imagenet-s"}
 COUNTED = {"absent": "skip", "grid": "input", "clusters": 9, "solver": "minibatch", "temperature": 0.5, "top_k": 3}
 """Entries that do not change what is seen."""
 FEATURES = {"features": "last4", "output_stride": 16}
+PLACED = {
+    "fit": "own",
+    "label_resizing": "pillow",
+    "pad": "centre",
+    "multiple": 4,
+    "mirror": True,
+    "scales": (1.0, 2.0),
+}
 SEEN_BY = {
     "clustering": SEEN_OF_IMAGES | SALIENT | BOUNDARIES,
     "clustering-dense": SEEN_OF_IMAGES | FEATURES,
@@ -278,6 +286,7 @@ SEEN_BY = {
     "retrieval-21": SEEN_OF_IMAGES | SALIENT,
     "retrieval-7": SEEN_OF_IMAGES | SALIENT,
     "distance-matching": SEEN_OF_IMAGES | BOUNDARIES | FEATURES,
+    "in-context": SEEN_OF_IMAGES | FEATURES | PLACED | {"interpolation": "area"},
     "davis": SEEN,
 }
 
