@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadEnvironment, BadInput
+from bench.scoring.whitening import require_variety
 
 BLOCK = 1 << 16
 """Rows that are float32 at once, where they are kept as float16."""
@@ -19,6 +20,7 @@ CODES = 256
 """Of each part of a product code: it takes a byte."""
 TRAINED_ON = 256 * CODES
 """Rows that the codes are fitted to, at most: as many as faiss takes."""
+ROWS = "patches of the bank"
 Floats = npt.NDArray[np.floating[Any]]
 Float32 = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -49,7 +51,8 @@ def _merged(one: tuple[Float32, Places], other: tuple[Float32, Places], k: int) 
 
 
 def exact(rows: Floats, *, gpu: bool = False) -> Search:
-    """Exact search among M×D rows. Raises BadEnvironment where they do not fit the GPU's memory."""
+    """Exact search among M×D rows. Raises BadInput where all are equal, BadEnvironment where the GPU is too small."""
+    require_variety(rows[:: max(1, len(rows) // TRAINED_ON)], ROWS)  # type: ignore[arg-type]
     if not gpu:
         return lambda queries, k: nearest(rows, queries, k)
     import faiss
@@ -88,7 +91,7 @@ def quantised(parts: Callable[[], Iterable[Floats]], rows: int, width: int, aske
     """Search in product codes of `rows` unit vectors, which `parts()` gives from the first, part by part, twice.
 
     faiss, 8 bits for each of `code_bytes` parts, fitted to at most `TRAINED_ON` rows at even distances. Always on the
-    CPU. Raises BadInput for fewer rows than codes.
+    CPU. Raises BadInput for fewer rows than codes, and where all are equal.
     """
     import faiss
 
@@ -98,7 +101,9 @@ def quantised(parts: Callable[[], Iterable[Floats]], rows: int, width: int, aske
             "Use --set bank_type=float32, or more images.",
         )
     index: Any = faiss.IndexPQ(width, code_bytes(width, asked), 8, faiss.METRIC_INNER_PRODUCT)
-    index.train(_spread(parts(), rows, width))
+    spread = _spread(parts(), rows, width)
+    require_variety(spread, ROWS)
+    index.train(spread)
     for part in _blocks(parts()):
         index.add(part)
     return index.search
