@@ -80,6 +80,10 @@ VARIANTS = [
     ("pascal-voc", "linear", {"selection": "last", "train_images": 64, "seeds": 3}, [
         "trained on 64 images of trainaug", "the last epoch counts", "mean over 3 seeds of the training",
     ]),
+    ("pascal-voc", "linear-dinov3", {}, [
+        "trained for 40000 steps on crops of trainaug", "in windows of 512 pixels", "is left out", "label's own size",
+    ]),
+    ("pascal-voc", "linear-dinov3", {"window": None, "train_images": 9}, ["crops of 9 images of trainaug; one seed"]),
     ("pascal-voc", "linear+crf", {}, ["a dense CRF refines the logits"]),
     ("pascal-voc", "linear", {"classifier": "released"}, [
         "the checkpoint's own classifier is evaluated", "nothing is drawn at random",
@@ -101,6 +105,16 @@ VARIANTS = [
         "the first and the last frame of a sequence are left out", "void pixels count as background",
         "over the frames of an object, then over objects", "nothing is drawn at random",
     ]),
+    ("coco-stuff-81", "stego-cluster", {}, [
+        "at the input size, 320×320", "is left out", "nearest learnt centroid in 5000 steps on train",
+        "by the most pixels in common on the evaluated labels (clusters as rows)", "one seed of the probe",
+    ]),
+    ("coco-stuff-81", "stego-kmeans+crf", {"extra_clusters": 3, "train_images": 9}, [
+        "K-means, fitted on 9 images of train", "pixels in extra clusters count nowhere",
+        "a dense CRF refines the scores, on the picture recovered from the network's input",
+    ]),
+    ("coco-stuff-81", "stego-linear", {}, ["a linear classifier on the upsampled features is trained in 5000 steps"]),
+    ("pascal-voc", "clustering-dense+crf", {}, ["a dense CRF refines the clusters"]),
     ("davis", "davis", {"features": "decoder"}, ["by the similarity of the decoder's output"]),
 ]  # fmt: skip
 

@@ -165,6 +165,6 @@ def test_the_registry_parses_what_it_names():
 
 
 def test_plain_names_hold_no_number_of_their_own():
-    names = registry.plain_names()
-    assert names[: len(registry.protocols())] == sorted(registry.protocols())
-    assert {"linear+crf", "patch-clustering+fixed"} <= set(names) and not any("{" in name for name in names)
+    names, ids = registry.plain_names(), sorted(registry.protocols())
+    assert names[: len(ids)] == ids and {"linear+crf", "patch-clustering+fixed"} <= set(names[len(ids) :])
+    assert not [name for name in names if "{" in name] and all(registry.parsed(name) for name in names)

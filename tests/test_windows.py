@@ -121,7 +121,7 @@ SIZES = ((40, 60), (60, 40), (90, 31), (40, 60))
 
 def plain(item, preset, which, scale=1.0, mirrored=False):
     """Logits of one view at the picture's own size."""
-    image = normalise(torch.from_numpy(item.image)[None], preset)
+    image = normalise(torch.from_numpy(item.image.copy())[None], preset)
     if scale != 1:
         image = upsample(image, tuple(round(side * scale) for side in image.shape[-2:]))
     image = image.flip(-1) if mirrored else image
@@ -145,8 +145,9 @@ def test_pictures_of_several_sizes_are_painted_as_one_by_one(batch_size):
         np.testing.assert_array_equal(found[0], plain(item, preset, classifiers(2)).argmax(0).numpy())
 
 
+@pytest.mark.parametrize("resizing", ["opencv", "torch"])
 @pytest.mark.parametrize("mean", ["logits", "probabilities"])
-def test_mirror_and_scales_average_logits_or_probabilities(mean, monkeypatch):
+def test_mirror_and_scales_average_logits_or_probabilities(mean, resizing, monkeypatch):
     preset = WindowsPreset(
         input=(48, 48),
         window=32,
@@ -155,6 +156,7 @@ def test_mirror_and_scales_average_logits_or_probabilities(mean, monkeypatch):
         mirror=True,
         scales=(1.0, 0.5, 1.75),
         views_mean=mean,
+        resizing=resizing,
     )
     items = loaded(preset, *SIZES[:2])
     views = [(scale, mirrored) for scale in preset.scales for mirrored in (False, True)]

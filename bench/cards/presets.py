@@ -202,7 +202,7 @@ class WindowsPreset(GeometryPreset):
     """Entries of the protocols that classify pictures window by window, at the picture's own size
     (docs/protocols.md#sliding-window).
 
-    Here `mirror` and `scales` are of the whole picture, and their class scores are averaged, no features."""
+    Here `mirror` and `scales` ask for views of the whole picture. Class scores of views are averaged, no features."""
 
     observed: ClassVar[tuple[str, ...]] = (*GeometryPreset.observed, "window", "window_stride", "views_mean")
     unlike_training: ClassVar[tuple[str, ...]] = ("window", "window_stride", "views_mean", "mirror", "scales")
@@ -213,6 +213,12 @@ class WindowsPreset(GeometryPreset):
     fit: Literal["squash", "shorter", "longer", "own"] = "shorter"
     """How an image becomes the input. `shorter`, `longer`: that side to the height in `input`. `squash`: resized to
     `input`, whatever its shape. `own`: as large as it is. Nothing is cut: figures are of the whole picture."""
+    mirror: bool = False
+    """Whether the mirror image is a view of the picture too."""
+    scales: Annotated[tuple[Rate, ...], Field(min_length=1, max_length=16)] = (1.0,)
+    """Views of the picture: the input resized by these factors (torch, bilinear)."""
+    multiple: Side | None = None
+    """What a window is filled up to, pixels; null: the network's patch, if it has one."""
     window: Side | None = 512
     """Height and width of a window, pixels; null: the whole input is seen at once."""
     window_stride: Side = 341

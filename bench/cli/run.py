@@ -119,7 +119,7 @@ Examples:
 @click.option("--clusters", type=click.IntRange(2, 32766), help="Number of K-means clusters.")
 @entries_option("preset", "protocols")
 @click.option("--epochs", type=click.IntRange(1, 10**6), help="Number of epochs to train the linear classifier.")
-@click.option("--crf", is_flag=True, help="Refine the linear classifier's output with the paper's dense CRF.")
+@click.option("--crf", is_flag=True, help="Refine scores of classes or clusters with a dense CRF.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 10**9),

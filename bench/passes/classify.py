@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 CLASSIFIER_VERSION = 1
 """Raised whenever this pass would give other numbers or files."""
 MAP = "map"
-GRIDS = ("label", "input")
+Grid = Literal["label", "input"]
+GRIDS: tuple[Grid, ...] = ("label", "input")
 _COLUMNS = {
     "label": Column("int64", (4,)),
     "input": Column("int64", (4,)),
@@ -94,23 +95,23 @@ def classify(
     engine: Engine,
     *,
     refiner: Refine | None = None,
+    refine_on: Grid = "label",
     fresh: bool = False,
 ) -> list[dict[str, Painted]]:
     """What each classifier painted, counted on each of `GRIDS`; only images that `kept` lacks are computed.
 
     A single classifier's map is kept as well, as a PNG of class ids at the image's own size, apart in the store.
-    With `refiner` it is what that makes of an image and its class probabilities. Then, and where a `WindowsPreset` has
-    images seen window by window, the label's grid is the only one counted on. `features` is called only when something
-    is left to do. Without labels every pixel counts as one of class 0.
+    With `refiner` it is what that makes of an image and its class probabilities on the grid `refine_on`, which is then
+    the only one counted on; where a `WindowsPreset` has images seen window by window, it is the label's. `features` is
+    called only when something is left to do. Without labels every pixel counts as one of class 0.
     """
     ignore = samples.card.labels.ignore if samples.labelled else None
-    count = functools.partial(_count, preset=preset, ignore=ignore, refiner=refiner)
+    count = functools.partial(_count, preset=preset, ignore=ignore, refiner=refiner, refine_on=refine_on)
 
     def start() -> Callable[[Sequence[Loaded]], list[list[npt.NDArray[Any]]]]:
-        ways: tuple[Paint, Paint] = (_arg_max, _probabilities)
+        paint: Paint = functools.partial(_probabilities, grid=refine_on) if refiner else _arg_max
         if isinstance(preset, WindowsPreset):
-            ways = (_windows_arg_max, _windows_probabilities)
-        paint = ways[refiner is not None]
+            paint = _windows_probabilities if refiner else _windows_arg_max
         return functools.partial(
             _forward, extract=features(), paint=paint, classifiers=classifiers, preset=preset, engine=engine
         )
@@ -157,11 +158,21 @@ _AT_ONCE = 128
 """Classes upsampled at once: of 920 at 512×512 a single image would take 1 GB."""
 
 
+def best_class(logits: Tensor, size: tuple[int, int]) -> Classes:
+    """The class of the largest of 1×C×h×w logits at every pixel of another size; of equal ones the first."""
+    return _best(logits, lambda some: upsample(some, size)[0])
+
+
+def _best(logits: Tensor, shown: Callable[[Tensor], Tensor]) -> Classes:
+    """H×W: the best class of what `shown` makes of 1×C×h×w logits, C×H×W, some of the classes at a time."""
+    some = (logits[:, start : start + _AT_ONCE] for start in range(0, logits.shape[1], _AT_ONCE))
+    return _as_classes(best_of(map(shown, some)))
+
+
 def _arg_max(feature: Tensor, weight: Tensor, bias: Tensor, item: Loaded, preset: ImagePreset) -> Classes:
     """The best class of every pixel at the input size."""
-    placed, logits = place(item.size, preset), _logits(feature, weight, bias)
-    parts = (logits[:, start : start + _AT_ONCE] for start in range(0, logits.shape[1], _AT_ONCE))
-    return _as_classes(best_of(_at_input(part, placed)[0] for part in parts))
+    placed = place(item.size, preset)
+    return _best(_logits(feature, weight, bias), lambda some: _at_input(some, placed)[0])
 
 
 def _windows_arg_max(
@@ -179,17 +190,19 @@ def _windows_probabilities(
 
 
 def _probabilities(
-    feature: Tensor, weight: Tensor, bias: Tensor, item: Loaded, preset: ImagePreset
+    feature: Tensor, weight: Tensor, bias: Tensor, item: Loaded, preset: ImagePreset, grid: Grid
 ) -> npt.NDArray[np.float32]:
-    """C×H×W at the image's own size: the logits at the input size, resampled once more (docs/protocols.md#linear)."""
+    """C×H×W of the logits at the input size; resampled once more at the image's own (docs/protocols.md#linear)."""
     placed = place(item.size, preset)
-    if placed.input != placed.resized:
-        raise WrongName(
-            "a part of each image is cut off, so its classes cannot be refined at its own size",
-            "Use a `fit` that cuts nothing, or no refinement.",
-        )
-    resampled = upsample(_at_input(_logits(feature, weight, bias), placed), item.size)[0]
-    return resampled.softmax(dim=0).cpu().numpy()
+    resampled = _at_input(_logits(feature, weight, bias), placed)
+    if grid == "label":
+        if placed.input != placed.resized:
+            raise WrongName(
+                "a part of each image is cut off, so its classes cannot be refined at its own size",
+                "Use a `fit` that cuts nothing, or no refinement.",
+            )
+        resampled = upsample(resampled, item.size)
+    return resampled[0].softmax(dim=0).cpu().numpy()
 
 
 def _logits(feature: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -217,20 +230,20 @@ def _count(
     preset: ImagePreset,
     ignore: int | None,
     refiner: Refine | None,
+    refine_on: Grid,
 ) -> Item:
     """One image's tables on both grids, and its map if there is one classifier. `ignore` is None without labels."""
     tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}
     own = np.empty((0, 0), np.uint16)
     for candidate, output in enumerate(painted):
-        own = _at_own_size(item, output, preset, refiner)
+        found = refiner(_picture(item, refine_on), output) if refiner else output
+        own = _at_own_size(item, found, preset)
         label = np.zeros(item.size, np.uint8) if ignore is None else item.label
         if label is None:
             continue
-        grids = {"label": (own, label)}
-        if not (refiner or isinstance(preset, WindowsPreset)):
-            grids["input"] = (output, label_to_input(label, preset))
-        for grid, maps in grids.items():
-            table = _table(*maps, ignore)
+        for grid in _counted_on(preset, refiner, refine_on):
+            predicted, true = (own, label) if grid == "label" else (found, label_to_input(label, preset))
+            table = _table(predicted, true, ignore)
             tables[grid].append(np.insert(table, 0, candidate, axis=1))
     stacked = {grid: np.concatenate(parts) if parts else np.empty((0, 4), np.int64) for grid, parts in tables.items()}
     image_map = encode_map(own) if len(painted) == 1 else np.empty(0, np.uint8)
@@ -241,6 +254,12 @@ def _count(
     }
 
 
+def _counted_on(preset: ImagePreset, refiner: Refine | None, refine_on: Grid) -> Sequence[Grid]:
+    if isinstance(preset, WindowsPreset):
+        return ("label",)
+    return GRIDS if refiner is None else (refine_on,)
+
+
 def _table(predicted: Classes, label: npt.NDArray[Any], ignore: int | None) -> Counts:
     seen = predicted != UNSEEN
     if not seen.all():
@@ -248,15 +267,20 @@ def _table(predicted: Classes, label: npt.NDArray[Any], ignore: int | None) -> C
     return contingency(predicted, label, -1 if ignore is None else ignore)
 
 
-def _at_own_size(item: Loaded, output: npt.NDArray[Any], preset: ImagePreset, refiner: Refine | None) -> Classes:
-    """A classifier's map at the image's own size, from what its paint gave."""
-    if refiner:
-        return refiner(read_image_of(item.sample)[0], output)
-    if isinstance(preset, WindowsPreset):
-        return output
+def _at_own_size(item: Loaded, found: Classes, preset: ImagePreset) -> Classes:
+    """A classifier's map at the image's own size, from the map that was found."""
+    if found.shape == item.size:
+        return found
     if isinstance(preset, GeometryPreset) and preset.fit != "squash":
-        return place(item.size, preset).to_own(output, UNSEEN)
-    return resize_nearest(output, item.size)
+        return place(item.size, preset).to_own(found, UNSEEN)
+    return resize_nearest(found, item.size)
+
+
+def _picture(item: Loaded, grid: Grid) -> npt.NDArray[np.uint8]:
+    """An image at its own size, or as the network's input shows it, H×W×3."""
+    if grid == "label":
+        return read_image_of(item.sample)[0]
+    return np.clip(np.rint(item.image), 0, 255).astype(np.uint8)
 
 
 def encode_map(classes: Classes) -> npt.NDArray[np.uint8]:

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.cards.presets import WindowsPreset, filled
-from bench.data.preprocessing import normalise
 from bench.passes.engine import Engine, arithmetic, call
 from bench.passes.features import Features, best_of, feature_map, upsample
-from bench.passes.image_pass import Loaded, require_finite
+from bench.passes.image_pass import Loaded, require_finite, to_device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -148,9 +147,7 @@ def views_of(batch: Sequence[Loaded], extract: Features, preset: WindowsPreset, 
 
 def _picture(item: Loaded, scale: float, preset: WindowsPreset, engine: Engine, *, mirrored: bool) -> Tensor:
     """A picture, normalised, 3×H×W, at this scale (torch, bilinear)."""
-    import torch
-
-    picture = normalise(torch.from_numpy(item.image)[None].to(engine.device), preset)
+    picture = to_device([item], preset, engine)
     if scale != 1:
         picture = upsample(picture, tuple(max(1, round(side * scale)) for side in picture.shape[-2:]))
     return picture[0].flip(-1) if mirrored else picture[0]

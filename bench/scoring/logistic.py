@@ -15,8 +15,10 @@ from bench.base.parallel import Progress
 Float64 = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
-_AT_ONCE = 1 << 16
+_AT_ONCE = 1 << 14
 """Rows whose scores are in memory at once."""
+_HELD = 1 << 25
+"""Values that are made float64 once and for all; of more rows each part is, whenever it is needed."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def fit(
             f"all {len(labels)} labelled patches are of one class, so there is nothing to tell apart",
             "Give the bank images of more classes.",
         )
+    if rows.size <= _HELD:
+        rows = rows.astype(np.float64)
     done = 0
 
     def step(_: Float64) -> None:
@@ -101,7 +105,7 @@ def mean_loss(theta: Float64, rows: Rows, targets: Ints, strength: float) -> tup
     weights, bias = theta[:, :-1], theta[:, -1]
     value, gradient = 0.0, np.zeros_like(theta)
     for start in range(0, len(rows), _AT_ONCE):
-        part = rows[start : start + _AT_ONCE].astype(np.float64)
+        part = rows[start : start + _AT_ONCE].astype(np.float64, copy=False)
         own = targets[start : start + _AT_ONCE]
         scores = part @ weights.T + bias
         scores -= scores.max(axis=1, keepdims=True)

@@ -14,6 +14,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent.parent / "golden"
 SPLITS = ("train", "val")
 BACKBONES = ("resnet18", "resnet50")
+STEGO = ("golden_arrays", "maps", "scenes", "net", "probe_train")
 
 
 def copy_images(parity: Path) -> None:
@@ -71,9 +72,22 @@ def copy_davis(parity: Path) -> None:
     shutil.copyfile(source / "synthetic.npz", HERE / "davis.npz")
 
 
+FOLDERS = (
+    "coco81",
+    "imagenet_s",
+    "leopart",
+    "saliency",
+    "corloc",
+    "mmseg_linear",
+    "capi_dense",
+    "hummingbird",
+    "stego27",
+)
+
+
 def copy_metrics(parity: Path) -> None:
     """What other protocols and data sets are checked against: inputs, and figures measured on them."""
-    for name in ("coco81", "imagenet_s", "leopart", "saliency", "corloc"):
+    for name in FOLDERS:
         for source in (parity / "metrics" / name).rglob("*.*"):
             if source.suffix in (".json", ".npz", ".png", ".txt"):
                 target = HERE / name / source.relative_to(parity / "metrics" / name)
@@ -81,11 +95,11 @@ def copy_metrics(parity: Path) -> None:
                 shutil.copyfile(source, target)
 
 
-def copy_mmseg(parity: Path) -> None:
-    """What sliding windows and mmsegmentation's figures are checked against: inputs, and what it made of them."""
-    source, target = parity / "metrics" / "mmseg_linear", HERE / "mmseg_linear"
+def copy_stego(parity: Path) -> None:
+    """Of the 27-class evaluation all inputs and figures."""
+    source, target = parity / "metrics" / "stego27", HERE / "stego27"
     target.mkdir(exist_ok=True)
-    for name in ("golden.json", "golden_arrays.npz", "maps.npz", "images.npz", "net.npz"):
+    for name in ("golden.json", "classes.json", *(f"{part}.npz" for part in STEGO)):
         shutil.copyfile(source / name, target / name)
 
 
@@ -108,7 +122,7 @@ def main(parity: Path) -> None:
     select_linear(parity)
     copy_davis(parity)
     copy_metrics(parity)
-    copy_mmseg(parity)
+    copy_stego(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")

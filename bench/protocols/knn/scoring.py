@@ -44,7 +44,7 @@ def require_enough(bank: Bank, neighbours: int) -> None:
     """Raises BadInput for a bank of fewer patches than are to vote."""
     if len(bank) < neighbours:
         raise BadInput(
-            f"the bank has {len(bank)} patches, fewer than the {neighbours} neighbours that are to vote",
+            f"the bank has {len(bank)} patch{'es' * (len(bank) != 1)}, fewer than the {neighbours} neighbours that are to vote",
             "Give the bank more images, or fewer neighbours with --set neighbours=[1,3].",
         )
 
