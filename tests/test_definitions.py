@@ -122,6 +122,14 @@ VARIANTS = [
     ]),
     ("coco-stuff-81", "stego-linear", {}, ["a linear classifier on the upsampled features is trained in 5000 steps"]),
     ("pascal-voc", "clustering-dense+crf", {}, ["a dense CRF refines the clusters"]),
+    ("pascal-voc", "in-context", {}, [
+        "Means are over 21 classes, with background", "at the input size, 512×512", "counts as 0 in mIoU",
+        "the weighted mean label of its 30 nearest patches of trainaug, in a bank of at most 102400",
+        "void in the bank is class 0", "predicted classes are matched one to one", "one seed of the bank",
+    ]),
+    ("pascal-voc", "in-context+fixed", {"memory": None, "augmentation": "none", "ignored": 0}, [
+        "void in the bank is left out", "as they are", "nothing is drawn", "and so are those of class 0", "of trainaug;",
+    ]),
     ("davis", "davis", {"features": "decoder"}, ["by the similarity of the decoder's output"]),
 ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from torch import nn
 
 import bench
 from bench.base.errors import BadInput, WrongName
+from bench.base.own_files import load_arrays, save_arrays
 from bench.cards import catalogue
 from bench.cards.presets import override
 from bench.data.preprocessing import normalise
@@ -261,16 +262,18 @@ def test_an_interrupted_training_goes_on_from_its_last_step(golden, tmp_path, ba
     assert same(trained(golden, path, preset, never), whole)
 
 
-@pytest.mark.parametrize("damage", ["cut", "other classes", "no batch norm"])
+@pytest.mark.parametrize("damage", ["cut", "other classes", "no batch norm", "fewer steps"])
 def test_a_damaged_or_foreign_state_is_trained_anew(golden, tmp_path, damage):
     path = tmp_path / "a.npz"
     whole = trained(golden, path)
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:500])
+    if damage == "fewer steps":
+        save_arrays(path, load_arrays(path) | {"losses": whole.losses[:3]})
     head = whole.head if damage != "other classes" else whole.head | {"bias": np.zeros(7, np.float32)}
     if damage == "no batch norm":
         head = {name: head[name] for name in ("weight", "bias")}
-    if damage != "cut":
+    if damage in ("other classes", "no batch norm"):
         Training(head, whole.optimiser, whole.losses[:2], whole.seen, whole.timing).write(path)
     assert same(trained(golden, path), whole)
 
@@ -351,6 +354,21 @@ def test_a_run_trains_paints_and_is_repeated_without_the_network(golden, tmp_pat
     assert model.calls > seen, "other windows are seen anew"
     found = json.loads(json.dumps(record["training"]))
     assert found[0]["loss"] != found[1]["loss"]
+
+
+def test_a_run_without_windows_over_several_views(golden, tmp_path):
+    options = {name: value for name, value in OPTIONS.items() if name != "window_stride"}
+    more = {"window": None, "mirror": True, "scales": [1, 1.5], "views_mean": "probabilities", "resizing": "torch"}
+    record = bench.evaluate(
+        Patches(),
+        "pascal-voc",
+        "linear-dinov3",
+        data_root=golden / "VOCSegmentation",
+        entries=options | more | {"batch_norm": False, "dropout": 0, "schedule": "poly"},
+        cache=tmp_path,
+        limit=3,
+    )
+    assert np.isfinite(record["metrics"]["mIoU"]["value"]) and record["protocol"]["preset"]["window"] is None
 
 
 def test_one_seed_s_maps_are_those_that_were_counted(golden, tmp_path):

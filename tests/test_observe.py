@@ -274,6 +274,8 @@ FEATURES = {"features": "last4", "output_stride": 16}
 GEOMETRY = SEEN_OF_IMAGES | FEATURES | {"interpolation": "area", "fit": "longer", "label_resizing": "opencv"}
 GEOMETRY |= {"pad": "centre", "multiple": 32, "mirror": True, "scales": [1, 2]}
 WINDOWS = {"window": 500, "window_stride": 300, "views_mean": "probabilities"}
+FOREGROUND = SEEN | FEATURES | {"longer_side": 300, "multiple": 32, "similarity": 0.3, "weak": 1e-4}
+FOREGROUND |= {"mask": "saliency-head"}
 SEEN_BY = {
     "clustering": SEEN_OF_IMAGES | SALIENT | BOUNDARIES,
     "clustering-dense": SEEN_OF_IMAGES | FEATURES,
@@ -283,6 +285,15 @@ SEEN_BY = {
     "retrieval-7": SEEN_OF_IMAGES | SALIENT,
     "distance-matching": SEEN_OF_IMAGES | BOUNDARIES | FEATURES,
     "patch-clustering": GEOMETRY,
+    "in-context": GEOMETRY,
+    "knn": GEOMETRY,
+    "linear-patches": GEOMETRY,
+    "linear-leopart": SEEN_OF_IMAGES | FEATURES,
+    "stego-cluster": GEOMETRY,
+    "stego-kmeans": GEOMETRY,
+    "stego-linear": GEOMETRY,
+    "saliency": FOREGROUND,
+    "discovery": FOREGROUND,
     "davis": SEEN,
 }
 

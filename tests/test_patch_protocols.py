@@ -177,7 +177,6 @@ default_split = "test"
 classes = [{classes}]
 [labels]
 ignore = 255
-{map}
 [splits.train]
 [splits.val]
 [splits.test]
@@ -187,12 +186,11 @@ name = "as written"
 [protocols.knn]
 input = [64, 64]
 val = "val"
-{order}
 """
 
 
-def write_tree(folder, inputs, *, zero_is_void):
-    """The golden pictures as files, and a card that ignores 255, or 0 and 255. Returns the card."""
+def write_tree(folder, inputs):
+    """The golden pictures as files, and a card that ignores 255. Returns the card."""
     layouts = []
     for split in SPLITS:
         names = [key.rsplit("_", 1)[1] for key in inputs if key.startswith(f"{split}_image")]
@@ -203,12 +201,9 @@ def write_tree(folder, inputs, *, zero_is_void):
         (folder / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
         layouts.append(f'[layouts.splits.{split}]\nlist = "{split}.txt"')
         layouts.append(f'image = "{split}/{{id}}.png"\nlabel = "{split}/{{id}}_label.png"')
-    first = 1 if zero_is_void else 0
-    mapped = "map = [{ids = [0, 0], classes = [255, 255]}, {ids = [1, 11], classes = [0, 10]}]" if first else ""
-    classes = ", ".join(f'"class {i}"' for i in range(first, 12))
-    order = 'void_order = "first"' if zero_is_void else ""
+    classes = ", ".join(f'"class {i}"' for i in range(12))
     card = folder / "card.toml"
-    card.write_text(CARD.format(classes=classes, map=mapped, layouts="\n".join(layouts), order=order))
+    card.write_text(CARD.format(classes=classes, layouts="\n".join(layouts)))
     return card
 
 
@@ -218,7 +213,7 @@ def evaluate(card, protocol="knn", model=None, **more):
 
 
 def test_a_run_is_the_reference_s_with_void_as_a_class_of_its_own(tmp_path, inputs):
-    card, run = write_tree(tmp_path / "data", inputs, zero_is_void=False), RUNS["ignore_only_255"]
+    card, run = write_tree(tmp_path / "data", inputs), RUNS["ignore_only_255"]
     made = evaluate(card, cache=tmp_path / "cache", cache_key="net", results=tmp_path, save_predictions=tmp_path / "p")
     assert made["metrics"]["mIoU"]["value"] / 100 == pytest.approx(run["test_miou"], abs=CLOSE)
     assert made["metrics"]["pixel_accuracy"]["value"] / 100 == pytest.approx(run["test_accuracy"], abs=CLOSE)
@@ -240,17 +235,35 @@ def counted(made):
     return Counted(made["protocol"]["preset"], made["dataset"]["split"])
 
 
-def test_void_can_be_the_smallest_id(tmp_path, inputs):
-    run = RUNS["float32"]
-    made = evaluate(write_tree(tmp_path / "data", inputs, zero_is_void=True), cache=tmp_path / "cache")
+@pytest.mark.parametrize("name", ["float32", "every_third", "no_standardisation"])
+def test_a_class_can_be_void_as_well(name, tmp_path, inputs):
+    run = RUNS[name]
+    entries = {"void_classes": ["class 0"], "every": run["options"].get("train_set_subsampling", 1)}
+    entries["standardise"] = name != "no_standardisation"
+    card = write_tree(tmp_path / "data", inputs)
+    made = evaluate(card, entries=entries, cache=tmp_path / "cache")
     assert made["metrics"]["mIoU"]["value"] / 100 == pytest.approx(run["test_miou"], abs=CLOSE)
     assert made["bank"]["entries"] == run["rows_of_the_final_bank"]
     chosen_by = [value / 100 for value in made["selected_on"]["mIoU"].values()]
-    assert chosen_by == pytest.approx(list(run["validation_miou"].values()), abs=0.01)  # a card has one void, not two
+    np.testing.assert_allclose(chosen_by, list(run["validation_miou"].values()), atol=CLOSE)
+    fixed = evaluate(card, "knn+fixed", entries=entries, cache=tmp_path / "cache")
+    assert not np.array(fixed["confusion"]["mean"])[[0, -1]].any()
+
+
+def test_void_can_be_the_smallest_id():
+    label = np.array([[0, 255, 1, 255]], np.uint8)
+    assert [Order(2, 255, first=first).rank(label).tolist() for first in (False, True)] == [
+        [[0, 2, 1, 2]],
+        [[1, 0, 2, 0]],
+    ]
+    for order, most in ((Order(2, 255), 1), (Order(2, 255, first=True), 2)):
+        ranks = order.rank(np.array([[1, 255, 255, 1]], np.uint8))
+        assert majority(ranks).tolist() == [most if order.void == 2 else 0]
+        assert order.classes_of(ranks).tolist() == [[1, 2, 2, 1]]
 
 
 def test_logistic_regression_counts_patches(tmp_path, inputs, arrays):
-    card = write_tree(tmp_path / "data", inputs, zero_is_void=False)
+    card = write_tree(tmp_path / "data", inputs)
     entries = {"input": [64, 64], "val": "val", "strengths": [1e-3, 1.0], "iterations": 30, "tolerance": 1e-9}
     card.write_text(card.read_text() + "[protocols.linear-patches]\ninput = [64, 64]\n")
     made = evaluate(card, "linear-patches", entries=entries, cache=tmp_path / "cache", save_predictions=tmp_path / "p")
@@ -282,23 +295,24 @@ def test_logistic_regression_counts_patches(tmp_path, inputs, arrays):
         ("knn", {"val": None, "bank_images": 1}, "none is left to choose settings on"),
         ("knn", {"val_seed": 3}, "no effect here"),
         ("knn", {"input": [68, 68]}, "cannot be cut into patches"),
+        ("knn", {"void_classes": ["clas 0"]}, "unknown class 'clas 0'"),
     ],
 )
 def test_what_cannot_be_measured_is_said_in_a_line(protocol, entries, problem, tmp_path, inputs):
-    card = write_tree(tmp_path / "data", inputs, zero_is_void=False)
+    card = write_tree(tmp_path / "data", inputs)
     with pytest.raises((BadInput, WrongName), match=problem):
         evaluate(card, protocol, entries=entries, cache=tmp_path / "cache")
 
 
 def test_a_bank_of_void_is_said(tmp_path, inputs):
     void = {name: np.full_like(one, 255) if name.startswith("train_label") else one for name, one in inputs.items()}
-    card = write_tree(tmp_path / "data", void, zero_is_void=False)
+    card = write_tree(tmp_path / "data", void)
     with pytest.raises(BadInput, match="none of the 8 images of train that make the bank has a patch"):
         evaluate(card, cache=tmp_path / "cache")
 
 
 def test_features_that_are_not_finite_name_the_image(tmp_path, inputs):
-    card, broken = write_tree(tmp_path / "data", inputs, zero_is_void=False), Net()
+    card, broken = write_tree(tmp_path / "data", inputs), Net()
     with torch.no_grad():
         broken.conv.bias.fill_(torch.nan)
     with pytest.raises(BadInput, match=r"NaN or infinity on .*0\.png"):

@@ -156,8 +156,9 @@ def test_a_cut_finds_the_smaller_region_and_its_box(size):
     graph = normalised_cut.similarity_graph(features.reshape(8, -1).T)
     degrees = np.diag(graph.sum(axis=1))
     vector = scipy.linalg.eigh(degrees - graph, degrees, subset_by_index=[1, 1])[1][:, 0]
-    mine = normalised_cut.second_eigenvector(graph)
+    mine, gap = normalised_cut.second_eigenvector(graph)
     assert abs(mine @ vector) == pytest.approx(np.linalg.norm(mine) * np.linalg.norm(vector), rel=1e-9)
+    assert gap == found.gap > 0.1
 
 
 def test_the_sign_of_the_eigenvector_changes_nothing():
@@ -165,6 +166,12 @@ def test_the_sign_of_the_eigenvector_changes_nothing():
     one, other = (normalised_cut.of_eigenvector(sign * vector) for sign in (1, -1))
     assert one.seed == other.seed == (0, 2) and np.array_equal(one.foreground, other.foreground)
     assert one.foreground.tolist() == [[False, False, True], [False, False, True]]
+
+
+def test_a_cut_that_could_be_any_is_known_and_always_the_same():
+    features = np.ones((3, 18, 20)) + np.random.default_rng(0).normal(0, 0.01, (3, 18, 20))  # all are joined to all
+    found, again = normalised_cut.cut(features), normalised_cut.cut(features)
+    assert found.gap < normalised_cut.EQUAL and np.array_equal(found.foreground, again.foreground)
 
 
 def test_too_many_patches_and_a_single_one_are_refused():

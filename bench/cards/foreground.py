@@ -47,6 +47,10 @@ class ForegroundPreset(Preset):
         """The multiple."""
         return {"multiple": patch}
 
+    def resolved(self) -> dict[str, Any]:
+        """Only the entries that have an effect."""
+        return {key: value for key, value in super().resolved().items() if key not in self.unread()}
+
     def unread(self) -> dict[str, str]:
         """What only a cut reads, and how an image is resized that is not."""
         unread = {} if self.longer_side else {"interpolation": "images keep their own size without longer_side"}

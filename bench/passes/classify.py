@@ -230,7 +230,7 @@ def _count(
     preset: ImagePreset,
     ignore: int | None,
     refiner: Refine | None,
-    refine_on: Grid,
+    refine_on: Grid = "label",
 ) -> Item:
     """One image's tables on both grids, and its map if there is one classifier. `ignore` is None without labels."""
     tables: dict[str, list[npt.NDArray[np.int64]]] = {grid: [] for grid in GRIDS}

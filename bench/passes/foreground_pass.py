@@ -38,6 +38,7 @@ FOREGROUND_VERSION = 1
 FOREGROUND = "foreground"
 _COLUMNS = {
     "box": Column("float64", (4,)),
+    "gap": Column("float64"),
     "size": Column("int32", (2,), rows=1),
     "image": Column("uint8", rows=32),
     FOREGROUND: Column("uint8"),
@@ -71,7 +72,7 @@ def find_foreground(
     *,
     fresh: bool = False,
 ) -> tuple[Columns, dict[str, Any]]:
-    """The `box` and `size` of every image, in order, and what is known of the pass; foregrounds lie apart in `store`.
+    """The `box`, `gap` and `size` of every image, in order, and what is known of the pass; foregrounds lie apart.
 
     `start()`, called only when something is left to do, gives what maps 1×3×H×W normalised images to 1×D×h×w features,
     or, of a saliency head, to logits 1×h×w. Raises BadInput, naming the image, for one with too many patches to cut.
@@ -165,14 +166,15 @@ def _require_few(item: _Loaded, patches: int) -> None:
 
 def _keep_cut(item: _Loaded, output: tuple[npt.NDArray[np.float32], tuple[int, int]], preset: ForegroundPreset) -> Item:
     features, size = output
-    part = normalised_cut.cut(features, preset.similarity, preset.weak).component
+    found = normalised_cut.cut(features, preset.similarity, preset.weak)
+    part = found.component
     high, wide = (side / cells for side, cells in zip(size, part.shape, strict=True))
     seen = (item.image.shape[0], item.image.shape[1])
     box = np.array([box_of(part, (high, wide), seen)])
     box *= np.array([item.size[1] / seen[1], item.size[0] / seen[0]] * 2)
     rows, columns = ((np.arange(length) // step).astype(int) for length, step in zip(seen, (high, wide), strict=True))
     mask = np.where(part[np.ix_(rows, columns)], np.uint8(255), np.uint8(0))
-    return _item(item, mask if seen == item.size else resize_nearest(mask, item.size), box)
+    return _item(item, mask if seen == item.size else resize_nearest(mask, item.size), box, found.gap)
 
 
 def _keep_map(item: _Loaded, output: tuple[npt.NDArray[np.float32], tuple[int, int]], preset: ForegroundPreset) -> Item:
@@ -186,8 +188,9 @@ def _keep_map(item: _Loaded, output: tuple[npt.NDArray[np.float32], tuple[int, i
     return _item(item, grey, box)
 
 
-def _item(item: _Loaded, foreground: Image8, box: npt.NDArray[np.float64]) -> Item:
+def _item(item: _Loaded, foreground: Image8, box: npt.NDArray[np.float64], gap: float | None = None) -> Item:
     return {
+        "gap": np.array([] if gap is None else [gap], np.float64),
         "box": box.astype(np.float64),
         "size": np.array([item.size], np.int32),
         "image": np.frombuffer(item.digest, np.uint8),

@@ -76,18 +76,20 @@ def pass_over_images(
     engine: Engine,
     *,
     fresh: bool,
+    load: Callable[[Sample], Loaded] | None = None,
 ) -> tuple[Columns, dict[str, Any]]:
     """`run_pass` over single images: `keep(loaded, output)` is what is kept of each.
 
     `start()` returns what makes the outputs of a batch, one per image; it is called only when something is left to do.
+    `load` decodes an image, in place of `load_sample`.
     Batches are those of a pass over all samples, whatever is left to do of each: a network rounds otherwise in a batch
     of another size, and a run that goes on must find what an undisturbed one does.
     """
 
     def make(todo: Sequence[int]) -> Iterator[Item]:
-        load = functools.partial(load_sample, samples=samples, preset=preset)
+        decode = load or functools.partial(load_sample, samples=samples, preset=preset)
         whole, wanted = _whole_batches(todo, len(samples), engine.batch_size)
-        items = stream((samples.entries[i] for i in whole), load, start(), keep, engine)
+        items = stream((samples.entries[i] for i in whole), decode, start(), keep, engine)
         return (item for item, asked in zip(items, wanted, strict=True) if asked)
 
     return run_pass(make, samples, store, engine, fresh=fresh)

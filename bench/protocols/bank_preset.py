@@ -32,6 +32,9 @@ class BankPreset(GeometryPreset):
     """Share of the bank's images that are drawn where `val` is null."""
     val_seed: Seed = 1234
     """Seed of that draw."""
+    void_classes: tuple[str, ...] = ()
+    """Classes that count as void too: as labels they are left out, and a patch that is mostly one of them leaves the
+    bank. Predicted, each is a class of its own, of IoU 0."""
     standardise: bool = True
     """Scale each dimension of the features by mean and deviation over the bank's images, without those of `val`."""
     void_order: Literal["last", "first"] = "last"

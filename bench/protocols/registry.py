@@ -95,6 +95,8 @@ _TRAINED = ("a classifier trained on labels of {train}", "a classifier trained o
 _BANK = ("a bank of labelled images of {bank}", "a bank of labelled images")
 PATCH_FIXED = {"pca_sample": None, "points_per_cluster": None, "drop_last_batch": None, "grid": "label"}
 """`patch-clustering+fixed`: all that is there is clustered and scored, at the label's own size."""
+IN_CONTEXT_FIXED = {"std": (0.229, 0.224, 0.225), "void": "drop", "matching": "none"}
+"""`in-context+fixed`: the usual deviation, no void in the bank, predictions taken as they are."""
 
 BUILT_IN = (
     Entry(
@@ -164,6 +166,14 @@ BUILT_IN = (
             Variant("patch-overclustering-{clusters}+fixed", PATCH_FIXED),
         ),
         probe=(_ONLY_NAMES,),
+    ),
+    Entry(
+        "in-context",
+        "each patch takes the labels of its nearest patches in a labelled bank, without training",
+        "bench.protocols.in_context.preset:InContextPreset",
+        "bench.protocols.in_context.protocol:InContext",
+        variants=(Variant("in-context+fixed", IN_CONTEXT_FIXED),),
+        probe=_BANK,
     ),
     Entry(
         "davis",

@@ -19,6 +19,7 @@ from bench.passes.cache import ShardStore
 from bench.passes.foreground_pass import decode_foreground, find_foreground, foreground_store
 from bench.protocols.base import Run
 from bench.protocols.prediction_maps import Map
+from bench.scoring.normalised_cut import EQUAL
 
 F = TypeVar("F", bound=ForegroundPreset)
 _PICTURE = 2000
@@ -58,9 +59,14 @@ def recipe_of(run: Run[F]) -> dict[str, Any]:
 
 def find(run: Run[F]) -> tuple[Columns, dict[str, Any]]:
     """The foreground of every evaluated image; only those that the cache lacks are computed."""
-    return find_foreground(
-        functools.partial(_network, run), run.samples, run.preset, store_of(run), run.engine, fresh=run.fresh
-    )
+    network = functools.partial(_network, run)
+    found, meta = find_foreground(network, run.samples, run.preset, store_of(run), run.engine, fresh=run.fresh)
+    if arbitrary := int(np.count_nonzero(found["gap"].flat < EQUAL)):
+        run.warn(
+            f"the cut of {arbitrary} of {len(run.samples)} images is arbitrary: their patches are joined so alike that "
+            "the second eigenvalue has several vectors; a network without training looks like that"
+        )
+    return found, meta
 
 
 def _network(run: Run[F]) -> Callable[[Any], Any]:

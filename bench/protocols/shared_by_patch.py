@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bench.base.errors import BadInput, Warn, WrongName
+from bench.base.errors import BadInput, Warn, WrongName, unknown_name
 from bench.base.own_files import load_json, save_json
 from bench.data.decoding import Label
 from bench.data.placement import Placement
@@ -51,13 +51,25 @@ class Order:
 
     classes: int
     ignore: int
-    first: bool
+    first: bool = False
     """Whether void comes before the classes."""
+    void_classes: tuple[int, ...] = ()
+    """Classes that are void as labels, and keep their own place in the order."""
 
     @property
     def void(self) -> int:
         """Void's rank."""
         return 0 if self.first else self.classes
+
+    def is_void(self, ranks: Ids) -> npt.NDArray[np.bool_]:
+        """Which ranks are no label."""
+        return np.isin(ranks, [self.void, *(one + self.first for one in self.void_classes)])
+
+    def counted(self, label: Label | None) -> Label | None:
+        """A label with the ignore id where nothing is counted."""
+        if label is None or not self.void_classes:
+            return label
+        return np.where(np.isin(label, self.void_classes), self.ignore, label).astype(label.dtype)
 
     def rank(self, label: Label) -> Ids:
         """Class ids and the ignore id as ranks, 0 to the number of classes; uint8 where they fit."""
@@ -71,8 +83,12 @@ class Order:
 
 
 def order_of(run: Run[P]) -> Order:
-    """That of the run's data set."""
-    return Order(run.num_classes, run.card.labels.ignore, run.preset.void_order == "first")
+    """That of the run's data set. Raises WrongName for a void class that is none of its classes."""
+    names = list(run.card.classes)
+    if unknown := [name for name in run.preset.void_classes if name not in names]:
+        raise unknown_name("class", unknown[0], names, f"bench show {run.card.id}")
+    void = tuple(names.index(name) for name in run.preset.void_classes)
+    return Order(run.num_classes, run.card.labels.ignore, run.preset.void_order == "first", void)
 
 
 # --- patches of an image ---
@@ -144,6 +160,7 @@ class Bank:
         *,
         every: int = 1,
         pixels: bool = True,
+        void_votes: bool = True,
     ) -> None:
         self.parts, self.order, self.scaling = parts, order, scaling
         self.kept: list[npt.NDArray[np.bool_]] = []
@@ -156,9 +173,11 @@ class Bank:
                 kept = np.zeros(image.grid[0] * image.grid[1], np.bool_)
                 if patches is not None:
                     most = majority(patches)
-                    kept = (most != order.void) & ((seen + np.arange(len(most))) % every == 0)
+                    kept = ~order.is_void(most) & ((seen + np.arange(len(most))) % every == 0)
                     self.width = self._same_width(patches.shape[1], image.id)
                     majorities.append(most[kept].astype(patches.dtype))
+                    if not void_votes:
+                        patches = np.where(order.is_void(patches), order.void, patches).astype(patches.dtype)
                     if pixels:
                         file.write(np.ascontiguousarray(patches[kept]).tobytes())
                 self.kept.append(kept)

@@ -89,7 +89,7 @@ def _of_predictions(run: Counted) -> str:
     """Predictions that were scored: `score_folder` and `score_foreground` of `bench.runs` make such presets."""
     for base, what in _FOREGROUND.items():
         kind: Any = registry.preset_type(base)
-        if set(kind.figures) <= run.entries.keys():
+        if kind.figures[0] in run.entries:
             return counting.sentence([*kind.scored(run), f"the {what} are those that were given"])
     if "absent" not in run.entries:
         return counting.sentence([*counting.OF_VIDEO, "the masks are those that were given"])

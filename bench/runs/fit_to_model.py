@@ -1,7 +1,8 @@
 """Fit to model: what of a preset belongs to the model, and not to the protocol.
 
 Normalisation and the multiple that an input must be are the model's. They are taken from it where it states them,
-unless the user sets them; the record says what ran and what the protocol has in its place.
+unless the user sets them; the record says what ran and what the protocol has in its place. A protocol whose reference
+normalises all networks alike has an entry `normalisation`, which says so.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def fit_to_model(preset: Preset, subject: Subject, asked: Mapping[str, Any], *, 
     to the nearest that is.
     """
     stated = dict(zip(("mean", "std"), subject.normalisation, strict=True))
+    if getattr(preset, "normalisation", "model") == "protocol":
+        stated = {}
     update: dict[str, Any] = {key: value for key, value in stated.items() if value is not None and key not in asked}
     for key, value in update.items():
         _require_of_pixels(subject, key, value)

@@ -236,5 +236,6 @@ def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:
 def _variations(preset: Preset, default: Preset, settings: Settings) -> tuple[str, ...]:
     """Marks for the record's name of what the fingerprint leaves out but a full record must not be lost to."""
     seeds = _seeds(preset, settings)
-    other_seeds = (f"seeds{seeds[0]}x{len(seeds)}",) if seeds != _seeds(default, Settings()) else ()
+    # where the entries leave nothing to draw, they are in the fingerprint
+    other_seeds = (f"seeds{seeds[0]}x{len(seeds)}",) if seeds and seeds != _seeds(default, Settings()) else ()
     return (*other_seeds, *((settings.precision,) if settings.precision != "float32" else ()))

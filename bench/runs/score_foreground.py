@@ -108,7 +108,7 @@ def _preset(own: Preset | None, protocol: str, dataset: str, settings: Settings)
 
 def _protocol_entry(protocol: str, preset: MapsPreset | DiscoveryPreset) -> dict[str, Any]:
     resolved = preset.resolved()
-    entries = {key: resolved[key] for key in preset.figures}
+    entries = {key: resolved[key] for key in preset.figures if key in resolved}
     return {
         "id": f"{SCORED}-{protocol}",
         "fingerprint": fingerprint(SCORED, entries),

@@ -15,6 +15,8 @@ from bench.scoring.corloc import component_of
 Floats = npt.NDArray[np.float64]
 MOST_PATCHES = 6000
 """Patches of an image, at most: the graph of so many takes 0.3 GB."""
+EQUAL = 1e-9
+"""Eigenvalues, from 0 to 2, that are less apart are one."""
 _DENSE = 256
 """Up to so many patches the whole matrix is decomposed, which is as quick."""
 
@@ -29,6 +31,8 @@ class Cut:
     """Rows×columns."""
     seed: tuple[int, int]
     """Row and column of the patch of the largest absolute value."""
+    gap: float = np.inf
+    """How far the third eigenvalue lies above the second; below `EQUAL` the cut is arbitrary."""
 
     @property
     def component(self) -> npt.NDArray[np.bool_]:
@@ -45,34 +49,43 @@ def similarity_graph(features: npt.NDArray[np.floating], above: float = 0.2, wea
     return np.where(graph > above, 1.0, weak)
 
 
-def second_eigenvector(graph: Floats) -> Floats:
+def second_eigenvector(graph: Floats) -> tuple[Floats, float]:
     """N: the eigenvector of the second smallest eigenvalue of (D − A) x = λ D x, for N×N symmetric positive weights.
 
-    D is the diagonal of A's row sums. x = D^−½ v, where v is the second largest of D^−½ A D^−½, which is found by
-    Lanczos' method from a fixed start, or dense where the graph is small or the method does not come to an end. Its
-    length and sign are arbitrary, and itself is where that eigenvalue has several.
+    Also returns how far the third eigenvalue lies above the second: where that is less than `EQUAL` there are several
+    such vectors, and this is one of them. D is the diagonal of A's row sums. x = D^−½ v, where v is of the second
+    largest eigenvalue of D^−½ A D^−½, found by Lanczos' method from a fixed start; dense where the graph is small, the
+    method does not come to an end, or its vector would hang on chance. Length and sign are arbitrary.
     """
+    if len(graph) < 2:
+        raise ValueError("a graph of a single patch cannot be cut")
     scale = 1 / np.sqrt(graph.sum(axis=1))
     normalised = graph * scale[:, None] * scale[None, :]
-    return np.asarray(_second_largest(normalised) * scale)
+    found = _by_lanczos(normalised) if len(graph) > _DENSE else None
+    vector, gap = found if found is not None and found[1] >= EQUAL else _dense(normalised)
+    return vector * scale, gap
 
 
-def _second_largest(matrix: Floats) -> Floats:
-    import scipy.linalg
+def _by_lanczos(matrix: Floats) -> tuple[Floats, float] | None:
+    """The second largest eigenvalue's vector, and how far the third lies below; None where it was not found."""
     import scipy.sparse.linalg
 
+    start = np.random.default_rng(0).standard_normal(len(matrix))
+    try:
+        values, vectors = scipy.sparse.linalg.eigsh(matrix, k=3, which="LA", v0=start)
+    except scipy.sparse.linalg.ArpackError:
+        return None
+    third, second, _ = np.argsort(values)
+    return np.asarray(vectors[:, second]), float(values[second] - values[third])
+
+
+def _dense(matrix: Floats) -> tuple[Floats, float]:
+    """The same by a decomposition of the whole matrix."""
+    import scipy.linalg
+
     size = len(matrix)
-    if size < 2:
-        raise ValueError("a graph of a single patch cannot be cut")
-    if size > _DENSE:
-        start = np.random.default_rng(0).standard_normal(size)
-        try:
-            values, vectors = scipy.sparse.linalg.eigsh(matrix, k=2, which="LA", v0=start)
-            return np.asarray(vectors[:, int(np.argsort(values)[0])])
-        except scipy.sparse.linalg.ArpackNoConvergence:
-            pass
-    _, vectors = scipy.linalg.eigh(matrix, subset_by_index=[size - 2, size - 2])
-    return np.asarray(vectors[:, 0])
+    values, vectors = scipy.linalg.eigh(matrix, subset_by_index=[max(0, size - 3), size - 2])
+    return np.asarray(vectors[:, -1]), float(values[-1] - values[0]) if size > 2 else np.inf
 
 
 def cut(features: npt.NDArray[np.floating], above: float = 0.2, weak: float = 1e-5) -> Cut:
@@ -84,15 +97,15 @@ def cut(features: npt.NDArray[np.floating], above: float = 0.2, weak: float = 1e
     depth, rows, columns = features.shape
     if rows * columns > MOST_PATCHES:
         raise ValueError(f"{rows * columns} patches are more than the {MOST_PATCHES} that are cut")
-    vector = second_eigenvector(similarity_graph(features.reshape(depth, -1).T, above, weak))
-    return of_eigenvector(vector.reshape(rows, columns))
+    vector, gap = second_eigenvector(similarity_graph(features.reshape(depth, -1).T, above, weak))
+    return of_eigenvector(vector.reshape(rows, columns), gap)
 
 
-def of_eigenvector(vector: Floats) -> Cut:
+def of_eigenvector(vector: Floats, gap: float = np.inf) -> Cut:
     """The cut by an eigenvector, rows×columns, of either sign."""
     place = int(np.argmax(np.abs(vector)))
     seed = (place // vector.shape[1], place % vector.shape[1])
     foreground = vector > vector.mean()
     if not foreground[seed]:
         vector, foreground = -vector, ~foreground
-    return Cut(vector, foreground, seed)
+    return Cut(vector, foreground, seed, gap)

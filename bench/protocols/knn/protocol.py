@@ -16,12 +16,12 @@ from bench.protocols.knn import scoring
 from bench.protocols.knn.preset import KnnPreset
 from bench.protocols.knn.scoring import Ids, Setting, settings_of
 from bench.protocols.prediction_maps import Map
-from bench.protocols.shared_by_patch import Bank, BankProtocol, Material
+from bench.protocols.shared_by_patch import Bank, BankProtocol, Material, Order
 from bench.scoring import kmeans
 from bench.scoring.id_counts import given_classes
 from bench.scoring.neighbours import Scaling
 
-_ENTRIES = ("neighbours", "distances", "every", "void_votes", "void_order", "standardise", "absent")
+_ENTRIES = ("neighbours", "distances", "every", "void_votes", "void_order", "void_classes", "standardise", "absent")
 """Of the preset, what decides the choice of a setting beside the tokens."""
 
 
@@ -40,7 +40,8 @@ class Knn(BankProtocol[KnnPreset]):
             return scoring.paint(images, work.whole, [setting], run.preset, gpu=work.gpu)
 
         recipe = {"bank": work.digest, "setting": setting.name}
-        painted = shared_by_token.count_stream(run, tokens, paint_all, _label, recipe, "voting")
+        label = functools.partial(_label, order=shared_by_patch.order_of(run))
+        painted = shared_by_token.count_stream(run, tokens, paint_all, label, recipe, "voting")
         require_labelled_pixels(any(len(table) for one in painted for table in one.counts), run.samples)
 
         def paint(seed: int, chosen: Sequence[int] | None) -> Iterator[Map]:
@@ -55,8 +56,8 @@ class Knn(BankProtocol[KnnPreset]):
         return shared_by_pixel.result(run, rows, painted[0], _solver(setting, work.gpu), detail=detail, paint=paint)
 
 
-def _label(image: ImageTokens) -> Ids | None:
-    return image.label
+def _label(image: ImageTokens, order: Order) -> Ids | None:
+    return order.counted(image.label)
 
 
 def _shown(found: Ids, classes: int, void: int) -> Map:
@@ -86,7 +87,7 @@ class _Work:
         """Of these images."""
         run = self.run
         order = shared_by_patch.order_of(run)
-        return Bank(parts, order, self.scaling, run.cache, every=run.preset.every)
+        return Bank(parts, order, self.scaling, run.cache, every=run.preset.every, void_votes=run.preset.void_votes)
 
     @functools.cached_property
     def whole(self) -> Bank:

@@ -44,7 +44,8 @@ def require_enough(bank: Bank, neighbours: int) -> None:
     """Raises BadInput for a bank of fewer patches than are to vote."""
     if len(bank) < neighbours:
         raise BadInput(
-            f"the bank has {len(bank)} patch{'es' * (len(bank) != 1)}, fewer than the {neighbours} neighbours that are to vote",
+            f"the bank has {len(bank)} patch{'es' * (len(bank) != 1)}, fewer than the {neighbours} neighbours that are "
+            "to vote",
             "Give the bank more images, or fewer neighbours with --set neighbours=[1,3].",
         )
 
@@ -103,7 +104,7 @@ def figures(
     tables = [np.zeros((classes + 1, classes), np.int64) for _ in settings]
     for image, maps in paint(images, bank, settings, preset, gpu=gpu):
         for table, found in zip(tables, maps, strict=True):
-            if image.label is not None:
-                add_to_table(table, found, image.label, ignore)
+            if (label := bank.order.counted(image.label)) is not None:
+                add_to_table(table, found, label, ignore)
     require_counted(tables[0])
     return dict(zip((one.name for one in settings), miou(tables, preset.absent), strict=True))

@@ -84,12 +84,12 @@ class LeopartPreset(TrainedPreset):
 
     @classmethod
     def fallback(cls, presets: Presets) -> LeopartPreset | None:
-        """The reference's entries, trained on the split and at no larger input than `linear` is."""
-        linear = presets("linear")
-        if linear is None:
-            return None
-        own = dict(linear)
-        return cls(train=own["train"], absent=own["absent"], **_smaller(own["input"]))
+        """The reference's entries, trained on labels that other protocols have here, and at no larger input."""
+        for other, key in (("linear", "train"), ("distance-matching", "bank"), ("clustering", "")):
+            if (found := presets(other)) is not None:
+                own = dict(found)
+                return cls(train=own.get(key, "train"), absent=own["absent"], **_smaller(own["input"]))
+        return None
 
 
 def _smaller(side: tuple[int, int]) -> dict[str, tuple[int, int]]:

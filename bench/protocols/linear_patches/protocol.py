@@ -24,7 +24,17 @@ from bench.scoring.logistic import Logistic
 from bench.scoring.neighbours import Float32, Scaling
 from bench.scoring.patch_labels import majority
 
-_ENTRIES = ("strengths", "iterations", "tolerance", "history", "standardise", "void_order", "absent", "grid")
+_ENTRIES = (
+    "strengths",
+    "iterations",
+    "tolerance",
+    "history",
+    "standardise",
+    "void_order",
+    "void_classes",
+    "absent",
+    "grid",
+)
 """Of the preset, what decides the choice of a strength beside the tokens."""
 Ids = npt.NDArray[Any]
 
@@ -72,10 +82,9 @@ def predicted(image: ImageTokens, fitted: Logistic, scaling: Scaling | None, ord
 def label_of(image: ImageTokens, order: Order, grid: str) -> Ids | None:
     """What predictions are counted against: the most frequent class of each patch, h×w, or the label itself."""
     if image.label is None or grid == "input":
-        return image.label
+        return order.counted(image.label)
     most = majority(shared_by_patch.patches_of(image, order))
-    classes = order.classes_of(most)
-    return np.where(classes == order.classes, order.ignore, classes).astype(np.uint16).reshape(image.grid)
+    return np.where(order.is_void(most), order.ignore, order.classes_of(most)).astype(np.uint16).reshape(image.grid)
 
 
 class _Work:
