@@ -73,6 +73,13 @@ VARIANTS = [
         "every pixel, the background's too, is in one of 21 clusters", "clusters get classes one to one",
     ]),
     ("pascal-voc", "clustering-dense", {"clusters": 22}, ["clusters are more than the classes"]),
+    ("pascal-voc", "patch-clustering", {}, [
+        "at 100×100", "one of 21 clusters", "trained on 256 tokens a cluster", "batch of 60 images", "one to one by",
+    ]),
+    ("pascal-voc", "patch-overclustering-500", {"grid": "label", "drop_last_batch": None, "points_per_cluster": None}, [
+        "at the label's own size", "one of 500 clusters by K-means on the tokens of the evaluated images;",
+        "each cluster takes the class that holds most of its pixels", "mean over 5 seeds of K-means",
+    ]),
     ("pascal-voc", "linear", {}, [
         "trained on trainaug", "the best counts, by mIoU at the input size on the evaluated images themselves",
         "one seed of the training", "at the label's own size",

@@ -13,7 +13,7 @@ from torch import nn
 from bench.base.errors import BadInput
 from bench.cards import catalogue
 from bench.cards.datasets import IdRange
-from bench.cards.presets import override
+from bench.cards.presets import GeometryPreset, override
 from bench.data.decoding import read_image
 from bench.data.preprocessing import normalise, resize_image
 from bench.data.samples import open_split
@@ -312,6 +312,18 @@ def test_what_decides_how_an_image_is_seen_and_nothing_else_is_in_the_cache_s_ke
             value = INSTEAD.get(entry, value) if getattr(preset, entry) == value else value  # noqa: PLW2901
             other = observation_recipe("w", samples, override(preset, {entry: value}), "float32")
             assert (other != key) == (entry in SEEN_BY[protocol]), entry
+
+
+def test_protocols_that_share_kept_tokens_meet_only_those_of_the_same_pictures(golden):
+    samples = val(golden, 1)
+
+    class Other(GeometryPreset):
+        resizing: str = "torch"
+
+    entries = {"input": [64, 64], "interpolation": "linear"}
+    found = [override(kind(), entries) for kind in (Other, registry.preset_type("patch-clustering"))]
+    one, other = (observation_recipe("w", samples, preset, "float32") for preset in found)
+    assert (one.pop("resizing"), other.pop("resizing")) == ("torch", "pillow") and one == other
 
 
 def recipe_of(card, **changes):

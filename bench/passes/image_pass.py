@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bench.base.errors import BadInput
 from bench.base.sample_columns import Columns, Item
-from bench.cards.presets import ImagePreset, Preset
+from bench.cards.presets import GeometryPreset, ImagePreset, Preset
 from bench.data.decoding import DECODING_VERSION, Label, read_sample
 from bench.data.preprocessing import normalise, to_input
 from bench.data.samples import Sample, Samples
@@ -43,7 +43,8 @@ class Loaded:
 
 def observation_recipe(key: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
     """All that decides what is seen of a sample, but the sample itself; `key` is the network's."""
-    entries = preset.resolved()
+    # protocols with a geometry share what was kept, and have other defaults: none is left unsaid
+    entries = preset.model_dump(mode="json") if isinstance(preset, GeometryPreset) else preset.resolved()
     labels = samples.card.labels
     # how plain indices are read has always been the same, and left unsaid
     decoding: dict[str, Any] = (

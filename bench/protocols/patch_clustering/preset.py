@@ -117,7 +117,7 @@ class PatchPreset(GeometryPreset):
 
     @classmethod
     def fallback(cls, presets: Presets) -> PatchPreset | None:
-        """The reference's on every data set with classes, but no image is dropped; absent classes are its own matter."""
+        """The reference's on any data set with classes, but no image is dropped; `absent` is the data set's."""
         for protocol in ("clustering-dense", "linear", "distance-matching"):
             known = presets(protocol)
             if isinstance(known, ImagePreset):
