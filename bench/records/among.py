@@ -122,6 +122,10 @@ def _counting(record: Record, rows: Rows) -> tuple[Any, ...]:
     if not ours or not isinstance(rows, ConfusionRows):
         return (*data, name, record["protocol"]["fingerprint"])
     grid = str(preset.get("grid", "label"))
+    if grid == "patch":  # how many there are, and of what, is the network's
+        read = record.get("read")
+        seen = read.get("features") if isinstance(read, dict) else None
+        return (*data, rows.num_classes, grid, name, record["protocol"]["fingerprint"], str(seen))
     seen = ("input", "resizing", "fit", "label_resizing") if grid != "label" else ()
     how = ("void_classes", "drop_last_batch", *seen)
     return (*data, rows.num_classes, grid, *(str(preset.get(key) or "") for key in how))

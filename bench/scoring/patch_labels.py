@@ -60,16 +60,15 @@ def _vote(labels: Ids, left_out: int | None) -> Ids:
     unclear = np.flatnonzero((labels != labels[0]).any(axis=0))  # most positions lie within an object
     if not len(unclear):
         return found
-    own = np.ascontiguousarray(labels[:, unclear])
-    kind = np.uint8 if len(own) < 256 else np.uint16
-    most = np.zeros(own.shape[1], kind)
-    best = np.full(own.shape[1], np.iinfo(own.dtype).max, own.dtype)
-    for one in own:
-        times = (own == one).sum(axis=0, dtype=kind)
-        if left_out is not None:
-            times[one == left_out] = 0
-        better = (times > most) | ((times == most) & (one < best) & (times > 0))
-        most, best = np.where(better, times, most), np.where(better, one, best)
+    ascending = np.ascontiguousarray(np.sort(labels[:, unclear].T, axis=1).T)
+    kind = np.uint8 if len(labels) < 256 else np.uint16
+    run, most = np.zeros(len(unclear), kind), np.zeros(len(unclear), kind)
+    best = before = ascending[0]
+    for one in ascending:  # the longest run of equal ids; of those as long the first, which is of the smallest id
+        run = np.where(one == before, run + kind(1), kind(1))
+        counted = run if left_out is None else np.where(one == left_out, kind(0), run)
+        longer = counted > most
+        most, best, before = np.where(longer, counted, most), np.where(longer, one, best), one
     if left_out is not None:
         best[most == 0] = left_out
     found[unclear] = best

@@ -118,18 +118,35 @@ class _Work:
         return shared_by_patch.remembered(self.run, "linear-patches", self.digest, self._choose)
 
     def _choose(self) -> dict[str, Any]:
-        rows, labels = self.bank([self.material.train])
-        fitted = {f"{one:.3g}": self.fit(rows, labels, one) for one in self.run.preset.strengths}
+        train = functools.cache(lambda: self.bank([self.material.train]))
+        fitted = {name_of(one): self.fit("train", train, one)[0] for one in self.run.preset.strengths}
         found = self._figures(fitted)
         whole = Bank(self.material.parts, self.order, None, self.run.cache, pixels=False)
         return {"figures": found, "chosen": shared_by_patch.chosen_by_miou(found), "entries": len(whole)}
 
-    def fit(self, rows: Float32, labels: Ids, strength: float) -> Logistic:
-        """A regression by the preset's entries."""
+    def fit(
+        self, which: str, bank: Callable[[], tuple[Float32, Ids]], strength: float
+    ) -> tuple[Logistic, Scaling | None]:
+        """A regression by the preset's entries on `which` bank, and the scaling, from the cache if they are there.
+
+        Each is kept as soon as it is fitted, for a run that is stopped to go on from.
+        """
         preset = self.run.preset
-        how = {"iterations": preset.iterations, "tolerance": preset.tolerance, "history": preset.history}
-        step = self.run.stage(f"fitting, C = {strength:.3g}")
-        return logistic.fit(rows, labels, strength, **how, progress=step)  # type: ignore[arg-type]
+        path = self.run.cache / "linear-patches" / f"{self.digest[:24]}-{which}-{name_of(strength)}.npz"
+        known = None if self.run.fresh else _read(path)
+        if known is None:
+            step = self.run.stage(f"fitting, C = {name_of(strength)}")
+            fitted = logistic.fit(
+                *bank(),
+                strength,
+                iterations=preset.iterations,
+                tolerance=preset.tolerance,
+                history=preset.history,
+                progress=step,
+            )
+            known = fitted, self.scaling
+            _write(path, *known)
+        return known
 
     def _figures(self, fitted: dict[str, Logistic]) -> dict[str, float]:
         """mIoU of each regression, percent, on the images that settings are chosen on."""
@@ -146,14 +163,14 @@ class _Work:
         return dict(zip(tables, values, strict=True))
 
     def whole(self, chosen: str) -> tuple[Logistic, Scaling | None]:
-        """The regression on the whole bank with the chosen strength, and the scaling, from the cache if there."""
-        path = self.run.cache / "linear-patches" / f"{self.digest[:24]}.npz"
-        known = None if self.run.fresh else _read(path)
-        if known is None:
-            strength = next(one for one in self.run.preset.strengths if f"{one:.3g}" == chosen)
-            known = self.fit(*self.bank(self.material.parts), strength), self.scaling
-            _write(path, *known)
-        return known
+        """The regression on the whole bank with the chosen strength, and the scaling."""
+        strength = next(one for one in self.run.preset.strengths if name_of(one) == chosen)
+        return self.fit("whole", functools.cache(lambda: self.bank(self.material.parts)), strength)
+
+
+def name_of(strength: float) -> str:
+    """As a record has it."""
+    return f"{strength:.6g}"
 
 
 def _write(path: Path, fitted: Logistic, scaling: Scaling | None) -> None:
