@@ -271,14 +271,8 @@ SALIENT, BOUNDARIES = {"saliency_threshold": 0.4}, {"figures": "imagenet-s"}
 COUNTED = {"absent": "skip", "grid": "input", "clusters": 9, "solver": "minibatch", "temperature": 0.5, "top_k": 3}
 """Entries that do not change what is seen."""
 FEATURES = {"features": "last4", "output_stride": 16}
-PLACED = {
-    "fit": "own",
-    "label_resizing": "pillow",
-    "pad": "centre",
-    "multiple": 4,
-    "mirror": True,
-    "scales": (1.0, 2.0),
-}
+PLACED = {"fit": "own", "pad": "centre", "multiple": 4}
+GEOMETRY = PLACED | {"label_resizing": "pillow", "mirror": True, "scales": (1.0, 2.0)}
 SEEN_BY = {
     "clustering": SEEN_OF_IMAGES | SALIENT | BOUNDARIES,
     "clustering-dense": SEEN_OF_IMAGES | FEATURES,
@@ -286,7 +280,7 @@ SEEN_BY = {
     "retrieval-21": SEEN_OF_IMAGES | SALIENT,
     "retrieval-7": SEEN_OF_IMAGES | SALIENT,
     "distance-matching": SEEN_OF_IMAGES | BOUNDARIES | FEATURES,
-    "in-context": SEEN_OF_IMAGES | FEATURES | PLACED | {"interpolation": "area"},
+    "in-context": SEEN_OF_IMAGES | FEATURES | GEOMETRY | {"interpolation": "area"},
     "davis": SEEN,
 }
 
@@ -298,7 +292,7 @@ def test_what_decides_how_an_image_is_seen_and_nothing_else_is_in_the_cache_s_ke
     key = observation_recipe("w", samples, preset, "float32")
     for entry, value in (SEEN_BY[protocol] | COUNTED).items():
         if entry in type(preset).model_fields:
-            other = observation_recipe("w", samples, override(preset, {entry: value}), "float32")
+            other = observation_recipe("w", samples, preset.model_copy(update={entry: value}), "float32")
             assert (other != key) == (entry in SEEN_BY[protocol]), entry
 
 
