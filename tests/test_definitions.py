@@ -128,7 +128,7 @@ VARIANTS = [
         "void in the bank is class 0", "predicted classes are matched one to one", "one seed of the bank",
     ]),
     ("pascal-voc", "in-context+fixed", {"memory": None, "augmentation": "none", "ignored": 0}, [
-        "void in the bank is left out", "as they are", "nothing is drawn", "and so are those of class 0", "of trainaug;",
+        "void in the bank is left out", "taken as they are", "nothing is drawn", "so are those of class 0", "trainaug;",
     ]),
     ("davis", "davis", {"features": "decoder"}, ["by the similarity of the decoder's output"]),
 ]  # fmt: skip

@@ -61,8 +61,9 @@ def _vote(labels: Ids, left_out: int | None) -> Ids:
     if not len(unclear):
         return found
     ascending = np.ascontiguousarray(np.sort(labels[:, unclear].T, axis=1).T)
-    kind = np.uint8 if len(labels) < 256 else np.uint16
-    run, most = np.zeros(len(unclear), kind), np.zeros(len(unclear), kind)
+    kind: Any = np.uint8 if len(labels) < 256 else np.uint16
+    run: npt.NDArray[Any] = np.zeros(len(unclear), kind)
+    most: npt.NDArray[Any] = np.zeros(len(unclear), kind)
     best = before = ascending[0]
     for one in ascending:  # the longest run of equal ids; of those as long the first, which is of the smallest id
         run = np.where(one == before, run + kind(1), kind(1))
