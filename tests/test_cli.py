@@ -15,6 +15,7 @@ import torch
 from bench import __version__
 from bench.cards import catalogue
 from bench.networks.architectures import MaskContrastNetwork
+from bench.protocols import registry
 from bench.records.record import check_rows, read_all
 from tests.checkpoints import small_state
 from tests.conftest import ROOT
@@ -280,8 +281,8 @@ def test_show_says_what_a_checkpoint_is_recognised_as(bench, small_file, linear_
     shown = bench("show", "bare.weights").stdout
     assert "bench run --model bare.weights --protocol clustering-dense evaluates it" in shown
     assert "--protocol linear evaluates it" in bench("show", linear_file).stdout
-    assert "a bare backbone" in shown and "retrieval" not in shown
-    assert all(name in shown for name in ("clustering-dense", "davis", "distance-matching", "linear"))
+    assert "a bare backbone" in shown
+    assert ", ".join(registry.that_measure(embeddings=False)) in " ".join(shown.split())
     said(bench("show", "./nofile.pth"), 3, "no checkpoint at nofile.pth")
     (tmp_path / "half.pth").write_bytes(small_file.read_bytes()[:9000])
     said(bench("show", "half.pth"), 3, "half.pth is truncated")

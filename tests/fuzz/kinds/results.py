@@ -151,7 +151,7 @@ def _score_video(world: World, results: Path) -> None:
 
 def _score_foreground(world: World, made: Path) -> None:
     """Rows of masks and of boxes, on images of the same tree."""
-    labels, annotation = world.sound / "data" / "labels", world.root / "boxes.json"
+    labels, given = world.sound / "data" / "labels", world.root / "given"
     files = {"list": "val.txt", "image": "images/{id}.jpg", "label": "labels/{id}.png", "boxes": "boxes.json"}
     names = (world.sound / "data" / "val.txt").read_text().split()
     own = {"layouts": [{"name": "as it is", "splits": {"val": files}}], "protocols": {"saliency": {}, "discovery": {}}}
@@ -159,10 +159,11 @@ def _score_foreground(world: World, made: Path) -> None:
     images = [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate(names)]
     objects = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 9, 9 + i]} for i in range(len(names))]
     (world.place / "data" / "boxes.json").write_bytes(mutators.as_json({"images": images, "annotations": objects}))
-    annotation.write_bytes(mutators.as_json({name: [1, 1, 8, 8 + i] for i, name in enumerate(names)}))
+    given.mkdir()
+    (given / "boxes.json").write_bytes(mutators.as_json({name: [1, 1, 8, 8 + i] for i, name in enumerate(names)}))
     of = ("--dataset", "./masks.toml", "--data-root", "data", "--name", OTHER)
     _must("score", labels, *of, "--protocol", "saliency", "--results", made / "saliency")
-    _must("score", annotation, *of, "--protocol", "discovery", "--results", made / "boxes")
+    _must("score", given, *of, "--protocol", "discovery", "--results", made / "boxes")
 
 
 def _must(*arguments: object) -> None:
