@@ -38,7 +38,8 @@ class BankPreset(GeometryPreset):
     standardise: bool = True
     """Scale each dimension of the features by mean and deviation over the bank's images, without those of `val`."""
     void_order: Literal["last", "first"] = "last"
-    """Where void stands among class ids: of labels that are as frequent the smallest id wins."""
+    """Where void stands among class ids: of labels that are as frequent the smallest id wins. `first` is for files
+    whose void is 0, as ADE20K's."""
 
     def unread(self) -> dict[str, str]:
         """How images are drawn, where there is a split for them."""
