@@ -12,7 +12,7 @@ from bench.cards import catalogue
 from bench.data.samples import open_split
 from bench.passes.classify import Classifiers, classify, store
 from bench.passes.engine import Engine
-from bench.protocols.linear import crf
+from bench.protocols import dense_crf
 from bench.protocols.linear.preset import LinearPreset
 from bench.scoring.id_counts import given_classes
 from bench.scoring.metrics import seed_metrics
@@ -30,7 +30,7 @@ def test_golden_weights_give_the_references_figure(golden, golden_run, tmp_path)
     classifier = Classifiers(arrays["w_after_1"][None, :, :, 0, 0], arrays["b_after_1"][None])
     samples = open_split(catalogue.dataset("pascal-voc"), "val", golden / "VOCSegmentation")
     engine = Engine("cpu", batch_size=4, workers=2)
-    with crf.processes(2) as pool:
+    with dense_crf.processes(2) as pool:
         (painted,) = classify(
             lambda: golden_run.features, classifier, samples, LinearPreset(), store(tmp_path, {}), engine, refiner=pool
         )
@@ -45,7 +45,7 @@ def test_the_crf_follows_edges_of_the_image():
     probabilities = np.full((2, 40, 40), 0.5, np.float32)
     probabilities[0, :, :17], probabilities[1, :, :17] = 0.8, 0.2
     probabilities[0, :, 17:], probabilities[1, :, 17:] = 0.4, 0.6  # the classifier's edge is three pixels off
-    refined = crf.refine(image, probabilities)
+    refined = dense_crf.refine(image, probabilities)
     assert (refined[:, :20] == 0).mean() > 0.95 and (refined[:, 20:] == 1).mean() > 0.95
 
 

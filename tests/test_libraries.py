@@ -5,15 +5,18 @@ import json
 import pickle
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
 import pytest
 
 from bench.base.errors import BadEnvironment, BadInput, WrongName
+from bench.cards import catalogue
 from bench.cards.card import require_model_id
 from bench.cards.models import Network
 from bench.cli.list_networks import network_rows
+from bench.cli.show_model import show_model
+from bench.cli.show_network import show_network
 from bench.networks import adapters
 from bench.networks.find_model import find_model
 from bench.networks.libraries import request
@@ -181,6 +184,101 @@ def test_what_is_not_installed_says_how_to_install_it(find, monkeypatch):
     monkeypatch.setattr(type(library), "module", "no_such_module")
     with pytest.raises(BadEnvironment, match=r"pip install 'maskcontrast-bench\[timm\]'"):
         find(TINY)
+
+
+# --- a card ---
+
+NETWORK_CARD = """schema = 1
+id = "my-net"
+title = "My net"
+[network]
+source = "timm"
+name = "resnet18"
+mean = [0.5, 0.5, 0.25]
+std = [0.5, 0.25, 0.5]
+options = {random = 0}
+[training]
+initialisation = "random"
+prior = "none"
+supervision = "none"
+"""
+
+
+def card_of(tmp_path, *changes):
+    text = NETWORK_CARD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "my-net.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "words"),
+    [
+        ([("resnet18", "resnt18")], "name", "timm:resnet18"),
+        ([("resnet18", "./nowhere"), ('"timm"', '"hf"')], "name", "there is no folder"),
+        ([("random = 0", "random = 0, blocks = 3")], "options", "no option 'blocks'"),
+        ([("random = 0", "randm = 0")], "options", "Did you mean random?"),
+        ([("random = 0", "random = -1")], "options", "is not a seed"),
+        ([('"timm"', '"torchvision"\nrevision = "V9"'), ("random = 0", "")], "revision", "It has IMAGENET1K_V1"),
+        ([('"timm"', '"torchvision"'), ("random = 0", "")], "revision", "names no weights"),
+        ([('"timm"', '"timm"\nrevision = "V9"')], "revision", "have no revision"),
+        ([("mean =", 'features = "block99"\nmean =')], "features", "It has last, stage1 to stage4"),
+    ],
+)
+def test_a_mistake_in_a_card_names_file_and_key(find, tmp_path, changes, key, words):
+    path = card_of(tmp_path, *changes)
+    with pytest.raises(BadInput) as told:
+        find(str(path)).features("cpu")
+    assert told.value.problem.startswith(f"{path}: network.{key}: ") and words in str(told.value)
+
+
+def test_a_layer_that_the_user_names_is_no_mistake_in_the_card(find, tmp_path):
+    with pytest.raises(WrongName, match="has no layer 'block99'"):
+        find(str(card_of(tmp_path, ("mean =", 'features = "stage3"\nmean =')))).features("cpu", "block99")
+
+
+def test_a_card_s_own_source_that_nothing_serves_is_named(find, tmp_path):
+    path = card_of(tmp_path, ('"timm"', '"tim"'))
+    with pytest.raises(BadEnvironment, match=r"network\.source") as told:
+        find(str(path))
+    assert str(path) in told.value.problem and "Did you mean timm?" in told.value.remedy
+
+
+def shown_card(capsys, tmp_path, path):
+    show_model(catalogue.model(str(path)), tmp_path / "cache", trust_code=False)
+    return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_card_is_shown_with_what_its_network_says(capsys, monkeypatch, tmp_path):
+    path = card_of(tmp_path, ("mean =", 'channels = "BGR"\nfeatures = "stage3"\nmean ='))
+    shown = shown_card(capsys, tmp_path, path)
+    for row in (
+        "width 256",
+        "layers last; stage1 to stage4",
+        "input any, BGR",
+        "normalisation mean 0.5 0.5 0.25, std 0.5 0.25 0.5",
+        "protocols clustering-dense, davis, distance-matching, linear",
+        "network option random 0",
+    ):
+        assert row in shown, shown
+    assert not [row for row in shown if row.split()[0] == "about" or row.startswith("network mean")]
+    monkeypatch.setattr(Timm, "outline", None)
+    assert shown_card(capsys, tmp_path, path) == shown  # of the cache
+    wrong = card_of(tmp_path, ("mean =", 'features = "block99"\nmean ='))
+    monkeypatch.undo()
+    with pytest.raises(BadInput, match=r"network\.features"):
+        shown_card(capsys, tmp_path, wrong)
+
+
+def test_a_card_is_shown_where_its_library_is_not_installed(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(Timm, "module", "no_such_module")
+    shown = "\n".join(shown_card(capsys, tmp_path, card_of(tmp_path)))
+    assert "network name resnet18" in shown and "network mean 0.5 0.5 0.25" in shown
+    assert "network itself not shown: timm: needs the package" in shown
+    assert "pip install 'maskcontrast-bench[timm]'" in shown
 
 
 # --- identity ---
@@ -561,6 +659,44 @@ def test_an_adapter_that_goes_wrong_is_one_line(find, tmp_path, monkeypatch, fun
     sys.modules.pop("some_adapters", None)
 
 
+def test_a_file_of_another_size_says_which_size_it_is_of(find, tmp_path):
+    timm = pytest.importorskip("timm")
+    big = timm.create_model("vit_tiny_patch16_384", depth=1)
+    torch.save(big.state_dict(), tmp_path / "big.pth")
+    name = "timm:vit_tiny_patch16_224?depth=1"
+    with pytest.raises(BadInput, match="does not fit") as told:
+        find(name, tmp_path / "big.pth").network("cpu")
+    assert "images of 384×384 pixels" in told.value.remedy and f"{name}&img_size=384" in told.value.remedy
+    assert find(f"{name}&img_size=384", tmp_path / "big.pth").structure.grid == (24, 24)
+    assert find("timm:vit_tiny_patch16_384?depth=1", tmp_path / "big.pth").structure.grid == (24, 24)
+    wide = timm.create_model("vit_tiny_patch16_224", depth=1, embed_dim=96)
+    torch.save(wide.state_dict(), tmp_path / "wide.pth")
+    with pytest.raises(BadInput, match="does not fit") as told:
+        find(name, tmp_path / "wide.pth").network("cpu")
+    assert "img_size" not in told.value.remedy
+
+
+def test_a_file_of_another_size_for_a_folder_of_transformers(find, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    transformers.ViTConfig(image_size=32, **small).save_pretrained(tmp_path / "vit")
+    module = transformers.ViTModel(transformers.ViTConfig(image_size=64, **small))
+    torch.save(module.state_dict(), tmp_path / "big.pth")
+    name = f"hf:{tmp_path / 'vit'}"
+    with pytest.raises(BadInput) as told:
+        find(name, tmp_path / "big.pth")
+    assert "images of 64×64 pixels" in told.value.remedy and f"{name}?image_size=64" in told.value.remedy
+    assert find(f"{name}?image_size=64", tmp_path / "big.pth").structure.grid == (4, 4)
+
+
+def test_weights_beside_the_name_are_weights_that_are_named(tmp_path):
+    adapters.require_known("torchvision:resnet18", tmp_path)
+    with pytest.raises(WrongName, match="unknown network"):
+        adapters.require_known("torchvision:resnt18", tmp_path)
+    with pytest.raises(WrongName, match="has no weights 'V9'"):
+        adapters.require_known("torchvision:resnet18@V9", tmp_path)
+
+
 # --- a factory ---
 
 FACTORIES = """
@@ -611,7 +747,7 @@ def factories(tmp_path, monkeypatch):
         ("my_factories:needs", "missing a required argument: 'width'"),
         ("my_factories:build?widht=3", "Did you mean width?"),
         ("my_factories:build?randm=3", "Did you mean random?"),
-        ("my_factories:build?width=abc", "failed with width=abc: TypeError"),
+        ("my_factories:build?width=abc", "Correct the function, or its options (width=abc)"),
         ("my_factories:broken", "KeyError: 'weights' (my_factories.py, line 17)"),
         ("my_factories:leaves", "SystemExit: 3"),
         ("my_factories:biuld", "Did you mean build?"),
@@ -639,6 +775,12 @@ def test_a_factory_is_cached_only_by_the_users_word(find, factories):
     assert keyed.features("cpu")(torch.zeros(1, 3, 16, 16)).shape == (1, 4, 4, 4)
     wide = find("python:my_factories:build?width=6&random=0")
     assert wide.features("cpu")(torch.zeros(1, 3, 16, 16)).shape == (1, 6, 4, 4)
+
+
+def test_the_library_of_a_factory_is_said_with_what_has_its_version(factories, capsys, tmp_path):
+    show_network("python:my_factories:build", tmp_path / "cache", trust_code=False)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"library a factory of your own (torch {version('torch')})" in shown
 
 
 # --- the command line ---
@@ -671,7 +813,7 @@ def test_a_network_is_shown_without_its_weights(bench, tmp_path):
         "mean 0.485 0.456 0.406",
         "licence of the weights apache-2.0",
         "bench download timm:vit_large_patch14_reg4_dinov2.lvd142m",
-        "clustering-dense, davis, distance-matching, linear",
+        "clustering-dense, davis, distance-matching, in-context, linear",
     ):
         assert words in shown
     shown = " ".join(bench("show", "torchvision:resnet50").stdout.split())

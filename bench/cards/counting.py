@@ -86,7 +86,8 @@ def grid(run: Counted) -> str:
     size = run.entries.get("input")
     sides = size if isinstance(size, (list, tuple)) and len(size) == 2 else ()
     of = f", {shown(sides[0])}×{shown(sides[1])}" if sides else ""
-    where = run.word("grid", {"label": "at the label's own size", "input": f"at the input size{of}"})
+    sizes = {"label": "at the label's own size", "input": f"at the input size{of}", "100x100": "at 100×100"}
+    where = run.word("grid", sizes)
     return f"pixels are counted {where}, all images together" if where else ""
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,6 +20,7 @@ from pydantic import (
 
 from bench.cards.card import Card, SplitName
 from bench.cards.files import Download, Entry
+from bench.cards.layouts import Layout
 from bench.cards.presets import Preset
 from bench.protocols import registry
 
@@ -32,55 +31,6 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 MOST_CLASSES = 4096
 MOST_GENERATED = 100_000
 """Images in a split that the program draws itself."""
-
-
-class SplitFiles(Entry):
-    """Where one split's files lie below the data root. `{id}` stands for an image's id.
-
-    In video, `{id}` is a sequence and `{frame}` the number of one of its frames. In a table, `{name}` is what the
-    column `name` has, and where it has nothing there is no such file.
-    """
-
-    list: str
-    """What the ids are read off."""
-    listing: Literal["lines", "coco-instances", "folders", "table"] = "lines"
-    """How: `lines`, a text file with an id a line; `coco-instances`, COCO's JSON: the images with an annotation;
-    `folders`, a folder of folders: `<folder>/<name>` of every file in them that ends as `image` does; `table`, a text
-    file beside the card: columns separated by tabs, their names in the first line, `id` among them."""
-    image: str
-    label: str | None = None
-
-    def are_of(self, *, video: bool) -> bool:
-        """Whether the files are numbered frames, or single images."""
-        patterns = [Path(pattern) for pattern in (self.image, self.label) if pattern is not None]
-        return all((path.name.count("{frame}"), "{frame}" in str(path.parent)) == (video, False) for path in patterns)
-
-    @field_validator("list", "image", "label")
-    @classmethod
-    def _stays_below(cls, pattern: str | None) -> str | None:
-        if pattern is not None and (pattern.startswith(("/", "\\")) or ".." in Path(pattern).parts):
-            raise ValueError("must be a path below the data root")
-        return pattern
-
-    @field_validator("image", "label")
-    @classmethod
-    def _has_id(cls, pattern: str | None, info: ValidationInfo) -> str | None:
-        if pattern is None or "{id}" in pattern:
-            return pattern
-        if info.data.get("listing") != "table":
-            raise ValueError("the pattern must contain {id}")
-        if not re.search(r"\{\w+\}", pattern):
-            raise ValueError("the pattern must contain {id} or the name of another column in braces")
-        return pattern
-
-
-class Layout(Entry):
-    """One way in which the data set lies on disk."""
-
-    name: str
-    prefixes: tuple[str, ...] = ("",)
-    """Folders below the data root in which the tree may start; the first that has the list file wins."""
-    splits: dict[SplitName, SplitFiles]
 
 
 class Split(Entry):
@@ -124,9 +74,11 @@ class IdRange(Entry):
 class Labels(Entry):
     """How a label file is decoded to class indices."""
 
-    encoding: Literal["index", "rgb", "colour"] = "index"
+    encoding: Literal["index", "rgb", "colour", "grey"] = "index"
     """`index`: a palette or greyscale PNG of ids. `rgb`: an RGB PNG, id = R + 256·G, B is 0. `colour`: a PNG in the
-    colours of the card's `palette`."""
+    colours of the card's `palette`. `grey`: a PNG of grey values, white is 255: the mask of an object."""
+    above: Annotated[int, Field(ge=0, le=254)] | None = None
+    """With `grey`, and only then: a pixel is of class 1 where its grey value is above this, else of class 0."""
     ignore: LabelId = 255
     """The id of ignored pixels, in the file and after `map`."""
     map: tuple[IdRange, ...] = ()
@@ -150,6 +102,10 @@ class Labels(Entry):
     def _is_of_one_form(self) -> Labels:
         if self.encoding == "colour" and self.map:
             raise ValueError("map: colours have no ids; order the palette as the classes")
+        if self.encoding == "grey" and self.map:
+            raise ValueError("map: grey values are no ids; `above` tells the two classes apart")
+        if (self.encoding == "grey") != (self.above is not None):
+            raise ValueError('above: for encoding = "grey", which needs it')
         if self.encoding != "colour" and self.ignored_colours:
             raise ValueError('ignored_colours: for encoding = "colour"; else `map` sends ids to the ignore id')
         return self
@@ -273,6 +229,8 @@ class DatasetCard(Card):
             raise ValueError("palette: more than 256 colours")
         if self.labels.encoding == "colour":
             self._require_colours()
+        if self.labels.encoding == "grey" and len(self.classes) != 2:
+            raise ValueError('classes: labels.encoding = "grey" has two, the background and the object')
         return self
 
     @model_validator(mode="after")

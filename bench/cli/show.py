@@ -22,12 +22,12 @@ from bench.cli.settings import (
     results_option,
 )
 from bench.cli.show_checkpoint import show_checkpoint
+from bench.cli.show_model import show_model
 from bench.cli.show_network import show_network
 from bench.cli.show_record import show_record
 
 if TYPE_CHECKING:
     from bench.cards.datasets import DatasetCard
-    from bench.cards.models import ModelCard
     from bench.data.decoding import Label
     from bench.data.samples import Samples
 
@@ -82,7 +82,7 @@ def show(
     if pictures is not None and "data set" not in meant:
         raise click.UsageError("--pictures is for data sets")
     if "model" in meant:
-        _show_model(catalogue.model(name), cache_folder(cache))
+        show_model(catalogue.model(name), cache_folder(cache), trust_code=trust_code)
     if "network" in meant:
         show_network(name, cache_folder(cache), trust_code=trust_code)
     if "data set" in meant:
@@ -160,49 +160,6 @@ def _show_protocol(name: str, *, title: bool) -> None:
     echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
 
 
-def _show_model(card: ModelCard, cache: Path) -> None:
-    from bench.cards.files import FileWeights
-    from bench.cards.local_files import card_name, needs_download, weights_file
-    from bench.records.published import figures
-
-    rows = [("id", card.id), ("title", card.title), ("about", card.description)]
-    rows += _network_rows(card)
-    training = card.training.model_dump(exclude={"overlaps"})
-    rows += [(key, value) for key, value in training.items()]
-    rows += [(f"overlap with {dataset}", what) for dataset, what in card.training.overlaps.items()]
-    weights = card.weights.model_dump(exclude_none=True) if card.weights else {}
-    rows += [(f"weights {key}", str(value)) for key, value in weights.items()]
-    if card.network and not card.weights and not card.drawn:
-        rows += [("weights from", card.network.address), ("weights licence", card.network.licence)]
-    if isinstance(card.weights, FileWeights) and card.weights.address:
-        cached = weights_file(cache, card.id, card.weights.file)
-        rows += [("weights from", card.weights.address), ("weights cached", str(cached))]
-    if needs_download(card):
-        rows += [("fetch with", f"bench download {card_name(card)}")]
-    if card.paper:
-        rows += [("paper", f"{card.paper.title} ({card.paper.venue or card.paper.date}), arXiv {card.paper.arxiv}")]
-    rows += [
-        ("published", f"{f.dataset} {f.split} {f.protocol} {f.metric} {f.value:g}")
-        for f in figures()
-        if card.id in f.card
-    ]
-    echo_table(rows)
-
-
-def _network_rows(card: ModelCard) -> list[tuple[str, str]]:
-    """The architecture that is this program's own, or the network of another library."""
-    from bench.cards.backbone_names import backbone_name
-
-    if card.architecture:
-        return [(key, str(value)) for key, value in card.architecture.model_dump().items()]
-    assert card.network is not None
-    rows = [("backbone", backbone_name(card.network.name))]
-    entries = card.network.model_dump(exclude_none=True, exclude={"options", "licence"})
-    for key, value in entries.items():
-        rows.append((f"network {key}", " ".join(map(str, value)) if isinstance(value, tuple) else value))
-    return rows + [(f"network option {key}", str(value)) for key, value in card.network.options.items()]
-
-
 def _show_dataset(
     card: DatasetCard,
     name: str,
@@ -228,6 +185,7 @@ def _show_dataset(
 
 def _card_rows(card: DatasetCard) -> list[tuple[str, str]]:
     rows = [("id", card.id), ("title", card.title), ("about", card.description), ("licence", card.licence)]
+    rows = [(key, value) for key, value in rows if value]
     what = "sequences" if card.kind == "video" else "images"
     rows += [
         ("split", f"{key}: {entry.size or 'any number of'} {what}{' - ' + entry.note if entry.note else ''}")
@@ -294,14 +252,20 @@ def _show_samples(samples: Samples, of: int) -> None:
 
 
 def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:
+    from bench.data.boxes import has_boxes, read_boxes
     from bench.data.decoding import read_sample
 
     card = samples.card
     names = {card.labels.ignore: "ignored"} | dict(enumerate(card.classes))
-    for sample in samples:
+    boxes = [_counted(len(found)) for found in read_boxes(samples)] if has_boxes(samples) else [""] * len(samples)
+    for sample, count in zip(samples, boxes, strict=True):
         image, label, _ = read_sample(sample, card)
-        shares = "no label file" if label is None else _shares(label, names)
+        shares = ("no label file" if label is None else _shares(label, names)) + count
         yield sample.id, f"{image.shape[1]}×{image.shape[0]}", shares
+
+
+def _counted(boxes: int) -> str:
+    return f", {boxes} box{'es' * (boxes != 1)}"
 
 
 def _video_rows(samples: Samples) -> Iterator[tuple[str, ...]]:

@@ -26,10 +26,16 @@ def show_network(name: str, cache: Path, *, trust_code: bool) -> None:
 
     library, request = found
     told = about(library, request)
-    rows = [("network", request.text), ("library", f"{library.title or library.package} {library.version()}")]
-    rows += [("class", told.kind), *_shape_rows(told), *_input_rows(told), *_weight_rows(told, library, request)]
-    rows.append(("protocols", ", ".join(told.protocols) or "none"))
-    echo_table(rows)
+    built_with = f"{library.package} {library.version()}"
+    rows = [("network", request.text), ("library", f"{library.title} ({built_with})" if library.title else built_with)]
+    *rest, protocols = network_rows(told)
+    echo_table([*rows, *rest, *_weight_rows(told, library, request), protocols])
+
+
+def network_rows(told: About) -> list[tuple[str, str]]:
+    """What a network says of itself; the last row has the protocols that can measure it."""
+    protocols = ("protocols", ", ".join(told.protocols) or "none")
+    return [("class", told.kind), *_shape_rows(told), *_input_rows(told), protocols]
 
 
 def _shape_rows(told: About) -> list[tuple[str, str]]:

@@ -79,6 +79,9 @@ def read_label(path: Path, card: DatasetCard, size: tuple[int, ...] | None = Non
     picture = open_label(path, size, "its image", "Image and label must have the same size.")
     if card.labels.encoding == "colour":
         return label_values.classes_of_colours(picture, card).astype(label_type(card), copy=False), picture.digest
+    if card.labels.encoding == "grey":
+        assert card.labels.above is not None
+        return (label_values.grey_values(picture) > card.labels.above).astype(label_type(card)), picture.digest
     ids = label_values.ids_of(picture, card.labels.encoding)
     if card.labels.map:
         ids = _classes_of(ids, path, card)
@@ -113,6 +116,16 @@ def _lookup(labels: Labels) -> npt.NDArray[np.int32]:
         (first, last), (low, high) = entry.ids, entry.classes
         lookup[first : last + 1] = low if low == high else np.arange(low, high + 1)
     return lookup
+
+
+def read_grey(path: Path, size: tuple[int, ...] | None = None) -> tuple[Image8, bytes]:
+    """Decode a mask to its grey values, H×W uint8, white is 255, and hash the file: `grey` without its threshold.
+
+    `size` is the (height, width) of its image, if that is known. Raises BadInput, naming the file, where it is
+    damaged, of another size, or holds colours.
+    """
+    picture = open_label(path, size, "its image", "Image and label must have the same size.")
+    return label_values.grey_values(picture), picture.digest
 
 
 def read_ids(path: Path, encoding: Encoding = "index") -> tuple[Ids, bytes]:

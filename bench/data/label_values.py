@@ -27,6 +27,7 @@ LABEL_FORMATS = frozenset({"PNG"})
 _FORM = {
     "index": ("a palette or greyscale PNG of class ids", "8-bit class ids"),
     "rgb": ("an RGB PNG, id = R + 256·G,", "RGB pixels"),
+    "grey": ("a PNG of grey values", "8-bit greyscale"),
     "any": ("a greyscale PNG of ids, or an RGB one, id = R + 256·G,", "16-bit greyscale"),
 }
 
@@ -85,6 +86,25 @@ def mask_values(path: Path, size: tuple[int, int]) -> Image8:
         raise BadInput(f"{path} has {picture.mode} pixels; {expected} is expected", "Convert it to 8-bit mask values.")
     values = picture.values()
     return np.where(values, np.uint8(255), np.uint8(0)) if values.dtype == bool else values
+
+
+def grey_values(picture: Picture) -> Image8:
+    """The grey values of a mask, H×W uint8, white is 255: as a viewer shows them, whatever their bits or palette.
+
+    Raises BadInput for colours, 16 bits, or an alpha channel that hides anything.
+    """
+    mode = picture.mode
+    if mode in ("L", "1"):
+        values = picture.values()
+        return np.where(values, np.uint8(255), np.uint8(0)) if values.dtype == bool else values
+    if mode not in ("P", "LA", "RGB", "RGBA"):
+        raise _of_another_kind(picture, "grey")
+    channels = picture.rgb() if mode == "P" else picture.values()
+    opaque = mode in ("P", "RGB") or bool((channels[..., -1] == 255).all())
+    red = channels[..., 0]
+    if not opaque or (mode != "LA" and any(not np.array_equal(red, channels[..., channel]) for channel in (1, 2))):
+        raise _of_another_kind(picture, "grey")
+    return np.ascontiguousarray(red)
 
 
 def _of_another_kind(picture: Picture, form: str) -> BadInput:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from bench.base.errors import BadInput
-from bench.base.files import read_regular
 from bench.base.packed_arrays import Names
 from bench.base.text_files import read_text
-from bench.data.listed_lines import Place, find_id, numbered_lines, read_ids
-
-_LARGEST_JSON = 1 << 31
-"""Bytes of an annotation file; COCO's own of train2017 has half a billion."""
+from bench.data.coco_json import annotated_images
+from bench.data.listed_lines import Place, numbered_lines, read_ids
 
 
 def read_listing(path: Path, kind: str, ending: str = "", place: Place | None = None) -> Names:
@@ -26,7 +22,10 @@ def read_listing(path: Path, kind: str, ending: str = "", place: Place | None = 
     """
     if kind == "folders":
         return Names.of(_files_in_folders(path, ending))
-    ids = _coco_instances(path, place) if kind == "coco-instances" else read_ids(path, place)
+    if kind == "files":
+        assert place is not None
+        return Names.of(_files_below(path, place))
+    ids = annotated_images(path, place) if kind == "coco-instances" else read_ids(path, place)
     seen: set[str] = set()
     for name in ids:
         if name in seen:
@@ -120,56 +119,42 @@ def _files_in_folders(path: Path, ending: str) -> Iterator[str]:
         )
 
 
+def _files_below(path: Path, place: Place) -> list[str]:
+    """What stands for `{id}` in the path of every file below a folder that is as the card's `image` says, sorted.
+
+    Raises BadInput for a folder without any. Names that begin with a dot are left out, and links to folders not
+    followed.
+    """
+    before, after = place.image.split("{id}")
+    ids: list[str] = []
+    for folder, folders, names in os.walk(path, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        within = "" if folder == str(place.base) else f"{Path(folder).relative_to(place.base).as_posix()}/"
+        paths = [f"{within}{name}" for name in names if not name.startswith(".")]
+        ids += [name[len(before) : len(name) - len(after)] for name in paths if _stands_between(name, before, after)]
+    if not ids:
+        raise BadInput(f"{path} holds no file as {place.image}", "Give the folder that holds the data set's own tree.")
+    return sorted(ids)
+
+
+def _stands_between(path: str, before: str, after: str) -> bool:
+    return len(path) > len(before) + len(after) and path.startswith(before) and path.endswith(after)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def require_published(path: Path, sha256: str, of: str) -> None:
+    """Raises BadInput for a list that is not the published one, whatever ends its lines; `of` what it is the list."""
+    found = hashlib.sha256(read_text(path).encode()).hexdigest()
+    if found != sha256:
+        raise BadInput(
+            f"{path} is not the published list of {of}: its SHA-256 begins with {found[:12]}, not {sha256[:12]}",
+            "Fetch the list again. For images of your own choice write a card of your own.",
+        )
+
+
 def first_words(path: Path, what: str) -> list[str]:
     """The first word of every line that has one. Raises BadInput for a file without any; `what` they should be."""
     return [line.split()[0] for _, line in numbered_lines(path, what)]
-
-
-def _coco_instances(path: Path, place: Place | None) -> list[str]:
-    """The images with at least one instance annotation, by file name without its ending, sorted.
-
-    A name with folders or accents is that of the image which is there, as in a list of lines.
-    See docs/protocols.md#coco-stuff-81.
-    """
-    remedy = (
-        "Give COCO's own file of instances: an object with `images` (id, file_name) and `annotations` (image_id, "
-        "category_id)."
-    )
-    try:
-        content: Any = json.loads(read_regular(path, _LARGEST_JSON))
-        # captions have no category
-        annotated = {entry["image_id"] for entry in content["annotations"] if entry["category_id"] is not None}
-        names: dict[Any, str] = {}
-        for entry in content["images"]:
-            if entry["id"] in names:
-                raise BadInput(f"{path} gives two images the id {entry['id']}", "Give each image an id of its own.")
-            names[entry["id"]] = _id_of(entry["file_name"], place)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadInput(f"{path} is not a COCO annotation file: {_reason(error)}", remedy) from error
-    if strange := annotated - names.keys():
-        raise BadInput(
-            f"{path} is not a COCO annotation file: image {next(iter(strange))} is annotated but not listed", remedy
-        )
-    if not annotated:
-        raise BadInput(f"{path} annotates no image", remedy)
-    return sorted(names[image] for image in annotated)
-
-
-def _id_of(file_name: Any, place: Place | None) -> str:
-    """A file's name without its ending. Raises TypeError for what is no text, ValueError for what names no file."""
-    if not isinstance(file_name, str):
-        raise TypeError
-    name = str(PurePosixPath(file_name).with_suffix(""))
-    if place is None or (file_name.isascii() and "/" not in file_name):
-        return name
-    return find_id(file_name, place) or name
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"{error} is missing"
-    if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
-        return f"it is not JSON ({error})"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    return "its parts have wrong types" if isinstance(error, TypeError) else f"a file name in it is none ({error})"

@@ -20,9 +20,10 @@ import numpy as np
 from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.packed_arrays import Keys, Names
 from bench.base.parallel import prefetch
-from bench.cards.datasets import DatasetCard, Layout, Orientation, SplitFiles
+from bench.cards.datasets import DatasetCard, Orientation
+from bench.cards.layouts import Layout, SplitFiles
 from bench.data.listed_lines import Place
-from bench.data.listings import class_folders, read_listing, read_table
+from bench.data.listings import class_folders, read_listing, read_table, require_published
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     """Find a split's files below `root`.
 
     Raises WrongName for an unknown split; BadInput for a root that is no such tree, an empty or repeating
-    list, or missing files (the first is named, all are counted).
+    list, one that is not the published one, or missing files (the first is named, all are counted).
     """
     layout, files, base = find_layout(card, split, root)
     listing = _list_file(card, files, base)
@@ -161,6 +162,8 @@ def open_split(card: DatasetCard, split: str, root: Path) -> Samples:
     else:
         place = Place(base, files.image, files.label)
         ids = read_listing(listing, files.listing, PurePosixPath(files.image).suffix, place)
+        if files.list_sha256 is not None and len(ids) >= (card.splits[split].size or 0):
+            require_published(listing, files.list_sha256, f"{card.id} ({split})")
         entries = Files(ids, base, files.image, files.label, card.orientation)
     if card.class_folders is not None and files.listing == "folders":
         card = _with_names(card, listing)
@@ -253,26 +256,37 @@ def _with_names(card: DatasetCard, listing: Path) -> DatasetCard:
 
 
 def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, SplitFiles, Path]:
-    """The layout that a tree has, its entry for the split, and the folder where it starts. Raises as `open_split`."""
+    """The layout that a tree has, its entry for the split, and the folder where it starts. Raises as `open_split`.
+
+    It is the first whose list is there; of several, the first that has its folder of images too.
+    """
     if split not in card.splits:
         raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
     if not root.is_dir():
         raise BadInput(f"no data root at {root}", f"Give the folder that holds {card.title} with --data-root.")
     tried: list[str] = []
+    found: list[tuple[Layout, SplitFiles, Path]] = []
     for layout in card.layouts:
         files = layout.splits.get(split)
         for prefix in layout.prefixes if files else ():
             assert files is not None
             listing = _list_file(card, files, root / prefix)
-            if listing.is_dir() if files.listing == "folders" else listing.is_file():
-                return layout, files, root / prefix
+            if listing.is_dir() if files.listing in ("folders", "files") else listing.is_file():
+                found.append((layout, files, root / prefix))
             tried.append(str(listing) if files.listing == "table" else str(PurePosixPath(prefix) / files.list))
+    if found:
+        return next((each for each in found if _has_images(*each[1:])), found[0])
     if not tried:
         raise WrongName(f"no layout of {card.id} has the split '{split}'", f"See `bench show {card.id}`.")
     raise BadInput(
         f"{root} does not hold {card.title} ({split}): none of {', '.join(tried)} is there",
         "Give the folder that contains one of them with --data-root.",
     )
+
+
+def _has_images(files: SplitFiles, base: Path) -> bool:
+    """Whether the folder is there that holds the images, or their folders: two layouts may share a list."""
+    return (base / files.image.partition("{")[0].rpartition("/")[0]).is_dir()
 
 
 _STRETCH = 64

@@ -19,7 +19,7 @@ NAME = "maskcontrast-bench"
 USES = {
     "timm": "`--model timm:…`",
     "hf": "`--model hf:…`",
-    "crf": "`bench run --protocol linear --crf`",
+    "crf": "`bench run --crf`",
     "train": "`bench priors --method boundary`, and TensorBoard's curves of `bench train`",
 }
 """What an extra is for."""

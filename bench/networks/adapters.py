@@ -7,6 +7,7 @@ An adapter is an entry point of the group `bench.networks`. Its name is the sche
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
 from collections.abc import Callable
@@ -49,7 +50,9 @@ def require_known(name: str, cache: Path) -> None:
     """Raises what a library says of a name that it lacks; nothing is built, and no weights are looked for."""
     if asked := requested(name, cache):
         library, wanted = asked
-        library.check(wanted)
+        # weights may be given beside the name; where they are not, the library says so when it is asked for them
+        unnamed = wanted.revision is None and wanted.seed is None
+        library.check(replace(wanted, weights=Path()) if unnamed else wanted)
 
 
 def adapted(name: str, cache: Path, **more: Any) -> Subject | None:
@@ -67,20 +70,32 @@ def adapted(name: str, cache: Path, **more: Any) -> Subject | None:
 
 def of_card(card: ModelCard, network: Network, cache: Path, **more: Any) -> Subject:
     """The subject of a card that names a network. Raises BadEnvironment where no adapter serves its source."""
-    point = adapters().get(network.source)
-    if point is None:
-        raise BadEnvironment(
-            f"the network of {card.id} is of '{network.source}', which no installed adapter serves",
-            f"Installed are {', '.join(adapters())}. Install the package that has it, or correct the card.",
-        )
+    from bench.networks.libraries.card_faults import asked_by, faults_of_card, reading, require_sound
+
+    point = _adapter_of(card, network)
 
     def make(made: Any) -> Subject:
         library = _library(made)
         if library is None:
             raise WrongName(f"the adapter '{network.source}' takes no cards", "Name the network with --model.")
-        return library.subject(request.of_card(card, network, cache, **more))
+        asked = asked_by(card, network, cache, **more)
+        require_sound(library, asked)
+        with faults_of_card(library, asked):
+            return reading(library.subject(asked), card, network)
 
     return _guarded(point, network.name, make)
+
+
+def _adapter_of(card: ModelCard, network: Network) -> EntryPoint:
+    known = list(adapters())
+    if network.source in known:
+        return adapters()[network.source]
+    near = difflib.get_close_matches(network.source, known, n=1)
+    raise BadEnvironment(
+        f"{card.path or card.id}: network.source: no installed adapter serves '{network.source}'",
+        (f"Did you mean {near[0]}? " if near else "")
+        + f"Installed are {', '.join(known)}. Install the package that has it, or correct the card.",
+    )
 
 
 def requested(name: str, cache: Path, **more: Any) -> tuple[Library, request.Request] | None:
@@ -94,12 +109,14 @@ def requested(name: str, cache: Path, **more: Any) -> tuple[Library, request.Req
 
 
 def requested_by_card(card: ModelCard, cache: Path, **more: Any) -> tuple[Library, request.Request] | None:
-    """The same of a card; None for one without a network of a library."""
-    library = library_of(card.network.source) if card.network else None
-    if card.network is None or library is None:
+    """The same of a card; None for one without a network of a library. Raises FaultyCard for a mistake in the card."""
+    from bench.networks.libraries.card_faults import asked_by, require_sound
+
+    if card.network is None or (library := library_of(_adapter_of(card, card.network).name)) is None:
         return None
-    library.require()
-    return library, request.of_card(card, card.network, cache, **more)
+    asked = asked_by(card, card.network, cache, **more)
+    require_sound(library, asked)
+    return library, asked
 
 
 def library_of(scheme: str) -> Library | None:

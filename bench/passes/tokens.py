@@ -91,11 +91,16 @@ class Tokens:
         """As `of`, with 0×0 tokens: of the cache nothing more is read."""
         return (self._image(place_, np.empty((0, 0), np.float32)) for place_ in chosen)
 
+    def placed(self, at: int) -> Placement:
+        """Where the image at this place lies in the input."""
+        height, width = self.found["size"][at][0].tolist()
+        return place((height, width), self.preset)
+
     def _image(self, at: int, tokens: Floats) -> ImageTokens:
-        grid, own = (tuple(int(side) for side in self.found[name][at][0]) for name in ("grid", "size"))
+        height, width = self.found["grid"][at][0].tolist()
         encoded = self.found["label"][at]
         label = decode_map(encoded) if len(encoded) else None
-        return ImageTokens(self.samples.ids[at], tokens, grid, label, place(own, self.preset))  # type: ignore[arg-type]
+        return ImageTokens(self.samples.ids[at], tokens, (height, width), label, self.placed(at))
 
     def matrix(self) -> Floats:
         """All of them, N×D, in the images' order, put in their place one by one."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from bench.cards.presets import ImagePreset
 from bench.passes import classify
 from bench.passes.cache import ShardStore
-from bench.passes.classify import Classifiers, Refine, decode_map
+from bench.passes.classify import Classifiers, Grid, Refine, decode_map
 from bench.passes.features import Features
 from bench.protocols.base import Result, Run
 from bench.protocols.prediction_maps import Map
@@ -27,6 +27,7 @@ def paint_all(
     recipe: dict[str, Any],
     stage: str = "classifying",
     refine: Callable[[], AbstractContextManager[Refine | None]] = nullcontext,
+    refine_on: Grid = "label",
 ) -> tuple[list[dict[str, Painted]], ShardStore]:
     """One pass over the evaluated images with these classifiers; `recipe` is what else decides what they paint.
 
@@ -38,7 +39,15 @@ def paint_all(
     kept = classify.store(run.cache, whole)
     with refine() as refiner:
         painted = classify.classify(
-            features, classifiers, run.samples, run.preset, kept, run.on(stage), refiner=refiner, fresh=run.fresh
+            features,
+            classifiers,
+            run.samples,
+            run.preset,
+            kept,
+            run.on(stage),
+            refiner=refiner,
+            refine_on=refine_on,
+            fresh=run.fresh,
         )
     return painted, kept
 

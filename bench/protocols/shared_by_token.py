@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.base.packed_arrays import Ragged
 from bench.base.sample_columns import Item
@@ -80,24 +81,27 @@ def count_stream(
 
     def make(todo: Sequence[int]) -> Iterator[Item]:
         for image, maps in paint_all(tokens.of(todo)):
-            yield _counted(maps, label(image), ignore)
+            yield {"counts": counted(maps, label(image), ignore), _NOTHING: np.empty(0, np.uint8)}
 
     found, _ = run_pass(make, tokens.samples, kept, run.on(stage), fresh=run.fresh)
     counts = found["counts"]
     candidates = int(counts.flat[:, 0].max(initial=-1)) + 1
-    painted = []
-    for candidate in range(candidates):
-        own = counts.where(counts.flat[:, 0] == candidate)
-        painted.append(Painted(tokens.samples.ids, Ragged(own.flat[:, 1:], own.ends), tokens.manifest, tokens.meta))
-    return painted
+    return [painted_by(tokens, counts, candidate, tokens.meta) for candidate in range(candidates)]
 
 
-def _counted(maps: Sequence[Map], label: Label | None, ignore: int) -> Item:
+def counted(maps: Sequence[Map], label: Label | None, ignore: int) -> npt.NDArray[np.int64]:
+    """How often each id of each of several classifiers' maps meets each class: k×4, the classifier's number first."""
     tables = [np.empty((0, 4), np.int64)]
     for candidate, found in enumerate(maps):
         if label is not None:
             tables.append(np.insert(contingency(found, label, ignore), 0, candidate, axis=1))
-    return {"counts": np.concatenate(tables), _NOTHING: np.empty(0, np.uint8)}
+    return np.concatenate(tables)
+
+
+def painted_by(tokens: Tokens, counts: Ragged, candidate: int, meta: dict[str, Any]) -> Painted:
+    """One classifier's part of what was `counted` on every image."""
+    own = counts.where(counts.flat[:, 0] == candidate)
+    return Painted(tokens.samples.ids, Ragged(own.flat[:, 1:], own.ends), tokens.manifest, meta)
 
 
 def paint_again(

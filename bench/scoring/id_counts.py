@@ -6,7 +6,7 @@ cluster ids that a matching turns into classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,9 +77,14 @@ def given_classes(painted: Sequence[Painted], num_classes: int) -> ConfusionRows
 
 
 def matched_classes(
-    painted: Sequence[Painted], objective: str, num_classes: int, clusters: int | None = None
+    painted: Sequence[Painted],
+    objective: str | Callable[[Counts], Mapping],
+    num_classes: int,
+    clusters: int | None = None,
 ) -> tuple[ConfusionRows, tuple[Mapping, ...]]:
     """Confusion rows of cluster ids, each seed's matched to the classes on all its pixels; and the mappings.
+
+    `objective` is one of `bench.scoring.matching.match`, or what takes that function's place: K×C pixels → K classes.
 
     With `clusters`, ids up to that number take part in the matching even where nobody painted them: an absent class
     matched to an empty cluster is another thing to a mean than one matched to a painted one.
@@ -92,7 +97,7 @@ def matched_classes(
             everything[used] = table
             used, table = np.arange(clusters), everything
         mapping = np.full(int(used.max(initial=0)) + 1, UNMATCHED, np.int64)
-        mapping[used] = match(table, objective)
+        mapping[used] = match(table, objective) if isinstance(objective, str) else objective(table)
         seeds.append(_with_classes(one.rows(), mapping, num_classes))
         mappings.append(mapping)
     return _confusion(painted, seeds, num_classes), tuple(mappings)

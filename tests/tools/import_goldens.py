@@ -14,6 +14,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent.parent / "golden"
 SPLITS = ("train", "val")
 BACKBONES = ("resnet18", "resnet50")
+STEGO = ("golden_arrays", "maps", "scenes", "net", "probe_train")
 
 
 def copy_images(parity: Path) -> None:
@@ -71,9 +72,22 @@ def copy_davis(parity: Path) -> None:
     shutil.copyfile(source / "synthetic.npz", HERE / "davis.npz")
 
 
+FOLDERS = (
+    "coco81",
+    "imagenet_s",
+    "leopart",
+    "saliency",
+    "corloc",
+    "mmseg_linear",
+    "capi_dense",
+    "hummingbird",
+    "stego27",
+)
+
+
 def copy_metrics(parity: Path) -> None:
-    """What COCO-Stuff-81 and ImageNet-S are checked against: inputs, and figures measured on them."""
-    for name in ("coco81", "imagenet_s"):
+    """What other protocols and data sets are checked against: inputs, and figures measured on them."""
+    for name in FOLDERS:
         for source in (parity / "metrics" / name).rglob("*.*"):
             if source.suffix in (".json", ".npz", ".png", ".txt"):
                 target = HERE / name / source.relative_to(parity / "metrics" / name)
@@ -81,25 +95,12 @@ def copy_metrics(parity: Path) -> None:
                 shutil.copyfile(source, target)
 
 
-def copy_capi_dense(parity: Path) -> None:
-    """CAPI's dense k-NN: pictures, labels, a stand-in for the backbone, and what the release makes of them."""
-    for name in ("golden.json", "golden_arrays.npz", "inputs.npz", "net.npz"):
-        target = HERE / "capi_dense" / name
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(parity / "metrics" / "capi_dense" / name, target)
-
-
-def select_leopart_head(parity: Path) -> None:
-    """Leopart's linear head: tokens and labels, the head before and after six steps, what it then predicts."""
-    source, target = parity / "metrics" / "leopart", HERE / "leopart"
+def copy_stego(parity: Path) -> None:
+    """Of the 27-class evaluation all inputs and figures."""
+    source, target = parity / "metrics" / "stego27", HERE / "stego27"
     target.mkdir(exist_ok=True)
-    for name in ("tokens.npz", "head.npz"):
+    for name in ("golden.json", "classes.json", *(f"{part}.npz" for part in STEGO)):
         shutil.copyfile(source / name, target / name)
-    arrays = np.load(source / "golden_arrays.npz")
-    names = ("head_weight", "head_bias", "linear_prediction_at_input_size")
-    np.savez_compressed(target / "linear.npz", **{name: arrays[name] for name in names})
-    figures = json.loads((source / "golden.json").read_text())["linear"]
-    (target / "linear.json").write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def select_pretraining(parity: Path, dropout: str) -> None:
@@ -121,8 +122,7 @@ def main(parity: Path) -> None:
     select_linear(parity)
     copy_davis(parity)
     copy_metrics(parity)
-    copy_capi_dense(parity)
-    select_leopart_head(parity)
+    copy_stego(parity)
     for dropout in ("nodrop", "drop"):
         select_pretraining(parity, dropout)
     shutil.copyfile(parity / "golden" / "b_preproc_cv5.json", HERE / "preprocessing.json")

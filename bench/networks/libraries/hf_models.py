@@ -18,6 +18,7 @@ from bench.networks.libraries.found import short
 from bench.networks.libraries.hub_files import CONFIG, PREPROCESSOR, Repository, require_weights
 from bench.networks.libraries.library import Library
 from bench.networks.libraries.options import named_options, no_stride, refuse_own
+from bench.networks.libraries.other_size import of_another_size
 from bench.networks.libraries.preprocessor import normalisation_of, takes_bgr
 from bench.networks.libraries.request import Request, is_path
 from bench.networks.libraries.sources import Source
@@ -235,7 +236,9 @@ def _load_given(module: nn.Module, path: Path, request: Request) -> None:
     from bench.networks.libraries.state_files import load_state
 
     heads = tuple(key for key in module.state_dict() if any(part in key for part in _MAY_LACK))
-    if note := load_state(module, path, may_lack=heads):
+    with of_another_size(request, module, "image_size"):
+        note = load_state(module, path, may_lack=heads)
+    if note:
         request.warn(f"{path.name}: {note}")
 
 

@@ -156,8 +156,8 @@ def call(request: Request, factory: Callable[..., Any], options: dict[str, Any])
     except (Exception, SystemExit) as error:
         given = spelled(options)
         raise BadInput(
-            f"{request.text} failed{given and f' with {given}'}: {short(error)}{_where(error)}",
-            "Correct the function, or its options.",
+            f"{request.text} failed: {short(error)}{_where(error)}",
+            f"Correct the function, or its options ({given})." if given else "Correct the function.",
         ) from error
     if isinstance(module, type) and issubclass(module, nn.Module):
         raise BadInput(

@@ -12,6 +12,7 @@ from bench.networks import known_weights
 from bench.networks.libraries.hub_files import Repository, require_weights
 from bench.networks.libraries.library import Library
 from bench.networks.libraries.options import named_options, refuse_own, refuse_unknown
+from bench.networks.libraries.other_size import of_another_size
 from bench.networks.libraries.request import Request
 from bench.networks.libraries.sources import Source
 
@@ -121,7 +122,8 @@ class Timm(Library):
             from bench.networks.libraries.state_files import load_state
 
             convert = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
-            note = load_state(module, files[0], convert)
+            with of_another_size(request, module, "img_size"):
+                note = load_state(module, files[0], convert)
             if note:
                 request.warn(f"{files[0].name}: {note}")
         return module

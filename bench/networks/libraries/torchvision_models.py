@@ -13,6 +13,7 @@ from bench.base.errors import WrongName
 from bench.networks import known_weights
 from bench.networks.libraries.library import Library
 from bench.networks.libraries.options import named_options, refuse_own, refuse_unknown
+from bench.networks.libraries.other_size import of_another_size
 from bench.networks.libraries.request import Request
 from bench.networks.libraries.sources import Source, WebFile
 from bench.networks.subject import Triple
@@ -124,7 +125,8 @@ class Torchvision(Library):
         if request.weights is not None:
             from bench.networks.libraries.state_files import load_state
 
-            note = load_state(module, files[0], may_lack=_HEADS)
+            with of_another_size(request, module, "image_size"):
+                note = load_state(module, files[0], may_lack=_HEADS)
             if note:
                 request.warn(f"{files[0].name}: {note}")
         return module

@@ -149,7 +149,7 @@ def drawn_clusters(kept: ShardStore, samples: Samples, found: Sequence[Float32])
         yield [(pixels @ own.T).argmax(axis=1) for own in found]
 
 
-def as_classifiers(found: Sequence[Float32]) -> Classifiers:
-    """Centres of several seeds as linear classifiers without bias on unit features."""
-    weights = np.stack(found)
+def as_classifiers(found: Sequence[Float32], scale: float = 1.0) -> Classifiers:
+    """Centres of several seeds as linear classifiers without bias on unit features: their logits are scale·cosine."""
+    weights = np.stack(found) * np.float32(scale)
     return Classifiers(weights, np.zeros(weights.shape[:2], np.float32))

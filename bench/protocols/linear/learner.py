@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.cards.presets import Preset
 from bench.data.decoding import Label
 from bench.data.preprocessing import normalise
 from bench.passes.engine import Engine, arithmetic, call, halving
@@ -88,7 +89,7 @@ class Learner:
         return Training(velocity=(velocity[0], velocity[1][:, 0]), **arrays)
 
 
-def frozen_features(extract: Features, images: npt.NDArray[Any], preset: TrainedPreset, engine: Engine) -> Tensor:
+def frozen_features(extract: Features, images: npt.NDArray[Any], preset: Preset, engine: Engine) -> Tensor:
     """B×D×h×w float32 features of B×H×W×3 images, 0…255, without autograd, yet of use to it."""
 
     def forward(part: Sequence[npt.NDArray[Any]]) -> list[Tensor]:

@@ -17,9 +17,9 @@ from bench.networks.subject import Subject
 from bench.passes.cache import ShardStore
 from bench.passes.classify import Classifiers, decode_map
 from bench.passes.features import Features
-from bench.protocols import shared_by_pixel
+from bench.protocols import dense_crf, shared_by_pixel
 from bench.protocols.base import Protocol, Result, Run
-from bench.protocols.linear import crf, scoring, training
+from bench.protocols.linear import scoring, training
 from bench.protocols.linear.preset import TRAINING_ENTRIES, LinearPreset
 from bench.protocols.linear.training import Training
 from bench.protocols.prediction_maps import Map
@@ -38,7 +38,7 @@ class Linear(Protocol[LinearPreset]):
     ) -> LinearPreset:
         """With its classifier settled: the one in the checkpoint where there is one, else a trained one."""
         if preset.crf:
-            crf.require()
+            dense_crf.require()
         kind = "trained" if subject.outputs is None else "released"
         if asked.get("classifier", kind) != kind:
             raise WrongName(
@@ -77,7 +77,7 @@ class Linear(Protocol[LinearPreset]):
         rows, extra, detail = scoring.score(seeds, refined, run.preset, run.num_classes, run.samples.split)
         detail["classifier"] = {"on": run.subject.features_are(run.preset.features), "kind": run.preset.classifier}
         if run.preset.crf:
-            detail["crf"] = crf.RECIPE
+            detail["crf"] = dense_crf.RECIPE
 
         def paint(seed: int, chosen: Sequence[int] | None) -> Iterator[Map]:
             if chosen is None or run.preset.crf or stores[seed]:
@@ -161,7 +161,7 @@ class _Work:
         """One pass over the evaluated images with these classifiers, in parallel processes if a CRF refines them."""
         if not refine:
             return shared_by_pixel.paint_all(self.run, self.features, classifiers, {"crf": None})
-        pool = functools.partial(crf.processes, self.run.engine.workers)
+        pool = functools.partial(dense_crf.processes, self.run.engine.workers)
         return shared_by_pixel.paint_all(
-            self.run, self.features, classifiers, {"crf": crf.RECIPE}, "dense CRF", refine=pool
+            self.run, self.features, classifiers, {"crf": dense_crf.RECIPE}, "dense CRF", refine=pool
         )

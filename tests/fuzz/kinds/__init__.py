@@ -8,6 +8,7 @@ KINDS = {
     "folders": "folders.Folders",
     "lists": "lists.Lists",
     "coco-json": "lists.Coco",
+    "boxes": "lists.BoxFiles",
     "records": "results.Records",
     "rows": "results.Rows",
     "published": "results.PublishedFigures",

@@ -77,3 +77,42 @@ class Coco(Kind):
 
     def use(self, random: Random) -> Done:
         return command("show", "./coco.toml")
+
+
+class BoxFiles(Kind):
+    name = "boxes"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        put_data(world)
+        (world.sound / "xml.toml").write_bytes(card("lines", "val.txt", boxes="boxes/{id}.xml"))
+        (world.sound / "json.toml").write_bytes(card("lines", "val.txt", boxes="instances.json"))
+        corners = "<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+        (world.sound / "data" / "boxes").mkdir()
+        for name in NAMES:
+            (world.sound / "data" / "boxes" / f"{name}.xml").write_text(
+                f"<annotation><object><name>a</name><difficult>0</difficult>{corners}</object></annotation>"
+            )
+        images = [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate(NAMES)]
+        annotations = [{"id": 10 + i, "image_id": i, "iscrowd": 0, "bbox": [1.5, 2, 3, 4]} for i in range(3)]
+        self.tree = {"images": images, "annotations": annotations}
+        self.way = "xml"
+
+    def put(self) -> None:
+        self.way = "xml"
+        self.put_copy()
+        self._write(self.tree)
+
+    def _write(self, tree: object) -> None:
+        (self.world.place / "data" / "instances.json").write_bytes(mutators.as_json(tree))
+
+    def damage(self, random: Random) -> str:
+        self.way = random.choice(("xml", "json"))
+        if self.way == "xml":
+            return self.damage_file(random, self.world.place / "data" / "boxes" / f"{NAMES[0]}.xml", mutators.TEXTS)
+        how, tree = mutators.changed_tree(random, self.tree)
+        self._write(tree)
+        return how
+
+    def use(self, random: Random) -> Done:
+        return command("show", f"./{self.way}.toml")

@@ -1,4 +1,4 @@
-"""Dense CRF on class probabilities, with the paper's parameters (docs/protocols.md#linear); needs the extra `crf`.
+"""Dense CRF on class probabilities, with the published parameters (docs/protocols.md#dense-crf); needs the extra `crf`.
 
 The work is done in processes of its own: importing this module loads neither torch nor the CRF library.
 """
@@ -6,7 +6,7 @@ The work is done in processes of its own: importing this module loads neither to
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
@@ -52,6 +52,18 @@ def refine(image: Image8, probabilities: Probabilities) -> npt.NDArray[np.uint16
     field.addPairwiseBilateral(**BILATERAL, rgbim=np.ascontiguousarray(image[:, :, ::-1]))
     marginals = np.array(field.inference(ITERATIONS), np.float32)
     return marginals.argmax(axis=0).reshape(height, width).astype(np.uint16)
+
+
+def recovered(picture: Image8, mean: Sequence[float], std: Sequence[float]) -> Image8:
+    """An H×W×3 uint8 picture as a program gets it back from the network's float32 input: multiplied by 255 and cut off.
+
+    Rounding then makes values one too low: with ImageNet's mean and deviation 62, 39 and 36 of the 256 of R, G and B
+    (docs/protocols.md#stego).
+    """
+    shift, scale = np.asarray(mean, np.float32), np.asarray(std, np.float32)
+    normalised = (picture.astype(np.float32) / np.float32(255) - shift) / scale
+    back = (normalised * scale + shift) * np.float32(255)
+    return np.clip(back, 0, 255).astype(np.uint8)
 
 
 @contextmanager
