@@ -56,15 +56,12 @@ class BankPreset(GeometryPreset):
         return f"settings are chosen by mIoU {where}"
 
     @classmethod
-    def fallback(cls, presets: Presets) -> Self | None:
+    def fallback(cls, presets: Presets) -> Self:
         """The reference's entries, with the bank that other protocols have here, and no larger input than theirs."""
         clustering = presets("clustering")
-        if clustering is None:
-            return None
         entries: dict[str, Any] = {}
-        side = dict(clustering)["input"]
-        if max(side) < max(cls.model_fields["input"].default):
-            entries["input"] = side
+        if clustering is not None and max(dict(clustering)["input"]) < max(cls.model_fields["input"].default):
+            entries["input"] = dict(clustering)["input"]
         for other, key in (("distance-matching", "bank"), ("retrieval-21", "bank"), ("linear", "train")):
             found = presets(other)
             if found is not None:
