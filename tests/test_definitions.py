@@ -105,6 +105,19 @@ VARIANTS = [
     ("pascal-voc", "retrieval-21", {"void_classes": ["background", "cat"], "grid": "label"}, [
         "Means are over 19 classes;", "and so are 2 classes", "at the label's own size",
     ]),
+    ("pascal-voc", "knn", {}, [
+        "at the input size, 224×224", "void is one of IoU 0", "void pixels of the bank vote too",
+        "at its position in the nearest patches of train", "chosen by mIoU on images drawn from train",
+    ]),
+    ("pascal-voc", "knn", {"void_votes": False, "absent": "skip", "val": "trainaug"}, [
+        "no prediction is left out;", "have no vote", "chosen by mIoU on trainaug",
+    ]),
+    ("pascal-voc", "linear-patches", {}, ["patches are counted", "a logistic regression on patches of train"]),
+    ("pascal-voc", "linear-patches", {"grid": "input"}, ["at the input size, 224×224", "void pixels are left out"]),
+    ("pascal-voc", "linear-leopart", {}, ["trained at 100×100 on trainaug", "the last epoch counts", "448×448"]),
+    ("pascal-voc", "linear-leopart", {"selection": "best on val"}, [
+        "mIoU at 100×100 on the first 480 evaluated images themselves",
+    ]),
     ("imagenet-s-50", "distance-matching", {}, [
         "its 10 nearest labelled instances of train-semi", "class 0 (other) is never predicted, and its pixels count",
     ]),

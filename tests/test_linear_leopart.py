@@ -30,10 +30,10 @@ PRESET = LeopartPreset(input=(INPUT, INPUT))
 def steps():
     """The figures, and the arrays that belong to them."""
     folder = GOLDEN / "leopart"
-    arrays = {
-        name: one for file in ("tokens", "linear", "head") for name, one in np.load(folder / f"{file}.npz").items()
-    }
-    figures = json.loads((folder / "linear.json").read_text())
+    arrays = {name: one for file in ("tokens", "head") for name, one in np.load(folder / f"{file}.npz").items()}
+    after = np.load(folder / "golden_arrays.npz")
+    arrays |= {name: after[name] for name in ("head_weight", "head_bias", "linear_prediction_at_input_size")}
+    figures = json.loads((folder / "golden.json").read_text())["linear"]
     maps = arrays["tokens"][:, 1:].reshape(12, SIDE, SIDE, -1).transpose(0, 3, 1, 2)
     return SimpleNamespace(figures=figures, maps=torch.from_numpy(np.ascontiguousarray(maps)), **arrays)
 

@@ -319,6 +319,17 @@ def test_features_that_are_not_finite_name_the_image(tmp_path, inputs):
         evaluate(card, model=broken, cache=tmp_path / "cache")
 
 
+@pytest.mark.parametrize("protocol", ["knn", "linear-patches"])
+@pytest.mark.parametrize("standardise", [True, False])
+def test_a_dead_network_is_said(protocol, standardise, tmp_path, inputs):
+    card, dead = write_tree(tmp_path / "data", inputs), Net()
+    with torch.no_grad():
+        dead.conv.weight.zero_()
+    entries = {"input": [64, 64], "standardise": standardise}
+    with pytest.raises(BadInput, match="the same features everywhere"):
+        evaluate(card, protocol, dead, entries=entries, cache=tmp_path / "cache")
+
+
 # --- properties ---
 
 

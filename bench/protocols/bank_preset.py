@@ -38,7 +38,8 @@ class BankPreset(GeometryPreset):
     standardise: bool = True
     """Scale each dimension of the features by mean and deviation over the bank's images, without those of `val`."""
     void_order: Literal["last", "first"] = "last"
-    """Where void stands among class ids: of labels that are as frequent the smallest id wins."""
+    """Where void stands among class ids: of labels that are as frequent the smallest id wins. `first` is for files
+    whose void is 0, as ADE20K's."""
 
     def unread(self) -> dict[str, str]:
         """How images are drawn, where there is a split for them."""
@@ -55,15 +56,12 @@ class BankPreset(GeometryPreset):
         return f"settings are chosen by mIoU {where}"
 
     @classmethod
-    def fallback(cls, presets: Presets) -> Self | None:
+    def fallback(cls, presets: Presets) -> Self:
         """The reference's entries, with the bank that other protocols have here, and no larger input than theirs."""
         clustering = presets("clustering")
-        if clustering is None:
-            return None
         entries: dict[str, Any] = {}
-        side = dict(clustering)["input"]
-        if max(side) < max(cls.model_fields["input"].default):
-            entries["input"] = side
+        if clustering is not None and max(dict(clustering)["input"]) < max(cls.model_fields["input"].default):
+            entries["input"] = dict(clustering)["input"]
         for other, key in (("distance-matching", "bank"), ("retrieval-21", "bank"), ("linear", "train")):
             found = presets(other)
             if found is not None:

@@ -23,7 +23,7 @@ from bench.base.own_files import load_json, save_json
 from bench.data.decoding import Label
 from bench.data.placement import Placement
 from bench.data.samples import Samples
-from bench.passes.features import Features
+from bench.passes.features import EQUAL, LOADED, Features
 from bench.passes.tokens import ImageTokens, Tokens
 from bench.protocols import shared_by_token
 from bench.protocols.bank_preset import BankPreset
@@ -361,8 +361,15 @@ def material_of(run: Run[P], features: Callable[[], Features]) -> Material:
 
 
 def scaling_of(material: Material, preset: BankPreset) -> Scaling | None:
-    """Of all tokens of the bank's images, without those that settings are chosen on; None where none is asked for."""
-    return Scaling.of(image.tokens for image in material.train.images()) if preset.standardise else None
+    """Of all tokens of the bank's images, without those that settings are chosen on; None where none is asked for.
+
+    Raises BadInput where all features are one and the same.
+    """
+    scaling = Scaling.of(image.tokens for image in material.train.images())
+    if scaling.deviation.max(initial=0) <= EQUAL * np.abs(scaling.mean).max(initial=0):
+        split = material.train.tokens.samples.split
+        raise BadInput(f"the network gives the same features everywhere in the bank's images of {split}", LOADED)
+    return scaling if preset.standardise else None
 
 
 def remembered(run: Run[P], kind: str, digest: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -104,7 +104,8 @@ def require_same_data(earlier: Stored, plan: Plan, settings: Settings) -> None:
     for part, samples in plan.others.items():
         entry = record.get(_OTHERS.get(part, ""))
         if isinstance(entry, dict) and "manifest" in entry:
-            _require_content(entry, samples, settings)
+            used = samples.first(getattr(plan.preset, "bank_images", None)) if part == "bank" else samples
+            _require_content(entry, used, settings)
 
 
 def require_same_manifests(earlier: Record, again: Record) -> None:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[Any]
 """uint8 or uint16."""
-_AT_ONCE = 1 << 20
-"""Positions that are voted on at once: the arrays of a part stay in the processor's cache, or near it."""
+_AT_ONCE = 1 << 15
+"""Positions that are voted on at once: their arrays stay in the processor's cache."""
 
 
 def split_patches(label: Ids, grid: tuple[int, int]) -> Ids:
@@ -60,16 +60,19 @@ def _vote(labels: Ids, left_out: int | None) -> Ids:
     unclear = np.flatnonzero((labels != labels[0]).any(axis=0))  # most positions lie within an object
     if not len(unclear):
         return found
-    ascending = np.ascontiguousarray(np.sort(labels[:, unclear].T, axis=1).T)
-    kind: Any = np.uint8 if len(labels) < 256 else np.uint16
-    run: npt.NDArray[Any] = np.zeros(len(unclear), kind)
-    most: npt.NDArray[Any] = np.zeros(len(unclear), kind)
-    best = before = ascending[0]
-    for one in ascending:  # the longest run of equal ids; of those as long the first, which is of the smallest id
-        run = np.where(one == before, run + kind(1), kind(1))
-        counted = run if left_out is None else np.where(one == left_out, kind(0), run)
-        longer = counted > most
-        most, best, before = np.where(longer, counted, most), np.where(longer, one, best), one
+    own = np.ascontiguousarray(labels[:, unclear])
+    kind = np.uint8 if len(own) < 256 else np.uint16
+    most: Ids = np.zeros(own.shape[1], kind)
+    best: Ids = np.full(own.shape[1], np.iinfo(own.dtype).max, own.dtype)
+    for start, one in enumerate(own):
+        # an id's votes are all from its first place on; counted from a later one they are fewer
+        times: Ids = np.ones(own.shape[1], kind)
+        for other in own[start + 1 :]:
+            times += other == one
+        if left_out is not None:
+            times[one == left_out] = 0
+        better = (times > most) | ((times == most) & (one < best) & (times > 0))
+        most, best = np.where(better, times, most), np.where(better, one, best)
     if left_out is not None:
         best[most == 0] = left_out
     found[unclear] = best

@@ -83,13 +83,13 @@ class LeopartPreset(TrainedPreset):
         ]
 
     @classmethod
-    def fallback(cls, presets: Presets) -> LeopartPreset | None:
+    def fallback(cls, presets: Presets) -> LeopartPreset:
         """The reference's entries, trained on labels that other protocols have here, and at no larger input."""
         for other, key in (("linear", "train"), ("distance-matching", "bank"), ("clustering", "")):
             if (found := presets(other)) is not None:
                 own = dict(found)
                 return cls(train=own.get(key, "train"), absent=own["absent"], **_smaller(own["input"]))
-        return None
+        return cls(train="train")
 
 
 def _smaller(side: tuple[int, int]) -> dict[str, tuple[int, int]]:
