@@ -87,8 +87,9 @@ def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):
 def test_all_runs_every_protocol_that_the_data_set_has(run_voc, bench):
     records = json.loads(run_voc("--protocol", "all", "--json").stdout)
     ids = ["clustering", "clustering-dense", "distance-matching", "retrieval-21", "retrieval-7"]
-    assert [record["protocol"]["id"] for record in records] == ids
-    assert [record["observed"]["from_cache"] for record in records[3:]] == [40, 40]
+    found = {record["protocol"]["id"]: record["observed"]["from_cache"] for record in records}
+    assert [name for name in found if name in ids] == ids and "patch-clustering" in found
+    assert [found[name] for name in ids if name.startswith("retrieval")] == [40, 40]
     records = json.loads(run_voc("--protocol", "retrieval", "--json").stdout)
     assert len({record["bank"]["entries"] for record in records}) == 2
 
@@ -279,7 +280,8 @@ def test_show_says_what_a_checkpoint_is_recognised_as(bench, small_file, linear_
     shown = bench("show", "bare.weights").stdout
     assert "bench run --model bare.weights --protocol clustering-dense evaluates it" in shown
     assert "--protocol linear evaluates it" in bench("show", linear_file).stdout
-    assert "a bare backbone" in shown and "clustering-dense, davis, distance-matching, linear\n" in shown
+    assert "a bare backbone" in shown and "retrieval" not in shown
+    assert all(name in shown for name in ("clustering-dense", "davis", "distance-matching", "linear"))
     said(bench("show", "./nofile.pth"), 3, "no checkpoint at nofile.pth")
     (tmp_path / "half.pth").write_bytes(small_file.read_bytes()[:9000])
     said(bench("show", "half.pth"), 3, "half.pth is truncated")

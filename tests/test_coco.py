@@ -178,6 +178,12 @@ def test_another_map_is_another_observation(tmp_path):
     assert recipes[0] != recipes[1] and "labels" not in observation_recipe("", plain, PRESET, "float32")
 
 
+def test_a_key_that_labels_got_later_is_left_out_of_the_cache_s_key_where_it_is_unset(tmp_path):
+    samples = Samples(CARD, "val", tmp_path, "", (), ())
+    recipe = observation_recipe("weights", samples, PRESET, "float32")
+    assert set(recipe["labels"]) == {"encoding", "ignore", "map", "ignored_colours"}
+
+
 # --- the tree ---
 
 

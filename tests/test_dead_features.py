@@ -54,6 +54,7 @@ def test_the_scale_of_features_is_of_no_account(golden, tmp_path, factor):
     "protocol, entries",
     [
         ("clustering-dense", DENSE),
+        ("patch-clustering", SMALL | {"clusters": 5, "drop_last_batch": None}),
         ("linear", SMALL | {"train": "val", "epochs": 1, "batch": 2}),
     ],
 )

@@ -73,6 +73,13 @@ VARIANTS = [
         "every pixel, the background's too, is in one of 21 clusters", "clusters get classes one to one",
     ]),
     ("pascal-voc", "clustering-dense", {"clusters": 22}, ["clusters are more than the classes"]),
+    ("pascal-voc", "patch-clustering", {}, [
+        "at 100×100", "one of 21 clusters", "trained on 256 tokens a cluster", "batch of 60 images", "one to one by",
+    ]),
+    ("pascal-voc", "patch-overclustering-500", {"grid": "label", "drop_last_batch": None, "points_per_cluster": None}, [
+        "at the label's own size", "one of 500 clusters by K-means on the tokens of the evaluated images;",
+        "each cluster takes the class that holds most of its pixels", "mean over 5 seeds of K-means",
+    ]),
     ("pascal-voc", "linear", {}, [
         "trained on trainaug", "the best counts, by mIoU at the input size on the evaluated images themselves",
         "one seed of the training", "at the label's own size",
@@ -80,6 +87,10 @@ VARIANTS = [
     ("pascal-voc", "linear", {"selection": "last", "train_images": 64, "seeds": 3}, [
         "trained on 64 images of trainaug", "the last epoch counts", "mean over 3 seeds of the training",
     ]),
+    ("pascal-voc", "linear-dinov3", {}, [
+        "trained for 40000 steps on crops of trainaug", "in windows of 512 pixels", "is left out", "label's own size",
+    ]),
+    ("pascal-voc", "linear-dinov3", {"window": None, "train_images": 9}, ["crops of 9 images of trainaug; one seed"]),
     ("pascal-voc", "linear+crf", {}, ["a dense CRF refines the logits"]),
     ("pascal-voc", "linear", {"classifier": "released"}, [
         "the checkpoint's own classifier is evaluated", "nothing is drawn at random",
@@ -111,6 +122,14 @@ VARIANTS = [
     ]),
     ("coco-stuff-81", "stego-linear", {}, ["a linear classifier on the upsampled features is trained in 5000 steps"]),
     ("pascal-voc", "clustering-dense+crf", {}, ["a dense CRF refines the clusters"]),
+    ("pascal-voc", "in-context", {}, [
+        "Means are over 21 classes, with background", "at the input size, 512×512", "counts as 0 in mIoU",
+        "the weighted mean label of its 30 nearest patches of trainaug, in a bank of at most 102400",
+        "void in the bank is class 0", "predicted classes are matched one to one", "one seed of the bank",
+    ]),
+    ("pascal-voc", "in-context+fixed", {"memory": None, "augmentation": "none", "ignored": 0}, [
+        "void in the bank is left out", "taken as they are", "nothing is drawn", "so are those of class 0", "trainaug;",
+    ]),
     ("davis", "davis", {"features": "decoder"}, ["by the similarity of the decoder's output"]),
 ]  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Dense clustering: pixels drawn and clustered, every pixel assigned; against a direct computation."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -230,7 +232,8 @@ def test_many_classes_are_upsampled_in_parts_with_the_same_winner(classes):
     generator = torch.Generator().manual_seed(classes)
     logits = torch.randn(1, classes, 5, 4, generator=generator).round(decimals=1)  # with ties
     logits[:, classes // 2 :] = logits[:, : classes - classes // 2].clone()
+    as_they_are, item = (logits[0], torch.eye(classes), torch.zeros(classes)), SimpleNamespace(size=(7, 9))
     preset = DensePreset(input=(5, 4))
-    assert (_arg_max(logits, None, preset) == logits[0].argmax(dim=0).numpy()).all()
+    assert (_arg_max(*as_they_are, item, preset) == logits[0].argmax(dim=0).numpy()).all()
     preset = DensePreset(input=(33, 20))
-    assert (_arg_max(logits, None, preset) == upsample(logits, preset.input)[0].argmax(dim=0).numpy()).all()
+    assert (_arg_max(*as_they_are, item, preset) == upsample(logits, preset.input)[0].argmax(dim=0).numpy()).all()

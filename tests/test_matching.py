@@ -1,6 +1,6 @@
 """Matching of clusters to classes, against trying every assignment."""
 
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -84,3 +84,36 @@ def test_ties_cost_nothing(objective):
 
 def test_best_class_takes_the_first_at_a_tie():
     assert best_class(np.array([[5, 5], [0, 0], [0, 9]])).tolist() == [0, 0, 1]
+
+
+@given(table=tables(more_ids=False) | tables(more_ids=True))
+@few
+def test_by_precision_an_id_takes_the_class_of_most_of_its_pixels_and_the_lowest_at_a_tie(table):
+    for row, found in zip(table, match(table, "precision"), strict=True):
+        assert found == min(np.flatnonzero(row == row.max()))
+
+
+@given(table=arrays(np.int64, st.tuples(st.integers(1, 5), st.integers(1, 4)), elements=st.integers(0, 12)))
+@few
+def test_one_to_one_has_the_largest_summed_iou_and_leaves_class_0_to_other_ids(table):
+    ids, classes = table.shape
+    score, mapping = iou_table(table), match(table, "one-to-one")
+    kept = min(ids, classes)
+    best = max(
+        score[list(chosen), list(own)].sum()
+        for chosen in combinations(range(ids), kept)
+        for own in permutations(range(classes), kept)
+    )
+    taken = [one for one in mapping.tolist() if one]
+    assert len(taken) == len(set(taken)) and len(mapping) == ids
+    assert sum(score[np.arange(ids), mapping][mapping > 0]) + score[mapping == 0, 0].max(initial=0) >= best - 1e-9
+
+
+def test_with_more_ids_than_classes_the_best_of_the_first_class_is_matched_to_it_and_others_join_it():
+    table = np.array([[0, 9], [8, 1], [0, 0], [3, 0]])
+    assert match(table, "one-to-one").tolist() == [1, 0, 0, 0]
+    assert match(table, "precision").tolist() == [1, 0, 0, 0]
+    assert match(table, "many-iou").tolist() == [1, 0, 0, 0]
+    few_ids = np.array([[0, 9, 0, 0], [0, 8, 0, 1]])
+    assert match(few_ids, "precision").tolist() == [1, 1]
+    assert match(few_ids, "one-to-one").tolist() == [1, 3]

@@ -13,7 +13,7 @@ from torch import nn
 from bench.base.errors import BadInput
 from bench.cards import catalogue
 from bench.cards.datasets import IdRange
-from bench.cards.presets import override
+from bench.cards.presets import GeometryPreset, override
 from bench.data.decoding import read_image
 from bench.data.preprocessing import normalise, resize_image
 from bench.data.samples import open_split
@@ -271,26 +271,59 @@ SALIENT, BOUNDARIES = {"saliency_threshold": 0.4}, {"figures": "imagenet-s"}
 COUNTED = {"absent": "skip", "grid": "input", "clusters": 9, "solver": "minibatch", "temperature": 0.5, "top_k": 3}
 """Entries that do not change what is seen."""
 FEATURES = {"features": "last4", "output_stride": 16}
+GEOMETRY = SEEN_OF_IMAGES | FEATURES | {"interpolation": "area", "fit": "longer", "label_resizing": "opencv"}
+GEOMETRY |= {"pad": "centre", "multiple": 32, "mirror": True, "scales": [1, 2]}
+WINDOWS = {"window": 500, "window_stride": 300, "views_mean": "probabilities"}
+FOREGROUND = SEEN | FEATURES | {"longer_side": 300, "multiple": 32, "similarity": 0.3, "weak": 1e-4}
+FOREGROUND |= {"mask": "saliency-head"}
+INSTEAD = {"interpolation": "cubic", "resizing": "opencv", "fit": "crop", "label_resizing": "torch", "mirror": False}
+"""Of entries that a preset has at the value above."""
+ALL_READ = {"in-context": {"augmentation": "none"}, "saliency": {"longer_side": 400}, "discovery": {"longer_side": 400}}
+"""Entries with which all others have an effect."""
 SEEN_BY = {
     "clustering": SEEN_OF_IMAGES | SALIENT | BOUNDARIES,
     "clustering-dense": SEEN_OF_IMAGES | FEATURES,
     "linear": SEEN_OF_IMAGES | FEATURES,
+    "linear-dinov3": GEOMETRY | WINDOWS,
     "retrieval-21": SEEN_OF_IMAGES | SALIENT,
     "retrieval-7": SEEN_OF_IMAGES | SALIENT,
     "distance-matching": SEEN_OF_IMAGES | BOUNDARIES | FEATURES,
+    "patch-clustering": GEOMETRY,
+    "in-context": GEOMETRY,
+    "knn": GEOMETRY,
+    "linear-patches": GEOMETRY,
+    "linear-leopart": SEEN_OF_IMAGES | FEATURES,
+    "stego-cluster": GEOMETRY,
+    "stego-kmeans": GEOMETRY,
+    "stego-linear": GEOMETRY,
+    "saliency": FOREGROUND,
+    "discovery": FOREGROUND,
     "davis": SEEN,
 }
 
 
 @pytest.mark.parametrize("protocol", [entry.id for entry in registry.BUILT_IN])
 def test_what_decides_how_an_image_is_seen_and_nothing_else_is_in_the_cache_s_key(golden, protocol):
-    samples, preset = val(golden, 1), registry.preset_type(protocol)()
+    samples, preset = val(golden, 1), registry.preset_type(protocol)(**ALL_READ.get(protocol, {}))
     assert sorted(preset.observed) == sorted(SEEN_BY[protocol])
     key = observation_recipe("w", samples, preset, "float32")
     for entry, value in (SEEN_BY[protocol] | COUNTED).items():
         if entry in type(preset).model_fields:
+            value = INSTEAD.get(entry, value) if getattr(preset, entry) == value else value  # noqa: PLW2901
             other = observation_recipe("w", samples, override(preset, {entry: value}), "float32")
             assert (other != key) == (entry in SEEN_BY[protocol]), entry
+
+
+def test_protocols_that_share_kept_tokens_meet_only_those_of_the_same_pictures(golden):
+    samples = val(golden, 1)
+
+    class Other(GeometryPreset):
+        resizing: str = "torch"
+
+    entries = {"input": [64, 64], "interpolation": "linear"}
+    found = [override(kind(), entries) for kind in (Other, registry.preset_type("patch-clustering"))]
+    one, other = (observation_recipe("w", samples, preset, "float32") for preset in found)
+    assert (one.pop("resizing"), other.pop("resizing")) == ("torch", "pillow") and one == other
 
 
 def recipe_of(card, **changes):

@@ -8,7 +8,7 @@ from PIL import Image
 from bench.cards import catalogue
 from bench.cards.recipes import override
 from bench.data.samples import open_split
-from bench.pretrain import colour_jitter
+from bench.data import colour_jitter
 from bench.pretrain.pairs import Pairs, batches, epoch_order
 from bench.pretrain.views import MEAN, STD, draw_view
 from bench.priors import open_priors

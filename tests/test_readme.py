@@ -219,7 +219,7 @@ def test_the_docs_explain_every_entry_of_every_protocol(bench):
     """Under its heading, or above where it is shared, with the default that the program has."""
     text = read(ROOT / "docs" / "protocols.md")
     sections = {part.partition("\n")[0].lower(): part for part in text.split("\n## ")}
-    shared = entries_in(sections["shared entries"])
+    shared = entries_in(sections["shared entries"]) | entries_in(sections["geometry"])
     for row in json.loads(bench("list", "protocols", "--json").stdout):
         heading = re.sub(r"-(7|21)$", "", row["protocol"])
         explained = entries_in(sections[heading])

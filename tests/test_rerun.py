@@ -87,6 +87,7 @@ RUNS = [
     ("retrieval-7", "pascal-voc", {"entries": {"input": [32, 32]}}),
     ("retrieval-21", "pascal-voc", {"entries": {"input": [32, 32], "bank": "val"}}),
     ("distance-matching", "imagenet-s-50", {"entries": {"input": [32, 32], "upsample": 2}}),
+    ("in-context", "pascal-voc", {"entries": {"input": [32, 32], "bank": "train", "memory": 400}, "num_seeds": 2}),
     ("linear", "pascal-voc", {"entries": {"input": [32, 32], "train": "train", "batch": 8, "epochs": 2}}),
     ("davis", "davis", {"split": "val-2017", "entries": {"height": HEIGHT}}),
 ]  # fmt: skip

@@ -165,7 +165,7 @@ def test_the_first_page_has_the_best_of_each_protocol(site):
     assert lines["clustering mIoU"] == ["44.2 MaskContrast (Saliency)", "44.90 mine"]
     assert lines["linear mIoU"] == ["63.9 MaskContrast (Saliency)", "63.90 MaskContrast (Saliency)"]
     assert lines["linear+crf mIoU"] == ["65.5 MaskContrast (Saliency)", "–"]
-    assert lines["overclustering-500 mIoU"] == ["for context only", "–"]
+    assert lines["patch-overclustering-500 mIoU"] == ["for context only", "–"]
 
 
 def test_the_first_page_says_why_there_is_no_best_measured_figure(tmp_path):

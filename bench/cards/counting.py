@@ -86,7 +86,8 @@ def grid(run: Counted) -> str:
     size = run.entries.get("input")
     sides = size if isinstance(size, (list, tuple)) and len(size) == 2 else ()
     of = f", {shown(sides[0])}×{shown(sides[1])}" if sides else ""
-    where = run.word("grid", {"label": "at the label's own size", "input": f"at the input size{of}"})
+    sizes = {"label": "at the label's own size", "input": f"at the input size{of}", "100x100": "at 100×100"}
+    where = run.word("grid", sizes)
     return f"pixels are counted {where}, all images together" if where else ""
 
 
@@ -105,7 +106,9 @@ OF_VIDEO = (
 def absent(run: Counted) -> str:
     """What becomes of a class that is in no label and in no prediction."""
     nowhere = "a class in no label and no prediction"
-    return run.word("absent", {"zero": f"{nowhere} counts as 0 in mIoU", "skip": f"{nowhere} is left out"})
+    words = {"zero": f"{nowhere} counts as 0 in mIoU", "skip": f"{nowhere} is left out"}
+    void = f"{nowhere} is left out, and void is one of IoU 0 where a labelled pixel is predicted so"
+    return run.word("absent", words | {"skip+void": void})
 
 
 def matched(run: Counted, ids: int | None, what: str, labels: str = "the evaluated labels") -> str:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bench.base.errors import WrongName, unknown_name
 from bench.cards import counting
@@ -19,7 +19,7 @@ from bench.cards.counting import Counted
 from bench.cards.models import LAYER
 
 FIRST_SEED = 1234
-"""The authors' first seed."""
+"""The first seed of MaskContrast's authors, and of every protocol whose reference has no other one."""
 
 Positive = Annotated[int, Field(ge=1, le=10**6)]
 Seeds = Annotated[int, Field(ge=1, le=10_000)]
@@ -43,6 +43,8 @@ class Preset(BaseModel):
     """Entries that earlier versions did not have."""
     needs_saliency: ClassVar[bool] = False
     """Whether the network must have an embedding and a saliency head."""
+    first_seed: ClassVar[int] = FIRST_SEED
+    """The seed from which `num_seeds` count up unless told otherwise: that of the reference."""
 
     interpolation: Literal["cubic", "linear", "area", "nearest"] = "cubic"
     """How the image is resized. Labels and masks are always resized with nearest."""
@@ -75,6 +77,10 @@ class Preset(BaseModel):
     def num_seeds(self) -> int:
         """How many seeds are run unless told otherwise; 0 for a protocol that draws nothing at random."""
         return 0
+
+    def settled(self) -> dict[str, Any]:
+        """Entries that follow from the others, where they are left open."""
+        return {}
 
     def for_patch(self, patch: int) -> dict[str, Any]:
         """Entries by which the input of a network with patches of so many pixels is a multiple of them."""
@@ -126,6 +132,10 @@ class ImagePreset(Preset):
         """The input, or the one by patch."""
         height, width = self.input_by_patch.get(patch, self.input)
         return {"input": (nearest_multiple(height, patch), nearest_multiple(width, patch))}
+
+    def seen(self) -> tuple[int, int]:
+        """Height and width, pixels, of what the network sees at once of a square image: for estimates."""
+        return self.input
 
     @property
     def counts_boundaries(self) -> bool:
@@ -181,6 +191,65 @@ class GeometryPreset(FeaturesPreset):
         entries = super().for_patch(patch) if fixed else {}
         return entries if fixed and self.scales == (1,) else {**entries, "multiple": self.multiple or patch}
 
+    def seen(self) -> tuple[int, int]:
+        """The input, filled up to the multiple."""
+        if self.fit == "squash":
+            return self.input
+        return filled(self.input[0], self.multiple), filled(self.input[1], self.multiple)
+
+
+class WindowsPreset(GeometryPreset):
+    """Entries of the protocols that classify pictures window by window, at the picture's own size
+    (docs/protocols.md#sliding-window).
+
+    Here `mirror` and `scales` ask for views of the whole picture. Class scores of views are averaged, no features."""
+
+    observed: ClassVar[tuple[str, ...]] = (*GeometryPreset.observed, "window", "window_stride", "views_mean")
+    unlike_training: ClassVar[tuple[str, ...]] = ("window", "window_stride", "views_mean", "mirror", "scales")
+    """Entries of `observed` that only decide how the evaluated pictures are seen."""
+    filled_up: ClassVar[tuple[str, ...]] = ("window",)
+    """Sides, pixels, that are filled up with zeros where the network's patch does not divide them."""
+
+    fit: Literal["squash", "shorter", "longer", "own"] = "shorter"
+    """How an image becomes the input. `shorter`, `longer`: that side to the height in `input`. `squash`: resized to
+    `input`, whatever its shape. `own`: as large as it is. Nothing is cut: figures are of the whole picture."""
+    mirror: bool = False
+    """Whether the mirror image is a view of the picture too."""
+    scales: Annotated[tuple[Rate, ...], Field(min_length=1, max_length=16)] = (1.0,)
+    """Views of the picture: the input resized by these factors (torch, bilinear)."""
+    multiple: Side | None = None
+    """What a window is filled up to, pixels; null: the network's patch, if it has one."""
+    window: Side | None = 512
+    """Height and width of a window, pixels; null: the whole input is seen at once."""
+    window_stride: Side = 341
+    """From one window to the next, pixels. The last one is moved back to end at the border."""
+    views_mean: Literal["logits", "probabilities"] = "logits"
+    """What is averaged over the mirror image and the scales: logits, or probabilities (softmax)."""
+
+    @model_validator(mode="after")
+    def _leaves_no_gap(self) -> WindowsPreset:
+        if self.window is not None and self.window_stride > self.window:
+            raise ValueError(
+                f"window_stride: {self.window_stride} is larger than the window of {self.window}: "
+                "what lies between two windows would never be seen"
+            )
+        return self
+
+    def for_patch(self, patch: int) -> dict[str, Any]:
+        """The multiple to which windows are filled up, squashed or not."""
+        return {"multiple": self.multiple or patch}
+
+    def unread(self) -> dict[str, str]:
+        """What only several windows or several views need."""
+        found = {} if self.window else {"window_stride": "there are no windows"}
+        one = len(self.scales) == 1 and not self.mirror
+        return found | ({"views_mean": "there is one view of each picture"} if one else {})
+
+    def seen(self) -> tuple[int, int]:
+        """A window, filled up; the input where there are none."""
+        height, width = (min(side, self.window or side) for side in self.input)
+        return filled(height, self.multiple), filled(width, self.multiple)
+
 
 class SaliencyPreset(ImagePreset):
     """Entries of the protocols that separate objects from background by the saliency head."""
@@ -203,6 +272,11 @@ def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
     """
     text = json.dumps([protocol, resolved], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def filled(side: int, multiple: int | None) -> int:
+    """The smallest multiple that is no smaller, pixels."""
+    return side if multiple is None else -(-side // multiple) * multiple
 
 
 def nearest_multiple(side: int, patch: int) -> int:

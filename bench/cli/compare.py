@@ -37,7 +37,8 @@ Examples:
 @click.option(
     "--metric",
     help="mIoU, pixel_accuracy or mean_class_accuracy; for video J_mean, J_recall, J_decay, F_mean, F_recall, F_decay "
-    "or JF_mean. [default: mIoU; for video JF_mean]",
+    "or JF_mean; of saliency max_f and its others, of discovery corloc or box_iou. [default: mIoU; for video JF_mean; "
+    "max_f; corloc]",
 )
 @click.option(
     "--resamples", type=click.IntRange(100, 1_000_000), default=2000, show_default=True, help="Number of resamples."
@@ -92,6 +93,8 @@ def _print(found: Comparison) -> None:
     echo_wrapped(f"{found.metric}: B − A = {chosen.difference:+.2f}{_test(chosen)}")
     for line in _verdict(chosen, found):
         echo_wrapped(line)
+    if not found.parts:
+        return
     title = "CLASS" if found.unit == "images" else "SEQUENCE"
     rows = [_cells(part) for part in found.parts]
     echo()

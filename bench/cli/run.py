@@ -73,8 +73,9 @@ Examples:
     default=("clustering",),
     show_default=True,
     shell_complete=protocols,
-    help="clustering, clustering-dense, distance-matching, linear, retrieval-7, retrieval-21 or davis; `retrieval` for "
-    "both retrieval protocols; `all` for every protocol with a preset on the data set. Repeatable.",
+    help="clustering, clustering-dense, distance-matching, linear, retrieval-7, retrieval-21, davis, saliency "
+    "or discovery; `retrieval` for both retrieval protocols; `all` for every protocol with a preset on the data set. "
+    "Repeatable.",
 )
 @click.option(
     "--features",
@@ -104,7 +105,9 @@ Examples:
 )
 @network_options
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="The first seed. [default: 1234]")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), help="The first seed. [default: the protocol's, 1234 for most]"
+)
 @click.option(
     "--num-seeds",
     type=click.IntRange(1, 10_000),
@@ -319,14 +322,13 @@ def _settings(
     options: Mapping[str, Any],
 ) -> Settings:
     """How to run one protocol: of `flags` and of the seeds `drawn` it gets what its preset has."""
-    from bench.cards.presets import FIRST_SEED
     from bench.protocols.base import Settings
 
     own = {key: value for key, value in flags.items() if _takes(protocol, key)}
     seeds = drawn if _takes(protocol, "seeds") else {}
     return Settings(
         data_root=data_root,
-        first_seed=seeds.get("seed", FIRST_SEED),
+        first_seed=seeds.get("seed"),
         num_seeds=seeds.get("num_seeds"),
         entries={**entries, **own},
         warn=echo_warning,

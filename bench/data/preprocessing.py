@@ -52,10 +52,11 @@ def to_input(image: Image8, preset: ImagePreset) -> npt.NDArray[Any]:
     one, so the order of the two does not matter: `normalise` follows here as well. So does the padding.
     """
     placed = place(image.shape[:2], preset)
-    return np.ascontiguousarray(placed.cut(_resized(image, placed.resized, preset)))
+    return np.ascontiguousarray(placed.cut(resized_as(image, placed.resized, preset)))
 
 
-def _resized(image: Image8, size: tuple[int, int], preset: ImagePreset) -> npt.NDArray[Any]:
+def resized_as(image: Image8, size: tuple[int, int], preset: ImagePreset) -> npt.NDArray[Any]:
+    """An H×W×3 uint8 image at this size, by the preset's library and interpolation; as `to_input`, uncut."""
     if preset.resizing == "opencv":
         return resize_image(image, size, preset.interpolation)
     if preset.resizing == "pillow":
@@ -73,10 +74,15 @@ def _resized(image: Image8, size: tuple[int, int], preset: ImagePreset) -> npt.N
 def label_to_input(label: Label, preset: ImagePreset) -> Label:
     """Resize an H×W label map, nearest, and cut it as the preset says; whose nearest is the preset's too."""
     placed = place((label.shape[0], label.shape[1]), preset)
+    return np.ascontiguousarray(placed.cut(label_resized_as(label, placed.resized, preset)))
+
+
+def label_resized_as(label: Label, size: tuple[int, int], preset: ImagePreset) -> Label:
+    """An H×W map at this size, by the nearest that the preset asks for; as `label_to_input`, uncut."""
     library: str = preset.resizing
     if isinstance(preset, GeometryPreset) and preset.label_resizing != "same":
         library = preset.label_resizing
-    return np.ascontiguousarray(placed.cut(nearest_of(library, label, placed.resized)))
+    return nearest_of(library, label, size)
 
 
 def nearest_of(library: str, label: Label, size: tuple[int, int]) -> Label:

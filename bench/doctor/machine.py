@@ -18,6 +18,8 @@ PARTS = {
     "pixels": "drawn pixels and their centres (clustering-dense)",
     "linear": "trained linear classifiers",
     "tracked": "predicted masks (davis)",
+    "foreground": "foregrounds of images (saliency, discovery)",
+    "saliency": "counts of foregrounds (saliency)",
     "datasets": "data sets, downloaded and generated",
     "networks": "what is known of weights without opening them",
     "weights": "downloaded weights",

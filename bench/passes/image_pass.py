@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bench.base.errors import BadInput
 from bench.base.sample_columns import Columns, Item
-from bench.cards.presets import ImagePreset, Preset
+from bench.cards.presets import GeometryPreset, ImagePreset, Preset
 from bench.data.decoding import DECODING_VERSION, Label, read_sample
 from bench.data.preprocessing import normalise, to_input
 from bench.data.samples import Sample, Samples
@@ -43,7 +43,8 @@ class Loaded:
 
 def observation_recipe(key: str, samples: Samples, preset: Preset, precision: str) -> dict[str, Any]:
     """All that decides what is seen of a sample, but the sample itself; `key` is the network's."""
-    entries = preset.resolved()
+    # protocols with a geometry share what was kept, and have other defaults: none is left unsaid
+    entries = preset.model_dump(mode="json") if isinstance(preset, GeometryPreset) else preset.resolved()
     labels = samples.card.labels
     # how plain indices are read has always been the same, and left unsaid
     decoding: dict[str, Any] = (
@@ -75,18 +76,20 @@ def pass_over_images(
     engine: Engine,
     *,
     fresh: bool,
+    load: Callable[[Sample], Loaded] | None = None,
 ) -> tuple[Columns, dict[str, Any]]:
     """`run_pass` over single images: `keep(loaded, output)` is what is kept of each.
 
     `start()` returns what makes the outputs of a batch, one per image; it is called only when something is left to do.
+    `load` decodes an image, in place of `load_sample`.
     Batches are those of a pass over all samples, whatever is left to do of each: a network rounds otherwise in a batch
     of another size, and a run that goes on must find what an undisturbed one does.
     """
 
     def make(todo: Sequence[int]) -> Iterator[Item]:
-        load = functools.partial(load_sample, samples=samples, preset=preset)
+        decode = load or functools.partial(load_sample, samples=samples, preset=preset)
         whole, wanted = _whole_batches(todo, len(samples), engine.batch_size)
-        items = stream((samples.entries[i] for i in whole), load, start(), keep, engine)
+        items = stream((samples.entries[i] for i in whole), decode, start(), keep, engine)
         return (item for item, asked in zip(items, wanted, strict=True) if asked)
 
     return run_pass(make, samples, store, engine, fresh=fresh)

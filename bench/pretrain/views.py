@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from bench.cards.recipes import Recipe
+from bench.data.colour_jitter import CHANGES
 from bench.data.picture_files import Image8
-from bench.pretrain.colour_jitter import CHANGES
 from bench.priors.masks import Mask
 
 Random = np.random.Generator

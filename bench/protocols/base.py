@@ -20,7 +20,7 @@ from bench.base.files import cache_folder
 from bench.base.parallel import Progress
 from bench.base.paths import expand
 from bench.cards.datasets import DatasetCard
-from bench.cards.presets import FIRST_SEED, Preset
+from bench.cards.presets import Preset
 from bench.data.samples import Samples, require_label_files
 from bench.networks.reading.reader import Read
 from bench.networks.reading.watched import Receipt, ShapeRead, Watched, known_shape, receipt
@@ -57,7 +57,8 @@ class Settings:
     """Images at once; `auto` takes what fits (`bench.passes.memory`)."""
     workers: int | None = None
     precision: Precision = "float32"
-    first_seed: int = FIRST_SEED
+    first_seed: int | None = None
+    """None: the preset's own."""
     num_seeds: int | None = None
     entries: dict[str, Any] = field(default_factory=dict)
     """Preset entries to override: text as after `--set`, or values."""
@@ -264,6 +265,10 @@ class Protocol(ABC, Generic[P]):
 
     def __init__(self, entry: Entry) -> None:
         self.id = entry.id
+
+    def labelled(self, samples: Samples) -> bool:
+        """Whether a split has what figures are counted against: label files, unless a protocol has others."""
+        return samples.labelled
 
     def require_model(self, preset: P, subject: Subject) -> None:
         """Raises BadInput for a model that the protocol cannot use, whatever the data are."""

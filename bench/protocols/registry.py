@@ -91,7 +91,12 @@ class Entry:
 
 
 _ONLY_NAMES = "none (labels only name clusters)"
+_TRAINED = ("a classifier trained on labels of {train}", "a classifier trained on labels")
 _BANK = ("a bank of labelled images of {bank}", "a bank of labelled images")
+PATCH_FIXED = {"pca_sample": None, "points_per_cluster": None, "drop_last_batch": None, "grid": "label"}
+"""`patch-clustering+fixed`: all that is there is clustered and scored, at the label's own size."""
+IN_CONTEXT_FIXED = {"std": (0.229, 0.224, 0.225), "void": "drop", "matching": "none"}
+"""`in-context+fixed`: the usual deviation, no void in the bank, predictions taken as they are."""
 
 BUILT_IN = (
     Entry(
@@ -117,7 +122,14 @@ BUILT_IN = (
         "bench.protocols.linear.preset:LinearPreset",
         "bench.protocols.linear.protocol:Linear",
         variants=(Variant("linear+crf", {"crf": True}),),
-        probe=("a classifier trained on labels of {train}", "a classifier trained on labels"),
+        probe=_TRAINED,
+    ),
+    Entry(
+        "linear-dinov3",
+        "DINOv3's linear recipe: batch norm, dropout and a 1×1 convolution trained on crops; sliding windows",
+        "bench.protocols.linear_dinov3.preset:Dinov3Preset",
+        "bench.protocols.linear_dinov3.protocol:LinearDinov3",
+        probe=_TRAINED,
     ),
     Entry(
         "retrieval-21",
@@ -144,12 +156,68 @@ BUILT_IN = (
         probe=_BANK,
     ),
     Entry(
+        "patch-clustering",
+        "K-means on the patch tokens of all images; clusters are matched to classes",
+        "bench.protocols.patch_clustering.preset:PatchPreset",
+        "bench.protocols.patch_clustering.protocol:PatchClustering",
+        variants=(
+            Variant("patch-clustering+fixed", PATCH_FIXED),
+            Variant("patch-overclustering-{clusters}"),
+            Variant("patch-overclustering-{clusters}+fixed", PATCH_FIXED),
+        ),
+        probe=(_ONLY_NAMES,),
+    ),
+    Entry(
+        "in-context",
+        "each patch takes the labels of its nearest patches in a labelled bank, without training",
+        "bench.protocols.in_context.preset:InContextPreset",
+        "bench.protocols.in_context.protocol:InContext",
+        variants=(Variant("in-context+fixed", IN_CONTEXT_FIXED),),
+        probe=_BANK,
+    ),
+    Entry(
         "davis",
         "the objects of a video's first frame are followed through it by the similarity of features",
         "bench.protocols.davis.preset:DavisPreset",
         "bench.protocols.davis.protocol:Davis",
         kind="video",
         probe=("the masks of each evaluated sequence's first frame",),
+    ),
+    Entry(
+        "saliency",
+        "the foreground of each image, found without labels, against an annotated mask",
+        "bench.protocols.saliency.preset:MapsPreset",
+        "bench.protocols.saliency.protocol:Saliency",
+        probe=("none (nothing is fitted)",),
+    ),
+    Entry(
+        "discovery",
+        "one box of each image, found without labels, against the annotated boxes of its objects (CorLoc)",
+        "bench.protocols.discovery.preset:DiscoveryPreset",
+        "bench.protocols.discovery.protocol:Discovery",
+        probe=("none (nothing is fitted)",),
+    ),
+    Entry(
+        "knn",
+        "each pixel takes the label that the nearest labelled patches have at its position",
+        "bench.protocols.knn.preset:KnnPreset",
+        "bench.protocols.knn.protocol:Knn",
+        variants=(Variant("knn+fixed", {"void_votes": False, "absent": "skip"}),),
+        probe=("a bank of labelled patches of {bank}", "a bank of labelled patches"),
+    ),
+    Entry(
+        "linear-patches",
+        "a logistic regression on the features of patches, which predicts a class per patch",
+        "bench.protocols.linear_patches.preset:LinearPatchesPreset",
+        "bench.protocols.linear_patches.protocol:LinearPatches",
+        probe=("a classifier trained on labels of {bank}", "a classifier trained on labels"),
+    ),
+    Entry(
+        "linear-leopart",
+        "a 1×1 convolution on tokens, trained at 100×100 as Leopart does",
+        "bench.protocols.linear_leopart.preset:LeopartPreset",
+        "bench.protocols.linear_leopart.protocol:LinearLeopart",
+        probe=("a classifier trained on labels of {train}", "a classifier trained on labels"),
     ),
     Entry(
         "stego-cluster",

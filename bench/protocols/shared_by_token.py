@@ -55,14 +55,33 @@ def count(
     `paint()` gives what makes the maps of an image, one of each classifier; it is called only if an image is left.
     `label` is the image's label of the same size. `recipe` is all that decides the maps beside the tokens.
     """
+
+    def paint_all(images: Iterator[ImageTokens]) -> Iterator[tuple[ImageTokens, Sequence[Map]]]:
+        painter = paint()
+        return ((image, painter(image)) for image in images)
+
+    return count_stream(run, tokens, paint_all, label, recipe, stage)
+
+
+def count_stream(
+    run: Run[P],
+    tokens: Tokens,
+    paint_all: Callable[[Iterator[ImageTokens]], Iterator[tuple[ImageTokens, Sequence[Map]]]],
+    label: Callable[[ImageTokens], Label | None],
+    recipe: dict[str, Any],
+    stage: str,
+) -> list[Painted]:
+    """As `count`, for classifiers that take many images at once: `paint_all` gives every image, in order, and its maps.
+
+    It is called only if an image is left.
+    """
     ignore = tokens.samples.card.labels.ignore
     whole = {"tokens": tokens.kept.folder.name, "painted": PAINTED_VERSION, "ignore": ignore} | recipe
     kept = ShardStore.for_recipe(run.cache, "painted", whole, _NOTHING, _COLUMNS)
 
     def make(todo: Sequence[int]) -> Iterator[Item]:
-        painter = paint()
-        for image in tokens.of(todo):
-            yield {"counts": counted(painter(image), label(image), ignore), _NOTHING: np.empty(0, np.uint8)}
+        for image, maps in paint_all(tokens.of(todo)):
+            yield {"counts": counted(maps, label(image), ignore), _NOTHING: np.empty(0, np.uint8)}
 
     found, _ = run_pass(make, tokens.samples, kept, run.on(stage), fresh=run.fresh)
     counts = found["counts"]

@@ -26,6 +26,7 @@ from bench.scoring import rows as rows_of
 from bench.scoring.cluster_rows import ClusterRows
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.frame_rows import FrameRows
+from bench.scoring.image_rows import ImageRows
 from bench.scoring.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -95,6 +96,9 @@ def facts_of(record: Record, rows: Rows) -> Facts:
     elif isinstance(rows, ClusterRows):
         labels = [rows.totals]
         seeds = [[own.image, own.cluster, own.pixels] for own in rows.seeds if len(np.unique(own.cluster)) > 1]
+    elif isinstance(rows, ImageRows):
+        labels = rows.annotated
+        seeds = [list(rows.predicted)] if rows.predicted else []
     else:
         raise ValueError("rows of an unknown kind")
     digests = tuple(_hash(columns) for columns in seeds)
@@ -118,7 +122,12 @@ def _counting(record: Record, rows: Rows) -> tuple[Any, ...]:
     if not ours or not isinstance(rows, ConfusionRows):
         return (*data, name, record["protocol"]["fingerprint"])
     grid = str(preset.get("grid", "label"))
-    how = ("void_classes", *(("input", "resizing") if grid == "input" else ()))
+    if grid == "patch":  # how many there are, and of what, is the network's
+        read = record.get("read")
+        seen = read.get("features") if isinstance(read, dict) else None
+        return (*data, rows.num_classes, grid, name, record["protocol"]["fingerprint"], str(seen))
+    seen = ("input", "resizing", "fit", "label_resizing") if grid != "label" else ()
+    how = ("void_classes", "drop_last_batch", *seen)
     return (*data, rows.num_classes, grid, *(str(preset.get(key) or "") for key in how))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import ModelCard
-from bench.cards.presets import FIRST_SEED, Preset
+from bench.cards.presets import Preset
 from bench.protocols import registry
 from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, preset_of
 from bench.records.findings import Findings, doubt, note, problem
@@ -156,7 +156,10 @@ def _of_empty_images(record: Record, rows: ConfusionRows) -> Findings:
     """Rows that somebody dropped leave images without any; so do labels that are all void, which are rare."""
     protocol, images = record["protocol"], len(rows.ids)
     ours = is_built_in(base_of(protocol["id"])) or PREDICTIONS.fullmatch(protocol["id"])
-    empty = images - len(np.unique(rows.seeds[0].image[rows.seeds[0].count > 0]))
+    dropped, batch = 0, protocol["preset"].get("drop_last_batch")
+    if isinstance(batch, int) and batch > 0:
+        dropped = images % batch
+    empty = images - dropped - len(np.unique(rows.seeds[0].image[rows.seeds[0].count > 0]))
     if ours and not protocol["preset"].get("void_classes") and empty > max(1, MOST_EMPTY * images):
         yield doubt(f"its rows have no labelled pixel of {empty} of its {images} images")
 
@@ -182,6 +185,7 @@ def _of_preset(record: Record, card: DatasetCard) -> Findings:
     if default is None or preset is None:
         yield doubt("its preset is of another version: whether it is the data set's own cannot be told")
         return
+    default = default.model_copy(update=default.settled())
     settled = {key: getattr(preset, key) for key in SETTLED if key in type(preset).model_fields}
     default = default.model_copy(update=settled | _by_model(record, default, preset))
     entries = preset.variant(default, len(card.classes))
@@ -225,7 +229,7 @@ def _with_its_solver(default: Preset, preset: Preset) -> Preset:
 
 
 def _seeds_of(preset: Preset) -> list[int]:
-    return list(range(FIRST_SEED, FIRST_SEED + preset.num_seeds))
+    return list(range(preset.first_seed, preset.first_seed + preset.num_seeds))
 
 
 def _difference(preset: Preset, other: Preset) -> str:

@@ -188,7 +188,8 @@ def _of_labels(record: Record, rows: ConfusionRows) -> Findings:
 def _of_sizes(record: Record, rows: ConfusionRows) -> Findings:
     preset = record["protocol"]["preset"]
     side = preset.get("input")
-    known = preset.get("grid") == "input" and isinstance(side, list) and all(type(one) is int for one in side)
+    fixed = preset.get("grid") == "input" and preset.get("fit", "squash") in ("squash", "crop")
+    known = fixed and isinstance(side, list) and all(type(one) is int for one in side)
     if not known or len(side) != 2 or not is_built_in(base_of(record["protocol"]["id"])):
         return
     image, _, pixels = labelled_pixels(rows, 0)

@@ -29,7 +29,9 @@ class Interval:
 def over_images(preset: Mapping[str, Any]) -> str:
     """What an interval of other images alone is given, in words, by the preset: `images, given these clusters`."""
     fitted = {"clusters": "these clusters", "bank": "this bank", "train": "this classifier"}
-    given = next((words for entry, words in fitted.items() if preset.get(entry) is not None), "these predictions")
+    # clusters that are null are as many as there are classes
+    there = (entry for entry in fitted if entry in preset and (preset[entry] is not None or entry == "clusters"))
+    given = next((fitted[entry] for entry in there), "these predictions")
     return f"images, given {given}"
 
 

@@ -67,7 +67,7 @@ class _Dataset(_Size):
 
 class _Preset(_Entry):
     solver: Name | None = None
-    absent: Literal["zero", "skip"] = "zero"
+    absent: Literal["zero", "skip", "skip+void"] = "zero"
 
 
 class _Protocol(_Entry):

@@ -16,6 +16,13 @@ from bench.scoring.paired import Difference, Part, bounds, known
 from bench.scoring.rows import Rows
 
 AGAIN = "Run the evaluation again."
+_SEEN = {
+    "dataset": "images or labels",
+    "bank": "bank",
+    "fitted_on": "images to cluster",
+    "boxes": "annotated boxes",
+}
+"""Entries of a record with a manifest of what was seen, and what that is."""
 
 
 @dataclass(frozen=True)
@@ -185,10 +192,9 @@ def _require_same_data(a: Record, b: Record) -> None:
     counts = [record["dataset"]["images"] for record in (a, b)]
     if counts[0] != counts[1]:
         raise BadInput(f"A has {counts[0]} images of {_split(a)}, B has {counts[1]}", remedy)
-    for where in ("dataset", "bank", "fitted_on"):
+    for where, what in _SEEN.items():
         seen = [_manifest(record, where) for record in (a, b)]
         if seen[0] != seen[1]:
-            what = {"dataset": "images or labels", "bank": "bank", "fitted_on": "images to cluster"}[where]
             raise BadInput(f"A and B used different {what}: their manifests differ", remedy)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bench.base.errors import WrongName
 from bench.base.escaping import one_line
@@ -12,6 +13,9 @@ from bench.cards.presets import ImagePreset, override
 from bench.protocols import registry
 from bench.records.record import SCORED, Record, class_names
 from bench.scoring.metric_names import metric_meaning, metric_name
+
+_FOREGROUND = {"saliency": "masks", "discovery": "boxes"}
+"""Protocols by which given predictions are scored as well, and what is given."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,11 @@ def _of_others(entry: registry.Entry, run: Counted) -> str:
 
 
 def _of_predictions(run: Counted) -> str:
-    """Predictions that were scored: `bench.runs.score_folder` makes such presets."""
+    """Predictions that were scored: `score_folder` and `score_foreground` of `bench.runs` make such presets."""
+    for base, what in _FOREGROUND.items():
+        kind: Any = registry.preset_type(base)
+        if kind.figures[0] in run.entries:
+            return counting.sentence([*kind.scored(run), f"the {what} are those that were given"])
     if "absent" not in run.entries:
         return counting.sentence([*counting.OF_VIDEO, "the masks are those that were given"])
     given = run.entries.get("matching") == "none"

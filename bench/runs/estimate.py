@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.base.environment import peak_memory_mb
+from bench.cards.foreground import ForegroundPreset
 from bench.cards.presets import ImagePreset
 from bench.passes.engine import arithmetic, tried
 from bench.protocols import registry
 from bench.protocols.base import Protocol, Run
+
+_OWN = (500, 375)
+"""Width and height of an image of PASCAL VOC, pixels."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,12 @@ def _timed(network: Callable[[Any], Any], images: Any, device: str) -> float:
 
 
 def input_of(run: Run[Any]) -> tuple[int, int]:
-    """Height and width of the network's input; of video, of a frame that is 16:9."""
+    """Height and width of the network's input; of video, of a frame of 16:9, of images of any size, of one of 4:3."""
     preset = run.preset
     if isinstance(preset, ImagePreset):
-        return preset.input
+        return preset.seen()
     multiple = getattr(preset, "multiple", 8)
+    if isinstance(preset, ForegroundPreset):
+        width, height = _OWN if preset.longer_side is None else (preset.longer_side, round(preset.longer_side * 3 / 4))
+        return height + -height % multiple, width + -width % multiple
     return preset.height, max(1, round(preset.height * 16 / 9 / multiple)) * multiple

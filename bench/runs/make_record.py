@@ -42,7 +42,7 @@ def describe(
             "limited": bool(cut),
             "cut": {each.split: _size(each) for each in cut if each.split != samples.split},
             "layout": samples.layout,
-            **({} if samples.labelled else {"labelled": False}),
+            **({} if samples.labelled or measured.rows.comparable else {"labelled": False}),
         },
         "protocol": protocol,
         "seeds": list(seeds),

@@ -48,7 +48,7 @@ def make_plan(
     whole = _evaluated(catalogue.dataset(dataset), settings, cache, warn)
     samples = whole.first(settings.limit).by_id()
     card = samples.card  # some classes get their names from the tree
-    grouped = not (samples.labelled or for_submission)
+    grouped = not (room.labelled(samples) or for_submission)
     subject = _find_subject(model, settings, cache, warn)
     room.require_model(preset, subject)
     room.check(preset, samples, len(whole), grouped=grouped)
@@ -172,7 +172,7 @@ def _require_effect(preset: Preset, settings: Settings) -> None:
     for key, reason in preset.unread().items():
         if key in settings.entries:
             raise WrongName(f"the entry '{key}' has no effect here: {reason}", "Leave the entry out.")
-    if not preset.num_seeds and (settings.num_seeds is not None or settings.first_seed != FIRST_SEED):
+    if not preset.num_seeds and (settings.num_seeds is not None or settings.first_seed not in (None, FIRST_SEED)):
         raise WrongName("seeds have no effect here: nothing is drawn at random", "Leave --seed and --num-seeds out.")
 
 
@@ -226,7 +226,8 @@ def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:
     """The seeds to run; none for a protocol that draws nothing at random."""
     if not preset.num_seeds:
         return ()
-    seeds = range(settings.first_seed, settings.first_seed + (settings.num_seeds or preset.num_seeds))
+    first = preset.first_seed if settings.first_seed is None else settings.first_seed
+    seeds = range(first, first + (settings.num_seeds or preset.num_seeds))
     if not 0 <= seeds[0] <= seeds[-1] < 2**31:
         raise WrongName(f"seeds {seeds[0]} to {seeds[-1]} are out of range", "Give seeds from 0 to 2147483647.")
     return tuple(seeds)
@@ -235,5 +236,6 @@ def _seeds(preset: Preset, settings: Settings) -> tuple[int, ...]:
 def _variations(preset: Preset, default: Preset, settings: Settings) -> tuple[str, ...]:
     """Marks for the record's name of what the fingerprint leaves out but a full record must not be lost to."""
     seeds = _seeds(preset, settings)
-    other_seeds = (f"seeds{seeds[0]}x{len(seeds)}",) if seeds != _seeds(default, Settings()) else ()
+    # where the entries leave nothing to draw, they are in the fingerprint
+    other_seeds = (f"seeds{seeds[0]}x{len(seeds)}",) if seeds and seeds != _seeds(default, Settings()) else ()
     return (*other_seeds, *((settings.precision,) if settings.precision != "float32" else ()))

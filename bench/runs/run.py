@@ -60,7 +60,7 @@ def evaluate(
         batch_size (int or "auto"): Images at once; "auto" takes what fits. Default: 4 on a CPU, 32 on a GPU.
         workers (int): Loader threads. Default: one per core, at most 8.
         precision (str): `float32` (the default) or `bfloat16`.
-        first_seed (int): The first seed, 1234 by default; the others count up from it.
+        first_seed (int): The first seed; the others count up from it. Default: the protocol's, 1234 for most.
         num_seeds (int): How many seeds. Default: the preset's.
         entries (dict): Entries of the preset to override, as `--set` does: `{"clusters": 30}`.
         strict_input (bool): Refuse an input that is no multiple of the network's patch, in place of the nearest one.
@@ -199,8 +199,10 @@ def _save_predictions(folder: Path, made: Record, run: Run[Any], measured: Resul
     assert measured.paint is not None
     step = run.stage("writing predictions")
     predictions.save(folder, made, run.card, measured.rows.ids, measured.paint, step)
-    if run.preset.resolved().get("grid", "label") != "label":
-        run.warn("the figure was counted at the input size: predictions at the images' own size can differ by a little")
+    grid = run.preset.resolved().get("grid", "label")
+    if grid != "label":
+        size = "the input size" if grid == "input" else grid.replace("x", "×")
+        run.warn(f"the figure was counted at {size}: predictions at the images' own size can differ by a little")
 
 
 def _identity(plan: Plan) -> dict[str, Any]:

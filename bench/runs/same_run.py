@@ -21,7 +21,7 @@ from bench.records.model_said import network_of
 from bench.records.record import Record, Stored, check_rows, rows_path
 from bench.scoring import rows as rows_of
 
-_OTHERS = {"bank": "bank", "fit": "fitted_on", "match": "matched_on"}
+_OTHERS = {"bank": "bank", "fit": "fitted_on", "match": "matched_on", "val": "selected_on"}
 """Part of another split in a protocol → where a record has its manifest."""
 _CHANGED = "The record was changed by hand, or another version counted otherwise: no run of this version is the same."
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.scoring.class_areas import areas_of_sums, figures
 from bench.scoring.imagenet_s_figures import SIZES, BandRows, beside_miou
 from bench.scoring.mask_tables import table_of
 from bench.scoring.matching import Table
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _AGREEMENT = {"nmi": nmi, "ari": ari}
 _OF_PIXELS = ("f_measure", "image_accuracy", *(f"mIoU_{size}" for size in SIZES))
 """ImageNet-S's figures that no boundary has a part in."""
+_OF_AREAS = ("mDice", "mFscore")
+"""mmsegmentation's further figures."""
 _CELLS = 1 << 24
 """Of the tables of all seeds, at most."""
 
@@ -31,6 +34,10 @@ def further_figures(rows: ConfusionRows, preset: Mapping[str, Any], names: Colle
     if wanted := [name for name in _AGREEMENT if name in names]:
         tables = _tables(rows, preset)
         found = {name: [_AGREEMENT[name](table) for table in tables] for name in wanted if tables}
+    if wanted := [name for name in _OF_AREAS if name in names]:
+        of_seeds = [figures(areas_of_sums(rows.sums(seed))) for seed in range(len(rows.seeds))]
+        # where no class is ever right, its F-score is nowhere defined
+        found |= {name: [float(np.nan_to_num(one[name])) for one in of_seeds] for name in wanted}
     if set(_OF_PIXELS) & set(names) and preset.get("grid", "label") == "label":
         found |= _pixel_figures(rows)
     return found

@@ -63,11 +63,27 @@ def fit(points: Points, preset: dict[str, Any], seed: int, *, gpu: bool = False,
     return np.asarray(solver.centroids, np.float32)
 
 
-def nearest(centres: Points, points: Points) -> Labels:
-    """Cluster ids of N×D points: the nearest of K×D centres."""
+def drawn_by_faiss(total: int, most: int | None, seed: int) -> npt.NDArray[np.int32] | None:
+    """Which of `total` points faiss trains on where at most `most` may take part, in its order; None for all.
+
+    The first ones of its own random permutation by `seed`; both its K-means and its PCA draw them so.
+    """
+    if most is None or total <= most:
+        return None
     import faiss
 
-    index = faiss.IndexFlatL2(centres.shape[1])
+    library: Any = faiss  # whose stubs do not know it
+    order = np.empty(total, np.int32)
+    library.rand_perm(library.swig_ptr(order), total, seed)
+    return order[:most].copy()
+
+
+def nearest(centres: Points, points: Points, *, spherical: bool = False) -> Labels:
+    """Cluster ids of N×D points: the nearest of K×D centres; with `spherical` that of the largest dot product."""
+    import faiss
+
+    kind = faiss.IndexFlatIP if spherical else faiss.IndexFlatL2
+    index = kind(centres.shape[1])
     index.add(np.ascontiguousarray(centres, np.float32))
     with _repeatable(len(points)):
         _, found = index.search(np.ascontiguousarray(points, np.float32), 1)

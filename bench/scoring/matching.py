@@ -5,7 +5,7 @@ See docs/protocols.md#clustering, docs/protocols.md#coco-stuff-81, docs/protocol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy  # its parts are loaded when they are used
 
 Table = npt.NDArray[np.int64]
+"""P×C: the pixels of each predicted id (rows) in each class (columns)."""
 Mapping = npt.NDArray[np.int64]
 
 UNMATCHED = -1
@@ -41,7 +42,10 @@ def match(table: Table, objective: str = "iou") -> Mapping:
 
     As many ids as classes or fewer: the one-to-one assignment with the largest summed IoU (`iou`) or the most matched
     pixels (`pixels`, docs/protocols.md#coco-stuff-81). More ids than classes: each goes to the class it overlaps best,
-    by IoU."""
+    by IoU. The rules of `RULES` are for any number of ids: each gets a class.
+    """
+    if objective in RULES:
+        return RULES[objective](table)
     if len(table) > table.shape[1]:
         return best_class(table)
     mapping = np.full(len(table), UNMATCHED, np.int64)
@@ -57,6 +61,34 @@ def match(table: Table, objective: str = "iou") -> Mapping:
 def best_class(table: Table) -> Mapping:
     """Each predicted id → the class with which its IoU is largest, the first at a tie."""
     return iou_table(table).argmax(axis=1).astype(np.int64)
+
+
+def precision_class(table: Table) -> Mapping:
+    """Each predicted id → the class that holds the largest share of its pixels, of a P×C pixel table.
+
+    The lowest class at a tie, and so class 0 for an id without a pixel (docs/protocols.md#in-context).
+    """
+    return table.argmax(axis=1).astype(np.int64)
+
+
+def one_to_one_class(table: Table) -> Mapping:
+    """Predicted id → class by the one-to-one assignment of least summed 1 − IoU; ids left over become class 0.
+
+    `table` is P×C, of any P. Classes are the rows that the solver sees: where assignments tie, the call decides
+    (docs/protocols.md#in-context).
+    """
+    classes, ids = scipy.optimize.linear_sum_assignment(1 - iou_table(table).T)
+    mapping = np.zeros(len(table), np.int64)
+    mapping[ids] = classes
+    return mapping
+
+
+RULES: dict[str, Callable[[Table], Mapping]] = {
+    "one-to-one": one_to_one_class,
+    "precision": precision_class,
+    "many-iou": best_class,
+}
+"""Objective of `match` → what gives every predicted id a class, whether there are more ids than classes or fewer."""
 
 
 def match_images(shared: Table) -> Mapping:

@@ -12,6 +12,8 @@ import scipy  # its parts are loaded when they are used
 if TYPE_CHECKING:
     from bench.scoring.confusion_rows import Confusion, ConfusionRows
 
+SKIP_AND_VOID = "skip+void"
+"""An absent class is left out of a mean; where a labelled pixel is predicted void, void is a class more, of IoU 0."""
 Float = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
@@ -23,7 +25,7 @@ def class_iou(hit: Float, predicted: Float, labelled: Float) -> Float:
 
 
 def mean_over_classes(values: Float, absent: str) -> Float:
-    """Mean over the classes (last axis); an absent one, NaN, counts as 0 (`zero`) or not at all (`skip`)."""
+    """Mean over the classes (last axis); an absent one, NaN, counts as 0 (`zero`) or not at all (`skip…`)."""
     if absent == "zero":
         return np.nan_to_num(values, nan=0.0).mean(axis=-1)
     return np.nan_to_num(mean_present(values, axis=-1), nan=0.0)
@@ -71,6 +73,8 @@ def from_sums(
 
     Means over classes take in the `counted` ones, all by default; pixel accuracy counts every pixel. For a part of the
     images, `whole` (3C) are the sums of all of them: a class that the part lacks has its value in the whole.
+    With `absent` = `skip+void`, pixels without a predicted class make one class more, of IoU 0
+    (docs/protocols.md#knn).
     """
     hit, _, labelled = np.split(np.asarray(sums, np.float64), 3, axis=-1)
     kept = slice(None) if counted is None else list(counted)
@@ -79,11 +83,22 @@ def from_sums(
         found = values(sums)
         return (found if whole is None else np.where(np.isnan(found), values(whole), found))[..., kept]
 
+    ious = of_classes(iou_of_sums)
+    mean = mean_over_classes(ious, absent)
+    if absent == SKIP_AND_VOID:
+        occurring = (~np.isnan(ious)).sum(axis=-1)
+        mean = mean * occurring / np.maximum(occurring + _any_void(sums if whole is None else whole), 1)
     return {
-        "mIoU": mean_over_classes(of_classes(iou_of_sums), absent),
+        "mIoU": mean,
         "pixel_accuracy": np.asarray(100 * hit.sum(axis=-1) / np.maximum(labelled.sum(axis=-1), 1)),
         "mean_class_accuracy": mean_over_classes(of_classes(recall_of_sums), "skip"),
     }
+
+
+def _any_void(sums: Float | Counts) -> npt.NDArray[np.bool_]:
+    """Whether any labelled pixel has no predicted class, of ...×3C sums."""
+    _, predicted, labelled = np.split(np.asarray(sums), 3, axis=-1)
+    return np.asarray(labelled.sum(axis=-1) > predicted.sum(axis=-1))
 
 
 def confusion_sums(confusion: Confusion) -> Float:

@@ -34,6 +34,7 @@ SAMPLES = "new images, clustered again, and new seeds"
 SEEDED = "new images and new seeds, given what was fitted"
 IMAGES = "new images, given what was fitted"
 SEQUENCES = "new sequences"
+NEW_IMAGES = "new images"
 SEEDS = "other seeds of one model on the same images"
 
 
@@ -215,12 +216,30 @@ def _difference(first: float, second: float, resampled: Float) -> Difference:
     return Difference(first, second, second - first, *interval(resampled), p_value(resampled))
 
 
-def _of_sequences(one: Difference) -> Difference:
-    """With the test of the sequences drawn: nothing else is drawn at random."""
+def _of_drawn(one: Difference, covers: str) -> Difference:
+    """With the test of the sequences or images drawn: nothing else is drawn at random."""
     if math.isnan(one.low):
         return one
     error = Tolerance((one.high - one.low) / (2 * quantile(math.inf)), math.inf)
-    return replace(one, tested=Tested(one.low, one.high, one.p, SEQUENCES, error.found()))
+    return replace(one, tested=Tested(one.low, one.high, one.p, covers, error.found()))
+
+
+def of_images(
+    first: Mapping[str, float],
+    second: Mapping[str, float],
+    drawn: Mapping[str, Float],
+    others: Mapping[str, Float],
+    images: int,
+) -> Paired:
+    """The difference of every metric, percent, with R values of both in the same resamples of so many images."""
+    metrics = {
+        name: _of_drawn(
+            _difference(first[name], second[name], _if_several(others[name] - drawn[name], images)), NEW_IMAGES
+        )
+        for name in first
+        if name in second and not (math.isnan(first[name]) or math.isnan(second[name]))
+    }
+    return Paired(metrics, (), "images")
 
 
 def same_objects(first: FrameRows, second: FrameRows) -> bool:
@@ -243,7 +262,7 @@ def of_frames(first: FrameRows, second: FrameRows, resamples: int = RESAMPLES) -
         draws.append(_if_several(resampled_means(table, belongs, resamples), len(rows.sequences)))
     means = [table.mean(axis=0) for table in tables]
     metrics = {
-        name: _of_sequences(_difference(float(means[0][i]), float(means[1][i]), draws[1][:, i] - draws[0][:, i]))
+        name: _of_drawn(_difference(float(means[0][i]), float(means[1][i]), draws[1][:, i] - draws[0][:, i]), SEQUENCES)
         for i, name in enumerate(METRICS)
     }
     overall = METRICS.index("JF_mean")

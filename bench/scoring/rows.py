@@ -1,8 +1,8 @@
 """Rows: the counts that every protocol gives. They are kept beside the record; all figures are counted from them.
 
-There are three kinds: `confusion_rows` (pixels per image, predicted and true class), `frame_rows` (J and F of objects
-in a video's frames) and `cluster_rows` (clusters where there are no labels). Whoever reads rows asks them, and need
-not know which kind they are.
+There are `confusion_rows` (pixels per image, predicted and true class), `frame_rows` (J and F of objects in a video's
+frames), `cluster_rows` (clusters where there are no labels), and two kinds of `image_rows`, whose figures are means
+over images: `saliency_rows` and `box_rows`. Whoever reads rows asks them, and need not know which kind they are.
 """
 
 from __future__ import annotations
@@ -127,14 +127,17 @@ class Rows(Protocol):
 
 def read(path: Path) -> Rows:
     """Read a rows file of any kind. Raises BadInput for a missing or damaged one."""
+    from bench.scoring.box_rows import BoxRows
     from bench.scoring.cluster_rows import ClusterRows
     from bench.scoring.confusion_rows import ConfusionRows
     from bench.scoring.frame_rows import FrameRows
+    from bench.scoring.saliency_rows import SaliencyRows
 
+    kinds = {"clusters": ClusterRows, "J": FrameRows, "level": SaliencyRows, "box_iou": BoxRows}
     with rows_file(path) as arrays:
-        if "clusters" in arrays:
-            return ClusterRows.of_arrays(arrays)
-        return FrameRows.of_arrays(arrays) if "J" in arrays else ConfusionRows.of_arrays(arrays)
+        kind: Any = next((kind for column, kind in kinds.items() if column in arrays), ConfusionRows)
+        found: Rows = kind.of_arrays(arrays)
+        return found
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from bench.base.parallel import default_workers, prefetch
 from bench.cards import catalogue
 from bench.cards.datasets import DatasetCard
 from bench.cards.models import UNKNOWN
+from bench.cards.presets import FIRST_SEED
 from bench.data.decoding import read_prediction, size_of
 from bench.data.find_samples import find_samples
 from bench.data.samples import Sample, Samples
@@ -176,7 +177,7 @@ def export_folder(
     samples = find_samples(card, split, settings.data_root, cache_folder(settings.cache)).by_id()
     if samples.limited and settings.warn:
         settings.warn(f"{samples.root} holds {len(samples)} of the {card.splits[split].size} {split} images")
-    below = _one_set(folder, settings.first_seed)
+    below = _one_set(folder, FIRST_SEED if settings.first_seed is None else settings.first_seed)
     require_predictions(below, samples)
     match = read_match_file(below / MATCH, len(card.classes)) if (below / MATCH).is_file() else None
     content = hashlib.sha256()

@@ -72,9 +72,22 @@ def copy_davis(parity: Path) -> None:
     shutil.copyfile(source / "synthetic.npz", HERE / "davis.npz")
 
 
+FOLDERS = (
+    "coco81",
+    "imagenet_s",
+    "leopart",
+    "saliency",
+    "corloc",
+    "mmseg_linear",
+    "capi_dense",
+    "hummingbird",
+    "stego27",
+)
+
+
 def copy_metrics(parity: Path) -> None:
-    """What COCO-Stuff-81 and ImageNet-S are checked against: inputs, and figures measured on them."""
-    for name in ("coco81", "imagenet_s"):
+    """What other protocols and data sets are checked against: inputs, and figures measured on them."""
+    for name in FOLDERS:
         for source in (parity / "metrics" / name).rglob("*.*"):
             if source.suffix in (".json", ".npz", ".png", ".txt"):
                 target = HERE / name / source.relative_to(parity / "metrics" / name)

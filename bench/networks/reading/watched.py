@@ -100,5 +100,7 @@ def receipt(key: str, protocol: str, preset: Preset, data: tuple[str, str]) -> R
     Each protocol reads what it does of a network, and frames of video have any width.
     """
     read = {name: getattr(preset, name, None) for name in ("features", "output_stride", "input", "height", "multiple")}
+    # what came later has a part only where a preset has it: what was kept before stays known
+    read |= {name: getattr(preset, name) for name in ("longer_side", "mask") if name in type(preset).model_fields}
     of = [] if isinstance(preset, ImagePreset) else [*data]
     return {"shape of": key, "protocol": protocol, "read": read, "data": of}

@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.cards.presets import Preset
 from bench.data.decoding import Label
 from bench.data.preprocessing import normalise
 from bench.passes.engine import Engine, arithmetic, call, halving
 from bench.passes.features import Features, feature_map, require_variety, upsample
-from bench.protocols.linear.preset import LinearPreset
+from bench.protocols.linear.preset import TrainedPreset
 from bench.protocols.linear.training import Float32, Training
 
 
@@ -23,7 +24,7 @@ class Learner:
     """The classifier, its optimiser, and the frozen network below it."""
 
     def __init__(
-        self, extract: Features, preset: LinearPreset, seed: int, classes: int, ignore: int, engine: Engine
+        self, extract: Features, preset: TrainedPreset, seed: int, classes: int, ignore: int, engine: Engine
     ) -> None:
         self.extract, self.preset, self.seed, self.engine = extract, preset, seed, engine
         self.classes, self.ignore = classes, ignore
@@ -88,7 +89,7 @@ class Learner:
         return Training(velocity=(velocity[0], velocity[1][:, 0]), **arrays)
 
 
-def frozen_features(extract: Features, images: npt.NDArray[Any], preset: LinearPreset, engine: Engine) -> Tensor:
+def frozen_features(extract: Features, images: npt.NDArray[Any], preset: Preset, engine: Engine) -> Tensor:
     """B×D×h×w float32 features of B×H×W×3 images, 0…255, without autograd, yet of use to it."""
 
     def forward(part: Sequence[npt.NDArray[Any]]) -> list[Tensor]:

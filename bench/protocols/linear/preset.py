@@ -11,12 +11,9 @@ from bench.cards.counting import Counted
 from bench.cards.presets import FeaturesPreset, Positive, Preset, Rate, Seeds, Share
 
 
-class LinearPreset(FeaturesPreset):
-    """A 1×1 convolution on frozen features, trained here with these entries, or released by its authors
-    (docs/protocols.md#linear)."""
+class TrainedPreset(FeaturesPreset):
+    """Entries of the linear classifiers that are trained by SGD in epochs over augmented images."""
 
-    classifier: Literal["trained", "released"] = "trained"
-    """Set by the model: `released` if the checkpoint has a classifier. It is then evaluated without training."""
     train: str = "trainaug"
     """The split to train on."""
     train_images: Positive | None = None
@@ -39,6 +36,18 @@ class LinearPreset(FeaturesPreset):
     """Standard deviation of the initial weights; the bias starts at 0."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
+    selection: Literal["best on val", "last"] = "last"
+    """The epoch that is reported: the best by mIoU on the evaluated split, or the last."""
+    seeds: Seeds = 1
+    """Number of classifiers to train; their seeds count up from the first. Not part of the fingerprint."""
+
+
+class LinearPreset(TrainedPreset):
+    """A 1×1 convolution on frozen features, trained here with these entries, or released by its authors
+    (docs/protocols.md#linear)."""
+
+    classifier: Literal["trained", "released"] = "trained"
+    """Set by the model: `released` if the checkpoint has a classifier. It is then evaluated without training."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 5.0
     """Rotation about the image's centre: uniform between minus this and this, in degrees."""
     scale: tuple[Rate, Rate] = (0.75, 1.25)
@@ -47,8 +56,6 @@ class LinearPreset(FeaturesPreset):
     """The epoch that is reported: the best by mIoU on the evaluated split at the input size, or the last."""
     crf: bool = False
     """Refine the logits with a dense CRF (`--crf`)."""
-    seeds: Seeds = 1
-    """Number of classifiers to train; their seeds count up from the first. Not part of the fingerprint."""
 
     def resolved(self) -> dict[str, Any]:
         """As `Preset.resolved`; a released classifier has no training entries."""

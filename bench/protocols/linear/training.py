@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -23,11 +23,12 @@ from bench.base.errors import BadInput
 from bench.base.own_files import drop, load_arrays, save_arrays
 from bench.base.parallel import batched, prefetch
 from bench.data.decoding import Label, read_sample
+from bench.data.picture_files import Image8
 from bench.data.samples import Samples
 from bench.passes.engine import Engine
 from bench.passes.features import Features
 from bench.protocols.linear.augmentation import augment, draw, order
-from bench.protocols.linear.preset import LinearPreset
+from bench.protocols.linear.preset import LinearPreset, TrainedPreset
 
 TRAINER_VERSION = 1
 """Raised whenever training would give other weights: old ones are then not gone on from."""
@@ -43,6 +44,10 @@ _FORMS = {
 Float32 = npt.NDArray[np.float32]
 Batch = tuple[npt.NDArray[Any], Label]
 """Images B×H×W×3, 0…255, and labels B×H×W."""
+Place = TypeVar("Place")
+P = TypeVar("P", bound=TrainedPreset)
+Batches = Callable[[Samples, P, int, int, Engine], Iterator[Batch]]
+"""Called with samples, preset, seed and epoch."""
 Report = Callable[[int, int, str], None]
 """Called with (images done, images in all, a note)."""
 
@@ -107,7 +112,7 @@ def _is_training(arrays: dict[str, npt.NDArray[Any]]) -> bool:
     )
 
 
-def learning_rate(preset: LinearPreset, epoch: int) -> float:
+def learning_rate(preset: TrainedPreset, epoch: int) -> float:
     """The rate of an epoch, counted from 0. The comparison is strict, as published."""
     return preset.lr * (preset.lr_decay if epoch > preset.lr_decay_after else 1.0)
 
@@ -115,18 +120,20 @@ def learning_rate(preset: LinearPreset, epoch: int) -> float:
 def train(
     features: Callable[[], Features],
     samples: Samples,
-    preset: LinearPreset,
+    preset: P,
     seed: int,
     path: Path,
     engine: Engine,
     report: Report | None = None,
     *,
+    batches: Batches[Any] | None = None,
     fresh: bool = False,
 ) -> Training:
     """Train for `preset.epochs` epochs, going on from what `path` holds; it is rewritten after each epoch.
 
-    `features` is called only when there is something left to train. Raises BadInput for fewer images than a
-    batch, and when the loss is no longer finite: the epochs before that stay in `path`.
+    `features` is called only when there is something left to train. `batches` gives an epoch's, those of
+    `linear` by default. Raises BadInput for fewer images than a batch, and when the loss is no longer finite: the
+    epochs before that stay in `path`.
     """
     steps = len(samples) // preset.batch
     if not steps:
@@ -140,6 +147,7 @@ def train(
         return training.first(preset.epochs)
     from bench.protocols.linear.learner import Learner
 
+    each: Batches[Any] = batches or augmented_batches
     extract, total = features(), preset.epochs * steps * preset.batch
     learner = Learner(extract, preset, seed, len(samples.card.classes), samples.card.labels.ignore, engine)
     if training:
@@ -147,7 +155,7 @@ def train(
     for epoch in range(done, preset.epochs):
         rate, started = learning_rate(preset, epoch), time.perf_counter()
         losses: list[float] = []
-        loader = WaitingTime(augmented_batches(samples, preset, seed, epoch, engine))
+        loader = WaitingTime(each(samples, preset, seed, epoch, engine))
         for images, labels in loader:
             losses.append(learner.step(images, labels, rate))
             if not math.isfinite(losses[-1]):
@@ -190,19 +198,32 @@ class WaitingTime:
 
 def augmented_batches(samples: Samples, preset: LinearPreset, seed: int, epoch: int, engine: Engine) -> Iterator[Batch]:
     """One epoch's batches, decoded and augmented in threads; the last, incomplete one is dropped."""
-    cv2.setNumThreads(1)  # the loader's threads are the parallelism
 
     def load(index: int) -> tuple[npt.NDArray[Any], Label]:
-        image, label, _ = read_sample(samples.entries[index], samples.card)
-        if label is None:
-            raise BadInput(f"{samples.card.id} has no labels for {samples.split}", "Choose another split to train on.")
+        image, label = labelled_image(samples, index)
         return augment(image, label, draw(preset, seed, epoch, index), preset)
 
+    indices = (int(i) for i in order(len(samples), seed, epoch))
+    return loaded_batches(load, indices, preset.batch, engine)
+
+
+def labelled_image(samples: Samples, index: int) -> tuple[Image8, Label]:
+    """An image and its label, decoded. Raises BadInput for a split without labels."""
+    image, label, _ = read_sample(samples.entries[index], samples.card)
+    if label is None:
+        raise BadInput(f"{samples.card.id} has no labels for {samples.split}", "Choose another split to train on.")
+    return image, label
+
+
+def loaded_batches(
+    load: Callable[[Place], tuple[npt.NDArray[Any], Label]], places: Iterable[Place], size: int, engine: Engine
+) -> Iterator[Batch]:
+    """Batches of what `load` makes of each place, in threads and in order; the last, incomplete one is dropped."""
+    cv2.setNumThreads(1)  # the loader's threads are the parallelism
     with ThreadPoolExecutor(max(1, engine.workers), "bench-loader") as pool:
         try:
-            indices = (int(i) for i in order(len(samples), seed, epoch))
-            for batch in batched(prefetch(pool, load, indices, depth=2 * preset.batch), preset.batch):
-                if len(batch) == preset.batch:
+            for batch in batched(prefetch(pool, load, places, depth=2 * size), size):
+                if len(batch) == size:
                     yield np.stack([image for image, _ in batch]), np.stack([label for _, label in batch])
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

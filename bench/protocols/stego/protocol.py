@@ -51,7 +51,7 @@ class _Stego(Protocol[P], Generic[P]):
     """A probe on a code that is upsampled before it."""
 
     in_list_order = frozenset({TRAIN})
-    labelled: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
     """Whether the probe is trained on labels."""
 
     @abstractmethod
@@ -78,7 +78,7 @@ class _Stego(Protocol[P], Generic[P]):
 
     def check_split(self, part: str, preset: P, found: Samples, evaluated: str, warn: Warn) -> None:
         """Only a probe that is trained on labels needs them."""
-        if self.labelled:
+        if self.needs_labels:
             super().check_split(part, preset, found, evaluated, warn)
 
     def measure(self, run: Run[P]) -> Result:
@@ -202,7 +202,7 @@ class StegoKmeans(_Matched[StegoKmeansPreset]):
 class StegoLinear(_Stego[StegoLinearPreset]):
     """A 1×1 convolution."""
 
-    labelled = True
+    needs_labels = True
 
     def learn(self, run: Run[StegoLinearPreset], features: Callable[[], Features]) -> list[Learnt]:
         """On labels of the training images."""

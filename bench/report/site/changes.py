@@ -76,7 +76,8 @@ def _seeds(record: Record, default: Preset | None) -> list[str]:
     seeds = record.get("seeds") or []
     if not seeds or not all(isinstance(seed, int) for seed in seeds):
         return []
-    words = [] if seeds[0] == FIRST_SEED else ["--seed", str(seeds[0])]
+    first = FIRST_SEED if default is None else default.first_seed
+    words = [] if seeds[0] == first else ["--seed", str(seeds[0])]
     if default is None or len(seeds) != default.num_seeds:
         words += ["--num-seeds", str(len(seeds))]
     return words

@@ -22,6 +22,7 @@ WAYS = {
     "clustering": ("--dataset", "./data.toml", *SEEDS, "--set", "restarts=1"),
     "clustering-dense": ("--dataset", "./data.toml", "--protocol", "clustering-dense", *SEEDS, "--set", "restarts=1"),
     "linear": ("--dataset", "./data.toml", "--protocol", "linear"),
+    "linear-dinov3": ("--dataset", "./data.toml", "--protocol", "linear-dinov3"),
     "retrieval": ("--dataset", "./data.toml", "--protocol", "retrieval-21"),
     "shapes": ("--limit", LIMIT, *SEEDS, "--set", "input=[32,32]", "--set", "restarts=1"),
 }

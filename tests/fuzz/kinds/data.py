@@ -37,6 +37,10 @@ DATASET = {
     "protocols": {
         "clustering": {"input": [32, 32], "clusters": 2, "restarts": 1, "iterations": 5},
         "linear": {"input": [32, 32], "train": "val", "epochs": 1, "batch": 2},
+        "linear-dinov3": {
+            **{"input": [32, 32], "window": 24, "window_stride": 16, "crop": 24, "train": "val"},
+            **{"steps": 3, "warmup": 1, "batch": 2},
+        },
         "retrieval-21": {"input": [32, 32], "bank": "val"},
     },
 }

@@ -29,7 +29,7 @@ class _Results(Kind):
     """A folder with a sound record and one that is damaged; `ways` are the kinds of rows that the latter may have."""
 
     codes = (0, 1)
-    ways = ("clustering", "clustered", "unlabelled", "davis")
+    ways = ("clustering", "clustered", "unlabelled", "davis", "saliency", "boxes")
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -41,6 +41,7 @@ class _Results(Kind):
         _run_clustered(world, self.made / "clustered")
         _run_unlabelled(world, self.made / "unlabelled")
         _score_video(world, self.made / "davis")
+        _score_foreground(world, self.made)
         shown = command("report", "--format", "json", "--results", self.made)
         self.figures = {
             (row["dataset"], row["metric"]): {name: row[name] for name in COUNTED}
@@ -146,6 +147,22 @@ def _score_video(world: World, results: Path) -> None:
     maps = video / "Annotations" / "480p"
     of = ("--dataset", "davis", "--split", "val-2017", "--data-root", video)
     _must("score", maps, *of, "--name", OTHER, "--results", results)
+
+
+def _score_foreground(world: World, made: Path) -> None:
+    """Rows of masks and of boxes, on images of the same tree."""
+    labels, annotation = world.sound / "data" / "labels", world.root / "boxes.json"
+    files = {"list": "val.txt", "image": "images/{id}.jpg", "label": "labels/{id}.png", "boxes": "boxes.json"}
+    names = (world.sound / "data" / "val.txt").read_text().split()
+    own = {"layouts": [{"name": "as it is", "splits": {"val": files}}], "protocols": {"saliency": {}, "discovery": {}}}
+    (world.place / "masks.toml").write_bytes(mutators.as_toml(DATASET | own | {"id": "masks", "downloads": []}))
+    images = [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate(names)]
+    objects = [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 9, 9 + i]} for i in range(len(names))]
+    (world.place / "data" / "boxes.json").write_bytes(mutators.as_json({"images": images, "annotations": objects}))
+    annotation.write_bytes(mutators.as_json({name: [1, 1, 8, 8 + i] for i, name in enumerate(names)}))
+    of = ("--dataset", "./masks.toml", "--data-root", "data", "--name", OTHER)
+    _must("score", labels, *of, "--protocol", "saliency", "--results", made / "saliency")
+    _must("score", annotation, *of, "--protocol", "discovery", "--results", made / "boxes")
 
 
 def _must(*arguments: object) -> None:

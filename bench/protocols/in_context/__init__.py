@@ -1,0 +1,1 @@
+"""The protocol `in-context`: patches take their labels from the nearest patches of labelled images."""

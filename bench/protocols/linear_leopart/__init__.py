@@ -1,0 +1,1 @@
+"""The protocol `linear-leopart`: a 1×1 convolution on tokens, trained at 100×100."""

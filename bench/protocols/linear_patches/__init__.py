@@ -1,0 +1,1 @@
+"""The protocol `linear-patches`: a logistic regression on the features of patches."""

@@ -1,0 +1,1 @@
+"""The protocol `patch-clustering`: K-means on all patch tokens."""
