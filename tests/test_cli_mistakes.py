@@ -37,7 +37,7 @@ from tests.terminal import bench, said
         (("run", "--device", "banana"), ("unknown device 'banana'",)),
         (("run", "--split", ""), ("unknown split",)),
         (("run", "--data-root", "nosuch=."), ("unknown data set 'nosuch'",)),
-        (("run", "--crf"), ("--crf belongs to --protocol linear",)),
+        (("run", "--crf"), ("--crf belongs to --protocol clustering-dense or", "linear or stego-cluster or")),
         (("run", "--epochs", "2", "--protocol", "retrieval"), ("--epochs belongs to --protocol linear",)),
         (("run", "--clusters", "5", "--protocol", "retrieval"), ("--clusters belongs to --protocol clustering",)),
         (("run", "--clusters", "5", "--protocol", "linear+crf"), ("--clusters belongs to --protocol clustering",)),

@@ -20,6 +20,7 @@ from bench.cards.datasets import DatasetCard, Labels
 from bench.cards.files import Download
 from bench.cards.models import ModelCard, Training
 from bench.cli import cli
+from bench.protocols import registry
 from bench.records.published import figures
 from bench.records.record import dumps, read_all
 from bench.report.formats import as_pwc
@@ -221,7 +222,7 @@ def test_the_docs_explain_every_entry_of_every_protocol(bench):
     sections = {part.partition("\n")[0].lower(): part for part in text.split("\n## ")}
     shared = entries_in(sections["shared entries"]) | entries_in(sections["geometry"])
     for row in json.loads(bench("list", "protocols", "--json").stdout):
-        heading = re.sub(r"-(7|21)$", "", row["protocol"])
+        heading = row["protocol"] if row["protocol"] in sections else registry.protocols()[row["protocol"]].group
         explained = entries_in(sections[heading])
         default = re.search(r"\(default (.*)\)$", row["value"])
         assert (shared | explained)[row["entry"]] == default[1], row

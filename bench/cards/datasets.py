@@ -21,7 +21,7 @@ from pydantic import (
 from bench.cards.card import Card, SplitName
 from bench.cards.files import Download, Entry
 from bench.cards.layouts import Layout
-from bench.cards.presets import Preset
+from bench.cards.presets import ImagePreset, Preset
 from bench.protocols import registry
 
 Channel = Annotated[int, Field(ge=0, le=255)]
@@ -134,9 +134,14 @@ class Protocols:
         if protocol in self._presets:
             return self._presets[protocol]
         known = registry.protocols().get(protocol)
-        if known is None or known.kind != self._kind:
+        if known is None or known.kind != self._kind or not self._counts_pixels:
             return None
         return known.preset_type.fallback(self.preset)
+
+    @property
+    def _counts_pixels(self) -> bool:
+        """Whether the data set's own presets count pixels of classes; of masks or boxes alone nothing follows."""
+        return self._kind == "video" or any(isinstance(preset, ImagePreset) for preset in self._presets.values())
 
     @classmethod
     def read(cls, sections: Any, info: ValidationInfo) -> Protocols:

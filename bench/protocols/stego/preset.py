@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import GeometryPreset, Positive, Preset, Presets, Rate, Seed, Seeds, Side
+from bench.cards.presets import GeometryPreset, Positive, Preset, Presets, Seed, Seeds, Side
 
+Batch = Annotated[int, Field(ge=1, le=4096)]
+StepSize = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 _TRAINERS = {"linear": "train", "distance-matching": "bank", "retrieval-21": "bank"}
 """Protocols whose preset names a training split, and the entry that does."""
 
 
 class StegoPreset(GeometryPreset):
     """Entries of every probe of STEGO's evaluation (docs/protocols.md#stego). Pixels are counted at the input size."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+    """None: every entry is told, and in the cache's key, at this protocol's own defaults too."""
 
     input: tuple[Side, Side] = (320, 320)
     """Height and width, in pixels, of the middle of the image that is seen."""
@@ -45,6 +50,11 @@ class StegoPreset(GeometryPreset):
     (`recovered`), or as it is (`true`)."""
     seeds: Seeds = 1
     """Number of probes, their seeds counting up from the first. Not part of the fingerprint."""
+
+    @field_validator("crf_image", mode="before")
+    @classmethod
+    def _named(cls, crf_image: Any) -> Any:
+        return "true" if crf_image is True else crf_image  # as `--set crf_image=true` is read
 
     @property
     def num_seeds(self) -> int:
@@ -133,9 +143,9 @@ class StegoClusterPreset(StegoMatched):
 
     steps: Positive = 5000
     """Steps of training."""
-    batch: Positive = 16
+    batch: Batch = 16
     """Images in a step."""
-    lr: Rate = 5e-3
+    lr: StepSize = 5e-3
     """Learning rate of Adam; it stays as it is."""
 
     @classmethod
@@ -169,13 +179,11 @@ class StegoKmeansPreset(StegoMatched):
 class StegoLinearPreset(StegoPreset):
     """The linear probe: a 1×1 convolution on the code (docs/protocols.md#stego)."""
 
-    observed: ClassVar[tuple[str, ...]] = StegoPreset.observed
-
     steps: Positive = 5000
     """Steps of training."""
-    batch: Positive = 16
+    batch: Batch = 16
     """Images in a step."""
-    lr: Rate = 5e-3
+    lr: StepSize = 5e-3
     """Learning rate of Adam; it stays as it is."""
 
     @classmethod

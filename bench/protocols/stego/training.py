@@ -6,6 +6,7 @@ images that the steps draw are seen once, and what is learnt of their kept code 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -64,19 +65,24 @@ def train_run(run: Run[Any]) -> Run[Any]:
     return replace(run, plan=replace(run.plan, preset=square))
 
 
-def draws(images: int, steps: int, batch: int, seed: int) -> npt.NDArray[np.int64]:
-    """Which images each step sees, steps×batch: permutation after permutation of all of them, cut into batches."""
+def draws(images: int, steps: int, batch: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Which images each step sees: permutation after permutation of all of them, cut into batches."""
     generator = np.random.default_rng([seed, images])
-    rounds = math.ceil(steps * batch / images)
-    stream = np.concatenate([generator.permutation(images) for _ in range(rounds)])
-    return stream[: steps * batch].reshape(steps, batch)
+    left = np.empty(0, np.int64)
+    for _ in range(steps):
+        while len(left) < batch:
+            left = np.concatenate([left, generator.permutation(images)])
+        yield left[:batch]
+        left = left[batch:]
 
 
 def seen_by(run: Run[Trained], samples: Samples) -> Samples:
     """The training images that some step of some seed draws."""
-    drawn = [draws(len(samples), run.preset.steps, run.preset.batch, seed) for seed in run.plan.seeds]
-    places = np.unique(np.concatenate(drawn))
-    return samples if len(places) == len(samples) else samples.only(places.tolist())
+    preset, images = run.preset, len(samples)
+    if preset.steps * preset.batch >= images:
+        return samples
+    drawn = [batch for seed in run.plan.seeds for batch in draws(images, preset.steps, preset.batch, seed)]
+    return samples.only(np.unique(np.concatenate(drawn)).tolist())
 
 
 # --- probes that take steps ---
@@ -188,14 +194,15 @@ def _learn(run: Run[Trained], samples: Samples, kind: str, codes: Codes, seed: i
     preset, device = run.preset, run.engine.device
     place = {name: at for at, name in enumerate(codes.ids)}
     at = np.array([place.get(name, -1) for name in samples.ids], np.int64)
-    order = at[draws(len(samples), preset.steps, preset.batch, seed)]
-    require_variety(codes.batch(order[0], device)[0], 1, f"the first {preset.batch} training images")
+    drawn = functools.partial(draws, len(samples), preset.steps, preset.batch, seed)
+    first = codes.batch(at[next(drawn())], device)[0]
+    require_variety(first, 1, f"the first {preset.batch} training images")
     rows = classes + getattr(preset, "extra_clusters", 0)
     weight, bias = (torch.from_numpy(one).to(device) for one in initial(kind, rows, codes.code.shape[2], seed))
     if kind == "cosine":
-        steps = fit_cluster((codes.batch(places, device)[0] for places in order), weight, preset.lr)
+        steps = fit_cluster((codes.batch(at[places], device)[0] for places in drawn()), weight, preset.lr)
     else:
-        batches = (codes.batch(places, device) for places in order)
+        batches = (codes.batch(at[places], device) for places in drawn())
         steps = fit_linear(((code, labels) for code, labels in batches if labels is not None), weight, bias, preset.lr)
     losses = []
     tell = run.stage(f"training the probe, seed {seed}")
