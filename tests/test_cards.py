@@ -45,7 +45,6 @@ def test_pascal_voc_s_preset_is_the_paper_s():
         "val": 1449,
         "train": 1464,
         "trainaug": 10582,
-        "trainval-boxes": 11540,
     }
 
 

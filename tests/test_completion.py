@@ -34,7 +34,7 @@ def test_commands_options_and_choices_are_completed():
         (("run", "--dataset", "imagenet-s-9"), ["imagenet-s-919"]),
         (("run", "--protocol", "li"), ["linear", "linear+crf", "linear-dinov3"]),
         (("run", "--dataset", "davis", "--split", "val"), ["val-2016", "val-2017"]),
-        (("score", "masks", "--dataset", "pascal-voc", "--split", ""), ["train", "trainaug", "trainval-boxes", "val"]),
+        (("score", "masks", "--dataset", "pascal-voc", "--split", ""), ["train", "trainaug", "val"]),
         (("train", "--recipe", "maskcontrast-s"), ["maskcontrast-sup"]),
         (("priors", "coco-stuff-8"), ["coco-stuff-81"]),
         (("download", "maskcontrast-sup"), ["maskcontrast-sup", "maskcontrast-sup-linear"]),
