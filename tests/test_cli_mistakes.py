@@ -308,7 +308,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_file(bench, tmp_path, monkeypatc
 
     monkeypatch.setattr("bench.base.files.os.fsync", full)
     done = bench("run", "--model", "random-shapes", "--limit", "30", "--results", "r")
-    said(done, 4, "No space left on device (", ".npz)")
+    said(done, 4, "No space left on device (")
     assert not list((tmp_path / "r").rglob("*.*"))
 
 

@@ -32,7 +32,7 @@ def test_commands_options_and_choices_are_completed():
     [
         (("run", "--model", "random-r"), ["random-resnet18", "random-resnet50"]),
         (("run", "--dataset", "imagenet-s-9"), ["imagenet-s-919"]),
-        (("run", "--protocol", "li"), ["linear", "linear+crf", "linear-dinov3"]),
+        (("run", "--protocol", "li"), ["linear", "linear+crf", "linear-dinov3", "linear-leopart", "linear-patches"]),
         (("run", "--dataset", "davis", "--split", "val"), ["val-2016", "val-2017"]),
         (("score", "masks", "--dataset", "pascal-voc", "--split", ""), ["train", "trainaug", "val"]),
         (("train", "--recipe", "maskcontrast-s"), ["maskcontrast-sup"]),

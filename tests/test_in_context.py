@@ -454,7 +454,8 @@ def test_entries_that_cannot_be_are_wrong_names(tree, tmp_path, entries, said):
 
 def test_every_image_data_set_can_be_measured_by_it():
     for card in catalogue.datasets().values():
-        assert (card.protocols.preset("in-context") is None) == (card.kind == "video")
+        counted = card.protocols.preset("clustering-dense") is not None
+        assert (card.protocols.preset("in-context") is not None) == counted
     voc = catalogue.dataset("pascal-voc").protocols.preset("in-context")
     assert (voc.bank, voc.for_patch(14), voc.for_patch(16)) == (
         "trainaug",
@@ -462,3 +463,14 @@ def test_every_image_data_set_can_be_measured_by_it():
         {"input": (512, 512)},
     )
     assert InContextPreset(memory=0).memory is None and PRESET.num_seeds == 0
+
+
+@pytest.mark.slow
+def test_a_crf_refines_the_classes_and_predictions_are_what_was_counted(tree, tmp_path):
+    record = run(tree, "in-context+crf", cache=tmp_path / "cache", save_predictions=tmp_path / "maps")
+    assert record["protocol"]["id"] == "in-context+crf"
+    assert figure(record, "mIoU_without_crf") / 100 == pytest.approx(RUNS["plain"]["miou"], abs=TEN_DIGITS)
+    assert figure(record) != figure(record, "mIoU_without_crf")
+    assert len(list((tmp_path / "maps").glob("*.png"))) == VAL
+    again = run(tree, "in-context+crf", cache=tmp_path / "cache")
+    assert again["metrics"]["mIoU"] == record["metrics"]["mIoU"]

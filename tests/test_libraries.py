@@ -23,6 +23,7 @@ from bench.networks.libraries import request
 from bench.networks.libraries.found import _ITS_OWN_ID, Found
 from bench.networks.libraries.nearest import network_meant, parts_meant
 from bench.networks.libraries.timm_models import Timm
+from bench.protocols import registry
 from tests.terminal import said
 
 torch = pytest.importorskip("torch")
@@ -260,7 +261,7 @@ def test_a_card_is_shown_with_what_its_network_says(capsys, monkeypatch, tmp_pat
         "layers last; stage1 to stage4",
         "input any, BGR",
         "normalisation mean 0.5 0.5 0.25, std 0.5 0.25 0.5",
-        "protocols clustering-dense, davis, distance-matching, linear",
+        f"protocols {', '.join(registry.that_measure(embeddings=False))}",
         "network option random 0",
     ):
         assert row in shown, shown

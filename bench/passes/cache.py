@@ -81,12 +81,12 @@ class ShardStore:
     """
 
     def __init__(
-        self, folder: Path, apart: str, columns: Mapping[str, Column] | None = None, size: int = SHARD
+        self, folder: Path, apart: str, columns: Mapping[str, Column] | None = None, size: int | None = None
     ) -> None:
         self.folder = folder
         self.apart = apart
         self.columns = columns or {}
-        self.size = size
+        self.size = SHARD if size is None else size
 
     @classmethod
     def for_recipe(
@@ -96,7 +96,7 @@ class ShardStore:
         recipe: dict[str, Any],
         apart: str,
         columns: Mapping[str, Column] | None = None,
-        size: int = SHARD,
+        size: int | None = None,
     ) -> ShardStore:
         """The store of all that was found in this way. `recipe` must be plain JSON values."""
         text = json.dumps(recipe, sort_keys=True)

@@ -190,7 +190,7 @@ def _windows_probabilities(
 
 
 def _probabilities(
-    feature: Tensor, weight: Tensor, bias: Tensor, item: Loaded, preset: ImagePreset, grid: Grid
+    feature: Tensor, weight: Tensor, bias: Tensor, item: Loaded, preset: ImagePreset, grid: Grid = "label"
 ) -> npt.NDArray[np.float32]:
     """C×H×W of the logits at the input size; resampled once more at the image's own (docs/protocols.md#linear)."""
     placed = place(item.size, preset)

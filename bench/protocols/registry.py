@@ -172,7 +172,11 @@ BUILT_IN = (
         "each patch takes the labels of its nearest patches in a labelled bank, without training",
         "bench.protocols.in_context.preset:InContextPreset",
         "bench.protocols.in_context.protocol:InContext",
-        variants=(Variant("in-context+fixed", IN_CONTEXT_FIXED),),
+        variants=(
+            Variant("in-context+fixed", IN_CONTEXT_FIXED),
+            Variant("in-context+crf", {"crf": True}),
+            Variant("in-context+fixed+crf", {**IN_CONTEXT_FIXED, "crf": True}),
+        ),
         probe=_BANK,
     ),
     Entry(

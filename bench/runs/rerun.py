@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.base.errors import BadInput, WrongName
 from bench.base.files import cache_folder, display, is_ordinary_file, require_writable
 from bench.cards import catalogue
-from bench.cards.presets import override
+from bench.cards.presets import Preset, override
 from bench.networks.adapters import NAME, adapters
 from bench.networks.find_model import find_model
 from bench.passes.cache import again_where_damaged
@@ -97,8 +99,7 @@ def _entries(earlier: Stored, base: str, card: str) -> dict[str, Any]:
             f"the preset of {display(earlier.path)} has the entry '{unknown[0][:40]}', which {base} does not have here",
             f"Run it with the version that made it{f', bench {str(made_by)[:40]}' if made_by else ''}.",
         )
-    left_out = {key: kind.model_fields[key].default for key in kind.later}
-    entries = {**left_out, **preset}
+    entries = {**_left_out(kind, preset), **preset}
     entries.pop("classifier", None)  # the checkpoint decides that
     default = catalogue.dataset(card).protocols.preset(base)
     own = {} if default is None else default.model_dump(mode="json")
@@ -108,6 +109,16 @@ def _entries(earlier: Stored, base: str, card: str) -> dict[str, Any]:
             del entries[key]
     # text is read as JSON where it is JSON: a split may be called 2017
     return {key: json.dumps(value) if isinstance(value, str) else value for key, value in entries.items()}
+
+
+def _left_out(kind: type[Preset], preset: dict[str, Any]) -> dict[str, Any]:
+    """The later entries at their defaults, without those that have no effect beside the others."""
+    defaults = {key: kind.model_fields[key].default for key in kind.later}
+    try:
+        unread = kind.model_validate(defaults | preset).unread()
+    except ValidationError:  # `_require_entries` says so
+        return defaults
+    return {key: value for key, value in defaults.items() if key not in unread}
 
 
 def _by_model(earlier: Stored) -> dict[str, Any]:

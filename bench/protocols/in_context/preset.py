@@ -82,6 +82,8 @@ class InContextPreset(GeometryPreset):
     matching: Literal["iou", "none"] = "iou"
     """`iou`: although predictions are classes, they are matched to the classes, one to one by the largest sum of IoU.
     `none`: they are taken as they are."""
+    crf: bool = False
+    """Refine the classes with a dense CRF (`--crf`), at the input size. The reference has none."""
     seeds: Seeds = 1
     """Number of banks to draw, counting up from the first seed. Not part of the fingerprint."""
 
@@ -94,6 +96,8 @@ class InContextPreset(GeometryPreset):
     def _is_consistent(self) -> InContextPreset:
         if self.augmentation == "crops" and self.fit != "squash":
             raise ValueError("fit: crops are resized to the input; set augmentation = none as well")
+        if self.crf and self.grid != "input":
+            raise ValueError("crf: classes are refined at the input size; set grid = input as well")
         for key in ("crop_area", "crop_aspect"):
             low, high = getattr(self, key)
             if low > high:
@@ -122,9 +126,9 @@ class InContextPreset(GeometryPreset):
         return self.seeds if drawn else 0
 
     def variant(self, default: Preset, classes: int) -> dict[str, Any]:
-        """Without the reference's surprises it is `in-context+fixed`."""
+        """Without the reference's surprises it is `in-context+fixed`, with the CRF `…+crf`."""
         fixed = all(getattr(self, key) == value for key, value in IN_CONTEXT_FIXED.items())
-        return dict(IN_CONTEXT_FIXED) if fixed else {}
+        return (dict(IN_CONTEXT_FIXED) if fixed else {}) | ({"crf": True} if self.crf else {})
 
     @classmethod
     def counting(cls, run: Counted) -> list[str]:
@@ -141,6 +145,7 @@ class InContextPreset(GeometryPreset):
             counting.absent(run),
             f"each patch takes the weighted mean label of {nearest}{bank}{few}{of}",
             run.word("void", {"background": "void in the bank is class 0", "drop": "void in the bank is left out"}),
+            run.word("crf", {True: "a dense CRF refines the classes", False: ""}),
             run.word("matching", _MATCHED),
             counting.drawn(run, "the bank"),
         ]

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bench.base.errors import Warn
+from bench.cards.datasets import DatasetCard
 from bench.data.decoding import Label, read_label
 from bench.data.samples import Samples, require_labelled_pixels
 from bench.networks.subject import Subject
 from bench.passes import tokens as token_pass
 from bench.passes.features import Features, unit
-from bench.passes.tokens import ImageTokens
-from bench.protocols import shared_by_pixel, shared_by_token
+from bench.passes.tokens import ImageTokens, Tokens
+from bench.protocols import dense_crf, shared_by_crf, shared_by_pixel, shared_by_token
 from bench.protocols.base import Protocol, Result, Run
 from bench.protocols.in_context import scoring
 from bench.protocols.in_context.bank import Bank, BankPass, drawn_images
 from bench.protocols.in_context.preset import InContextPreset
 from bench.protocols.in_context.search import Float32, Search
 from bench.protocols.prediction_maps import Map
+from bench.protocols.shared_by_crf import Refined
 from bench.scoring import kmeans
 
 BANK = "bank"
@@ -61,6 +63,14 @@ class Voter:
 class InContext(Protocol[InContextPreset]):
     """Labelled patches of one split give their labels to patches of another."""
 
+    def settle(
+        self, preset: InContextPreset, subject: Subject, card: DatasetCard, asked: Mapping[str, Any]
+    ) -> InContextPreset:
+        """As it is; the CRF needs its library."""
+        if preset.crf:
+            dense_crf.require()
+        return preset
+
     def splits(self, preset: InContextPreset, evaluated: str) -> dict[str, str]:
         """The bank's."""
         return {BANK: preset.bank}
@@ -84,14 +94,22 @@ class InContext(Protocol[InContextPreset]):
             require_labelled_pixels(bool(found), run.samples)
             painted.append(found[0])
         scored = scoring.score(painted, preset, run.num_classes)
+        refined = [_refined(run, tokens, bank, gpu=gpu) for bank in banks] if preset.crf else []
+        if refined:
+            without = {"mIoU_without_crf": scored.rows.figures(preset.resolved())["mIoU"]}
+            painted = [one.painted for one in refined]
+            scored = scoring.score(painted, preset, run.num_classes)
+            scored = replace(scored, extra=scored.extra | without)
 
         def paint(seed: int, chosen: Sequence[int] | None) -> Iterator[Map]:
-            by, classes = voter(banks[seed], gpu=gpu), np.arange(run.num_classes)
+            classes, void = np.arange(run.num_classes), run.card.labels.ignore
             shown = (scored.mappings[seed] if scored.mappings else classes).astype(np.uint16)
-            again = shared_by_token.paint_again(
-                tokens, lambda image: shown[by.paint(image)], chosen, run.card.labels.ignore
-            )
-            yield from again
+            if refined:
+                own = refined[seed].own_maps(chosen, len(shown))
+                yield from (np.append(shown, np.uint16(void))[found] for found in own)
+                return
+            by = voter(banks[seed], gpu=gpu)
+            yield from shared_by_token.paint_again(tokens, lambda image: shown[by.paint(image)], chosen, void)
 
         return shared_by_pixel.result(
             run,
@@ -100,7 +118,8 @@ class InContext(Protocol[InContextPreset]):
             _solver(preset, gpu),
             extra=scored.extra,
             mappings=scored.mappings,
-            detail={"bank": _entry(banks), "pixels": {"of": run.subject.pixels_are(preset.features)}},
+            detail={"bank": _entry(banks), "pixels": {"of": run.subject.pixels_are(preset.features)}}
+            | ({"crf": dense_crf.RECIPE} if refined else {}),
             paint=paint,
         )
 
@@ -152,6 +171,18 @@ def fill(run: Run[InContextPreset], features: Callable[[], Features], seed: int)
 def voter(bank: Bank, *, gpu: bool = False) -> Voter:
     """What labels images by this bank, whose rows are read now."""
     return Voter(bank.search(gpu=gpu), bank.shares(), bank.preset)
+
+
+def _refined(run: Run[InContextPreset], tokens: Tokens, bank: Bank, *, gpu: bool) -> Refined:
+    """What the CRF makes of the classes by one bank, on the picture as it is."""
+    return shared_by_crf.refine(
+        run,
+        tokens,
+        lambda: voter(bank, gpu=gpu).probabilities,
+        _label_of(run),
+        _recipe(run, bank),
+        "true",
+    )
 
 
 def _painter(start: Callable[[], Voter], grid: str) -> Callable[[ImageTokens], Sequence[Map]]:
