@@ -52,7 +52,7 @@ def _merged(one: tuple[Float32, Places], other: tuple[Float32, Places], k: int) 
 
 def exact(rows: Floats, *, gpu: bool = False) -> Search:
     """Exact search among M×D rows. Raises BadInput where all are equal, BadEnvironment where the GPU is too small."""
-    require_variety(rows[:: max(1, len(rows) // TRAINED_ON)], ROWS)  # type: ignore[arg-type]
+    require_variety(rows[:: max(1, len(rows) // TRAINED_ON)], ROWS)
     if not gpu:
         return lambda queries, k: nearest(rows, queries, k)
     import faiss
