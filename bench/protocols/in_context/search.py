@@ -101,6 +101,7 @@ def quantised(parts: Callable[[], Iterable[Floats]], rows: int, width: int, aske
             "Use --set bank_type=float32, or more images.",
         )
     index: Any = faiss.IndexPQ(width, code_bytes(width, asked), 8, faiss.METRIC_INNER_PRODUCT)
+    index.pq.cp.min_points_per_centroid = 1  # faiss would otherwise warn on stderr about small banks
     spread = _spread(parts(), rows, width)
     require_variety(spread, ROWS)
     index.train(spread)
