@@ -11,7 +11,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ def save_arrays(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> None:
     """Write arrays (none called `seal`) to an .npz, atomically and sealed."""
     import numpy as np
 
-    save_npz(path, arrays | {SEAL: np.frombuffer(_name(path) + _contents(arrays), np.uint8)})
+    seal = _name(path) + _contents(arrays) + _values(arrays)
+    save_npz(path, arrays | {SEAL: np.frombuffer(seal, np.uint8)})
 
 
 def load_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]] | None:
@@ -47,13 +49,32 @@ def load_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, np
 
 
 def _holds(seal: bytes, path: Path, arrays: dict[str, npt.NDArray[Any]] | None) -> bool:
-    """Whether a seal is that of this file with these arrays; None where not all were read."""
+    """Whether a seal is that of this file with these arrays; None where not all were read.
+
+    Seals of earlier versions do not tell the arrays' values.
+    """
     name = _name(path)
-    return seal.startswith(name) if arrays is None else seal == name + _contents(arrays)
+    if arrays is None:
+        return seal.startswith(name)
+    there = name + _contents(arrays)
+    return seal == there or seal == there + _values(arrays)
 
 
 def _contents(arrays: Collection[str]) -> bytes:
     return ",".join(sorted(arrays)).encode()
+
+
+def _values(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """A checksum of what the arrays hold, their types and shapes."""
+    import numpy as np
+
+    total = 0
+    for key in sorted(arrays):
+        array = np.ascontiguousarray(arrays[key])
+        total = zlib.crc32(f"{key} {array.dtype.str} {array.shape}".encode(), total)
+        if array.size:
+            total = zlib.crc32(array.reshape(-1).view(np.uint8).data, total)
+    return f"|{total:08x}".encode()
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:
