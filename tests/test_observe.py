@@ -90,7 +90,9 @@ def test_every_way_of_resizing_is_cubic_interpolation_within_a_level(golden):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backbone", "images"), [("resnet18", 12), ("resnet50", 3)])
+@pytest.mark.parametrize(
+    ("backbone", "images"), [("resnet18", 12), pytest.param("resnet50", 3, marks=pytest.mark.long)]
+)
 def test_masks_and_prototypes_equal_the_reference(golden, tmp_path, request, backbone, images):
     limits = limits_here()
     network = network_of(request.getfixturevalue(f"{backbone}_file"))

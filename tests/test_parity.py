@@ -53,7 +53,7 @@ def test_the_authors_solver_gives_the_references_mean(golden, resnet18_file, see
     assert again["metrics"]["mIoU"]["value"] == pytest.approx(22.08, abs=1.0)  # other solvers on these images
 
 
-@pytest.mark.parametrize("classes", [21, 7])
+@pytest.mark.parametrize("classes", [21, pytest.param(7, marks=pytest.mark.long)])
 def test_retrieval_gives_the_references_bank_neighbours_and_figure(golden, resnet18_file, seen, classes):
     reference = json.loads((golden / f"retrieval_{classes}.json").read_text())
     arrays = np.load(golden / f"retrieval_{classes}.npz")
@@ -159,7 +159,9 @@ def test_every_setting_is_explained_and_paths_may_be_text(small_file, golden, tm
     assert len(list((tmp_path / "p").rglob("*.png"))) >= 40
 
 
-@pytest.mark.parametrize("model", ["random-shapes", "random-resnet18", "random-resnet50"])
+@pytest.mark.parametrize(
+    "model", ["random-shapes", "random-resnet18", pytest.param("random-resnet50", marks=pytest.mark.long)]
+)
 def test_random_cards_find_30_to_50_percent_salient_on_shapes(model, tmp_path_factory):
     cache = tmp_path_factory.getbasetemp() / "cache"
     record = bench.evaluate(model, limit=100, num_seeds=1, cache=cache)

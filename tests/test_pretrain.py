@@ -70,7 +70,7 @@ def close_sums(tensor, expected, relative):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "dropout"), [("nodrop", 0.0), ("drop", 0.5)])
+@pytest.mark.parametrize(("name", "dropout"), [("drop", 0.5), pytest.param("nodrop", 0.0, marks=pytest.mark.long)])
 def test_three_steps_give_the_references_figures(golden, parity, monkeypatch, name, dropout):
     """With dropout on, the order of random draws counts as well: f_q's dropout, the shuffle, f_k's dropout."""
     figures = json.loads((golden / f"pretrain_{name}.json").read_text())

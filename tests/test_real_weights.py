@@ -43,7 +43,10 @@ def measured(realdata: Path, folder: Path, weights: str, protocol: str) -> Store
     return stored[0]
 
 
-@pytest.mark.parametrize("protocol", RUNS)
+@pytest.mark.parametrize(
+    "protocol",
+    ["distance-matching", *(pytest.param(one, marks=pytest.mark.long) for one in ("clustering-dense", "linear"))],
+)
 def test_trained_weights_beat_drawn_ones(realdata, tmp_path, monkeypatch, protocol):
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "plugin"))
     trained, drawn = (measured(realdata, tmp_path, weights, protocol) for weights in ("imagenet", "random"))
