@@ -814,7 +814,7 @@ def test_a_network_is_shown_without_its_weights(bench, tmp_path):
         "mean 0.485 0.456 0.406",
         "licence of the weights apache-2.0",
         "bench download timm:vit_large_patch14_reg4_dinov2.lvd142m",
-        "clustering-dense, davis, distance-matching, in-context, linear",
+        ", ".join(registry.that_measure(embeddings=False)),
     ):
         assert words in shown
     shown = " ".join(bench("show", "torchvision:resnet50").stdout.split())

@@ -201,7 +201,7 @@ def _save_predictions(folder: Path, made: Record, run: Run[Any], measured: Resul
     predictions.save(folder, made, run.card, measured.rows.ids, measured.paint, step)
     grid = run.preset.resolved().get("grid", "label")
     if grid != "label":
-        where = {"input": "at the input size", "patch": "on patches"}.get(grid, f"at {grid.replace('x', '×')}")
+        where = {"input": "at the input size", "patch": "on patches"}.get(grid, f"at {str(grid).replace('x', '×')}")
         run.warn(f"the figure was counted {where}: predictions at the images' own size can differ by a little")
 
 
