@@ -141,7 +141,10 @@ def test_the_command_runs_under_torchrun(tmp_path):
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        (["--set", "batch=2", "--set", "queue=2"], "error: batch: 2 gives the 2 ranks fewer than two images each"),
+        pytest.param(
+            *(["--set", "batch=2", "--set", "queue=2"], "error: batch: 2 gives the 2 ranks fewer than two images each"),
+            marks=pytest.mark.long,
+        ),
         (["--set", "temperature=1e-300"], "error: the loss is nan at step 1"),
     ],
     ids=["before the work", "in training"],
