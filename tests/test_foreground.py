@@ -15,7 +15,8 @@ from bench.base.errors import BadInput, WrongName
 from bench.cards.foreground import ForegroundPreset
 from bench.cli import main
 from bench.data.grey_maps import read_map
-from bench.passes.foreground_pass import input_size, padded
+from bench.passes.features import fill_up
+from bench.passes.foreground_pass import input_size
 from bench.protocols.base import Settings
 from bench.runs.score_foreground import score_foreground
 from bench.scoring import normalised_cut, rows
@@ -173,9 +174,9 @@ def test_keys_of_a_transformer_are_cut(saliency, tmp_path):
 
 def test_images_are_padded_with_zeros_and_can_be_made_smaller(saliency, tmp_path):
     images = torch.ones(1, 3, 50, 61)
-    seen = padded(images, 16)
+    seen = fill_up(images, 16)
     assert seen.shape == (1, 3, 64, 64) and seen[..., :50, :61].all() and seen.sum() == images.sum()
-    assert padded(torch.ones(1, 3, 48, 32), 16).shape == (1, 3, 48, 32)
+    assert fill_up(torch.ones(1, 3, 48, 32), 16).shape == (1, 3, 48, 32)
     assert input_size((300, 400), None) == input_size((300, 400), 400) == (300, 400)
     assert input_size((300, 400), 200) == (150, 200)
     assert ForegroundPreset().for_patch(14) == {"multiple": 14}

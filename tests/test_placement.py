@@ -88,7 +88,7 @@ def test_a_map_that_is_enlarged_by_a_whole_factor_repeats_its_cells(rows, column
 @pytest.mark.parametrize("pad", ["end", "centre"])
 def test_zeros_fill_an_input_up_to_a_multiple(pad):
     own = preset(fit="own", multiple=8, pad=pad)
-    images = padded(torch.ones(1, 3, 11, 16), (11, 16), own)
+    images = padded(torch.ones(1, 3, 11, 16), own)
     assert images.shape == (1, 3, 16, 16)
     first = 2 if pad == "centre" else 0
     assert bool(images[:, :, first : first + 11].all()) and float(images.sum()) == 3 * 11 * 16

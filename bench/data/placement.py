@@ -6,11 +6,12 @@ See docs/protocols.md#geometry.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.cards.presets import GeometryPreset, ImagePreset
+from bench.cards.presets import GeometryPreset, ImagePreset, filled
 from bench.data.decoding import Label
 
 Size = tuple[int, int]
@@ -35,6 +36,20 @@ class Placement:
     """Rows of zeros above the input."""
     before: int = 0
     """Columns of zeros to the left of the input."""
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the input in what the network sees, without the zeros."""
+        rows, columns = self.input
+        return slice(self.above, self.above + rows), slice(self.before, self.before + columns)
+
+    def filled_up(self, found: npt.NDArray[Any], value: int) -> npt.NDArray[Any]:
+        """A map H×W of the input as one of what the network sees, with `value` where there are zeros."""
+        if self.padded == self.input:
+            return found
+        whole = np.full(self.padded, value, found.dtype)
+        whole[self.inside] = found
+        return whole
 
     def cut(self, resized: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """The input's part of a resized picture or map, H×W or H×W×3."""
@@ -65,8 +80,7 @@ def place(own: Size, preset: ImagePreset) -> Placement:
     if preset.fit == "crop":
         resized = _scaled(own, min(preset.input), min(own))
         # a square crop fits by definition; of another shape the longer side may fall short
-        left_of = (min(side, kept) for side, kept in zip(resized, preset.input, strict=True))
-        rows, columns = left_of
+        rows, columns = (min(side, kept) for side, kept in zip(resized, preset.input, strict=True))
         top, left = round((resized[0] - rows) / 2), round((resized[1] - columns) / 2)
         return _padded(own, resized, (top, left), (rows, columns), preset)
     whole = own
@@ -82,10 +96,9 @@ def _scaled(own: Size, target: int, side: int) -> Size:
 
 
 def _padded(own: Size, resized: Size, corner: Size, kept: Size, preset: GeometryPreset) -> Placement:
-    multiple = preset.multiple or 1
-    rows, columns = (-side % multiple for side in kept)
-    above, before = (rows // 2, columns // 2) if preset.pad == "centre" else (0, 0)
-    return Placement(own, resized, *corner, kept, (kept[0] + rows, kept[1] + columns), above, before)
+    height, width = (filled(side, preset.multiple) for side in kept)
+    above, before = ((height - kept[0]) // 2, (width - kept[1]) // 2) if preset.pad == "centre" else (0, 0)
+    return Placement(own, resized, *corner, kept, (height, width), above, before)
 
 
 def nearest_centres(found: Label, size: Size) -> Label:

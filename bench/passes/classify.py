@@ -214,8 +214,7 @@ def _logits(feature: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def _at_input(logits: Tensor, placed: Placement) -> Tensor:
     """B×C×h×w logits of what the network saw, at the input size, without what it was filled up with."""
-    whole, (rows, columns) = upsample(logits, placed.padded), placed.input
-    return whole[..., placed.above : placed.above + rows, placed.before : placed.before + columns]
+    return upsample(logits, placed.padded)[(..., *placed.inside)]
 
 
 def _as_classes(best: Tensor) -> Classes:
@@ -283,11 +282,11 @@ def _picture(item: Loaded, grid: Grid) -> npt.NDArray[np.uint8]:
     return np.clip(np.rint(item.image), 0, 255).astype(np.uint8)
 
 
-def encode_map(classes: Classes) -> npt.NDArray[np.uint8]:
-    """A map of class ids, H×W uint16, as the bytes of a PNG."""
+def encode_map(classes: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """A map of class ids or greys, H×W uint8 or uint16, as the bytes of a PNG."""
     return cv2.imencode(".png", classes)[1].reshape(-1)
 
 
-def decode_map(data: npt.NDArray[np.uint8]) -> Classes:
+def decode_map(data: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
     """What `encode_map` encoded."""
     return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)  # type: ignore[return-value]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bench.base.errors import BadInput
+from bench.cards.presets import filled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +84,18 @@ def require_variety(features: Tensor, dim: int, where: str) -> None:
     spread = (features.amax(others) - features.amin(others)).max()
     if features.numel() > features.shape[dim] and bool(spread <= EQUAL * features.abs().max()):
         raise BadInput(f"the network gives the same features everywhere in {where}", LOADED)
+
+
+def fill_up(images: Tensor, multiple: int | None, pad: str = "end") -> Tensor:
+    """B×C×H×W with zeros up to a multiple of so many pixels: at right and bottom, or all around (`centre`)."""
+    import torch.nn.functional as F
+
+    height, width = images.shape[-2:]
+    rows, columns = filled(height, multiple) - height, filled(width, multiple) - width
+    if not (rows or columns):
+        return images
+    above, before = (rows // 2, columns // 2) if pad == "centre" else (0, 0)
+    return F.pad(images, (before, columns - before, above, rows - above))
 
 
 def upsample(logits: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -24,8 +24,9 @@ from bench.data.picture_files import Image8
 from bench.data.preprocessing import normalise, resize_image, resize_nearest
 from bench.data.samples import Sample, Samples
 from bench.passes.cache import Column, ShardStore
+from bench.passes.classify import encode_map
 from bench.passes.engine import Engine, arithmetic, call, stream
-from bench.passes.features import Features, feature_map, require_variety, upsample
+from bench.passes.features import Features, feature_map, fill_up, require_variety, upsample
 from bench.passes.image_pass import require_finite, run_pass
 from bench.scoring import normalised_cut
 from bench.scoring.corloc import box_of
@@ -72,7 +73,9 @@ def find_foreground(
     *,
     fresh: bool = False,
 ) -> tuple[Columns, dict[str, Any]]:
-    """The `box`, `gap` and `size` of every image, in order, and what is known of the pass; foregrounds lie apart.
+    """The `box`, `gap` and `size` of every image, in order, and what is known of the pass.
+
+    Foregrounds lie apart, as `bench.passes.classify.encode_map` makes them: H×W of 0…255, of a cut only 0 and 255.
 
     `start()`, called only when something is left to do, gives what maps 1×3×H×W normalised images to 1×D×h×w features,
     or, of a saliency head, to logits 1×h×w. Raises BadInput, naming the image, for one with too many patches to cut.
@@ -89,25 +92,12 @@ def find_foreground(
     return run_pass(make, samples, store, engine, fresh=fresh)
 
 
-def decode_foreground(packed: npt.NDArray[np.uint8]) -> Image8:
-    """What the store keeps apart of an image: its foreground, H×W of 0…255; a cut has only 0 and 255."""
-    return cv2.imdecode(packed, cv2.IMREAD_UNCHANGED)  # type: ignore[return-value]
-
-
 def input_size(size: tuple[int, int], longer_side: int | None) -> tuple[int, int]:
     """(height, width) at which an image of this (height, width) is seen: its own, unless its longer side is longer."""
     if longer_side is None or max(size) <= longer_side:
         return size
     height, width = (max(1, round(side * longer_side / max(size))) for side in size)
     return height, width
-
-
-def padded(images: Tensor, multiple: int) -> Tensor:
-    """B×C×H×W with zeros at right and bottom, so that H and W are multiples of `multiple`."""
-    import torch.nn.functional as F
-
-    height, width = images.shape[-2:]
-    return F.pad(images, (0, -width % multiple, 0, -height % multiple))
 
 
 def _load(sample: Sample, preset: ForegroundPreset) -> _Loaded:
@@ -132,7 +122,7 @@ def _forward(
     for item in batch:  # each of its own size
         with torch.inference_mode(), arithmetic(engine):
             seen = torch.from_numpy(item.image[None]).to(engine.device)
-            images = padded(normalise(seen, preset), preset.multiple)
+            images = fill_up(normalise(seen, preset), preset.multiple)
             output = call(network, images)
             values = _logits(output) if head else feature_map(output, images)
         size = (int(images.shape[-2]), int(images.shape[-1]))
@@ -194,5 +184,5 @@ def _item(item: _Loaded, foreground: Image8, box: npt.NDArray[np.float64], gap: 
         "box": box.astype(np.float64),
         "size": np.array([item.size], np.int32),
         "image": np.frombuffer(item.digest, np.uint8),
-        FOREGROUND: cv2.imencode(".png", foreground)[1].reshape(-1),
+        FOREGROUND: encode_map(foreground),
     }

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.cards.presets import GeometryPreset, ImagePreset
-from bench.data.placement import place
 from bench.passes.engine import Engine, arithmetic, call
-from bench.passes.features import Features, feature_map
+from bench.passes.features import Features, feature_map, fill_up, upsample
 from bench.passes.image_pass import Loaded, require_finite, to_device
 
 if TYPE_CHECKING:
@@ -33,23 +32,16 @@ def features_of(batch: Sequence[Loaded], extract: Features, preset: ImagePreset,
 
 def _of_one_size(batch: Sequence[Loaded], extract: Features, preset: ImagePreset, engine: Engine) -> list[Tensor]:
     with arithmetic(engine):
-        images = padded(to_device(batch, preset, engine), batch[0].size, preset)
+        images = padded(to_device(batch, preset, engine), preset)
         found = see(images, extract, preset)
     return list(found.float())
 
 
-def padded(images: Tensor, own: tuple[int, int], preset: ImagePreset) -> Tensor:
-    """Normalised images B×3×H×W with the zeros that their placement asks for; `own` is the size in their files."""
-    import torch.nn.functional as F
-
-    placed = place(own, preset)
-    if placed.padded == placed.input:
+def padded(images: Tensor, preset: ImagePreset) -> Tensor:
+    """Normalised images B×3×H×W with the zeros that their placement asks for."""
+    if not isinstance(preset, GeometryPreset) or preset.fit == "squash":
         return images
-    below, after = (
-        whole - kept - first
-        for whole, kept, first in zip(placed.padded, placed.input, (placed.above, placed.before), strict=True)
-    )
-    return F.pad(images, (placed.before, after, placed.above, below))
+    return fill_up(images, preset.multiple, preset.pad)
 
 
 def see(images: Tensor, extract: Features, preset: ImagePreset) -> Tensor:
@@ -61,7 +53,7 @@ def see(images: Tensor, extract: Features, preset: ImagePreset) -> Tensor:
         return grids[0]
     total = grids[0]
     for grid in grids[1:]:
-        total = total + _resampled(grid, (total.shape[-2], total.shape[-1]))
+        total = total + upsample(grid, (total.shape[-2], total.shape[-1]))
     return total / len(grids)
 
 
@@ -69,14 +61,8 @@ def _at_scale(images: Tensor, scale: float, extract: Features, preset: GeometryP
     if scale != 1:
         multiple = preset.multiple or 1
         height, width = (max(1, round(side * scale / multiple)) * multiple for side in images.shape[-2:])
-        images = _resampled(images, (height, width))
+        images = upsample(images, (height, width))
     found = feature_map(call(extract, images), images)
     if preset.mirror:
         found = (found + feature_map(call(extract, images.flip(-1)), images).flip(-1)) / 2
     return found
-
-
-def _resampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    import torch.nn.functional as F
-
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)

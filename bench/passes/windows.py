@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.cards.presets import WindowsPreset, filled
+from bench.cards.presets import WindowsPreset
 from bench.passes.engine import Engine, arithmetic, call
-from bench.passes.features import Features, best_of, feature_map, upsample
+from bench.passes.features import Features, best_of, feature_map, fill_up, upsample
 from bench.passes.image_pass import Loaded, require_finite, to_device
 
 if TYPE_CHECKING:
@@ -94,18 +94,6 @@ def merge(grids: Iterable[Tensor], boxes: Sequence[Box], size: Size) -> Tensor:
         count[box.top : box.bottom, box.left : box.right] += 1
     assert total is not None and count is not None
     return total / count
-
-
-def fill_up(images: Tensor, multiple: int | None, pad: str = "end") -> Tensor:
-    """B×3×H×W with zeros up to a multiple of so many pixels: at right and bottom, or all around (`centre`)."""
-    import torch.nn.functional as F
-
-    height, width = images.shape[-2:]
-    rows, columns = filled(height, multiple) - height, filled(width, multiple) - width
-    if not (rows or columns):
-        return images
-    above, before = (rows // 2, columns // 2) if pad == "centre" else (0, 0)
-    return F.pad(images, (before, columns - before, above, rows - above))
 
 
 def slide(

@@ -16,7 +16,8 @@ from bench.cards.foreground import ForegroundPreset
 from bench.data.picture_files import Image8
 from bench.networks.subject import Subject
 from bench.passes.cache import ShardStore
-from bench.passes.foreground_pass import decode_foreground, find_foreground, foreground_store
+from bench.passes.classify import decode_map
+from bench.passes.foreground_pass import find_foreground, foreground_store
 from bench.protocols.base import Run
 from bench.protocols.prediction_maps import Map
 from bench.scoring.normalised_cut import EQUAL
@@ -77,7 +78,7 @@ def _network(run: Run[F]) -> Callable[[Any], Any]:
 
 def pictures(run: Run[F], chosen: Sequence[int] | None = None) -> Iterator[Image8]:
     """The foreground, H×W of 0…255, of every image or of those at these places, in order."""
-    return map(decode_foreground, store_of(run).iterate_apart(run.samples.keys, chosen))
+    return map(decode_map, store_of(run).iterate_apart(run.samples.keys, chosen))
 
 
 def paint(run: Run[F], seed: int, chosen: Sequence[int] | None) -> Iterator[Map]:

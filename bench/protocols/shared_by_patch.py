@@ -21,7 +21,6 @@ import numpy.typing as npt
 from bench.base.errors import BadInput, Warn, WrongName, unknown_name
 from bench.base.own_files import load_json, save_json
 from bench.data.decoding import Label
-from bench.data.placement import Placement
 from bench.data.samples import Samples
 from bench.passes.features import EQUAL, LOADED, Features
 from bench.passes.tokens import ImageTokens, Tokens
@@ -97,7 +96,7 @@ def order_of(run: Run[P]) -> Order:
 def patches_of(image: ImageTokens, order: Order) -> Ids:
     """The ranks of each token's pixels, N×P. Raises BadInput where a cell of the grid is no whole patch."""
     assert image.label is not None
-    label = whole_label(order.rank(image.label), image.placed, order.void)
+    label = image.placed.filled_up(order.rank(image.label), order.void)
     try:
         return split_patches(label, image.grid)
     except ValueError as error:
@@ -107,23 +106,9 @@ def patches_of(image: ImageTokens, order: Order) -> Ids:
         ) from error
 
 
-def whole_label(label: Ids, placed: Placement, void: int) -> Ids:
-    """A label at the input size with void where the input was filled up."""
-    if placed.padded == placed.input:
-        return label
-    whole = np.full(placed.padded, void, label.dtype)
-    whole[_kept(placed)] = label
-    return whole
-
-
 def map_of(patches: Ids, image: ImageTokens, order: Order) -> Ids:
     """Ranks of an image's patches, N×P or N×1, as class ids at the input size."""
-    return order.classes_of(join_patches(patches, image.grid, image.placed.padded)[_kept(image.placed)])
-
-
-def _kept(placed: Placement) -> tuple[slice, slice]:
-    rows, columns = placed.input
-    return slice(placed.above, placed.above + rows), slice(placed.before, placed.before + columns)
+    return order.classes_of(join_patches(patches, image.grid, image.placed.padded)[image.placed.inside])
 
 
 # --- the bank, and what settings are chosen on ---
@@ -288,10 +273,6 @@ class BankProtocol(Protocol[P]):
                 "Leave val out: a share of the bank's images is then drawn.",
             )
         super().check_split(part, preset, found, evaluated, warn)
-
-    def check(self, preset: P, samples: Samples, there_are: int, *, grouped: bool) -> None:
-        """There must be labels."""
-        super().check(preset, samples, there_are, grouped=grouped)
 
     def forwards(self, run: Run[P]) -> int:
         """The images whose tokens are not kept yet."""

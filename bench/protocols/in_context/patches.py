@@ -23,12 +23,7 @@ def bank_label(label: Label, ignore: int, void: str, placed: Placement | None = 
     """
     read = label.astype(np.int32)
     read[label == ignore] = 0 if void == "background" else NOTHING
-    if placed is None or placed.padded == placed.input:
-        return read
-    whole = np.full(placed.padded, NOTHING, np.int32)
-    rows, columns = read.shape
-    whole[placed.above : placed.above + rows, placed.before : placed.before + columns] = read
-    return whole
+    return read if placed is None else placed.filled_up(read, NOTHING)
 
 
 def patch_counts(label: npt.NDArray[np.int32], grid: tuple[int, int], classes: int) -> Ints:

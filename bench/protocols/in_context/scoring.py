@@ -67,9 +67,7 @@ def class_scores(hat: Float32, grid: tuple[int, int], placed: Placement) -> Floa
     from bench.passes.features import upsample
 
     planes = torch.from_numpy(np.ascontiguousarray(hat.T)).reshape(1, -1, *grid)
-    found = upsample(planes, placed.padded)[0].numpy()
-    rows, columns = placed.input
-    return found[:, placed.above : placed.above + rows, placed.before : placed.before + columns]
+    return upsample(planes, placed.padded)[0].numpy()[(..., *placed.inside)]
 
 
 def most_likely(hat: Float32, grid: tuple[int, int], placed: Placement) -> Map:

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from bench.data.decoding import Label
 from bench.passes.engine import Engine, arithmetic
-from bench.passes.features import Features, require_variety, upsample
-from bench.passes.windows import fill_up
+from bench.passes.features import Features, fill_up, require_variety, upsample
 from bench.protocols.linear.learner import frozen_features
 from bench.protocols.linear_dinov3.preset import Dinov3Preset
 from bench.protocols.linear_dinov3.training import EPSILON, MOMENTS, Float32, Training, parameters

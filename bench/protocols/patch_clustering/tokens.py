@@ -78,6 +78,4 @@ def on_input(ids: Labels, grid: tuple[int, int], placed: Placement) -> Map:
     found: Map = ids.reshape(grid)
     if placed.padded == placed.input:
         return found
-    rows, columns = placed.input
-    whole = nearest_of("torch", found, placed.padded)
-    return whole[placed.above : placed.above + rows, placed.before : placed.before + columns]
+    return nearest_of("torch", found, placed.padded)[placed.inside]

@@ -120,17 +120,9 @@ def code_of(image: ImageTokens, device: str) -> Tensor:
 
 def probed(probe: Probe, image: ImageTokens, device: str) -> npt.NDArray[np.uint16]:
     """The ids of every pixel at the input size, H×W: those of zeros around it are cut off."""
-    placed = image.placed
-    found = probe.ids(code_of(image, device), placed.padded)
-    return found[_inside(placed.above, placed.input[0]), _inside(placed.before, placed.input[1])]
+    return probe.ids(code_of(image, device), image.placed.padded)[image.placed.inside]
 
 
 def probabilities(probe: Probe, image: ImageTokens, device: str) -> Float32:
     """K×H×W probabilities at the input size."""
-    placed = image.placed
-    found = probe.probabilities(code_of(image, device), placed.padded)
-    return found[:, _inside(placed.above, placed.input[0]), _inside(placed.before, placed.input[1])]
-
-
-def _inside(first: int, length: int) -> slice:
-    return slice(first, first + length)
+    return probe.probabilities(code_of(image, device), image.placed.padded)[(..., *image.placed.inside)]
