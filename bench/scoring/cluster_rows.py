@@ -17,6 +17,7 @@ from bench.scoring.metrics import ari, entropy, nmi
 from bench.scoring.paired import Paired
 from bench.scoring.rows import (
     Context,
+    WithoutClasses,
     by_seed,
     changed_images,
     integers,
@@ -45,7 +46,7 @@ class SeedClusters:
 
 
 @dataclass(frozen=True)
-class ClusterRows:
+class ClusterRows(WithoutClasses):
     """What a run without labels keeps of every image, one `SeedClusters` per seed."""
 
     ids: Sequence[str]
@@ -118,18 +119,6 @@ class ClusterRows:
         images = np.arange(len(self.ids))
         return all(np.array_equal(rows.image, images) for rows in self.seeds)
 
-    def mappings(self) -> list[list[int]]:
-        """None: no cluster has a class."""
-        return []
-
-    def solver_gap(self, preset: Mapping[str, Any]) -> None:
-        """None: there is no figure that solvers could differ in."""
-        return None
-
-    def authors(self, preset: Mapping[str, Any]) -> None:
-        """None: there is no figure."""
-        return None
-
     @property
     def resampling(self) -> int:
         """Nothing is drawn."""
@@ -160,10 +149,6 @@ class ClusterRows:
     def image_scores(self) -> tuple[None, None]:
         """None without labels."""
         return None, None
-
-    def part_names(self, classes: Sequence[str]) -> list[str]:
-        """None."""
-        return []
 
     def changed(self, other: ClusterRows) -> npt.NDArray[np.bool_]:
         """Of each image, whether any cluster has another number of its pixels."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bench.base.files import save_npz
 from bench.scoring import davis_figures
 from bench.scoring.paired import Paired, of_frames
-from bench.scoring.rows import Context, integers, names_of, require_alike, rows_file
+from bench.scoring.rows import Context, WithoutClasses, integers, names_of, require_alike, rows_file
 
 Ints = npt.NDArray[np.int32]
 MOST_OBJECTS = 100_000
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class FrameRows:
+class FrameRows(WithoutClasses):
     """Parallel arrays, a row per object and evaluated frame, ordered by sequence, object, frame."""
 
     ids: tuple[str, ...]
@@ -96,22 +96,6 @@ class FrameRows:
         means = davis_figures.tables_of(self)[0].mean(axis=0)
         return {name: [value] for name, value in davis_figures.known(means).items()}
 
-    def further(self, preset: Mapping[str, Any], names: Collection[str]) -> dict[str, list[float]]:
-        """None."""
-        return {}
-
-    def mappings(self) -> list[list[int]]:
-        """None: no cluster has a class."""
-        return []
-
-    def solver_gap(self, preset: Mapping[str, Any]) -> None:
-        """None: nothing is solved."""
-        return None
-
-    def authors(self, preset: Mapping[str, Any]) -> None:
-        """None: nothing is solved."""
-        return None
-
     @property
     def resampling(self) -> int:
         """The sequences to draw, and their objects to add up."""
@@ -127,10 +111,6 @@ class FrameRows:
         similarity = np.bincount(self.frame, self.similarity, minlength=len(self.ids))
         mean = np.divide(100 * similarity, objects, out=np.full(len(objects), np.nan), where=objects > 0)
         return mean, [name.rpartition("/")[0] for name in self.ids]
-
-    def part_names(self, classes: Sequence[str]) -> list[str]:
-        """None: sequences have names of their own."""
-        return []
 
     def changed(self, other: FrameRows) -> npt.NDArray[np.bool_]:
         """Of each frame, whether J or F of any object is another one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bench.scoring.bootstrap import RESAMPLES, interval, resample_weights
 from bench.scoring.paired import Paired, of_images
-from bench.scoring.rows import Context
+from bench.scoring.rows import Context, WithoutClasses
 
 Floats = npt.NDArray[np.float64]
 MOST = 1 << 17
@@ -54,7 +54,7 @@ def resampled(series: Mapping[str, Series], images: int, resamples: int = RESAMP
 
 
 @dataclass(frozen=True)
-class ImageRows(ABC):
+class ImageRows(WithoutClasses, ABC):
     """What each image adds to the figures. Nothing is drawn at random, so that there is one value of each."""
 
     ids: tuple[str, ...]
@@ -90,22 +90,6 @@ class ImageRows(ABC):
         values = {name: 100 * one.figure() for name, one in self.series(preset).items()}
         return {name: [value] for name, value in values.items() if not np.isnan(value)}
 
-    def further(self, preset: Mapping[str, Any], names: Collection[str]) -> dict[str, list[float]]:
-        """None."""
-        return {}
-
-    def mappings(self) -> list[list[int]]:
-        """None: nothing has a class."""
-        return []
-
-    def solver_gap(self, preset: Mapping[str, Any]) -> None:
-        """None: nothing is solved."""
-        return None
-
-    def authors(self, preset: Mapping[str, Any]) -> None:
-        """None: nothing is solved."""
-        return None
-
     @property
     def resampling(self) -> int:
         """The images to draw, and what is added up of each."""
@@ -123,10 +107,6 @@ class ImageRows(ABC):
             for name, entry in metrics.items():
                 entry["ci95"] = list(interval(drawn[name]))
         return {"metrics": metrics}
-
-    def part_names(self, classes: Sequence[str]) -> list[str]:
-        """None: figures are made of images alone."""
-        return []
 
     def pair(
         self,

@@ -125,6 +125,30 @@ class Rows(Protocol):
         ...
 
 
+class WithoutClasses:
+    """What rows answer in which no id has a class, and nothing was solved."""
+
+    def further(self, preset: Mapping[str, Any], names: Collection[str]) -> dict[str, list[float]]:
+        """None."""
+        return {}
+
+    def mappings(self) -> list[list[int]]:
+        """None: nothing has a class."""
+        return []
+
+    def solver_gap(self, preset: Mapping[str, Any]) -> None:
+        """None: there is no figure that solvers could differ in."""
+        return None
+
+    def authors(self, preset: Mapping[str, Any]) -> None:
+        """None: nothing is solved."""
+        return None
+
+    def part_names(self, classes: Sequence[str]) -> list[str]:
+        """None: the parts, if there are any, have names of their own."""
+        return []
+
+
 def read(path: Path) -> Rows:
     """Read a rows file of any kind. Raises BadInput for a missing or damaged one."""
     from bench.scoring.box_rows import BoxRows
