@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+import bench
 from bench.cards.presets import fingerprint
 from bench.protocols.davis.preset import DavisPreset
 from bench.protocols.retrieval.preset import RetrievalPreset
@@ -42,6 +43,7 @@ from tests.forging import (
     with_preset,
     with_sums,
 )
+from tests.networks import Colours
 from tests.synthetic import keep, make_record, random_rows
 
 # --- what is only said ---
@@ -303,6 +305,37 @@ def test_the_records_that_come_with_the_program_are_beyond_suspicion(tmp_path):
     for results in (ROOT / "results", ROOT / "tests" / "records", sound_folder(tmp_path)):
         for one in audit(read_all(results)[0]):
             assert (one.problem, one.stored.doubts, one.stored.notes) == (None, (), ()), one.stored.path
+
+
+COUNTED_OTHERWISE = [
+    ("clustering-dense", {"clusters": 5, "pixels": 10, "restarts": 1}),
+    ("patch-clustering", {"clusters": 5, "points_per_cluster": None, "restarts": 1}),
+    ("patch-clustering", {"clusters": 5, "points_per_cluster": None, "restarts": 1, "drop_last_batch": 9}),
+    ("stego-kmeans", {"pixels": 10, "train": "train", "restarts": 1}),
+    ("stego-kmeans", {"pixels": 10, "train": "train", "restarts": 1, "extra_clusters": 4}),
+    ("in-context", {"bank": "train", "augmentation": "none", "passes": 1}),
+    ("in-context", {"bank": "train", "augmentation": "none", "passes": 1, "ignored": 0}),
+]
+"""Of the same images: at their own size, on a grid, in a crop, without a class, a batch, or what is predicted extra."""
+
+
+@pytest.mark.slow
+def test_records_that_count_other_pixels_of_the_same_images_do_not_deny_each_other(golden, tmp_path):
+    for number, (protocol, entries) in enumerate(COUNTED_OTHERWISE):
+        bench.evaluate(
+            Colours(),
+            "pascal-voc",
+            protocol,
+            data_root=golden / "VOCSegmentation",
+            cache=tmp_path / "cache",
+            results=tmp_path / "r",
+            name=f"m{number}",
+            num_seeds=2 if protocol == "stego-kmeans" else None,
+            entries={"input": [32, 32], **entries},
+        )
+    stored, problems = read_all(tmp_path / "r")
+    assert not problems and len(stored) == len(COUNTED_OTHERWISE)
+    assert {one.stored.path.name: one.problem for one in audit(stored) if one.problem} == {}
 
 
 def limited(rows):

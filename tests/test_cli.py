@@ -85,12 +85,13 @@ def test_several_models_print_an_array_and_one_failure_hides_no_figure(bench):
 
 
 @pytest.mark.slow
-def test_all_runs_every_protocol_that_the_data_set_has(run_voc, bench):
+def test_all_runs_every_protocol_that_the_data_set_has(run_voc, bench, tmp_path):
     records = json.loads(run_voc("--protocol", "all", "--json").stdout)
     ids = ["clustering", "clustering-dense", "distance-matching", "retrieval-21", "retrieval-7"]
     found = {record["protocol"]["id"]: record["observed"]["from_cache"] for record in records}
     assert [name for name in found if name in ids] == ids and "patch-clustering" in found
     assert [found[name] for name in ids if name.startswith("retrieval")] == [40, 40]
+    assert "skipped" not in bench("list", "results", "--results", tmp_path / "results").stderr
     records = json.loads(run_voc("--protocol", "retrieval", "--json").stdout)
     assert len({record["bank"]["entries"] for record in records}) == 2
 

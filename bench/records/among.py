@@ -19,7 +19,13 @@ import numpy.typing as npt
 from bench.base.errors import BadInput
 from bench.base.folders import LOCAL, folder
 from bench.cards import catalogue
-from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, labelled_pixels
+from bench.records.contradictions import (
+    PREDICTIONS,
+    base_of,
+    is_built_in,
+    labelled_pixels,
+    predictions_leave_pixels_out,
+)
 from bench.records.findings import Finding, doubt, note, problem
 from bench.records.record import Record, Stored, check_rows, json_files, read, rows_path
 from bench.scoring import rows as rows_of
@@ -128,7 +134,10 @@ def _counting(record: Record, rows: Rows) -> tuple[Any, ...]:
         return (*data, rows.num_classes, grid, name, record["protocol"]["fingerprint"], str(seen))
     seen = ("input", "resizing", "fit", "label_resizing") if grid != "label" else ()
     how = ("void_classes", "drop_last_batch", *seen)
-    return (*data, rows.num_classes, grid, *(str(preset.get(key) or "") for key in how))
+    told = [str(preset.get("ignored")), *(str(preset.get(key) or "") for key in how)]  # of those ignored, 0 is a class
+    if predictions_leave_pixels_out(preset):
+        told += [name, str(record["model"].get("weights_sha256")), str(record.get("seeds"))]
+    return (*data, rows.num_classes, grid, *told)
 
 
 def _hash(arrays: Sequence[Array], ids: str = "") -> str:

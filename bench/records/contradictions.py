@@ -174,8 +174,15 @@ def labelled_pixels(rows: ConfusionRows, seed: int) -> npt.NDArray[np.int64]:
     return np.stack([places[kept] // classes, places[kept] % classes, pixels[kept]])
 
 
+def predictions_leave_pixels_out(preset: Mapping[str, Any]) -> bool:
+    """Whether pixels count nowhere by what was predicted of them, so that two models count others of one image."""
+    return preset.get("extra") == "dropped" and bool(preset.get("extra_clusters"))
+
+
 def _of_labels(record: Record, rows: ConfusionRows) -> Findings:
     """Seeds draw clusters, not labels."""
+    if predictions_leave_pixels_out(record["protocol"]["preset"]):
+        return
     first = labelled_pixels(rows, 0)
     for number in range(1, len(rows.seeds)):
         if not np.array_equal(first, labelled_pixels(rows, number)):

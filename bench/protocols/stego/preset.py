@@ -8,12 +8,10 @@ from pydantic import Field, field_validator
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import GeometryPreset, Positive, Preset, Presets, Seed, Seeds, Side
+from bench.cards.presets import GeometryPreset, Positive, Preset, Presets, Seed, Seeds, Side, learns_from
 
 Batch = Annotated[int, Field(ge=1, le=4096)]
 StepSize = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-_TRAINERS = {"linear": "train", "distance-matching": "bank", "retrieval-21": "bank"}
-"""Protocols whose preset names a training split, and the entry that does."""
 
 
 class StegoPreset(GeometryPreset):
@@ -38,6 +36,8 @@ class StegoPreset(GeometryPreset):
     """The split that the probe is trained on."""
     train_images: Positive | None = None
     """Train on only this many images, the first of the split. null: all."""
+    grid: Literal["input"] = "input"
+    """Where pixels are counted: at the input size."""
     train_input: Side = 224
     """Side of the square in the middle of a training image that is seen; the nearest multiple of the network's patch.
     Training images are resized as the others, and not mirrored."""
@@ -80,7 +80,7 @@ class StegoPreset(GeometryPreset):
         refined = run.word("crf", {True: "a dense CRF refines the scores", False: ""})
         return [
             counting.mean(run),
-            counting.grid(run.with_defaults({"grid": "input"})),
+            counting.grid(run),
             counting.VOID,
             counting.absent(run),
             *cls.probe(run),
@@ -96,10 +96,8 @@ class StegoPreset(GeometryPreset):
     @classmethod
     def fallback(cls, presets: Presets) -> StegoPreset:
         """STEGO's own, smaller on images that are; trained on the split that another protocol trains on."""
-        entries: dict[str, Any] = {}
-        for protocol, entry in _TRAINERS.items():
-            if "train" not in entries and (other := presets(protocol)) is not None:
-                entries["train"] = getattr(other, entry)
+        train = learns_from(presets, "train")
+        entries: dict[str, Any] = {} if train is None else {"train": train}
         side = min([cls.model_fields["input"].default[0], *getattr(presets("clustering"), "input", ())])
         return cls(**entries, input=(side, side), train_input=7 * side // 10)
 
