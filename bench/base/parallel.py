@@ -47,6 +47,14 @@ def prefetch(
         yield ahead.popleft().result()
 
 
+def told(items: Iterable[Item], total: int, progress: Progress | None) -> Iterator[Item]:
+    """The items; `progress` is told of each that was used."""
+    for done, item in enumerate(items, start=1):
+        yield item
+        if progress:
+            progress(done, total)
+
+
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of `size` items; the last one may be shorter."""
     batch: list[Item] = []

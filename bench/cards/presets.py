@@ -265,6 +265,21 @@ Presets = Callable[[str], Preset | None]
 """Protocol id → its preset on a data set, as the data set's card has it."""
 
 
+_LEARN_FROM = {"linear": "train", "distance-matching": "bank", "retrieval-21": "bank"}
+"""Protocols whose preset names a split to learn from, and the entry that does."""
+
+
+def learns_from(presets: Presets, part: Literal["bank", "train"]) -> str | None:
+    """The split with labels that a data set's other protocols learn from; None where none names one.
+
+    Those go first that have it as the same `part`: a bank may be smaller than what a classifier is trained on.
+    """
+    for protocol, entry in sorted(_LEARN_FROM.items(), key=lambda named: named[1] != part):
+        if (known := presets(protocol)) is not None:
+            return str(getattr(known, entry))
+    return None
+
+
 def fingerprint(protocol: str, resolved: dict[str, Any]) -> str:
     """SHA-256, hexadecimal, of what defines a figure: the protocol and its resolved preset.
 

@@ -73,9 +73,8 @@ Examples:
     default=("clustering",),
     show_default=True,
     shell_complete=protocols,
-    help="clustering, clustering-dense, distance-matching, linear, retrieval-7, retrieval-21, davis, saliency "
-    "or discovery; `retrieval` for both retrieval protocols; `all` for every protocol with a preset on the data set. "
-    "Repeatable.",
+    help="A protocol's id (`bench list protocols`); `retrieval` or `stego` for each protocol of that group; `all` for "
+    "every protocol with a preset on the data set. Repeatable.",
 )
 @click.option(
     "--features",

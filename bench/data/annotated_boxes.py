@@ -1,21 +1,15 @@
-"""Annotated boxes: whether a split has any, and what tells them from others."""
+"""Annotated boxes: that a split has any, and what tells them from others."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
 from bench.base.errors import BadInput
 from bench.base.files import said, sha256_file
-from bench.data.boxes import Boxes
+from bench.data.boxes import Boxes, has_boxes
 from bench.data.samples import Samples, find_layout
-
-
-def has_boxes(samples: Samples) -> bool:
-    """Whether the card says where the boxes of a split lie."""
-    return _pattern(samples)[0] is not None
 
 
 def require_boxes(samples: Samples) -> None:
@@ -29,7 +23,8 @@ def require_boxes(samples: Samples) -> None:
 
 def manifest_of_boxes(samples: Samples) -> str:
     """SHA-256, hexadecimal, over the files that have the boxes. Raises BadInput naming one that cannot be read."""
-    pattern, base = _pattern(samples)
+    _, files, base = find_layout(samples.card, samples.split, samples.root)
+    pattern = files.boxes
     assert pattern is not None
     each = "{id}" in pattern
     paths = (base / pattern.replace("{id}", name) for name in samples.ids) if each else iter([base / pattern])
@@ -46,9 +41,3 @@ def without_hard(boxes: Boxes) -> Boxes:
     """The boxes of objects that are not marked as difficult or truncated."""
     kept = ~np.asarray(boxes.hard, bool)
     return Boxes(boxes.boxes[kept], boxes.hard[kept])
-
-
-def _pattern(samples: Samples) -> tuple[str | None, Path]:
-    """The card's `boxes` of the split, and the folder below which they lie."""
-    _, files, base = find_layout(samples.card, samples.split, samples.root)
-    return files.boxes, base

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 CLASSIFIER_VERSION = 1
 """Raised whenever this pass would give other numbers or files."""
 MAP = "map"
+MAP_BYTES = 5000
+"""Of an encoded map, about: for estimates."""
 Grid = Literal["label", "input"]
 GRIDS: tuple[Grid, ...] = ("label", "input")
 _COLUMNS = {

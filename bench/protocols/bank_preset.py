@@ -9,7 +9,7 @@ from pydantic import Field
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import GeometryPreset, Positive, Presets, Seed, Side
+from bench.cards.presets import GeometryPreset, Positive, Presets, Seed, Side, learns_from
 
 
 class BankPreset(GeometryPreset):
@@ -62,8 +62,6 @@ class BankPreset(GeometryPreset):
         entries: dict[str, Any] = {}
         if clustering is not None and max(dict(clustering)["input"]) < max(cls.model_fields["input"].default):
             entries["input"] = dict(clustering)["input"]
-        for other, key in (("distance-matching", "bank"), ("retrieval-21", "bank"), ("linear", "train")):
-            found = presets(other)
-            if found is not None:
-                return cls(**entries, bank=dict(found)[key])
+        if (bank := learns_from(presets, "bank")) is not None:
+            entries["bank"] = bank
         return cls(**entries)

@@ -7,6 +7,8 @@ Metrics, intervals and comparisons are made by the rows (`bench.scoring.rows`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -225,6 +227,12 @@ class Run(Generic[P]):
     def shape_read(self) -> ShapeRead | None:
         """The shape of what was read of an image, now or when the cache was filled; None where nothing was."""
         return self.seen.get("shape") or known_shape(self.cache, self._receipt)
+
+    def learnt_folder(self, kind: str, told: Sequence[Any], samples: Samples) -> Path:
+        """Where what is learnt from these samples is kept; `told`, plain JSON values, is all else that decides it."""
+        text = json.dumps(told, sort_keys=True)
+        digest = hashlib.sha256(text.encode() + b"".join(samples.keys))
+        return self.cache / kind / digest.hexdigest()[:24]
 
     def store(self, kind: str, recipe: dict[str, Any], apart: str) -> ShardStore:
         """The cache of all that was found under `recipe`; the array called `apart` is read only on demand."""

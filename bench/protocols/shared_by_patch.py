@@ -22,6 +22,7 @@ from bench.base.errors import BadInput, Warn, WrongName, unknown_name
 from bench.base.own_files import load_json, save_json
 from bench.data.decoding import Label
 from bench.data.samples import Samples
+from bench.passes import tokens as token_pass
 from bench.passes.features import EQUAL, LOADED, Features
 from bench.passes.tokens import ImageTokens, Tokens
 from bench.protocols import shared_by_token
@@ -276,21 +277,18 @@ class BankProtocol(Protocol[P]):
 
     def forwards(self, run: Run[P]) -> int:
         """The images whose tokens are not kept yet."""
-        every = (run.samples, *_others(run))
-        known = 0 if run.fresh else sum(len(shared_by_token.store_of(run, one).known(one.keys)) for one in every)
-        return sum(map(len, every)) - known
+        return sum(shared_by_token.unseen(run, one) for one in (run.samples, *_others(run)))
 
     def cached(self, run: Run[P]) -> str:
         """How many images' tokens."""
         every = (run.samples, *_others(run))
-        known = sum(len(shared_by_token.store_of(run, one).known(one.keys)) for one in every)
+        known = sum(shared_by_token.kept_images(run, one) for one in every)
         return f"tokens of {known} of {sum(map(len, every))} images are cached"
 
     def kept_bytes(self, run: Run[P], width: int) -> int:
-        """All tokens, of patches of 16 pixels."""
-        height, columns = run.preset.input
-        cells = max(1, height // 16) * max(1, columns // 16)
-        return 4 * width * cells * (len(run.samples) + sum(map(len, _others(run))))
+        """All tokens."""
+        images = len(run.samples) + sum(map(len, _others(run)))
+        return token_pass.kept_bytes(width, shared_by_token.cells_of(run, run.preset.input), images, "float32")
 
 
 def bank_samples(run: Run[P]) -> Samples:

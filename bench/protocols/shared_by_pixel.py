@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from bench.cards.presets import ImagePreset
 from bench.passes import classify
@@ -18,6 +22,12 @@ from bench.scoring.id_counts import Painted
 from bench.scoring.rows import Rows
 
 Painting = TypeVar("Painting", bound=ImagePreset)
+
+
+def drawn_places(name: str, there: int, count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Which `count` of an image's pixels or cells are drawn: by the image's name, whatever batch, order or split."""
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    return np.random.default_rng([seed, key]).choice(there, min(count, there), replace=False)
 
 
 def paint_all(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bench.base.packed_arrays import Ragged
 from bench.base.sample_columns import Item
 from bench.cards.presets import GeometryPreset
-from bench.data.decoding import Label
+from bench.data.decoding import Label, read_label
 from bench.data.samples import Samples
 from bench.passes import tokens as token_pass
 from bench.passes.cache import Column, ShardStore
@@ -26,12 +26,42 @@ P = TypeVar("P", bound=GeometryPreset)
 PAINTED_VERSION = 1
 """Raised whenever what is kept here would be of another form."""
 _NOTHING = "nothing"
+_PATCH = 16
+"""Pixels, where a network does not say."""
 _COLUMNS = {"counts": Column("int64", (4,)), _NOTHING: Column("uint8")}
 
 
 def store_of(run: Run[P], samples: Samples, stored: Stored = "float32") -> ShardStore:
     """Where the tokens of these samples are kept."""
     return token_pass.store(run.cache, run.recipe(samples), stored)
+
+
+def kept_images(run: Run[P], samples: Samples, stored: Stored = "float32") -> int:
+    """Of how many of these samples the tokens are kept."""
+    return len(store_of(run, samples, stored).known(samples.keys))
+
+
+def unseen(run: Run[P], samples: Samples, stored: Stored = "float32") -> int:
+    """How many of these samples the network still has to see for their tokens."""
+    return len(samples) - (0 if run.fresh else kept_images(run, samples, stored))
+
+
+def cells_of(run: Run[P], size: tuple[int, int]) -> int:
+    """About how many tokens an image of this size has: for estimates."""
+    structure = run.subject.structure
+    patch = (structure.patch if structure else None) or _PATCH
+    return int(np.prod([-(-side // patch) for side in size]))
+
+
+def own_label(samples: Samples) -> Callable[[ImageTokens], Label | None]:
+    """What reads an image's label at its own size; None of one without a label."""
+    labels = {sample.id: sample.label for sample in samples}
+
+    def label(image: ImageTokens) -> Label | None:
+        path = labels[image.id]
+        return None if path is None else read_label(path, samples.card)[0]
+
+    return label
 
 
 def tokens_of(

@@ -58,11 +58,16 @@ def search(
     asked, start = _prepared(queries, distance), 0
     for part in parts:
         near, found = _nearest(asked, _prepared(part, distance), min(neighbours, len(part)), distance, gpu=gpu)
-        best, numbers = np.concatenate([best, near], axis=1), np.concatenate([numbers, found + start], axis=1)
-        order = np.argsort(best, axis=1, kind="stable")[:, :neighbours]
-        best, numbers = np.take_along_axis(best, order, axis=1), np.take_along_axis(numbers, order, axis=1)
+        best, numbers = smallest((best, numbers), (near, found + start), neighbours)
         start += len(part)
     return best, numbers
+
+
+def smallest(one: tuple[Float32, Int64], other: tuple[Float32, Int64], k: int) -> tuple[Float32, Int64]:
+    """The k smallest of Q×a and Q×b values in each row, ascending, and their numbers; of equal ones those of `one`."""
+    values, numbers = np.concatenate([one[0], other[0]], axis=1), np.concatenate([one[1], other[1]], axis=1)
+    order = np.argsort(values, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(values, order, axis=1), np.take_along_axis(numbers, order, axis=1)
 
 
 def _prepared(rows: Float32, distance: Distance) -> Float32:

@@ -10,7 +10,6 @@ are a classifier.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +27,7 @@ from bench.passes.features import Features, feature_map, unit
 from bench.passes.forward import features_of
 from bench.passes.image_pass import Loaded, pass_over_images
 from bench.protocols.clustering_dense.preset import DensePreset
+from bench.protocols.shared_by_pixel import drawn_places
 from bench.scoring import cached_centres
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def _forward(batch: Sequence[Loaded], extract: Features, preset: DensePreset, en
 
 def positions(name: str, pixels: int, preset: DensePreset) -> npt.NDArray[np.int64]:
     """Which of an image's pixels are drawn: by the image's id, whatever the batch, the order or the split."""
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
-    generator = np.random.default_rng([preset.pixel_seed, key])
-    return generator.choice(pixels, min(preset.pixels, pixels), replace=False)
+    return drawn_places(name, pixels, preset.pixels, preset.pixel_seed)
 
 
 def _keep(item: Loaded, drawn: Float32) -> Item:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.cards.datasets import DatasetCard
-from bench.data.annotated_boxes import has_boxes, manifest_of_boxes, require_boxes
-from bench.data.boxes import read_boxes
+from bench.data.annotated_boxes import manifest_of_boxes, require_boxes
+from bench.data.boxes import has_boxes, read_boxes
 from bench.data.samples import Samples
 from bench.networks.subject import Subject
 from bench.protocols import shared_by_foreground as shared

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from bench.base.errors import WrongName
 from bench.data.samples import require_labelled_pixels
 from bench.passes.cache import ShardStore
-from bench.passes.classify import decode_map
+from bench.passes.classify import MAP_BYTES, decode_map
 from bench.protocols import shared_by_pixel
 from bench.protocols.base import Plan, Protocol, Result, Run
 from bench.protocols.distance_matching import bank as banks
@@ -18,8 +18,6 @@ from bench.protocols.prediction_maps import Map
 from bench.scoring import kmeans
 
 BANK = "bank"
-_MAP = 5000
-"""Bytes of a PNG of classes, about."""
 
 
 class DistanceMatching(Protocol[DistancePreset]):
@@ -62,7 +60,7 @@ class DistanceMatching(Protocol[DistancePreset]):
 
     def kept_bytes(self, run: Run[DistancePreset], width: int) -> int:
         """Three instances for each image of the bank, and a map for each evaluated image."""
-        return 4 * width * 3 * len(run.plan.others[BANK]) + _MAP * len(run.samples)
+        return 4 * width * 3 * len(run.plan.others[BANK]) + MAP_BYTES * len(run.samples)
 
     def require_submission(self, plan: Plan, ids: str) -> None:
         """It has classes, no clusters."""

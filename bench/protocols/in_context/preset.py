@@ -8,12 +8,22 @@ from pydantic import Field, field_validator, model_validator
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import GeometryPreset, ImagePreset, Positive, Preset, Presets, Rate, Seeds, Share, Side, Unit
+from bench.cards.presets import (
+    GeometryPreset,
+    ImagePreset,
+    Positive,
+    Preset,
+    Presets,
+    Rate,
+    Seeds,
+    Share,
+    Side,
+    Unit,
+    learns_from,
+)
 from bench.protocols.registry import IN_CONTEXT_FIXED
 
 _OF_CROPS = ("jitter", "jitter_probability", "crop_area", "crop_aspect")
-_FOR_BANK = (("retrieval-21", "bank"), ("distance-matching", "bank"), ("linear", "train"))
-"""Where other presets name labelled images to learn from."""
 LARGEST_SHARE = 0.5
 """Of hues: half of their circle."""
 Amount = Annotated[float, Field(ge=0, lt=1)]
@@ -153,8 +163,8 @@ class InContextPreset(GeometryPreset):
     @classmethod
     def fallback(cls, presets: Presets) -> InContextPreset:
         """The reference's, with the input, absent classes and labelled images that other presets of the card name."""
-        named = ((presets(name), key) for name, key in _FOR_BANK)
-        entries: dict[str, Any] = {"bank": next((getattr(one, key) for one, key in named if one is not None), "train")}
+        bank = learns_from(presets, "bank")
+        entries: dict[str, Any] = {} if bank is None else {"bank": bank}
         clustering = presets("clustering")
         if isinstance(clustering, ImagePreset):
             entries["absent"] = clustering.absent

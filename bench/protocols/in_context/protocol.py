@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.base.errors import Warn
 from bench.cards.datasets import DatasetCard
-from bench.data.decoding import Label, read_label
+from bench.data.decoding import Label
 from bench.data.samples import Samples, require_labelled_pixels
 from bench.networks.subject import Subject
 from bench.passes import tokens as token_pass
@@ -28,8 +28,6 @@ from bench.protocols.shared_by_crf import Refined
 from bench.scoring import kmeans
 
 BANK = "bank"
-_PATCH = 16
-"""Pixels, where a network does not say."""
 _ORDINARY = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """The normalisation of most networks, which the preset's differs from by one digit only."""
 
@@ -131,14 +129,11 @@ class InContext(Protocol[InContextPreset]):
     def forwards(self, run: Run[InContextPreset]) -> int:
         """Those of the bank that are not in it yet, in each pass, and those evaluated whose tokens are not kept."""
         known, whole = _known(run)
-        seen = len(shared_by_token.store_of(run, run.samples).known(run.samples.keys))
-        return whole + len(run.samples) - (0 if run.fresh else known + seen)
+        return whole - (0 if run.fresh else known) + shared_by_token.unseen(run, run.samples)
 
     def kept_bytes(self, run: Run[InContextPreset], width: int) -> int:
         """The rows of every bank, and all tokens of the evaluated images."""
-        preset, structure = run.preset, run.subject.structure
-        patch = (structure.patch if structure else None) or _PATCH
-        cells = int(np.prod([-(-side // patch) for side in preset.input]))
+        preset, cells = run.preset, shared_by_token.cells_of(run, run.preset.input)
         rows = sum(each.keep or cells for each in _passes(run) for _ in each.samples)
         stored = "float16" if preset.bank_type == "float16" else "float32"
         bank = token_pass.kept_bytes(width, 1, rows, stored)  # type: ignore[arg-type]
@@ -197,13 +192,11 @@ def _painter(start: Callable[[], Voter], grid: str) -> Callable[[ImageTokens], S
 
 def _label_of(run: Run[InContextPreset]) -> Callable[[ImageTokens], Label | None]:
     """What gives an image's label on the grid where pixels are counted."""
-    place = {name: number for number, name in enumerate(run.samples.ids)}
     ignored, ignore = run.preset.ignored, run.card.labels.ignore
+    whole = shared_by_token.own_label(run.samples)
 
     def label(image: ImageTokens) -> Label | None:
-        found, sample = image.label, run.samples.entries[place[image.id]]
-        if found is not None and run.preset.grid == "label" and sample.label is not None:
-            found = read_label(sample.label, run.card)[0]
+        found = whole(image) if run.preset.grid == "label" else image.label
         return None if found is None else scoring.counted_label(found, ignored, ignore)
 
     return label

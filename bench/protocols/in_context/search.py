@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import BadEnvironment, BadInput
+from bench.scoring.neighbours import smallest
 from bench.scoring.whitening import require_variety
 
 BLOCK = 1 << 16
@@ -40,14 +41,8 @@ def nearest(rows: Floats, queries: Float32, k: int, block: int | None = None) ->
     for start in range(0, len(rows), block):
         part = np.ascontiguousarray(rows[start : start + block], np.float32)
         found: Any = faiss.knn(queries, part, min(k, len(part)), metric=faiss.METRIC_INNER_PRODUCT)
-        best = _merged(best, (found[0], found[1] + start), k)
-    return best
-
-
-def _merged(one: tuple[Float32, Places], other: tuple[Float32, Places], k: int) -> tuple[Float32, Places]:
-    similar, found = np.concatenate([one[0], other[0]], axis=1), np.concatenate([one[1], other[1]], axis=1)
-    order = np.argsort(-similar, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(similar, order, axis=1), np.take_along_axis(found, order, axis=1)
+        best = smallest(best, (-found[0], found[1] + start), k)
+    return -best[0], best[1]
 
 
 def exact(rows: Floats, *, gpu: bool = False) -> Search:

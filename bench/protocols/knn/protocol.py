@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.base.parallel import told
 from bench.data.samples import require_labelled_pixels
 from bench.passes.tokens import ImageTokens
 from bench.protocols import shared_by_patch, shared_by_pixel, shared_by_token
@@ -103,14 +104,6 @@ class _Work:
         first = self.bank([self.material.train])
         scoring.require_enough(first, max(preset.neighbours))
         images, stage = self.material.val.images(), self.run.stage("choosing a setting")
-        found = scoring.figures(
-            _told(images, stage, len(self.material.val.places)), first, settings, preset, gpu=self.gpu
-        )
+        watched = told(images, len(self.material.val.places), stage)
+        found = scoring.figures(watched, first, settings, preset, gpu=self.gpu)
         return {"figures": found, "chosen": shared_by_patch.chosen_by_miou(found), "entries": len(self.whole)}
-
-
-def _told(images: Iterator[ImageTokens], stage: Any, total: int) -> Iterator[ImageTokens]:
-    for number, image in enumerate(images, start=1):
-        yield image
-        if stage:
-            stage(number, total)

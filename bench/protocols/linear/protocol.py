@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,9 +125,7 @@ def _train_samples(run: Run[LinearPreset]) -> Samples:
 def _folder(run: Run[LinearPreset], samples: Samples) -> Path:
     """Where trainings by this recipe on these images are kept, of whatever length."""
     entries = {key: run.preset.resolved()[key] for key in TRAINING_ENTRIES if key not in ("epochs", "selection")}
-    text = json.dumps([run.recipe(samples), entries, training.TRAINER_VERSION], sort_keys=True)
-    digest = hashlib.sha256(text.encode() + b"".join(samples.keys))
-    return run.cache / "linear" / digest.hexdigest()[:24]
+    return run.learnt_folder("linear", [run.recipe(samples), entries, training.TRAINER_VERSION], samples)
 
 
 class _Work:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.protocols.linear.preset import LinearPreset
+from bench.protocols.linear.training import told_timing
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.id_counts import Painted, given_classes
 from bench.scoring.metrics import seed_metrics
@@ -73,7 +74,6 @@ def _miou(painted: Sequence[Painted], preset: LinearPreset, num_classes: int) ->
 def _history(one: Chosen, preset: LinearPreset, split: str) -> dict[str, Any]:
     """How a training went, for the record: per epoch its mean loss, learning rate and mIoU."""
     assert one.training is not None
-    whole, waiting = one.training.timing.sum(axis=0).tolist()
     return {
         "selection": "last" if preset.selection == "last" else f"best on {split}",
         "epoch": one.epoch + 1,
@@ -82,6 +82,5 @@ def _history(one: Chosen, preset: LinearPreset, split: str) -> dict[str, Any]:
         "loss": one.training.losses.mean(axis=1).tolist(),
         "learning_rate": one.training.rates.tolist(),
         "online_mIoU": list(one.online),
-        "seconds": whole,
-        "waiting_share": waiting / whole if whole else 0.0,
+        **told_timing(one.training.timing.sum(axis=0)),
     }

@@ -179,6 +179,12 @@ def _diverged(epoch: int, step: int, rate: float) -> BadInput:
     )
 
 
+def told_timing(timing: npt.NDArray[np.float64]) -> dict[str, float]:
+    """For the record: seconds in all, and the share of them that training waited; of (seconds, seconds waited)."""
+    whole, waiting = timing.tolist()
+    return {"seconds": whole, "waiting_share": waiting / whole if whole else 0.0}
+
+
 class WaitingTime:
     """An iterator that knows how long its user waited for it."""
 

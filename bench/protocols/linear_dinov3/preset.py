@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from bench.cards import counting
 from bench.cards.counting import Counted
-from bench.cards.presets import Positive, Presets, Rate, Seeds, Share, Side, WindowsPreset
+from bench.cards.presets import Positive, Presets, Rate, Seeds, Share, Side, WindowsPreset, learns_from
 
 Least = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -113,11 +113,8 @@ class Dinov3Preset(WindowsPreset):
     @classmethod
     def fallback(cls, presets: Presets) -> Dinov3Preset | None:
         """The recipe as it is, trained on the split that `linear` trains on, or from which others take their bank."""
-        named = (("linear", "train"), ("distance-matching", "bank"), ("retrieval-21", "bank"))
-        for protocol, entry in named:
-            if (known := presets(protocol)) is not None:
-                return cls(train=getattr(known, entry))
-        return cls()
+        train = learns_from(presets, "train")
+        return cls() if train is None else cls(train=train)
 
 
 TRAINING_ENTRIES = (

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,10 @@ from bench.base.environment import torch_version
 from bench.base.errors import Warn
 from bench.data.samples import Samples, require_labelled_pixels
 from bench.passes import windows
-from bench.passes.classify import Classifiers, decode_map
+from bench.passes.classify import MAP_BYTES, Classifiers, decode_map
 from bench.protocols import shared_by_pixel
 from bench.protocols.base import Protocol, Result, Run
+from bench.protocols.linear.training import told_timing
 from bench.protocols.linear_dinov3 import training
 from bench.protocols.linear_dinov3.preset import TRAINING_ENTRIES, Dinov3Preset
 from bench.protocols.linear_dinov3.training import Training
@@ -32,8 +31,6 @@ _CURVE = 100
 """Points of a training's curves in the record."""
 _SHAPE = 4 / 3
 """Of a picture of unknown size, for estimates."""
-_MAP = 5000
-"""Bytes of a PNG of classes, about."""
 
 
 class LinearDinov3(Protocol[Dinov3Preset]):
@@ -102,7 +99,7 @@ class LinearDinov3(Protocol[Dinov3Preset]):
 
     def kept_bytes(self, run: Run[Dinov3Preset], width: int) -> int:
         """The head with its optimiser's moments, and a map for each evaluated image."""
-        return 3 * 4 * width * run.num_classes * len(run.plan.seeds) + _MAP * len(run.samples)
+        return 3 * 4 * width * run.num_classes * len(run.plan.seeds) + MAP_BYTES * len(run.samples)
 
 
 def windows_of(preset: Dinov3Preset) -> int:
@@ -121,15 +118,13 @@ def _history(learnt: Training, preset: Dinov3Preset) -> dict[str, Any]:
     """How a training went, for the record: its loss and learning rate, each the mean over a hundredth of the steps."""
     ends = np.unique(np.linspace(0, learnt.steps, min(_CURVE, learnt.steps) + 1).astype(np.int64))
     rates = np.array([preset.learning_rate(step) for step in range(learnt.steps)])
-    whole, waiting = learnt.timing.tolist()
     return {
         "steps": learnt.steps,
         "crops": learnt.steps * preset.batch,
         "step": ends[1:].tolist(),
         "loss": [float(learnt.losses[a:b].mean()) for a, b in itertools.pairwise(ends)],
         "learning_rate": [float(rates[a:b].mean()) for a, b in itertools.pairwise(ends)],
-        "seconds": whole,
-        "waiting_share": waiting / whole if whole else 0.0,
+        **told_timing(learnt.timing),
     }
 
 
@@ -142,9 +137,7 @@ def _folder(run: Run[Dinov3Preset]) -> Path:
     samples, resolved = _train_samples(run), run.preset.resolved()
     seen = {key: value for key, value in run.recipe(samples).items() if key not in Dinov3Preset.unlike_training}
     entries = {key: resolved[key] for key in TRAINING_ENTRIES}
-    text = json.dumps([seen, entries, training.HEAD_VERSION], sort_keys=True)
-    digest = hashlib.sha256(text.encode() + b"".join(samples.keys))
-    return run.cache / "linear-dinov3" / digest.hexdigest()[:24]
+    return run.learnt_folder("linear-dinov3", [seen, entries, training.HEAD_VERSION], samples)
 
 
 def _path(folder: Path, seed: int) -> Path:

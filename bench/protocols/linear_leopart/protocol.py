@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from bench.data.decoding import Label
 from bench.data.samples import Samples, require_labelled_pixels
 from bench.passes import tokens as token_pass
 from bench.passes.cache import ShardStore
-from bench.passes.classify import Classifiers, decode_map
+from bench.passes.classify import MAP_BYTES, Classifiers, decode_map
 from bench.passes.features import Features
 from bench.passes.tokens import ImageTokens, Tokens
 from bench.protocols import shared_by_pixel, shared_by_token
@@ -96,7 +94,7 @@ class LinearLeopart(Protocol[LeopartPreset]):
     def kept_bytes(self, run: Run[LeopartPreset], width: int) -> int:
         """The head after each epoch, and a map of each image."""
         seeds = len(run.plan.seeds)
-        return seeds * (4 * width * run.num_classes * run.preset.epochs + 5000 * len(run.samples))
+        return seeds * (4 * width * run.num_classes * run.preset.epochs + MAP_BYTES * len(run.samples))
 
 
 def _done(run: Run[LeopartPreset]) -> int:
@@ -113,9 +111,7 @@ def _folder(run: Run[LeopartPreset], samples: Samples) -> Path:
     """Where trainings by this recipe on these images are kept, of whatever length."""
     entries = {key: run.preset.resolved()[key] for key in _TRAINING_ENTRIES}
     versions = [training.TRAINER_VERSION, HEAD_VERSION]
-    text = json.dumps([run.recipe(samples), entries, versions], sort_keys=True)
-    digest = hashlib.sha256(text.encode() + b"".join(samples.keys))
-    return run.cache / "linear-leopart" / digest.hexdigest()[:24]
+    return run.learnt_folder("linear-leopart", [run.recipe(samples), entries, versions], samples)
 
 
 def _head(run: Run[LeopartPreset], features: Callable[[], Features], seed: int) -> Head:
@@ -181,7 +177,6 @@ def paint_at_grid(image: ImageTokens, classifiers: Classifiers, cells: int) -> l
 def _history(head: Head, run: Run[LeopartPreset]) -> dict[str, Any]:
     """How a training went, for the record: per epoch its mean loss, learning rate, and mIoU where one was chosen."""
     learnt, preset = head.training, run.preset
-    whole, waiting = learnt.timing.sum(axis=0).tolist()
     chosen = f"best on the first {min(preset.selection_images, len(run.samples))} images of {run.samples.split}"
     return {
         "selection": "last" if preset.selection == "last" else chosen,
@@ -191,6 +186,5 @@ def _history(head: Head, run: Run[LeopartPreset]) -> dict[str, Any]:
         "loss": learnt.losses.mean(axis=1).tolist(),
         "learning_rate": learnt.rates.tolist(),
         **({"online_mIoU": list(head.online)} if head.online else {}),
-        "seconds": whole,
-        "waiting_share": waiting / whole if whole else 0.0,
+        **training.told_timing(learnt.timing.sum(axis=0)),
     }

@@ -8,16 +8,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.base.errors import Warn
 from bench.base.own_files import drop, load_arrays, save_arrays
-from bench.base.parallel import Progress
+from bench.base.parallel import Progress, told
 from bench.passes.tokens import Tokens
 from bench.protocols.patch_clustering.preset import PatchPreset
 from bench.protocols.patch_clustering.space import Space, fit_space
@@ -27,7 +27,6 @@ from bench.scoring.kmeans import Points
 
 FITTED_VERSION = 1
 """Raised whenever the same tokens would give another space or other centres."""
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def space_of(work: Work, progress: Progress | None, warn: Warn, *, fresh: bool =
             drop(path)
         preset = work.preset
         space = fit_space(
-            _told(work.parts(), work.kept, progress),
+            told(work.parts(), work.kept, progress),
             work.total,
             standardise=preset.standardise,
             components=preset.pca,
@@ -151,10 +150,3 @@ def centres_of(
         if progress:
             progress(number + 1, len(seeds))
     return found
-
-
-def _told(parts: Iterable[Item], total: int, progress: Progress | None) -> Iterator[Item]:
-    for done, part in enumerate(parts, start=1):
-        yield part
-        if progress:
-            progress(done, total)

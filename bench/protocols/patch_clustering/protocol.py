@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.base.errors import BadInput, Warn
-from bench.data.decoding import Label, read_label
+from bench.data.decoding import Label
 from bench.data.preprocessing import nearest_of
 from bench.data.samples import Samples, require_labelled_pixels
 from bench.passes import tokens as token_pass
@@ -26,9 +26,6 @@ from bench.scoring import cluster_members, kmeans
 from bench.scoring.cluster_members import Clusters
 from bench.scoring.id_counts import matched_classes
 from bench.scoring.kmeans import Points
-
-_PATCH = 16
-"""Pixels, where a network does not say."""
 
 
 class PatchClustering(Protocol[PatchPreset]):
@@ -92,22 +89,16 @@ class PatchClustering(Protocol[PatchPreset]):
 
     def cached(self, run: Run[PatchPreset]) -> str:
         """How many images' tokens are kept."""
-        return f"tokens of {_known(run)} of {len(run.samples)} images are cached"
+        return f"tokens of {shared_by_token.kept_images(run, run.samples)} of {len(run.samples)} images are cached"
 
     def forwards(self, run: Run[PatchPreset]) -> int:
         """Those whose tokens are not kept yet."""
-        return len(run.samples) - (0 if run.fresh else _known(run))
+        return shared_by_token.unseen(run, run.samples)
 
     def kept_bytes(self, run: Run[PatchPreset], width: int) -> int:
         """All tokens."""
-        structure = run.subject.structure
-        patch = (structure.patch if structure else None) or _PATCH
-        cells = int(np.prod([-(-side // patch) for side in run.preset.input]))
+        cells = shared_by_token.cells_of(run, run.preset.input)
         return token_pass.kept_bytes(width, cells, len(run.samples), "float32")
-
-
-def _known(run: Run[PatchPreset]) -> int:
-    return len(shared_by_token.store_of(run, run.samples).known(run.samples.keys))
 
 
 def _painter(
@@ -132,14 +123,14 @@ def _at(grid: str, found: Map, image: ImageTokens) -> Map:
 
 def _label_of(run: Run[PatchPreset], work: fitted.Work) -> Callable[[ImageTokens], Label | None]:
     """What gives an image's label on the grid where pixels are counted; none of an image that is dropped."""
-    place, grid = {name: number for number, name in enumerate(run.samples.ids)}, run.preset.grid
+    scored, grid = frozenset(run.samples.ids[: work.kept]), run.preset.grid
+    whole = shared_by_token.own_label(run.samples)
 
     def label(image: ImageTokens) -> Label | None:
-        sample = run.samples.entries[place[image.id]]
-        if place[image.id] >= work.kept or image.label is None or sample.label is None:
+        if image.id not in scored or image.label is None:
             return None
         if grid == "label":
-            return read_label(sample.label, run.card)[0]
+            return whole(image)
         return at_100(image.label) if grid == "100x100" else image.label
 
     return label

@@ -18,11 +18,11 @@ from bench.networks.reading.watched import Watched
 from bench.networks.subject import Subject
 from bench.passes.features import Features
 from bench.passes.tokens import ImageTokens, Tokens, kept_bytes
-from bench.protocols import dense_crf, shared_by_crf
+from bench.protocols import dense_crf, shared_by_crf, shared_by_pixel
 from bench.protocols.base import Protocol, Result, Run
 from bench.protocols.prediction_maps import Map, paint_clusters
 from bench.protocols.shared_by_crf import Refined
-from bench.protocols.shared_by_token import count, paint_again, store_of, tokens_of
+from bench.protocols.shared_by_token import cells_of, count, kept_images, paint_again, tokens_of, unseen
 from bench.protocols.stego import training
 from bench.protocols.stego.preset import (
     StegoClusterPreset,
@@ -98,44 +98,36 @@ class _Stego(Protocol[P], Generic[P]):
             rows, mappings, detail = self.score(painted, run)
             detail["crf"] = dense_crf.RECIPE | {"image": run.preset.crf_image}
         detail["probe"] = self._said(run, learnt)
-        observed = {"from_cache": len(run.samples) - tokens.meta["fresh"], "device": tokens.meta.get("device")}
-        return Result(
+        return shared_by_pixel.result(
+            run,
             rows,
-            tokens.manifest,
+            painted[0],
             self.solver(run),
-            observed,
-            extra,
-            mappings,
-            detail,
-            tokens.meta.get("images_per_second"),
-            functools.partial(_clusters, painted[0], run, mappings) if mappings else None,
-            functools.partial(_maps, run, tokens, probes, refined, mappings),
+            extra=extra,
+            mappings=mappings,
+            detail=detail,
+            clusters=functools.partial(_clusters, painted[0], run, mappings) if mappings else None,
+            paint=functools.partial(_maps, run, tokens, probes, refined, mappings),
         )
 
     def cached(self, run: Run[P]) -> str:
         """How many images' code is kept."""
-        known = len(store_of(run, run.samples, run.preset.stored).known(run.samples.keys))
+        known = kept_images(run, run.samples, run.preset.stored)
         return f"the code of {known} of {len(run.samples)} images is cached"
 
     def forwards(self, run: Run[P]) -> int:
         """The images whose code is not kept, those of training once and those evaluated twice where mirrored."""
         left = self._train_forwards(run)
-        known = 0 if run.fresh else len(store_of(run, run.samples, run.preset.stored).known(run.samples.keys))
-        return left + (len(run.samples) - known) * (2 if run.preset.mirror else 1)
+        return left + unseen(run, run.samples, run.preset.stored) * (2 if run.preset.mirror else 1)
 
     def _train_forwards(self, run: Run[P]) -> int:
-        own, samples = training.train_run(run), self._drawn(run)
-        known = 0 if run.fresh else len(store_of(own, samples, run.preset.stored).known(samples.keys))
-        return len(samples) - known
+        return unseen(training.train_run(run), self._drawn(run), run.preset.stored)
 
     def kept_bytes(self, run: Run[P], width: int) -> int:
         """The code of every image."""
-        structure = run.subject.structure
-        patch = structure.patch if structure and structure.patch else 16
-        height, width_in = run.preset.input
-        side = run.preset.train_input // patch
-        evaluated = kept_bytes(width, (height // patch) * (width_in // patch), len(run.samples), run.preset.stored)
-        return evaluated + kept_bytes(width, side * side, len(self._drawn(run)), run.preset.stored)
+        stored, train = run.preset.stored, (run.preset.train_input,) * 2
+        evaluated = kept_bytes(width, cells_of(run, run.preset.input), len(run.samples), stored)
+        return evaluated + kept_bytes(width, cells_of(run, train), len(self._drawn(run)), stored)
 
     def _train_samples(self, run: Run[P]) -> Samples:
         return run.plan.others[TRAIN].first(run.preset.train_images)

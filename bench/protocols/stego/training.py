@@ -7,8 +7,6 @@ images that the steps draw are seen once, and what is learnt of their kept code 
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +26,7 @@ from bench.data.samples import Samples
 from bench.passes.features import Features
 from bench.passes.tokens import Tokens
 from bench.protocols.base import Run
+from bench.protocols.shared_by_pixel import drawn_places
 from bench.protocols.shared_by_token import tokens_of
 from bench.protocols.stego.preset import StegoClusterPreset, StegoKmeansPreset, StegoLinearPreset, StegoPreset
 from bench.protocols.stego.probes import Float32, Probe
@@ -109,9 +108,7 @@ def probe_folder(run: Run[Trained], samples: Samples, kind: str) -> Path:
     preset = run.preset
     entries = {key: getattr(preset, key) for key in ("steps", "batch", "lr", "stored")}
     entries |= {"clusters": run.num_classes + getattr(preset, "extra_clusters", 0)}
-    text = json.dumps([train_run(run).recipe(samples), entries, kind, TRAINER_VERSION], sort_keys=True)
-    digest = hashlib.sha256(text.encode() + b"".join(samples.keys))
-    return run.cache / "stego" / digest.hexdigest()[:24]
+    return run.learnt_folder("stego", [train_run(run).recipe(samples), entries, kind, TRAINER_VERSION], samples)
 
 
 def cached(run: Run[Trained], samples: Samples, kind: str) -> int:
@@ -271,9 +268,7 @@ def drawn_cells(tokens: Tokens, preset: StegoKmeansPreset) -> Float32:
     """Some cells of each image, n×D, L2-normalised: drawn by the image's id, whatever the order."""
     parts = []
     for image in tokens:
-        key = int.from_bytes(hashlib.sha256(image.id.encode()).digest()[:8])
-        generator = np.random.default_rng([preset.pixel_seed, key])
-        chosen = generator.choice(len(image.tokens), min(preset.pixels, len(image.tokens)), replace=False)
+        chosen = drawn_places(image.id, len(image.tokens), preset.pixels, preset.pixel_seed)
         parts.append(image.tokens[chosen].astype(np.float32))
     cells = np.concatenate(parts)
     return cells / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), 1e-12)
