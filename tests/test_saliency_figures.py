@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.base.errors import BadInput
+from bench.data.boxes import coco_corners, voc_corners
 from bench.scoring import corloc, normalised_cut, rows, saliency_figures
 from bench.scoring.box_rows import BoxRows
 from bench.scoring.rows import Context
@@ -105,8 +106,8 @@ def annotated(name):
         kept = [one for one in entry["objects"] if not one.get("iscrowd")]
         if name == "voc_no_hard":
             kept = [one for one in kept if not (one["truncated"] or one["difficult"])]
-        convert, key = (corloc.voc_boxes, "box") if name.startswith("voc") else (corloc.coco_boxes, "bbox")
-        found.append(convert([one[key] for one in kept]))
+        corners = [voc_corners(*one["box"]) if name.startswith("voc") else coco_corners(one["bbox"]) for one in kept]
+        found.append(np.array(corners, np.float64).reshape(-1, 4))
     return found, [entry["prediction"] for entry in BOXES["voc" if name.startswith("voc") else "coco"]]
 
 

@@ -75,7 +75,7 @@ def read_coco_boxes(path: Path) -> Mapping[str, Boxes]:
             if _is_crowd(entry):
                 continue
             try:
-                found[entry["image_id"]].append(_coco_corners(entry["bbox"]))
+                found[entry["image_id"]].append(coco_corners(entry["bbox"]))
             except ValueError as error:
                 where = f"{path}: annotation {entry.get('id', place)}"
                 raise BadInput(f"{where}: {error}", "Give COCO's own file of instances.") from error
@@ -135,7 +135,12 @@ def _voc_corners(entry: ElementTree.Element) -> tuple[float, ...]:
     if box is None:
         raise ValueError("bndbox is missing")
     x1, y1, x2, y2 = (_number(box.findtext(name), name) for name in ("xmin", "ymin", "xmax", "ymax"))
-    return _require_ordered((x1 - 1, y1 - 1, x2, y2))
+    return voc_corners(x1, y1, x2, y2)
+
+
+def voc_corners(xmin: float, ymin: float, xmax: float, ymax: float) -> tuple[float, ...]:
+    """VOC's corners, which count from 1 and belong to the box, as those of a box. Raises ValueError where it ends first."""
+    return _require_ordered((xmin - 1, ymin - 1, xmax, ymax))
 
 
 def _is_set(entry: ElementTree.Element, flag: str) -> bool:
@@ -153,7 +158,7 @@ def _is_crowd(entry: Any) -> bool:
     return entry.get("iscrowd", 0) != 0
 
 
-def _coco_corners(box: Any) -> tuple[float, ...]:
+def coco_corners(box: Any) -> tuple[float, ...]:
     """(x, y, w, h) as whole corners. Raises ValueError for anything else."""
     if not isinstance(box, list) or len(box) != 4:
         raise ValueError("bbox is not [x, y, width, height]")

@@ -1,4 +1,4 @@
-"""CorLoc: boxes of discovered objects, how they are converted, and whether they hit (docs/protocols.md#discovery).
+"""CorLoc: boxes of discovered objects, and whether they hit (docs/protocols.md#discovery).
 
 A box is (x1, y1, x2, y2) in pixels from the image's upper left corner; x2 and y2 are the first column and row outside.
 """
@@ -15,17 +15,6 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 OVERLAP = 0.5
 """IoU from which on an object is found."""
-
-
-def voc_boxes(boxes: npt.ArrayLike) -> Floats:
-    """N×4 boxes of PASCAL VOC, 1-based and inclusive (xmin, ymin, xmax, ymax), as boxes: both minima less 1."""
-    return _table(boxes) - np.array([1.0, 1.0, 0.0, 0.0])
-
-
-def coco_boxes(boxes: npt.ArrayLike) -> Floats:
-    """N×4 boxes of COCO (x, y, width, height) as boxes, each side rounded to whole pixels, half to even."""
-    table = _table(boxes)
-    return np.rint(np.concatenate([table[:, :2], table[:, :2] + table[:, 2:]], axis=1))
 
 
 def box_iou(box: npt.ArrayLike, others: npt.ArrayLike) -> Floats:
