@@ -139,7 +139,7 @@ def _voc_corners(entry: ElementTree.Element) -> tuple[float, ...]:
 
 
 def voc_corners(xmin: float, ymin: float, xmax: float, ymax: float) -> tuple[float, ...]:
-    """VOC's corners, which count from 1 and belong to the box, as those of a box. Raises ValueError where it ends first."""
+    """VOC's corners, which count from 1 and belong to the box, as a box's. Raises ValueError as `_require_ordered`."""
     return _require_ordered((xmin - 1, ymin - 1, xmax, ymax))
 
 
