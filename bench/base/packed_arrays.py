@@ -152,3 +152,18 @@ class Ragged(_Packed[Array]):
         """All elements, with only those of their rows that are `kept`, a flag per row of `flat`."""
         before = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
         return Ragged(self.flat[kept], before[self.ends])
+
+
+def stacked(parts: Iterable[npt.NDArray[Any]], total: int) -> npt.NDArray[Any]:
+    """Parts n×D as one array total×D, each put in its place as it comes: they are never held twice.
+
+    Without any part 0×0, float32.
+    """
+    whole: npt.NDArray[Any] = np.empty((0, 0), np.float32)
+    start = 0
+    for part in parts:
+        if not whole.size:
+            whole = np.empty((total, part.shape[1]), part.dtype)
+        whole[start : start + len(part)] = part
+        start += len(part)
+    return whole

@@ -102,17 +102,6 @@ class Tokens:
         label = decode_map(encoded) if len(encoded) else None
         return ImageTokens(self.samples.ids[at], tokens, (height, width), label, self.placed(at))
 
-    def matrix(self) -> Floats:
-        """All of them, N×D, in the images' order, put in their place one by one."""
-        total, start = int(self.counts.sum()), 0
-        whole: Floats = np.empty((0, 0), np.float32)
-        for image in self:
-            if not whole.size:
-                whole = np.empty((total, image.tokens.shape[1]), image.tokens.dtype)
-            whole[start : start + len(image.tokens)] = image.tokens
-            start += len(image.tokens)
-        return whole
-
 
 def store(cache: Path, recipe: dict[str, Any], stored: Stored) -> ShardStore:
     """Where the tokens found under `recipe` (plain JSON values) are kept."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.base.packed_arrays import stacked
 from bench.base.parallel import Progress
 from bench.base.sample_columns import Item
 from bench.data.samples import Samples
@@ -131,14 +132,7 @@ def fit_all(
 def _gather(kept: ShardStore, samples: Samples) -> Float32:
     """All drawn pixels, n×D, put in their place shard by shard: they are never held twice."""
     total = int(kept.known(samples.keys)["drawn"].flat.sum())
-    points = np.empty((0, 0), np.float32)
-    start = 0
-    for drawn in kept.iterate_apart(samples.keys):
-        if not points.size:
-            points = np.empty((total, drawn.shape[1]), drawn.dtype)
-        points[start : start + len(drawn)] = drawn
-        start += len(drawn)
-    return points
+    return stacked(kept.iterate_apart(samples.keys), total)
 
 
 def drawn_clusters(kept: ShardStore, samples: Samples, found: Sequence[Float32]) -> Iterator[list[Any]]:

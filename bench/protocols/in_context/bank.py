@@ -16,6 +16,7 @@ import numpy as np
 import scipy  # its parts are loaded when they are used
 
 from bench.base.errors import BadInput
+from bench.base.packed_arrays import stacked
 from bench.base.sample_columns import Columns, Item
 from bench.data.decoding import read_sample
 from bench.data.placement import place
@@ -212,14 +213,7 @@ class Bank:
 
     def rows(self) -> Floats:
         """All its rows, M×D, put in their place one by one."""
-        whole: Floats = np.empty((0, 0), np.float32)
-        start = 0
-        for part in self.parts():
-            if not start:
-                whole = np.empty((self.size, part.shape[1]), part.dtype)
-            whole[start : start + len(part)] = part
-            start += len(part)
-        return whole
+        return stacked(self.parts(), self.size)
 
     def search(self, *, gpu: bool = False) -> Search:
         """What looks its rows up, as the preset keeps them."""

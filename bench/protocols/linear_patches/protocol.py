@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.base.own_files import drop, load_arrays, save_arrays
+from bench.base.packed_arrays import stacked
 from bench.data.samples import require_labelled_pixels
 from bench.passes.tokens import ImageTokens
 from bench.protocols import shared_by_patch, shared_by_pixel, shared_by_token
@@ -104,14 +105,7 @@ class _Work:
     def bank(self, parts: Sequence[shared_by_patch.Part]) -> tuple[Float32, Ids]:
         """All rows of these images' patches, and the class of each."""
         bank = Bank(parts, self.order, self.scaling, self.run.cache, pixels=False)
-        rows = np.empty((0, 0), np.float32)
-        start = 0
-        for part in bank.rows():
-            if not rows.size:
-                rows = np.empty((len(bank), part.shape[1]), np.float32)
-            rows[start : start + len(part)] = part
-            start += len(part)
-        return rows, bank.majority
+        return stacked(bank.rows(), len(bank)), bank.majority
 
     def learnt(self) -> dict[str, Any]:
         """Every strength's mIoU, the chosen one, and the size of the bank, from the cache where it is there."""
