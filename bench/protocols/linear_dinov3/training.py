@@ -6,6 +6,7 @@ optimiser were is kept every half minute, so an interrupted training goes on fro
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -67,7 +68,8 @@ class Training:
     def write(self, path: Path) -> None:
         """Write to an .npz, atomically."""
         rest = {"losses": self.losses, "seen": self.seen, "timing": self.timing}
-        save_arrays(path, {**self.head, **self.optimiser, **rest})
+        arrays = {**self.head, **self.optimiser, **rest}
+        save_arrays(path, {**arrays, "digest": _digest(arrays)})
 
     @classmethod
     def read(cls, path: Path, classes: int, *, batch_norm: bool) -> Training | None:
@@ -95,10 +97,22 @@ def _is_training(arrays: dict[str, npt.NDArray[Any]], classes: int, batch_norm: 
     shapes |= {f"{name}.{moment}": shape for name, shape in shapes.items() for moment in MOMENTS}
     shapes |= {"mean": width, "variance": width} if batch_norm else {}
     shapes |= {"losses": arrays["losses"].shape[:1] if "losses" in arrays else (), "seen": (classes,), "timing": (2,)}
-    kinds = dict.fromkeys(shapes, "float32") | {"seen": "bool", "timing": "float64"}
-    return arrays.keys() == shapes.keys() and all(
+    shapes |= {"digest": (32,)}
+    kinds = dict.fromkeys(shapes, "float32") | {"seen": "bool", "timing": "float64", "digest": "uint8"}
+    fits = arrays.keys() == shapes.keys() and all(
         (array.shape, array.dtype.name) == (shapes[name], kinds[name]) for name, array in arrays.items()
     )
+    return fits and np.array_equal(
+        arrays["digest"], _digest({name: array for name, array in arrays.items() if name != "digest"})
+    )
+
+
+def _digest(arrays: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]:
+    """32 bytes over all of them: losses that tell of other steps than the head has seen would go on elsewhere."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].shape}\n".encode() + arrays[name].tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def fold(head: dict[str, Float32]) -> tuple[Float32, Float32]:
