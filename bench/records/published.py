@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -61,11 +62,17 @@ class Published:
     seed_table: bool
     """Whether it stands in the table that this project set out to reproduce."""
     source: str
+    entries: Mapping[str, Any] = field(default_factory=dict)
+    """What the figure's count sets of the protocol's preset, beyond the protocol's name."""
+    detail: tuple[str, ...] = ()
+    """How the source counted, in short phrases."""
+    second_hand: bool = False
+    """Whether it was read in somebody's quotation."""
 
 
 def load(path: Path) -> tuple[Published, ...]:
     """Read and validate a CSV of published figures. Raises BadInput naming file, line and column."""
-    return read_rows(path, [field.name for field in fields(Published)], _entry)
+    return read_rows(path, [one.name for one in fields(Published)], _entry)
 
 
 def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str], str], Entry]) -> tuple[Entry, ...]:
@@ -111,7 +118,7 @@ def percentage(row: dict[str, str], where: str) -> float:
 
 
 def _entry(row: dict[str, Any], where: str) -> Published:
-    for column in ("comparable", "seed_table"):
+    for column in ("comparable", "seed_table", "second_hand"):
         if row[column] not in ("yes", "no"):
             raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no", "Write one of the two.")
     require_filled(row, ("dataset", "split", "protocol", "metric", "model", "source"), where)
@@ -126,8 +133,25 @@ def _entry(row: dict[str, Any], where: str) -> Published:
             "card": tuple(row["card"].split()),
             "comparable": row["comparable"] == "yes",
             "seed_table": row["seed_table"] == "yes",
+            "entries": _entries(row["entries"], where),
+            "detail": tuple(filter(None, (phrase.strip() for phrase in row["detail"].split(";")))),
+            "second_hand": row["second_hand"] == "yes",
         }
     )
+
+
+def _entries(text: str, where: str) -> dict[str, Any]:
+    """The column `entries`: words `key=value` as `bench run --set` takes them."""
+    found: dict[str, Any] = {}
+    for word in text.split():
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise BadInput(f"{where}: entries has '{word}', not key=value", "Write it as `bench run --set` takes it.")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
 
 
 def _is_date(text: str) -> bool:
