@@ -19,6 +19,8 @@ import numpy as np
 from bench.base.errors import BadInput
 from bench.base.files import read_regular, said
 from bench.base.folders import folder
+from bench.records.model_said import protocol_preset
+from bench.records.own_preset import differs_from, published_preset
 from bench.records.record import Record, other_precision, shortfall
 from bench.scoring.tolerance import Tolerance, of_one_spread
 
@@ -154,6 +156,11 @@ def _entries(text: str, where: str) -> dict[str, Any]:
     return found
 
 
+def entry_word(key: str, value: Any) -> str:
+    """An entry as `bench run --set` takes it: `memory=1024000`."""
+    return f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+
+
 def _is_date(text: str) -> bool:
     if not re.fullmatch(r"\d{4}-\d{2}(-\d{2})?", text):
         return False
@@ -171,10 +178,34 @@ def figures() -> tuple[Published, ...]:
 
 
 def answers(record: Record, figure: Published | PublishedClass) -> bool:
-    """Whether a record is of the figure's data set, split and protocol, and of a model that answers to it."""
+    """Whether a record is of the figure's data set, split and protocol, of a model that answers to it, and has the
+    figure's entries."""
     dataset = record["dataset"]
     own = (dataset["id"], dataset["split"], record["protocol"]["id"])
-    return own == (figure.dataset, figure.split, figure.protocol) and record["model"]["id"] in figure.card
+    if own != (figure.dataset, figure.split, figure.protocol) or record["model"]["id"] not in figure.card:
+        return False
+    return _has_entries(record, figure, figure.entries if isinstance(figure, Published) else {})
+
+
+def _has_entries(record: Record, figure: Published | PublishedClass, entries: Mapping[str, Any]) -> bool:
+    """Whether a record has the values of a figure's preset for all entries that tell its fellows apart.
+
+    A run that differs in others still answers to it, as a modified one.
+    """
+    deciding = _deciding(figure.dataset, figure.split, figure.protocol) | entries.keys()
+    own = published_preset(figure.dataset, figure.protocol, entries) if deciding else None
+    if own is None:
+        return not entries
+    wanted, has = own.resolved(), protocol_preset(record)
+    return all(has.get(key) == wanted.get(key) for key in deciding)
+
+
+@cache
+def _deciding(dataset: str, split: str, protocol: str) -> frozenset[str]:
+    """The keys of all entries that published figures of these have beyond the preset, if a card answers to them."""
+    asked = (dataset, split, protocol)
+    fellows = (figure for figure in figures() if (figure.dataset, figure.split, figure.protocol) == asked)
+    return frozenset(key for figure in fellows if figure.card for key in figure.entries)
 
 
 def answers_to(record: Record) -> dict[str, Published]:
@@ -228,8 +259,8 @@ def incomparable(record: Record, figure: Published) -> str | None:
         return figure.note
     if lacking := shortfall(record):
         return lacking
-    if not record["protocol"].get("published_recipe", False):
-        return "the preset was modified"
+    if modified := _modified(record, figure):
+        return modified
     if other := other_precision(record):
         return other
     if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:
@@ -240,6 +271,19 @@ def incomparable(record: Record, figure: Published) -> str | None:
     if record["protocol"]["preset"].get("solver", "minibatch") != "minibatch" and not record.get("authors"):
         return "it does not say what the authors' solver gives over many seeds: run it again with this version"
     return None
+
+
+def _modified(record: Record, figure: Published) -> str:
+    """How a record's preset is another one than the figure's; empty where it is the same."""
+    if not figure.entries:
+        return "" if record["protocol"].get("published_recipe", False) else "the preset was modified"
+    differs = differs_from(record, figure.protocol, figure.entries)
+    return f"the preset is not the figure's: {differs}" if differs else ""
+
+
+def is_run_as_published(record: Record, figure: Published) -> bool:
+    """Whether a figure is comparable, and a record was made by its preset, of whatever seeds and images."""
+    return figure.comparable and not _modified(record, figure)
 
 
 def compare(record: Record, figure: Published) -> dict[str, Any]:
