@@ -57,7 +57,7 @@ class Benchmark:
 
     def _line(self, protocol: str, metric: str) -> dict[str, Any]:
         rows = best_first(self.rows(protocol, metric), metric)
-        ranked = [entry for entry in rows if not entry.context]
+        ranked = [entry for entry in rows if not entry.aside]
         sign = direction(metric)
         measured = [(sign * entry.measured, entry) for entry in ranked if entry.counts and entry.measured is not None]
         return {
