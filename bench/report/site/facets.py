@@ -51,15 +51,15 @@ def phrases(entry: Entry) -> tuple[str, ...]:
     """How a row's figure was counted, beyond the protocol: entries that it sets, and what its source says."""
     told = entry.claim.figure.detail if entry.claim else ()
     quoted = ("second-hand",) if entry.claim and entry.claim.figure.second_hand else ()
-    return tuple(_plain(phrase) for phrase in (*entry.entries, *told, *quoted))
+    return tuple(plain(phrase) for phrase in (*entry.entries, *told, *quoted))
 
 
 def facets_of_row(entry: Entry) -> dict[str, str]:
     """Name of a facet → what a row has of it; several phrases are joined by `SEPARATOR`."""
     return {
         "labels": labels_seen(entry),
-        "backbone": _plain(entry.model.backbone),
-        "init": _plain(entry.labels.initialisation),
+        "backbone": plain(entry.model.backbone),
+        "init": plain(entry.labels.initialisation),
         "detail": SEPARATOR.join(phrases(entry)),
     }
 
@@ -87,5 +87,6 @@ def _by_name(counts: Counter[str]) -> tuple[tuple[str, str, int], ...]:
     return tuple((name, shorten(name, _LONGEST, placeholder=" …"), counts[name]) for name in sorted(counts, key=key))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A name of anybody's as the value of a filter."""
     return " ".join(printable(text, keep=HARMLESS).replace(";", ",").split()) or "not stated"

@@ -21,12 +21,13 @@ from bench.report.site.answer import answer
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.report.site.chart import draw
 from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
-from bench.report.site.facets import facets, phrases
+from bench.report.site.facets import facets, phrases, plain
 from bench.report.site.gallery import TITLES, Example, Gallery
 from bench.report.site.groups import groups, reasons
+from bench.report.site.matrix import matrix
 from bench.report.site.names import arxiv_url, web_url
 from bench.report.site.protocol_pages import about
-from bench.report.site.ranking import Ranked, ranked
+from bench.report.site.ranking import Ranked
 from bench.report.site.render import Renderer, script
 from bench.report.site.reproduce import BLANKS, reproduce
 from bench.report.tables import shown_interval
@@ -63,6 +64,7 @@ class Pages:
         yield from (self._pictures(run) for run in self.site.runs if run.path in self.galleries)
         yield self._models()
         yield self._papers()
+        yield self._matrix()
         yield self._protocols()
         yield from (self._protocol(one) for one in protocol_pages.every())
 
@@ -93,7 +95,7 @@ class Pages:
         return found + [[paper.title, f"paper, {paper.date}", paper.url, paper.arxiv] for paper in self.site.papers]
 
     def _benchmark(self, benchmark: Benchmark, protocol: str, metric: str) -> Page:
-        rows = ranked(benchmark.rows(protocol, metric), metric)
+        rows = benchmark.ranked(protocol, metric)
         url = benchmark.page_of(protocol, metric)
         context = _dataset(benchmark) | {
             "protocol": protocol,
@@ -266,6 +268,15 @@ class Pages:
             ],
         }
         return url, self.render.page("pictures", url, "Models", **context)
+
+    def _matrix(self) -> Page:
+        found = matrix(self.benchmarks.values())
+        context = {
+            "matrix": found,
+            "datasets": list(dict.fromkeys(f"{plain(one.dataset)} {plain(one.split)}" for one in found.columns)),
+            "protocols": sorted({plain(one.protocol) for one in found.columns}),
+        }
+        return "matrix.html", self.render.page("matrix", "matrix.html", "Matrix", **context)
 
     def _protocols(self) -> Page:
         counted = Counter(

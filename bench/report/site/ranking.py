@@ -13,7 +13,7 @@ from bench.records.intervals import Interval
 from bench.records.lineage import overlap_of, overlap_of_figure
 from bench.records.published import ROUNDING, Published
 from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
-from bench.report.site.names import date_text
+from bench.report.site.names import date_text, points
 from bench.report.tables import probe_of, probe_of_figure, shown_interval
 from bench.scoring.metric_names import FALLING, metric_order
 from bench.scoring.subsamples import of_two
@@ -69,6 +69,11 @@ class Entry:
     def unsupervised(self) -> bool:
         """Whether neither the weights nor the protocol's own probe have seen labels."""
         return self.labels.unsupervised and self.probe.startswith("none")
+
+    @property
+    def shown(self) -> str:
+        """Its value as pages show it: as it was published, or with two decimals."""
+        return points(self.value) if self.published else f"{self.value:.2f}"
 
     @property
     def measured(self) -> float | None:
