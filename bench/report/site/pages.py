@@ -15,7 +15,7 @@ from bench.records.published import Published
 from bench.records.rerun_command import rerun_command
 from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
-from bench.report.site import details
+from bench.report.site import details, home
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.report.site.chart import draw
 from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
@@ -60,14 +60,21 @@ class Pages:
         yield self._papers()
 
     def _home(self) -> Page:
-        tasks: dict[str, list[Benchmark]] = {}
-        for benchmark in self.benchmarks.values():
-            tasks.setdefault(_task(benchmark), []).append(benchmark)
+        tasks: dict[str, list[dict[str, Any]]] = {}
+        lines = [home.line_of(benchmark) for benchmark in self.benchmarks.values()]
+        for line in lines:
+            tasks.setdefault(_task(line["benchmark"]), []).append(line)
+        found = [line["unsupervised"] for line in lines if line["unsupervised"]]
         context = {
             "total": len(self.site.claims),
-            "counts": counts(self.site.claims),
+            "papers": len({claim.paper.key for claim in self.site.claims}),
+            "outcomes": home.outcome_line(self.site.claims),
             "runs": len(self.site.runs),
             "measured_models": len({run.model.key for run in self.site.runs}),
+            "main": found[0] if found else None,
+            "chart": home.chart_of(found[0]) if found else None,
+            "tiles": home.tiles(found[1:]),
+            "pictured": home.pictures(self.site.runs, self.galleries),
             "skipped": self.site.skipped,
             "tasks": sorted(tasks.items()),
         }
