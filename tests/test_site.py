@@ -139,7 +139,7 @@ def test_measured_figures_are_those_of_the_json(site, data):
     shown = {}
     for path in (site / "models").glob("*.html"):
         tree = parse(path.read_text(encoding="utf-8"))
-        ids = [code.text for code in tree.one("dl", class_="about").all("code")]
+        ids = [code.text for code in tree.one("p", class_="about").all("code")]
         for row in cells(tree.one("table", class_="figures")) if ids else ():
             if row[4] != "–" and "measured with" not in row[-1]:
                 shown.setdefault((ids[0], row[1]), []).append((row[4], row[5]))
@@ -323,7 +323,9 @@ def test_a_run_tells_what_else_its_record_knows(tmp_path):
     tree = page(build(tmp_path, [record], table=[]), "models/mine.html")
     facts = {}
     for part in [part for one in tree.all("details", class_="recipe") for part in one.all("section")]:
-        names, said = ([element.text for element in part.all(tag)] for tag in ("dt", "dd"))
+        names = [element.text for element in part.all("dt")]
+        # a hash is folded away behind its beginning
+        said = [(element.all("code") or [element])[-1].text for element in part.all("dd")]
         facts[part.one("h3").text] = dict(zip(names, said, strict=True))
     assert facts["Training"]["epoch"] == "3" and facts["Fitted on"] == {"a": "1.5"}
     assert facts["Training"]["loss"].startswith("0.125, 0.125") and len(facts["Training"]["loss"]) < 700
@@ -453,11 +455,11 @@ def test_pages_say_which_images_the_weights_have_seen_and_what_these_have_to_do_
     mine["model"]["network"] = {"source": "timm", "name": "vit_small_patch14_reg4_dinov2.lvd142m"}
     site = build(tmp_path, [mine, make_record(model="other", value=20.0)], table=[])
     own = (site / "models" / "mine.html").read_text(encoding="utf-8")
-    assert "<dt>Training images</dt><dd>COCO &lt;train2017&gt;</dd>" in own and "ViT-S/14 with registers" in own
-    assert "<dt>Overlap with PASCAL VOC 2012</dt><dd>half of val</dd>" in own and "all of it" in own
+    assert "Images that its weights have seen: COCO &lt;train2017&gt;." in own and "ViT-S/14 with registers" in own
+    assert "<strong>Overlap with PASCAL VOC 2012:</strong> half of val." in own and "all of it" in own
     assert "<strong>Training images that overlap:</strong> half of val." in own
     other = (site / "models" / "other.html").read_text(encoding="utf-8")
-    assert "<dt>Training images</dt><dd>not stated</dd>" in other and "verlap" not in other
+    assert "Images that its weights have seen: not stated." in other and "verlap" not in other
     rows = [
         path.read_text(encoding="utf-8") for path in site.rglob("*.html") if path.parent.name not in ("models", "runs")
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -122,12 +123,12 @@ class Pages:
         card = catalogue.models().get(model.id) if model.id else None
         context = {
             "model": model,
-            "description": card.description if card else "",
+            "description": _paragraphs(card.description) if card else [],
             "weights": _weights(card),
             "licence": card.licence if card else "",
             "overlaps": [(dataset_title(name), said) for name, said in sorted(model.overlaps.items())],
             "figures": self._figures_of(model, runs),
-            "inlined": [] if crowded else [(run, self._part(run)) for run in runs],
+            "inlined": [] if crowded else [(run, self._part(run, details.scale_of(runs))) for run in runs],
             "apart": runs if crowded else [],
         }
         return model.url, self.render.page("model", model.url, "Models", **context)
@@ -170,7 +171,7 @@ class Pages:
             "url": benchmark.page_of(protocol, metric),
         }
 
-    def _part(self, run: Run) -> dict[str, Any]:
+    def _part(self, run: Run, scale: details.Scale) -> dict[str, Any]:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
@@ -183,7 +184,8 @@ class Pages:
             "warnings": details.warnings_of(record),
             "images": images_of(record),
             "overlap": overlap_of(record),
-            "spreads": details.spreads(run),
+            "spreads": details.spreads(run, scale),
+            "ticks": scale.ticks,
             "definition": definition_of(record),
             "optimism": optimism_of(record),
             "command": command,
@@ -200,7 +202,7 @@ class Pages:
 
     def _run(self, run: Run) -> Page:
         url = self.site.url_of(run)
-        return url, self.render.page("run_page", url, "Models", run=run, part=self._part(run))
+        return url, self.render.page("run_page", url, "Models", run=run, part=self._part(run, details.scale_of([run])))
 
     def _paper(self, paper: Paper) -> Page:
         claims = [claim for claim in self.site.claims if claim.paper.key == paper.key]
@@ -276,6 +278,11 @@ class Pages:
             for paper in self.site.papers
         ]
         return "papers.html", self.render.page("papers", "papers.html", "Papers", papers=rows)
+
+
+def _paragraphs(text: str) -> list[str]:
+    """A card's text, which may have blank lines in it, as paragraphs."""
+    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def _weights(card: ModelCard | None) -> tuple[str, str | None]:
