@@ -20,6 +20,7 @@ from bench.passes.engine import Engine, choose_device, tried
 from bench.protocols import registry
 from bench.protocols.base import Plan, Protocol, Run, Settings
 from bench.runs.fit_to_model import decided, fit_to_model, said_of
+from bench.runs.for_photos import warn_of_generated
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,6 +53,7 @@ def make_plan(
     grouped = not (room.labelled(samples) or for_submission)
     subject = _find_subject(model, settings, cache, warn)
     room.require_model(preset, subject)
+    warn_of_generated(subject, card, dataset, warn)
     room.check(preset, samples, len(whole), grouped=grouped)
     preset = room.adapt(preset, samples, settings.entries, warn)
     preset, default = (room.settle(each, subject, card, settings.entries) for each in (preset, default))
