@@ -19,6 +19,7 @@ import numpy as np
 from bench.base.errors import BadInput
 from bench.base.files import read_regular, said
 from bench.base.folders import folder
+from bench.cards.presets import read_value
 from bench.records.model_said import protocol_preset
 from bench.records.own_preset import differs_from, published_preset
 from bench.records.record import Record, other_precision, shortfall
@@ -74,7 +75,7 @@ class Published:
 
 def load(path: Path) -> tuple[Published, ...]:
     """Read and validate a CSV of published figures. Raises BadInput naming file, line and column."""
-    return read_rows(path, [one.name for one in fields(Published)], _entry)
+    return read_rows(path, [one.name for one in fields(Published)], figure_of)
 
 
 def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str], str], Entry]) -> tuple[Entry, ...]:
@@ -119,7 +120,8 @@ def percentage(row: dict[str, str], where: str) -> float:
     return value
 
 
-def _entry(row: dict[str, Any], where: str) -> Published:
+def figure_of(row: dict[str, Any], where: str) -> Published:
+    """A figure from its row. Raises BadInput naming line and column; `where` is file and line."""
     for column in ("comparable", "seed_table", "second_hand"):
         if row[column] not in ("yes", "no"):
             raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no", "Write one of the two.")
@@ -149,10 +151,7 @@ def _entries(text: str, where: str) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
             raise BadInput(f"{where}: entries has '{word}', not key=value", "Write it as `bench run --set` takes it.")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
+        found[key] = read_value(value)
     return found
 
 
