@@ -183,10 +183,13 @@ def test_published_rows_with_labels_in_any_part_are_not_fully_unsupervised(tmp_p
     places = {(claim.figure.dataset, claim.figure.split) for claim in site.claims}
     rows = [row for place in sorted(places) for row in entries_of(site, *place)]
     plain = {(row.model.title, row.protocol) for row in rows if row.unsupervised}
-    assert ("Leopart", "clustering") in plain and ("DINOv2", "linear") not in plain
-    assert not {name for name, protocol in plain if protocol.startswith(("linear", "retrieval"))}
-    assert not {name for name, _ in plain if name.startswith(("PASS", "PiCIE", "ImageNet classifier"))}
-    (neco,) = [row for row in rows if row.model.title.startswith("NeCo")]
+    assert ("TransFGU", "clustering") in plain
+    assert not {("DINOv2", "linear"), ("Leopart", "clustering")} & plain
+    reading = ("linear", "retrieval", "in-context", "knn", "distance-matching", "davis", "named", "finetune", "fcn")
+    assert not {name for name, protocol in plain if protocol.startswith(reading)}
+    labelled = ("PASS", "PiCIE", "ImageNet classifier", "STEGO", "SigLIP", "EVA-CLIP", "SAM", "K-means")
+    assert not {(name, protocol) for name, protocol in plain if name in labelled}
+    (neco,) = [row for row in rows if row.model.title == "NeCo on DINOv2" and row.value == 84.5]
     assert neco.labels.supervision == "none" and neco.probe == "a classifier trained on labels"
     assert {row.probe for row in rows if row.protocol == "linear" and row.claim.figure.comparable} == {
         "a classifier trained on labels of trainaug"
