@@ -208,7 +208,7 @@
       const has = (row.dataset.detail ?? "").split("; ");
       return value.startsWith("!") ? !has.includes(value.slice(1)) : has.includes(value);
     };
-    const apply = () => {
+    const apply = (event) => {
       const wanted = selects.filter((select) => select.value);
       const only = boxes.some((box) => box.name === "comparable" && box.checked);
       for (const row of rows) {
@@ -227,7 +227,7 @@
         const [path, hash] = link.getAttribute("href").split("#");
         link.setAttribute("href", `${path.split("?")[0]}${query}#${hash}`);
       }
-      try { history.replaceState(null, "", `${location.pathname}${query}${location.hash}`); } catch { /* a file's address may be fixed */ }
+      if (event) try { history.replaceState(null, "", `${location.pathname}${query}${location.hash}`); } catch { /* a file's address may be fixed */ }
       filters.querySelector("[type=reset]").hidden = !query;
       redraw();
     };
@@ -238,7 +238,7 @@
       for (const select of selects) select.value = "";
       for (const box of boxes) box.checked = false;
       selects[0].focus();
-      apply();
+      apply(event);
     });
     const unhide = () => { // a link to a row that the filters leave out brings it back
       const row = location.hash && document.getElementById(location.hash.slice(1));
