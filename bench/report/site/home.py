@@ -44,7 +44,7 @@ class Best:
     @property
     def otherwise(self) -> bool:
         """Whether it was not counted by the protocol itself."""
-        return bool(self.entry.context)
+        return self.entry.aside
 
     @property
     def year(self) -> str:
@@ -91,8 +91,8 @@ def headline(benchmark: Benchmark) -> Headline | None:
         return None
     metric = alike[0].metric
     order = best_first([entry for entry in alike if entry.metric == metric], metric)
-    here = next((entry for entry in order if not entry.context), None)
-    first = order[0] if order[0].context else None
+    here = next((entry for entry in order if not entry.aside), None)
+    first = order[0] if order[0].aside else None
     sign = direction(metric)
     if here and first and sign * here.value >= sign * first.value:
         first = None
@@ -118,9 +118,10 @@ def _best(benchmark: Benchmark, entry: Entry | None) -> Best | None:
 
 def _how(entry: Entry) -> str:
     """How a figure was counted, in a clause."""
-    if entry.context:
+    if entry.aside:
+        parts = [entry.context] if entry.context else [f"with {' '.join(entry.entries)}"]
         detail = entry.claim.figure.detail if entry.claim else ()
-        parts = [entry.context, *(phrase for phrase in detail if phrase not in entry.context)]
+        parts += [phrase for phrase in detail if phrase not in entry.context]
         return shorten("; ".join(parts), CLAUSE, placeholder=" …")
     known = registry.parsed(entry.protocol)
     return registry.protocols()[known[0]].title if known else ""
