@@ -239,6 +239,7 @@ class Pages:
             "arxiv_url": arxiv_url(paper.arxiv),
             "given": self._given() if given else [],
             "total": len(claims),
+            "reasons": _shared_reasons(claims),
             "groups": list(groups.items()),
             "models": [model for key, model in self.site.models.items() if key in measured],
         }
@@ -324,6 +325,13 @@ class Pages:
             for paper in self.site.papers
         ]
         return "papers.html", self.render.page("papers", "papers.html", "Papers", papers=rows)
+
+
+def _shared_reasons(claims: Sequence[Claim]) -> dict[str, int]:
+    """What several figures of a page that are not comparable differ by → its number: the page says it once."""
+    told = Counter(claim.reason for claim in claims if claim.status == "not comparable" and claim.reason)
+    shared = [reason for reason, count in told.items() if count > 1]
+    return {reason: number for number, reason in enumerate(shared, start=1)}
 
 
 def _weights(card: ModelCard | None) -> tuple[str, str | None]:
