@@ -402,6 +402,7 @@ build(Path(sys.argv[1]), typical()[:: int(sys.argv[2])], table=table)
 """
 
 
+@pytest.mark.slow
 def test_equal_records_give_equal_bytes_whenever_and_wherever_a_site_is_made(tmp_path):
     """In other processes and folders, with other hash seeds, time zones and languages, records in another order."""
     surroundings = [
