@@ -82,7 +82,7 @@ def is_same_run(earlier: Stored, plan: Plan) -> bool:
     try:
         require_same_weights(earlier.record, plan.subject)
         require_same_plan(earlier.record, plan)
-        _require_same_ids(earlier, plan.samples)
+        _require_same_ids(earlier, plan.samples, plan.judges)
         _require_same_parts(earlier.record, plan)
     except BadInput:
         return False
