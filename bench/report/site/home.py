@@ -13,6 +13,7 @@ from bench.report.site.benchmarks import Benchmark, counts
 from bench.report.site.chart import Chart, Point, draw
 from bench.report.site.collect import Claim, Run
 from bench.report.site.gallery import Example, Gallery
+from bench.report.site.protocol_pages import about
 from bench.report.site.ranking import Entry, best_first, direction, ranked
 from bench.scoring.metric_names import metric_name
 
@@ -45,6 +46,12 @@ class Best:
     def otherwise(self) -> bool:
         """Whether it was not counted by the protocol itself."""
         return self.entry.aside
+
+    @property
+    def explained(self) -> str:
+        """The page that explains its protocol; that of its figures where there is none."""
+        found = about(self.protocol)
+        return found.url if found else self.url
 
     @property
     def year(self) -> str:
