@@ -76,6 +76,19 @@ def require_same_plan(record: Record, plan: Plan) -> None:
     _require("variations", protocol.get("variations", []), list(plan.variations), _CHANGED)
 
 
+def is_same_run(earlier: Stored, plan: Plan) -> bool:
+    """Whether a plan is the run that a record tells of: by weights, preset, seeds and ids of images, not by what is in
+    the images."""
+    try:
+        require_same_weights(earlier.record, plan.subject)
+        require_same_plan(earlier.record, plan)
+        _require_same_ids(earlier, plan.samples, plan.judges)
+        _require_same_parts(earlier.record, plan)
+    except BadInput:
+        return False
+    return True
+
+
 def _require(what: str, earlier: Any, here: Any, remedy: str) -> None:
     if earlier != here:
         raise BadInput(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,11 @@ from bench._version import __version__
 from bench.base.escaping import HARMLESS, printable
 from bench.base.templating import environment
 from bench.report.site.collect import Site
+from bench.report.site.facets import facets_of_row, plain
 from bench.report.site.names import points
 from bench.scoring.metric_names import metric_name
 
+_HASH = re.compile(r"[0-9a-f]{32,128}")
 LONG_WORD = 30
 """Characters; a longer word would make a column of a table too wide."""
 
@@ -40,9 +43,12 @@ class Renderer:
             "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
             "metric_name": metric_name,
             "run_url": site.url_of,
+            "plain": plain,
+            "facets": lambda row: facets_of_row(row.entry),
         }
         self._environment = _environment()
         self._environment.filters.update(filters)
+        self._environment.tests["a_hash"] = lambda value: bool(_HASH.fullmatch(str(value)))
         self._environment.globals.update({"version": __version__, "updated": site.updated})
 
     def page(self, template: str, url: str, section: str, **context: Any) -> bytes:
