@@ -16,9 +16,10 @@ from bench.base.paths import expand
 from bench.cli import configuration
 from bench.cli.completion import ids, preset_entries, recipe_entries
 from bench.cli.console import echo, echo_warning
-from bench.cli.parameters import BatchSize, DataRoot, NameOrPath, Place
+from bench.cli.parameters import BatchSize, DataRoot, NameOrPath, OneOfSeveral, Place
 
 if TYPE_CHECKING:
+    from bench.records.folders import Folders
     from bench.records.record import Stored
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -36,6 +37,18 @@ def results_option(command: Command) -> Command:
         envvar="BENCH_RESULTS",
         help="Folder of records. [default: results/ of the checkout, else ./results; in a checkout, runs write to "
         "results/local/]",
+    )(command)
+
+
+def all_results_option(command: Command) -> Command:
+    """`--results` for commands that read the records of any number of folders, by `records_folders`."""
+    return click.option(
+        "--results",
+        type=OneOfSeveral(file=False),
+        multiple=True,
+        envvar="BENCH_RESULTS",
+        metavar="DIR",
+        help="Folder of records. Repeatable. [default: results/ of the checkout, else ./results]",
     )(command)
 
 
@@ -85,6 +98,13 @@ def records_folder(given: Path | None) -> Path:
     if given and not folder.is_dir():
         echo_warning(f"there is no folder {one_line(str(folder))}, so there are no records")
     return folder
+
+
+def records_folders(given: Sequence[Path]) -> Folders:
+    """The folders of records to read; a warning says if a named one does not exist."""
+    from bench.records.folders import Folders
+
+    return Folders.of([records_folder(path) for path in given or (None,)])
 
 
 def read_records(folder: Path) -> list[Stored]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from bench.base.escaping import printable
 from bench.cards import catalogue
 from bench.protocols import registry
+from bench.records.folders import Results, as_folders
 from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
 from bench.records.lineage import images_of, overlap_of, overlap_of_figure
 from bench.records.published import Published, answers, compare
@@ -74,6 +75,14 @@ def labels_seen(line: Mapping[str, Any]) -> str:
     return "; ".join([line["supervision"], *said])
 
 
+def entry_words(entries: Mapping[str, Any]) -> str:
+    """Entries of a preset as `bench run --set` takes them, separated by blanks."""
+    return " ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+        for key, value in entries.items()
+    )
+
+
 _OF_RECORD: dict[str, Callable[[Record], Any]] = {
     "dataset": lambda record: record["dataset"]["id"],
     "split": lambda record: record["dataset"]["split"],
@@ -104,12 +113,12 @@ RECORD_COLUMNS = [
 """The order of the columns, which `bench report --format csv` prints."""
 
 
-def place_of(entry: Stored, results: Path) -> str:
+def place_of(entry: Stored, results: Results) -> str:
     """A record's path below `results`, as tables show it."""
-    return printable(entry.path.relative_to(results).as_posix())
+    return printable(as_folders(results).place(entry.path))
 
 
-def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
+def records_frame(stored: Sequence[Stored], results: Results) -> pd.DataFrame:
     """One line per record and metric. `low` and `high` bound the 95 % interval that is shown, `covers` says what it is
     for, `images_low` and `images_high` bound the one over images alone; `path` is below `results`.
 
