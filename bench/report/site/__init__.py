@@ -16,7 +16,7 @@ from bench.report.site.gallery import Gallery, read_gallery
 from bench.report.site.pages import Pages
 from bench.report.site.write import replacing
 
-ASSETS = ("site.css", "folded.css", "site.js", "icon.svg")
+ASSETS = ("site.css", "folded.css", "site.js", "matrix.js", "icon.svg")
 
 
 def write_site(

@@ -231,11 +231,40 @@ class Site:
             found.setdefault(run.model.key, []).append(run)
         return found
 
+    @cached_property
+    def _claims_by_model(self) -> dict[tuple[str, ...], list[Claim]]:
+        found: dict[tuple[str, ...], list[Claim]] = {}
+        for claim in self.claims:
+            keys: list[tuple[str, ...]] = [("id", identifier) for identifier in claim.figure.card]
+            for key in dict.fromkeys(keys or [claim.model.key]):
+                found.setdefault(key, []).append(claim)
+        return found
+
     def claims_of(self, model: Model) -> list[Claim]:
         """The published figures that are a model's: those it answers to, or those under its name."""
-        if model.id is None:
-            return [claim for claim in self.claims if claim.model.key == model.key]
-        return [claim for claim in self.claims if model.id in claim.figure.card]
+        return self._claims_by_model.get(model.key, [])
+
+    @cached_property
+    def _claims_by_place(self) -> dict[tuple[str, str], list[Claim]]:
+        found: dict[tuple[str, str], list[Claim]] = {}
+        for claim in self.claims:
+            found.setdefault((claim.figure.dataset, claim.figure.split), []).append(claim)
+        return found
+
+    def claims_on(self, dataset: str, split: str) -> list[Claim]:
+        """The published figures of a data set's split."""
+        return self._claims_by_place.get((dataset, split), [])
+
+    @cached_property
+    def _runs_by_place(self) -> dict[tuple[str, str], list[Run]]:
+        found: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            found.setdefault((run.dataset, run.split), []).append(run)
+        return found
+
+    def runs_on(self, dataset: str, split: str) -> list[Run]:
+        """The records of a data set's split."""
+        return self._runs_by_place.get((dataset, split), [])
 
     def runs_of(self, model: Model) -> list[Run]:
         """A model's records, whole and unmodified ones first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,13 +16,18 @@ from bench.records.published import Published
 from bench.records.rerun_command import rerun_command
 from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
-from bench.report.site import details
+from bench.report.site import details, protocol_pages
+from bench.report.site.answer import answer
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.report.site.chart import draw
 from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
+from bench.report.site.facets import facets, phrases, plain
 from bench.report.site.gallery import TITLES, Example, Gallery
+from bench.report.site.groups import groups, reasons
+from bench.report.site.matrix import matrix
 from bench.report.site.names import arxiv_url, web_url
-from bench.report.site.ranking import Ranked, ranked
+from bench.report.site.protocol_pages import about
+from bench.report.site.ranking import Ranked
 from bench.report.site.render import Renderer, script
 from bench.report.site.reproduce import BLANKS, reproduce
 from bench.report.tables import shown_interval
@@ -58,6 +64,9 @@ class Pages:
         yield from (self._pictures(run) for run in self.site.runs if run.path in self.galleries)
         yield self._models()
         yield self._papers()
+        yield self._matrix()
+        yield self._protocols()
+        yield from (self._protocol(one) for one in protocol_pages.every())
 
     def _home(self) -> Page:
         tasks: dict[str, list[Benchmark]] = {}
@@ -86,7 +95,7 @@ class Pages:
         return found + [[paper.title, f"paper, {paper.date}", paper.url, paper.arxiv] for paper in self.site.papers]
 
     def _benchmark(self, benchmark: Benchmark, protocol: str, metric: str) -> Page:
-        rows = ranked(benchmark.rows(protocol, metric), metric)
+        rows = benchmark.ranked(protocol, metric)
         url = benchmark.page_of(protocol, metric)
         context = _dataset(benchmark) | {
             "protocol": protocol,
@@ -98,12 +107,16 @@ class Pages:
                 (metric_name(name), benchmark.page_of(protocol, name), name == metric)
                 for name in benchmark.metrics[protocol]
             ],
-            "others": sum(bool(row.entry.others) for row in rows) * 4 >= len(rows),
+            "shows": _columns(rows),
             "most": OTHERS,
             "falling": metric in FALLING,
             "chart": draw(rows, metric),
-            "comparable": [row for row in rows if not row.entry.context],
-            "context": [row for row in rows if row.entry.context],
+            "groups": groups(rows),
+            "reasons": reasons(rows),
+            "facets": facets(rows),
+            "answer": answer(rows, metric),
+            "about_protocol": about(protocol),
+            "probe": _usual_probe(rows),
         }
         if url != benchmark.url:
             context["unlabelled"] = []  # its first page lists them
@@ -256,6 +269,29 @@ class Pages:
         }
         return url, self.render.page("pictures", url, "Models", **context)
 
+    def _matrix(self) -> Page:
+        found = matrix(self.benchmarks.values())
+        context = {
+            "matrix": found,
+            "datasets": list(dict.fromkeys(f"{plain(one.dataset)} {plain(one.split)}" for one in found.columns)),
+            "protocols": sorted({plain(one.protocol) for one in found.columns}),
+        }
+        return "matrix.html", self.render.page("matrix", "matrix.html", "Matrix", **context)
+
+    def _protocols(self) -> Page:
+        counted = Counter(
+            one.id
+            for benchmark in self.benchmarks.values()
+            for entry in benchmark.entries
+            if (one := about(entry.protocol))
+        )
+        rows = [(one, counted[one.id]) for one in protocol_pages.every()]
+        return "protocols.html", self.render.page("protocols", "protocols.html", "Protocols", protocols=rows)
+
+    def _protocol(self, one: protocol_pages.About) -> Page:
+        context = protocol_pages.protocol_page(one, list(self.benchmarks.values()))
+        return one.url, self.render.page("protocol", one.url, "Protocols", **context)
+
     def _models(self) -> Page:
         rows = [
             (model, len(self.site.claims_of(model)), len(self.site.runs_of(model)))
@@ -280,6 +316,20 @@ def _weights(card: ModelCard | None) -> tuple[str, str | None]:
 
 def _pictures_url(run: Run) -> str:
     return f"pictures/{run.slug}.html"
+
+
+def _columns(rows: Sequence[Ranked]) -> dict[str, bool]:
+    """Which columns a ranking has beside those that every one has: those in which there is something to say."""
+    return {
+        "measured": any(row.entry.run for row in rows),
+        "counted": any(phrases(row.entry) for row in rows),
+        "others": sum(bool(row.entry.others) for row in rows) * 4 >= len(rows),
+    }
+
+
+def _usual_probe(rows: Sequence[Ranked]) -> str:
+    """Which labels the protocol itself reads, as most rows have it: it is said once."""
+    return Counter(row.entry.probe for row in rows).most_common(1)[0][0]
 
 
 def _definition(benchmark: Benchmark, protocol: str, rows: Sequence[Ranked]) -> str:

@@ -14,6 +14,7 @@ from bench._version import __version__
 from bench.base.escaping import HARMLESS, printable
 from bench.base.templating import environment
 from bench.report.site.collect import Site
+from bench.report.site.facets import facets_of_row, plain
 from bench.report.site.names import points
 from bench.scoring.metric_names import metric_name
 
@@ -40,6 +41,8 @@ class Renderer:
             "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
             "metric_name": metric_name,
             "run_url": site.url_of,
+            "plain": plain,
+            "facets": lambda row: facets_of_row(row.entry),
         }
         self._environment = _environment()
         self._environment.filters.update(filters)
