@@ -16,6 +16,7 @@ from bench.base.paths import expand
 from bench.cli import configuration
 from bench.cli.completion import ids, preset_entries, recipe_entries
 from bench.cli.console import echo, echo_warning
+from bench.cli.fold import folded
 from bench.cli.parameters import BatchSize, DataRoot, NameOrPath, OneOfSeveral, Place
 
 if TYPE_CHECKING:
@@ -219,8 +220,6 @@ def warn_of_slow_precision(precision: str | None, device: str) -> None:
 
 WIDTH = 80
 """Columns of text that is broken between words."""
-_ROOM = 24
-"""Columns, at least, of a table's last column that is broken between words."""
 
 
 def echo_wrapped(text: object, head: str = "") -> None:
@@ -241,17 +240,9 @@ def echo_wrapped(text: object, head: str = "") -> None:
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:
     """Print rows in aligned columns, the last one unpadded; to stderr with `err`.
 
-    At a terminal the last column is broken between words where it has room.
+    At a terminal that is narrower, cells are broken between words, and rows into lines: `bench.cli.fold`.
     """
     rows = [tuple(printable(" ".join(cell.splitlines())) for cell in row) for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     terminal = (sys.stderr if err else sys.stdout).isatty()
-    room = shutil.get_terminal_size().columns - sum(width + 2 for width in widths[:-1])
-    for row in rows:
-        head = "".join(cell.ljust(width + 2) for cell, width in zip(row[:-1], widths, strict=False))
-        lines = [row[-1]]
-        if terminal and room >= _ROOM:
-            lines = textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False) or [""]
-        if len(lines) == 1:  # as it is: its spaces may align it
-            lines = [row[-1]]
-        echo(f"\n{' ' * len(head)}".join([(head + lines[0]).rstrip(), *lines[1:]]), err=err)
+    for line in folded(rows, shutil.get_terminal_size().columns if terminal else sys.maxsize):
+        echo(line, err=err)

@@ -132,9 +132,10 @@ def _spread(metric: str, stored: Stored, seeds: Sequence[Any]) -> Spread:
 def class_figures(record: Record, *, own: bool = False) -> list[ClassFigure]:
     """Per-class IoU beside the published figures of the same classes, where there are any; alone with `own`."""
     published = {} if own else classes_of(record)
-    figures = {str(name): number(value) for name, value in mapping(record.get("per_class")).items()}
+    measured = {str(name): number(value) for name, value in mapping(record.get("per_class")).items()}
     return [
-        ClassFigure(name, value, published[name].value if name in published else None) for name, value in figures.items()
+        ClassFigure(name, value, published[name].value if name in published else None)
+        for name, value in measured.items()
     ]
 
 
