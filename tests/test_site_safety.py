@@ -178,7 +178,7 @@ def test_damaged_records_are_named_and_not_counted(tmp_path, capfd):
     notice = page(tmp_path / "site", "index.html").one("section", class_="notice")
     assert notice.one("h2").text == "3 files skipped"
     assert [item.text.split(" ")[0] for item in notice.all("li")] == ["broken.json", "mine/foreign.json", "nan.json"]
-    assert "1 run of 1 model" in page(tmp_path / "site", "index.html").one("p", class_="runs").text
+    assert "1 run of 1 model" in page(tmp_path / "site", "index.html").one("span", class_="runs").text
     assert str(tmp_path) not in (tmp_path / "site/index.html").read_text()
 
 
@@ -230,9 +230,12 @@ def test_pictures_are_copied_and_shown_with_their_legend(tmp_path):
     shown = {image.attributes["alt"]: image.attributes["src"] for image in tree.all("img")}
     assert set(shown) == {
         "a <b>: image",
+        "a <b>: image with its classes",
+        "",
         "a <b>: ground truth",
         "a <b>: prediction",
         "c: image",
+        "c: image with its classes",
         "c: prediction",
         "a <b>",
     }

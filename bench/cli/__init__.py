@@ -27,6 +27,7 @@ from bench.cli.init_dataset import init_dataset
 from bench.cli.listing import list_
 from bench.cli.priors import priors
 from bench.cli.report import report
+from bench.cli.reproduce import reproduce
 from bench.cli.rerun import rerun
 from bench.cli.run import run
 from bench.cli.score import score
@@ -46,6 +47,7 @@ Examples:
   bench report --format pwc              the paper's table beside the records
   bench compare A B                      two records: difference, interval, p
   bench rerun RECORD                     does the same run come to the same?
+  bench reproduce maskcontrast           what a paper's table needs; --yes runs it
 """
 
 
@@ -80,8 +82,8 @@ def cli(context: click.Context, debug: bool) -> None:
 
 
 for _command in (
-    run, rerun, score, report, check, compare, export, list_, show, init_dataset, download, priors, train, doctor,
-    completion,
+    run, rerun, reproduce, score, report, check, compare, export, list_, show, init_dataset, download, priors,
+    train, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)
 

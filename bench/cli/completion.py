@@ -70,6 +70,26 @@ def protocols(context: click.Context, parameter: click.Parameter, incomplete: st
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def papers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names of papers that `bench reproduce` takes."""
+    from bench.reproduce.papers import papers as known
+
+    return [CompletionItem(one.id, help=one.title) for one in known().values() if one.id.startswith(incomplete)]
+
+
+def paper_rows(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The numbers of the rows of the paper that the line names."""
+    from bench.reproduce.papers import papers as known
+
+    paper = known().get(context.params.get("name") or "")
+    numbered = paper.numbered() if paper else {}
+    return [
+        CompletionItem(str(number), help=f"{figure.model}, {figure.protocol}, {figure.value:g}")
+        for number, figure in numbered.items()
+        if str(number).startswith(incomplete)
+    ]
+
+
 def preset_entries(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """What `--set` takes for the protocols that the line names; for all protocols if it names none that exists."""
     from bench.protocols import registry

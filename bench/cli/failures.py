@@ -26,7 +26,7 @@ def explain(error: Exception, debug: bool = False) -> int:
     """Print an error for the user; returns the exit code."""
     if debug:
         emit("".join(traceback.format_exception(error)), err=True)
-    code, message = _code_and_message(error)
+    code, message = code_and_message(error)
     say(f"error: {message}")
     return code
 
@@ -39,7 +39,15 @@ def explain_usage(error: click.ClickException) -> int:
     return error.exit_code
 
 
-def _code_and_message(error: Exception) -> tuple[int, str]:
+def in_one_line(error: Exception) -> str:
+    """What is wrong and the remedy, in one line."""
+    problem, _, remedy = code_and_message(error)[1].partition("\n")
+    problem = f"{problem.rstrip('.')}." if remedy else problem
+    return one_line(f"{problem} {remedy}")
+
+
+def code_and_message(error: Exception) -> tuple[int, str]:
+    """The exit code of an error, and what the user reads."""
     text = printable(error)
     if isinstance(error, BenchError):
         return error.exit_code, str(error)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bench.cli.console import echo, emit
+from bench.cli.reproduce_listing import paper_entries
 from bench.cli.settings import (
     cache_option,
     echo_remarks,
@@ -20,7 +21,7 @@ from bench.cli.settings import (
     results_option,
 )
 
-_KINDS = ("models", "networks", "datasets", "protocols", "recipes", "published", "results")
+_KINDS = ("models", "networks", "datasets", "protocols", "recipes", "published", "papers", "results")
 _HEADS = {"labels seen": "supervision"}
 """Column → its head in a table for people, where it differs from the key of `--json`."""
 _ONLY_JSON = ("images seen",)
@@ -34,7 +35,7 @@ _ONLY_JSON = ("images seen",)
 @results_option
 @cache_option
 def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, cache: Path | None) -> int:
-    """List models, datasets, protocols, recipes of pre-training, published figures, or results (own records).
+    """List models, datasets, protocols, recipes of pre-training, published figures, papers, or results (own records).
 
     `bench list networks PATTERN` lists the networks of timm, torchvision and other installed libraries whose name has
     PATTERN in it, or fits it if it has a *. hf:, hub: and python: have no list; docs/models.md has the form of their
@@ -49,6 +50,7 @@ def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, c
         "protocols": protocol_entries,
         "recipes": _recipes,
         "published": _published,
+        "papers": paper_entries,
         "results": lambda: _results(records_folder(results)),
     }
     head, rows = tables[kind]()

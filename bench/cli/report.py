@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bench.records.folders import Folders
     from bench.records.published import Published
     from bench.records.record import Stored
+    from bench.report.paper_rows import Columns
     from bench.report.selection import Selection
 
     Parts = tuple[Sequence[Published], Sequence[Stored], Folders]
@@ -53,6 +54,17 @@ def _only(kind: str, help_: str) -> Callable[[Callable[..., Any]], Callable[...,
 @_only("dataset", "Only this data set's rows, or as ID-SPLIT this split's.")
 @_only("protocol", "Only this protocol's rows.")
 @_only("metric", "Only this metric's rows.")
+@click.option(
+    "--rows",
+    type=click.Choice(["metrics", "datasets"]),
+    help="With --format latex or md: tables for a paper, a row per model, with the metrics of a data set or the data "
+    "sets of a metric as columns, and value ± deviation [interval] as cells.",
+)
+@click.option(
+    "--digits",
+    type=click.IntRange(0, 4),
+    help="With --rows: decimals. [default: 1; a deviation below 0.05 has one more]",
+)
 @click.option("--own", is_flag=True, help="Leave the published figures out.")
 @click.option(
     "--figure",
@@ -68,6 +80,8 @@ def report(
     dataset_names: tuple[str, ...],
     protocol_names: tuple[str, ...],
     metric_names: tuple[str, ...],
+    rows: Columns | None,
+    digits: int | None,
     own: bool,
     figure: str | None,
     out: Path | None,
@@ -75,9 +89,9 @@ def report(
 ) -> int:
     """Write the leaderboard: records beside the published figures."""
     form = form or _form_of(out)
-    _require_sense(form, figure, own)
+    _require_sense(form, figure, own, rows, digits)
     from bench.base.files import display, write_with
-    from bench.report.formats import FORMATS, as_badge
+    from bench.report.formats import FORMATS, as_badge, as_rows
     from bench.report.selection import Selection
 
     names = {"model": model_names, "dataset": dataset_names, "protocol": protocol_names, "metric": metric_names}
@@ -87,7 +101,10 @@ def report(
         return _write_site(out, parts, skipped, only)
     if out is not None and out.is_dir():
         raise click.UsageError(f"--out {out} is a folder; --format {form} writes a file")
-    text = as_badge(*parts, figure=figure) if figure else FORMATS[form](*parts, only)
+    if rows:
+        text = as_rows(form, *parts, only, rows, digits)
+    else:
+        text = as_badge(*parts, figure=figure) if figure else FORMATS[form](*parts, only)
     if out is None:
         emit(text)
     else:
@@ -96,10 +113,14 @@ def report(
     return 0
 
 
-def _require_sense(form: str, figure: str | None, own: bool) -> None:
+def _require_sense(form: str, figure: str | None, own: bool, rows: str | None, digits: int | None) -> None:
     """Raises UsageError for options that have no meaning together."""
     if figure and form != "badge":
         raise click.UsageError("--figure is only for --format badge")
+    if rows and form not in ("latex", "md"):
+        raise click.UsageError("--rows is only for --format latex and md")
+    if digits is not None and not rows:
+        raise click.UsageError("--digits is only for --rows")
     if own and (form == "pwc" or (form == "badge" and not figure)):
         raise click.UsageError(f"--own leaves nothing of --format {form}, which counts published figures")
 

@@ -285,11 +285,13 @@ def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
         return models
     from bench.base.errors import WrongName
     from bench.cards import catalogue
+    from bench.runs.for_photos import advice
 
     card = catalogue.dataset(dataset)
     if not card.default_models:
         raise WrongName(
-            f"{card.id} names no default model", "Name a model with --model; `bench list models` shows all."
+            f"{card.id} names no default model",
+            f"Name one with --model; `bench list models` shows all. {advice(dataset)}",
         )
     return card.default_models
 
@@ -374,20 +376,14 @@ def _print_plan(model: str, dataset: str, protocol: str, settings: Settings, fol
 
 def _cost(run: Run[Any]) -> str:
     """Time, memory and cache of the network's part, from two batches that it is run on."""
+    from bench.cli.sizes import duration
     from bench.runs.estimate import estimate
 
     found = estimate(run)
     if found is None:
         return "the network has nothing left to do"
     return (
-        f"about {_duration(found.seconds)} of the network ({found.forwards} images, {found.seconds_each:.2g} s each, "
+        f"about {duration(found.seconds)} of the network ({found.forwards} images, {found.seconds_each:.2g} s each, "
         f"{found.batch_size} at once), {found.memory_mb / 1000:.1f} GB of memory, {found.cache_mb:.0f} MB of cache; "
         "reading, clustering and counting come on top"
     )
-
-
-def _duration(seconds: float) -> str:
-    """In the largest unit of which there are two: `95 s`, `12 min`, `30 h`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

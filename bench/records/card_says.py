@@ -158,7 +158,7 @@ def _of_empty_images(record: Record, rows: ConfusionRows) -> Findings:
     ours = is_built_in(base_of(protocol["id"])) or PREDICTIONS.fullmatch(protocol["id"])
     dropped, batch = 0, protocol["preset"].get("drop_last_batch")
     if isinstance(batch, int) and batch > 0:
-        dropped = images % batch
+        dropped = record["dataset"]["images"] % batch
     empty = images - dropped - len(np.unique(rows.seeds[0].image[rows.seeds[0].count > 0]))
     if ours and not protocol["preset"].get("void_classes") and empty > max(1, MOST_EMPTY * images):
         yield doubt(f"its rows have no labelled pixel of {empty} of its {images} images")

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from bench.base.escaping import csv_cell, latex_cell, markdown_cell
+from bench.base.escaping import csv_cell, latex_cell, markdown_cell, one_line
 from bench.base.templating import environment as templates_of
 from bench.records.folders import Results
 from bench.records.published import Published
 from bench.records.record import Stored, dumps
 from bench.report.badge import count_badge, figure_badge
 from bench.report.definitions import definition_of
+from bench.report.paper_rows import Columns, paper_tables
 from bench.report.selection import EVERYTHING, Selection
 from bench.report.tables import RECORD_COLUMNS, entry_words, joined, labels_seen, place_of, records_frame
 from bench.scoring.metric_names import metric_meaning, metric_order
@@ -76,6 +77,7 @@ def render(name: str, cell: Callable[[object], str], missing: str = "–", **con
     """Render a text template; `cell` escapes text for its format. (Pages for browsers are another matter.)"""
     environment = templates_of("report/templates", escape=False)
     environment.filters["cell"] = cell
+    environment.filters["line"] = one_line
     environment.filters["labels"] = labels_seen
     environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
     environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"
@@ -144,6 +146,21 @@ def as_latex(
     for kind in ("published", "measured"):
         board[kind].sort(key=lambda line: (line["dataset"], line["split"]))
     return render("leaderboard.tex.j2", latex_cell, "--", **board, only=only.said)
+
+
+def as_rows(
+    form: str,
+    figures: Sequence[Published],
+    stored: Sequence[Stored],
+    results: Results,
+    only: Selection = EVERYTHING,
+    columns: Columns = "metrics",
+    digits: int | None = None,
+) -> str:
+    """Tables as papers print them, in the format `latex` or `md`: `bench.report.paper_rows`."""
+    tables = paper_tables(figures, stored, results, columns, digits)
+    template, cell = ("rows.tex.j2", latex_cell) if form == "latex" else ("rows.md.j2", markdown_cell)
+    return render(template, cell, tables=tables, only=only.said)
 
 
 def as_pwc(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.base.escaping import printable
 from bench.cards import catalogue
+from bench.cards.backbone_names import backbone_name
 from bench.protocols import registry
 from bench.records.folders import Results, as_folders
 from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
@@ -54,6 +55,8 @@ def unvouched(metric: str) -> str:
 
 
 UNKNOWN = "not stated"
+_LONGEST = 1000
+"""Characters of a name that stands on many pages."""
 
 
 def probe_of(record: Record) -> str:
@@ -73,6 +76,16 @@ def labels_seen(line: Mapping[str, Any]) -> str:
     parts = {"initialisation": line["init"], "prior": line["prior"], "probe": line["probe"]}
     said = (f"{name}: {text}" for name, text in parts.items() if text not in ("", "-"))
     return "; ".join([line["supervision"], *said])
+
+
+def backbone_of(record: Record) -> str:
+    """What papers call the backbone of a record's model: this program's own architecture, or another library's."""
+    model = record["model"]
+    shape, network = model.get("architecture"), model.get("network")
+    own = shape.get("backbone") if isinstance(shape, dict) else None
+    card = catalogue.models().get(model["id"])
+    name = own or (network.get("name") if isinstance(network, dict) else None) or (card.backbone if card else "")
+    return backbone_name(str(name or UNKNOWN)[:_LONGEST])
 
 
 def entry_words(entries: Mapping[str, Any]) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from bench.base.environment import peak_memory_mb
 from bench.cards.foreground import ForegroundPreset
+from bench.cards.models import Architecture
 from bench.cards.presets import ImagePreset
-from bench.passes.engine import arithmetic, tried
+from bench.passes.engine import Engine, arithmetic, tried
 from bench.protocols import registry
 from bench.protocols.base import Protocol, Run
 
@@ -55,6 +56,20 @@ def estimate(run: Run[Any]) -> Estimate | None:
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.startswith("cuda") else peak_memory_mb()
     kept = room.kept_bytes(run, first.shape[1]) / 1e6
     return Estimate(forwards, seconds / batch, batch, memory, kept)
+
+
+def seconds_of_architecture(architecture: Architecture, size: tuple[int, int], engine: Engine) -> float:
+    """Seconds that an image of this height and width takes, by a network of this shape with weights of no meaning."""
+    import torch
+
+    from bench.networks.architectures import assemble, fold_batch_norm
+
+    network = assemble(architecture).eval().requires_grad_(False)
+    fold_batch_norm(network).to(engine.device).to(memory_format=torch.channels_last)
+    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(engine.device)
+    with torch.inference_mode(), arithmetic(engine):
+        network.features(images)
+        return _timed(network.features, images, engine.device)
 
 
 def _timed(network: Callable[[Any], Any], images: Any, device: str) -> float:

@@ -21,7 +21,7 @@ FLOORS = (
     ("records", "passes"),
     ("report", "protocols"),
     ("runs",),
-    ("discover", "doctor", "download", "pretrain", "priors", "submission"),
+    ("discover", "doctor", "download", "pretrain", "priors", "reproduce", "submission"),
     ("cli",),
 )
 """Rooms, the lowest floor first. A room may import the rooms of the floors below its own, and none beside it."""

@@ -16,7 +16,10 @@ from bench.report.site.gallery import Gallery, read_gallery
 from bench.report.site.pages import Pages
 from bench.report.site.write import replacing
 
-ASSETS = ("site.css", "folded.css", "site.js", "matrix.js", "icon.svg")
+EXAMPLES = tuple(f"example-{n}-{what}" for n in (1, 2, 3) for what in ("image.jpg", "prediction.png"))
+"""Pictures of `bench run --model maskcontrast-shapes --dataset shapes --save-examples 3`: the first and third best, and
+the worst. The first page shows them where no run has pictures."""
+ASSETS = ("site.css", "folded.css", "site.js", "matrix.js", "icon.svg", *EXAMPLES)
 
 
 def write_site(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from bench.records.published import Published
 from bench.records.rerun_command import rerun_command
 from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
-from bench.report.site import details, protocol_pages
+from bench.report.site import details, home, protocol_pages
 from bench.report.site.answer import answer
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.report.site.chart import draw
@@ -69,14 +70,21 @@ class Pages:
         yield from (self._protocol(one) for one in protocol_pages.every())
 
     def _home(self) -> Page:
-        tasks: dict[str, list[Benchmark]] = {}
-        for benchmark in self.benchmarks.values():
-            tasks.setdefault(_task(benchmark), []).append(benchmark)
+        tasks: dict[str, list[dict[str, Any]]] = {}
+        lines = [home.line_of(benchmark) for benchmark in self.benchmarks.values()]
+        for line in lines:
+            tasks.setdefault(_task(line["benchmark"]), []).append(line)
+        found = [line["unsupervised"] for line in lines if line["unsupervised"]]
         context = {
             "total": len(self.site.claims),
-            "counts": counts(self.site.claims),
+            "papers": len({claim.paper.key for claim in self.site.claims}),
+            "outcomes": home.outcome_line(self.site.claims),
             "runs": len(self.site.runs),
             "measured_models": len({run.model.key for run in self.site.runs}),
+            "main": found[0] if found else None,
+            "chart": home.chart_of(found[0]) if found else None,
+            "tiles": home.tiles(found[1:]),
+            "pictured": home.pictures(self.site.runs, self.galleries),
             "skipped": self.site.skipped,
             "tasks": sorted(tasks.items()),
         }
@@ -128,12 +136,12 @@ class Pages:
         card = catalogue.models().get(model.id) if model.id else None
         context = {
             "model": model,
-            "description": card.description if card else "",
+            "description": _paragraphs(card.description) if card else [],
             "weights": _weights(card),
             "licence": card.licence if card else "",
             "overlaps": [(dataset_title(name), said) for name, said in sorted(model.overlaps.items())],
             "figures": self._figures_of(model, runs),
-            "inlined": [] if crowded else [(run, self._part(run)) for run in runs],
+            "inlined": [] if crowded else [(run, self._part(run, details.scale_of(runs))) for run in runs],
             "apart": runs if crowded else [],
         }
         return model.url, self.render.page("model", model.url, "Models", **context)
@@ -176,7 +184,7 @@ class Pages:
             "url": benchmark.page_of(protocol, metric),
         }
 
-    def _part(self, run: Run) -> dict[str, Any]:
+    def _part(self, run: Run, scale: details.Scale) -> dict[str, Any]:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
@@ -189,7 +197,8 @@ class Pages:
             "warnings": details.warnings_of(record),
             "images": images_of(record),
             "overlap": overlap_of(record),
-            "spreads": details.spreads(run),
+            "spreads": details.spreads(run, scale),
+            "ticks": scale.ticks,
             "definition": definition_of(record),
             "optimism": optimism_of(record),
             "command": command,
@@ -206,7 +215,7 @@ class Pages:
 
     def _run(self, run: Run) -> Page:
         url = self.site.url_of(run)
-        return url, self.render.page("run_page", url, "Models", run=run, part=self._part(run))
+        return url, self.render.page("run_page", url, "Models", run=run, part=self._part(run, details.scale_of([run])))
 
     def _paper(self, paper: Paper) -> Page:
         claims = [claim for claim in self.site.claims if claim.paper.key == paper.key]
@@ -305,6 +314,11 @@ class Pages:
             for paper in self.site.papers
         ]
         return "papers.html", self.render.page("papers", "papers.html", "Papers", papers=rows)
+
+
+def _paragraphs(text: str) -> list[str]:
+    """A card's text, which may have blank lines in it, as paragraphs."""
+    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def _weights(card: ModelCard | None) -> tuple[str, str | None]:

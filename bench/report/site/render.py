@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.report.site.facets import facets_of_row, plain
 from bench.report.site.names import points
 from bench.scoring.metric_names import metric_name
 
+_HASH = re.compile(r"[0-9a-f]{32,128}")
 LONG_WORD = 30
 """Characters; a longer word would make a column of a table too wide."""
 
@@ -46,6 +48,7 @@ class Renderer:
         }
         self._environment = _environment()
         self._environment.filters.update(filters)
+        self._environment.tests["a_hash"] = lambda value: bool(_HASH.fullmatch(str(value)))
         self._environment.globals.update({"version": __version__, "updated": site.updated, "only": site.only.said})
 
     def page(self, template: str, url: str, section: str, **context: Any) -> bytes:

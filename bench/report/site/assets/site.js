@@ -280,6 +280,11 @@
     find();
   }
 
+  /* how much of the image is seen through its classes */
+  for (const slider of $$("[data-veil]")) {
+    slider.addEventListener("input", () => root.style.setProperty("--veil", slider.value / 100));
+  }
+
   /* commands to copy */
   for (const box of $$("[data-copy]")) {
     const button = make("button", { type: "button", textContent: "Copy" });

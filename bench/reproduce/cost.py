@@ -1,0 +1,76 @@
+"""Cost: about how long the jobs of a paper take, also before their files are here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.base.errors import BenchError
+from bench.cards import catalogue
+from bench.cards.models import Architecture
+from bench.cards.presets import ImagePreset, Preset
+from bench.protocols import registry
+from bench.protocols.base import Protocol, Settings
+from bench.reproduce.plan import Job
+from bench.runs.estimate import seconds_of_architecture
+from bench.runs.plan import engine_for
+
+
+@dataclass(frozen=True)
+class Cost:
+    """About what the network's part of a job takes. Reading, clustering and counting come on top."""
+
+    images: int
+    """That the network sees, an image as often as it is seen."""
+    seconds: float
+    shared: bool = False
+    """Whether an earlier job of the list has the network see the same images, which costs nothing here."""
+
+
+def costs_of(jobs: Iterable[Job], settings: Settings) -> dict[Job, Cost | None]:
+    """The cost of each job, from a network with drawn weights that sees an image; None where nothing can be timed."""
+    timed: dict[tuple[Architecture, tuple[int, int]], float] = {}
+    seen: set[tuple[Any, ...]] = set()
+    found: dict[Job, Cost | None] = {}
+    for job in jobs:
+        architecture, preset = catalogue.model(job.model).architecture, _settled(job)
+        if architecture is None or not isinstance(preset, ImagePreset):
+            found[job] = None
+            continue
+        size = preset.seen()
+        if (architecture, size) not in timed:
+            timed[architecture, size] = seconds_of_architecture(architecture, size, engine_for(settings, print))
+        images, shared = 0, False
+        for split, times in _passes(job, preset):
+            key = (job.model, job.dataset, split, size)
+            if preset.needs_saliency and key in seen:
+                shared = True
+                continue
+            seen.add(key)
+            official = catalogue.dataset(job.dataset).splits[split].size or 0
+            images += times * min(official, settings.limit or official)
+        found[job] = Cost(images, images * timed[architecture, size], shared)
+    return found
+
+
+def _settled(job: Job) -> Preset:
+    """The preset with the classifier that comes with the weights, which needs no training."""
+    preset = job.preset()
+    architecture = catalogue.model(job.model).architecture
+    if architecture is not None and architecture.classes and "classifier" in type(preset).model_fields:
+        return preset.model_copy(update={"classifier": "released"})
+    return preset
+
+
+def _passes(job: Job, preset: ImagePreset) -> Sequence[tuple[str, int]]:
+    """The splits that the network sees, and how often."""
+    room: Protocol[Any] = registry.load(registry.parse(job.protocol)[0])
+    epochs = getattr(preset, "epochs", 1)
+    splits = catalogue.dataset(job.dataset).splits
+    try:
+        others = room.splits(preset, job.split)
+    except BenchError:
+        others = {}
+    trained = [(split, epochs if part == "train" else 1) for part, split in others.items() if split in splits]
+    return [(job.split, 1), *trained]
