@@ -195,7 +195,7 @@ class Pages:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
-        again = rerun_command(record, run.path.removesuffix(".json"))
+        again = rerun_command(record, run.below.removesuffix(".json"))
         blanks = {*command.split(), *(again or "").split()}
         first = run.metrics[0] if run.metrics else None
         return {
@@ -212,8 +212,8 @@ class Pages:
             "again": again,
             "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in blanks],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
-            "classes": details.class_figures(record),
-            "class_sources": details.class_sources(record),
+            "classes": details.class_figures(record, own=self.site.only.own),
+            "class_sources": [] if self.site.only.own else details.class_sources(record),
             "sequences": details.sequence_figures(record),
             "confusion": details.confusion(run.stored),
             "recipe": details.recipe(record),

@@ -65,7 +65,7 @@ class Renderer:
         self._environment = _environment()
         self._environment.filters.update(filters)
         self._environment.tests["a_hash"] = lambda value: bool(_HASH.fullmatch(str(value)))
-        self._environment.globals.update({"version": __version__, "updated": site.updated})
+        self._environment.globals.update({"version": __version__, "updated": site.updated, "only": site.only.said})
 
     def page(self, template: str, url: str, section: str, **context: Any) -> bytes:
         """A page's bytes. `url` is where it lies below the site's root, `section` the part of the site it is in."""
