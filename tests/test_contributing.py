@@ -177,6 +177,11 @@ def test_it_opens_a_pull_request_where_a_figure_moved_and_only_there(again, tmp_
     out, calls, branches = again(40.0)
     assert BRANCH in branches and [line.split()[:2] for line in calls] == [["pr", "list"], ["pr", "create"]]
     assert f"--base main --head {BRANCH}" in calls[1] and "3 files changed" in out
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_pull_request_that_is_open_is_not_opened_again(again, tmp_path):
     (tmp_path / "open").write_text("7\n")
-    _, calls, _ = again(40.0)  # it is open still: the branch is pushed, and nothing is opened twice
-    assert [line.split()[:2] for line in calls] == [["pr", "list"]]
+    _, calls, branches = again(40.0)
+    assert BRANCH in branches and [line.split()[:2] for line in calls] == [["pr", "list"]]
