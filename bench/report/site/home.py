@@ -13,6 +13,7 @@ from bench.report.site.benchmarks import Benchmark, counts
 from bench.report.site.chart import Chart, Point, draw
 from bench.report.site.collect import Claim, Run
 from bench.report.site.gallery import Example, Gallery
+from bench.report.site.protocol_pages import about
 from bench.report.site.ranking import Entry, best_first, direction, ranked
 from bench.scoring.metric_names import metric_name
 
@@ -44,7 +45,13 @@ class Best:
     @property
     def otherwise(self) -> bool:
         """Whether it was not counted by the protocol itself."""
-        return bool(self.entry.context)
+        return self.entry.aside
+
+    @property
+    def explained(self) -> str:
+        """The page that explains its protocol; that of its figures where there is none."""
+        found = about(self.protocol)
+        return found.url if found else self.url
 
     @property
     def year(self) -> str:
@@ -91,8 +98,8 @@ def headline(benchmark: Benchmark) -> Headline | None:
         return None
     metric = alike[0].metric
     order = best_first([entry for entry in alike if entry.metric == metric], metric)
-    here = next((entry for entry in order if not entry.context), None)
-    first = order[0] if order[0].context else None
+    here = next((entry for entry in order if not entry.aside), None)
+    first = order[0] if order[0].aside else None
     sign = direction(metric)
     if here and first and sign * here.value >= sign * first.value:
         first = None
@@ -118,9 +125,10 @@ def _best(benchmark: Benchmark, entry: Entry | None) -> Best | None:
 
 def _how(entry: Entry) -> str:
     """How a figure was counted, in a clause."""
-    if entry.context:
+    if entry.aside:
         detail = entry.claim.figure.detail if entry.claim else ()
-        parts = [entry.context, *(phrase for phrase in detail if phrase not in entry.context)]
+        said = entry.context or f"with {' '.join(entry.entries)}"
+        parts = [said, *(phrase for phrase in detail if phrase not in said)]
         return shorten("; ".join(parts), CLAUSE, placeholder=" …")
     known = registry.parsed(entry.protocol)
     return registry.protocols()[known[0]].title if known else ""
