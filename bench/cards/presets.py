@@ -6,6 +6,7 @@ misspelt one never runs the default."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -332,10 +333,17 @@ def override(preset: Preset, entries: dict[str, Any]) -> Preset:
 
 def describe(kind: type[Preset], key: str) -> str:
     """The type and default of a preset entry, as text."""
-    schema = kind.model_json_schema()["properties"].get(key)
+    schema = _schemas(kind).get(key)
     if schema is None:
         return "see `bench list protocols`"
     return f"{_type_name(schema)} (default {json.dumps(schema.get('default'))})"
+
+
+@functools.cache
+def _schemas(kind: type[Preset]) -> dict[str, Any]:
+    """The JSON schema of each entry."""
+    found: dict[str, Any] = kind.model_json_schema()["properties"]
+    return found
 
 
 def _type_name(schema: dict[str, Any]) -> str:

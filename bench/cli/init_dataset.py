@@ -11,7 +11,7 @@ import click
 
 from bench.cli.console import echo, emit
 from bench.cli.parameters import Deliberate, Place
-from bench.cli.settings import echo_table
+from bench.cli.settings import echo_table, echo_wrapped
 
 if TYPE_CHECKING:
     from bench.discover.card import Findings
@@ -75,18 +75,20 @@ def init_dataset(
 def _print(found: Findings, written: list[Path]) -> None:
     """Print what was found, what to check, and what to do next."""
     from bench.base.files import display
+    from bench.runs.for_photos import MODEL, PROTOCOL
 
     echo_table(list(_facts(found)))
     checks = list(_checks(found))
     if checks:
         echo("\nto check:")
         for line in checks:
-            echo(f"  - {line}")
+            echo_wrapped(line, "  - ")
     card = display(written[0])
     shown = card if "/" in card else f"./{card}"
     echo(f"\nwrote {', '.join(display(path) for path in written)}")
     echo(f"  bench show {shown} --pictures sheet.png")
-    echo(f"  bench run --dataset {shown} --model MODEL")
+    echo(f"  bench download {MODEL}")
+    echo(f"  bench run --dataset {shown} --model {MODEL} --protocol {PROTOCOL}")
 
 
 def _facts(found: Findings) -> Iterator[tuple[str, str]]:
@@ -94,12 +96,11 @@ def _facts(found: Findings) -> Iterator[tuple[str, str]]:
 
     tree, survey, proposal = found.tree, found.survey, found.proposal
     for split, pairs in found.splits.items():
-        what = "pairs of image and mask" if pairs[0].label is not None else "images without masks"
-        yield (
-            "split",
-            f"{split}: {len(pairs)} {what}, {pairs[0].image}"
-            + (f" with {pairs[0].label} first" if pairs[0].label else " first"),
-        )
+        masked = [pair for pair in pairs if pair.label is not None]
+        bare = len(pairs) - len(masked)
+        what = f"{len(masked)} pairs of image and mask" if masked else f"{bare} images without masks"
+        first = f"{masked[0].image} with {masked[0].label} first" if masked else f"{pairs[0].image} first"
+        yield "split", f"{split}: {what}, {first}" + (f"; {bare} images without masks" if masked and bare else "")
     if tree.lists:
         yield "lists", ", ".join(tree.lists)
     yield "sizes", _sizes(found)
@@ -125,6 +126,20 @@ def _facts(found: Findings) -> Iterator[tuple[str, str]]:
         yield "names from", found.names.file
 
 
+def _without_masks(found: Findings) -> Iterator[str]:
+    """Of each split in which only some images have a mask, what becomes of the others."""
+    from bench.discover.card import examples_of
+
+    for split, pairs in found.splits.items():
+        bare = [pair.image for pair in pairs if pair.label is None]
+        if 0 < len(bare) < len(pairs):
+            yield (
+                f"{len(bare)} of {len(pairs)} images of {split} have no mask ({examples_of(bare)}): clusterings are of "
+                f"all {len(pairs)}, and the {len(pairs) - len(bare)} with a mask judge them; other protocols see only "
+                "these. Delete the lines of images that should have no part from the list beside the card"
+            )
+
+
 def _sizes(found: Findings) -> str:
     sizes = found.survey.sizes
     shown = ", ".join(f"{w}×{h} ({count})" for (h, w), count in sizes.most_common(3))
@@ -143,8 +158,8 @@ def _checks(found: Findings) -> Iterator[str]:
         )
     for why, files in survey.unusable.items():
         yield f"left out: {len(files)}, {EXPLAINED[why]} ({examples_of(files)})"
+    yield from _without_masks(found)
     for what, files in (
-        ("images have no mask", tree.lone_images),
         ("masks have no image", tree.lone_masks),
         ("images are in no list", tree.unlisted),
     ):

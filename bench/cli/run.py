@@ -285,11 +285,13 @@ def _models_for(dataset: str, models: tuple[str, ...]) -> tuple[str, ...]:
         return models
     from bench.base.errors import WrongName
     from bench.cards import catalogue
+    from bench.runs.for_photos import advice
 
     card = catalogue.dataset(dataset)
     if not card.default_models:
         raise WrongName(
-            f"{card.id} names no default model", "Name a model with --model; `bench list models` shows all."
+            f"{card.id} names no default model",
+            f"Name one with --model; `bench list models` shows all. {advice(dataset)}",
         )
     return card.default_models
 

@@ -100,7 +100,8 @@ def _size(dataset: Mapping[str, Any]) -> str:
     what = "sequences" if dataset.get("sequences") is not None else "images"
     official = dataset.get(f"official_{what}")
     of = f" of {official}" if dataset["limited"] and official else ""
-    return f"{dataset[what]}{of} {what}{' (limited)' if dataset['limited'] else ''}"
+    judges = f", {dataset['judges']} of them with labels" if "judges" in dataset else ""
+    return f"{dataset[what]}{of} {what}{judges}{' (limited)' if dataset['limited'] else ''}"
 
 
 def _marks(protocol: Mapping[str, Any]) -> list[str]:

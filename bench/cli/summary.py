@@ -104,7 +104,7 @@ def _print_clusters(record: Record) -> None:
     order = sorted(range(len(first["images"])), key=lambda k: (-first["images"][k], -first["pixels"][k]))
     pixels = sum(first["pixels"]) or 1
     rows = [(f"    {k}", str(first["images"][k]), f"{100 * first['pixels'][k] / pixels:.1f} %") for k in order]
-    echo("  no labels: these figures do not say how good the clusters are, and compare with no figure from labels")
+    _print_meaning(record)
     echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
     echo_table([("    CLUSTER", "IMAGES", "PIXELS"), *rows[:_CLUSTERS]])
     if len(rows) > _CLUSTERS:
@@ -113,12 +113,41 @@ def _print_clusters(record: Record) -> None:
         echo("  --save-examples 6 writes a page with example images of each cluster")
 
 
+_HIGH, _LOW = 80, 50
+"""From and below which an agreement or evenness, in percent, is called high or low."""
+
+
+def _print_meaning(record: Record) -> None:
+    """Without labels: print what the figures say of these clusters, and what they do not."""
+    values = {metric: measured["value"] for metric, measured in record["metrics"].items()}
+    if (agreed := values.get("seed_ari")) is not None:
+        words = ("other seeds find nearly the same clusters", "other seeds find some of these clusters")
+        said = _by_height(agreed, *words, "other seeds find other clusters, so none of them means much alone")
+        echo_wrapped(f"{agreed:.0f} is {said}; 100 is the same ones each time, 0 is chance", "  agreement: ")
+    even, largest = values.get("cluster_evenness"), values.get("largest_cluster")
+    if even is not None and largest is not None:
+        words = ("all clusters are of about one size", "some clusters are much larger than others")
+        said = _by_height(even, *words, "a few clusters have nearly all")
+        echo_wrapped(f"{even:.0f} is {said}; the largest has {largest:.0f} %", "  evenness: ")
+    echo_wrapped(
+        "these figures do not say how good the clusters are, and compare with no figure from labels: sorting photos by "
+        "brightness does well on both. Masks for a dozen of the images judge them, and all are clustered still",
+        "  no labels: ",
+    )
+
+
+def _by_height(value: float, high: str, middling: str, low: str) -> str:
+    """A percentage in words, and what follows from them."""
+    return f"high: {high}" if value >= _HIGH else f"middling: {middling}" if value >= _LOW else f"low: {low}"
+
+
 def _size(dataset: dict[str, Any]) -> str:
     """How much of a split a record covers, in words."""
     what = "sequences" if "sequences" in dataset else "images"
     official = dataset.get(f"official_{what}")
     size = f"{dataset[what]} {what}" + (f" of {official}" if dataset["limited"] and official else "")
     size += f", {dataset['images']} frames" if what == "sequences" else ""
+    size += f", {dataset['judges']} of them with labels" if "judges" in dataset else ""
     return size + "".join(
         f"; {part['images']} of {part['official_images'] or 'the'} {one_line(split)} images"
         for split, part in dataset.get("cut", {}).items()

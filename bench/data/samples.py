@@ -116,6 +116,18 @@ class Samples:
         return any(sample.label is not None for sample in self.entries)
 
     @property
+    def labelled_places(self) -> Sequence[int]:
+        """The places of those that have a label file; a table of a card may leave out the labels of some."""
+        if isinstance(self.entries, Files):
+            return range(len(self)) if self.labelled else range(0)
+        return [place for place, sample in enumerate(self.entries) if sample.label is not None]
+
+    def with_labels(self) -> Samples:
+        """Those that have a label file."""
+        places = self.labelled_places
+        return self if len(places) == len(self) else replace(self.only(places), cut=self.cut)
+
+    @property
     def limited(self) -> bool:
         """Whether this is fewer images than the split has, by its list or by its publisher's count."""
         official = self.card.splits[self.split].size
@@ -226,6 +238,17 @@ def require_label_files(samples: Samples, what: str, remedy: str = WITHOUT_LABEL
     """Raises BadInput where `what` was asked of a split without labels."""
     if not samples.labelled:
         raise BadInput(f"{samples.card.id} has no labels for {samples.split}, and {what} needs them", remedy)
+
+
+def without_label(samples: Samples, most: int = 3) -> str:
+    """How many samples have no label file, and what the first are called; nothing where none or all of them have."""
+    judges = frozenset(samples.labelled_places)
+    if not 0 < len(judges) < len(samples):
+        return ""
+    lacking = len(samples) - len(judges)
+    names = [name for place, name in enumerate(samples.ids) if place not in judges][:most]
+    more = ", …" if lacking > len(names) else ""
+    return f"{lacking} of {len(samples)} images of {samples.split} have no label ({', '.join(names)}{more})"
 
 
 def require_labelled_pixels(any_pixel: bool, samples: Samples) -> None:

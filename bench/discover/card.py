@@ -54,7 +54,7 @@ class Findings:
         """
         roles = {name: [name, *(SPLITS[word] for word in words_in(name) if word in SPLITS)] for name in self.splits}
         order = sorted(self.splits, key=lambda name: (WHOLE not in roles[name], "test" not in roles[name]))
-        labelled = [name for name in order if self.splits[name][0].label is not None]
+        labelled = [name for name in order if has_masks(self.splits[name])]
         return (labelled or order)[0]
 
 
@@ -191,7 +191,7 @@ def card_text(found: Findings, name: str, beside: Path, lists: dict[str, str]) -
     layout = ['[[layouts]]\nname = "as listed"\n']
     for split, pairs in found.splits.items():
         layout.append(f'[layouts.splits.{key(split)}]\nlist = {quoted(lists[split])}\nlisting = "table"\n')
-        layout.append('image = "{image}"\n' + ('label = "{label}"\n' if pairs[0].label else ""))
+        layout.append('image = "{image}"\n' + ('label = "{label}"\n' if has_masks(pairs) else ""))
     return "\n".join([*parts, "".join(layout), *_protocols(found)])
 
 
@@ -225,7 +225,7 @@ def _labels(proposal: Proposal, encoding: str) -> str:
 def _protocols(found: Findings) -> list[str]:
     split = found.splits[found.default_split]
     side = proposed_side(found.survey)
-    labelled = found.proposal is not None and split[0].label is not None
+    labelled = found.proposal is not None and has_masks(split)
     classes = len(found.proposal.classes) if found.proposal else 0
     wanted = classes - 1 if labelled else min(CLUSTERS, len(split) // 10)
     clusters = max(2, min(wanted, len(split)))
@@ -235,7 +235,7 @@ def _protocols(found: Findings) -> list[str]:
         f"[protocols.clustering-dense]\n{entries}clusters = {max(2, classes if labelled else clusters)}\n",
     ]
     train = found.splits.get("train", ())
-    if labelled and found.default_split != "train" and train and train[0].label is not None:
+    if labelled and found.default_split != "train" and has_masks(train):
         blocks.append(f'[protocols.linear]\n{entries}train = "train"\n')
     return blocks
 
@@ -257,6 +257,11 @@ def quoted(text: str) -> str:
 def key(name: str) -> str:
     """A name as a part of a TOML key."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else quoted(name)
+
+
+def has_masks(pairs: Sequence[Pair]) -> bool:
+    """Whether any image has a mask."""
+    return any(pair.label is not None for pair in pairs)
 
 
 def examples_of(files: Sequence[str], number: int = 3) -> str:

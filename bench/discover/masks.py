@@ -140,11 +140,11 @@ def survey(
     progress: Progress | None = None,
     colours: Collection[Colour] = (),
 ) -> Survey:
-    """Open the images' heads and the masks of `pairs`, or of `limit` of them spread evenly.
+    """Open the images' heads and the masks of `pairs`, or of `limit` of them spread evenly, those with a mask first.
 
     `colours` are those that a file of names has.
     """
-    chosen = pairs if limit is None else [pairs[i] for i in evenly(len(pairs), limit)]
+    chosen = pairs if limit is None else _spread(pairs, limit)
     found = Survey(looked_at=len(chosen), of=len(pairs))
     tallies = _Tallies(bool(colours))
     with ThreadPoolExecutor(default_workers(), "bench-loader") as pool:
@@ -158,6 +158,15 @@ def survey(
         masks = [found.tally.files[i] for i in evenly(found.usable, THIN_MASKS)]
         found.thin = _outlines(folder, masks, found)
     return found
+
+
+def _spread(pairs: Sequence[Pair], limit: int) -> list[Pair]:
+    """At most `limit` pairs, spread evenly; images without a mask only where there are fewer with one."""
+    masked = [pair for pair in pairs if pair.label is not None]
+    bare = [pair for pair in pairs if pair.label is None]
+    chosen = [masked[i] for i in evenly(len(masked), limit)]
+    left = limit - len(chosen)
+    return chosen + ([bare[i] for i in evenly(len(bare), left)] if left else [])
 
 
 def _add(found: Survey, tallies: _Tallies, seen: Seen) -> None:

@@ -45,7 +45,7 @@ class Tree:
 
     splits: dict[str, list[Pair]] = field(default_factory=dict)
     lone_images: list[str] = field(default_factory=list)
-    """Images without a mask in a split where others have one."""
+    """Images without a mask in a split where others have one. They are in it too."""
     lone_masks: list[str] = field(default_factory=list)
     strangers: tuple[str, str] | None = None
     """A lone mask and an image of one name, whose folders do not say that they belong together."""
@@ -233,8 +233,12 @@ def _pair(tree: Tree, folder: Path, images: list[PictureFile], masks: list[Pictu
         pairs = [(file, own.get(file.path)) for file in members]
         used |= {mask.path for _, mask in pairs if mask is not None}
         if labels and own:
-            tree.lone_images += [file.path for file, mask in pairs if mask is None]
+            lone = [file for file, mask in pairs if mask is None]
             pairs = _one_each(tree, [(file, mask) for file, mask in pairs if mask is not None])
+            lone = _without_copies(tree, lone, [file for file, _ in pairs])
+            tree.lone_images += [file.path for file in lone]
+            order = {file.path: place for place, file in enumerate(members)}
+            pairs = sorted([*pairs, *((file, None) for file in lone)], key=lambda pair: order[pair[0].path])
         else:
             pairs = [(file, None) for file in members]
             _note_namesakes(tree, members)
@@ -267,6 +271,19 @@ def _one_each(
             f"left out: {len(left)} images whose mask is that of another image ({copy.path} beside {kept.path} first)"
         )
     return [(file, mask) for file, mask in pairs if best[mask.path] is file]
+
+
+def _without_copies(tree: Tree, lone: Sequence[PictureFile], paired: Sequence[PictureFile]) -> list[PictureFile]:
+    """Images without masks, but for those called as an image that has one: exports copy the images they are of."""
+    names = {composed(_stem(file)): file.path for file in paired}
+    copies, others = _parted(lone, lambda file: composed(_stem(file)) in names)
+    if copies:
+        first = copies[0]
+        tree.notes.append(
+            f"left out: {len(copies)} images without a mask that have the name of one with a mask ({first.path} beside "
+            f"{names[composed(_stem(first))]} first)"
+        )
+    return others
 
 
 def _note_namesakes(tree: Tree, images: Sequence[PictureFile]) -> None:

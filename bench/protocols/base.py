@@ -23,7 +23,7 @@ from bench.base.parallel import Progress
 from bench.base.paths import expand
 from bench.cards.datasets import DatasetCard
 from bench.cards.presets import Preset
-from bench.data.samples import Samples, require_label_files
+from bench.data.samples import Samples, require_label_files, without_label
 from bench.networks.reading.reader import Read
 from bench.networks.reading.watched import Receipt, ShapeRead, Watched, known_shape, receipt
 from bench.networks.subject import Subject, Triple
@@ -124,6 +124,9 @@ class Plan:
     """Whether it is not what the data set's card says, in preset, seeds or precision."""
     grouped: bool
     """Whether there are no labels, so that clusters are described instead of matched."""
+    judges: tuple[int, ...] | None = None
+    """The places of the samples that figures are counted over, where some have no labels and only have a part in what
+    is learnt; None for all."""
     by_model: Mapping[str, Any] = field(default_factory=dict)
     """Entries of the preset that the model decided, such as its normalisation, with the protocol's own values."""
 
@@ -271,12 +274,30 @@ class Protocol(ABC, Generic[P]):
     in_list_order: ClassVar[frozenset[str]] = frozenset()
     """Parts of other splits whose draw is defined over the list as it is; all other samples come sorted by id."""
 
+    learns_from_evaluated: ClassVar[bool] = False
+    """Whether it learns from the evaluated images, without their labels: then those that lack one have a part too."""
+    learns_without_labels: ClassVar[frozenset[str]] = frozenset()
+    """Parts of other splits in which images without a label have a part, where others of the split have one."""
+
     def __init__(self, entry: Entry) -> None:
         self.id = entry.id
 
     def labelled(self, samples: Samples) -> bool:
         """Whether a split has what figures are counted against: label files, unless a protocol has others."""
         return samples.labelled
+
+    def evaluated(self, samples: Samples, warn: Warn) -> Samples:
+        """The samples that it sees, of which all have labels or only some; what becomes of the others is said."""
+        if not (lacking := without_label(samples)):
+            return samples
+        if not self.learns_from_evaluated:
+            warn(f"{lacking}: --protocol {self.id} evaluates the others")
+            return samples.with_labels()
+        warn(
+            f"{lacking}: they are clustered with the others, and figures are counted over the "
+            f"{len(samples.labelled_places)} that have one"
+        )
+        return samples
 
     def require_model(self, preset: P, subject: Subject) -> None:
         """Raises BadInput for a model that the protocol cannot use, whatever the data are."""

@@ -31,6 +31,9 @@ PREDICTIONS = "predictions"
 """Begins the protocol's id in a record of predictions that were made elsewhere."""
 UNLABELLED = "-unlabelled"
 """Ends the protocol's id in a record without labels, so that it meets no other record of the protocol."""
+SOME_LABELLED = "-some-labels"
+"""Ends the protocol's id in the fingerprint of a run that learnt from images without labels, and was judged on others:
+`dataset.judges` in its record says on how many."""
 
 
 @dataclass(frozen=True)

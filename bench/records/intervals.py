@@ -58,6 +58,8 @@ def obstacle_of(record: Mapping[str, Any]) -> str:
     clusters = preset.get("clusters")
     if not known or known[0] != "clustering" or elsewhere or not isinstance(clusters, int):
         return ""
+    if record["dataset"].get("judges") is not None:
+        return "images without labels were clustered too"
     return obstacle(record["dataset"]["images"], clusters)
 
 

@@ -104,8 +104,10 @@ def _size_problems(record: Record, rows: Rows) -> Iterator[str]:
     grouped = isinstance(rows, ClusterRows)
     if grouped == dataset.get("labelled", True):
         yield "it says that there were no labels, its rows have some" if not grouped else "its rows have no labels"
-    if dataset["images"] != seen:
-        yield f"it says {dataset['images']} images, its rows have {seen}"
+    said = dataset.get("judges", dataset["images"])
+    if said != seen or said > dataset["images"]:
+        what = f"{said} images with labels of {dataset['images']}" if "judges" in dataset else f"{said} images"
+        yield f"it says {what}, its rows have {seen}"
     seeds = len(getattr(rows, "seeds", (None,)))  # rows of video are of one
     if max(1, len(record.get("seeds") or ())) != seeds:
         yield f"it says {len(record.get('seeds') or ())} seeds, its rows have {seeds}"

@@ -60,6 +60,9 @@ class _Dataset(_Size):
     manifest: Name
     limited: bool
     labelled: bool = True
+    judges: Annotated[int, Field(ge=1)] = 1
+    """How many of the images have labels and stand in the rows, where the others only had a part in what was learnt.
+    Left out where all stand in the rows."""
     title: Name | None = None
     cut: dict[str, _Size] = {}
     """Other splits that had a part in the run, and of which it saw only a part."""

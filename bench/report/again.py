@@ -59,7 +59,7 @@ def hold(earlier: Stored, again: Stored) -> TwoRuns:
     outcomes = against_records([earlier], [again], [model], run_now=True)
     passed, summary = verdict(outcomes)
     changed, problem = _changed(earlier, again)
-    images = again.record["dataset"]["images"]
+    images = again.record["dataset"].get("judges", again.record["dataset"]["images"])
     return TwoRuns(
         tuple(outcomes), passed, summary, images, changed, problem, surroundings(earlier.record, again.record)
     )

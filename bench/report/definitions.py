@@ -31,7 +31,14 @@ class Definition:
 def definition_of(record: Record) -> Definition:
     """The definition of a record's figures. Whatever its preset holds, only what is known of it is said."""
     metrics = tuple((metric_name(metric), metric_meaning(metric)) for metric in record["metrics"])
-    return Definition(_line(record["protocol"]["id"], counted(record)), metrics)
+    return Definition(_of_judges(record["dataset"]) + _line(record["protocol"]["id"], counted(record)), metrics)
+
+
+def _of_judges(dataset: dict[str, Any]) -> str:
+    """Over which images figures are counted, where not all have labels."""
+    if "judges" not in dataset:
+        return ""
+    return f"All {dataset['images']} images are clustered, and the {dataset['judges']} that have labels judge them. "
 
 
 def counted(record: Record) -> Counted:

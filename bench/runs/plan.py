@@ -13,13 +13,14 @@ from bench.cards.datasets import DatasetCard
 from bench.cards.presets import FIRST_SEED, Preset, fingerprint, override
 from bench.data.find_samples import find_samples
 from bench.data.first_look import oddities
-from bench.data.samples import Samples
+from bench.data.samples import Samples, without_label
 from bench.networks.find_model import find_model, from_module, is_module, require_known, restate
 from bench.networks.subject import Subject
 from bench.passes.engine import Engine, choose_device, tried
 from bench.protocols import registry
 from bench.protocols.base import Plan, Protocol, Run, Settings
 from bench.runs.fit_to_model import decided, fit_to_model, said_of
+from bench.runs.for_photos import warn_of_generated
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,10 +48,12 @@ def make_plan(
     require_writable(cache, "cache", "--cache")
     whole = _evaluated(catalogue.dataset(dataset), settings, cache, warn)
     samples = whole.first(settings.limit).by_id()
+    samples = samples if for_submission else room.evaluated(samples, warn)
     card = samples.card  # some classes get their names from the tree
     grouped = not (room.labelled(samples) or for_submission)
     subject = _find_subject(model, settings, cache, warn)
     room.require_model(preset, subject)
+    warn_of_generated(subject, card, dataset, warn)
     room.check(preset, samples, len(whole), grouped=grouped)
     preset = room.adapt(preset, samples, settings.entries, warn)
     preset, default = (room.settle(each, subject, card, settings.entries) for each in (preset, default))
@@ -65,6 +68,9 @@ def make_plan(
     else:
         name, comparable = _published_form(protocol, base, preset, default, card)
     published = [each.resolved() for each in room.published_presets(comparable)]
+    some = room.learns_from_evaluated and not for_submission and without_label(samples)
+    judges = tuple(samples.labelled_places) if some else None
+    hashed = name if grouped else base + registry.SOME_LABELLED * (judges is not None)
     return Plan(
         subject=subject,
         samples=samples,
@@ -73,11 +79,12 @@ def make_plan(
         base=base,
         preset=preset,
         seeds=_seeds(preset, settings),
-        fingerprint=fingerprint(name if grouped else base, preset.resolved()),
-        published_recipe=not grouped and preset.resolved() in published,
+        fingerprint=fingerprint(hashed, preset.resolved()),
+        published_recipe=not grouped and judges is None and preset.resolved() in published,
         variations=variations,
         modified=bool(variations) or preset.resolved() != comparable.resolved(),
         grouped=grouped,
+        judges=judges,
         by_model=decided(protocols, preset),
     )
 
@@ -217,6 +224,9 @@ def _find_others(
     found = {}
     for part, split in room.splits(preset, evaluated.split).items():
         listed = _find_data(evaluated.card, split, settings, cache, warn)
+        if part not in room.learns_without_labels and (lacking := without_label(listed)):
+            warn(f"{lacking}: as {part}, only the others are used")
+            listed = listed.with_labels()
         found[part] = listed if part in room.in_list_order else listed.by_id()
         room.check_split(part, preset, found[part], evaluated.split, warn)
     return found

@@ -19,7 +19,7 @@ from bench.passes.engine import device_name
 from bench.protocols import registry
 from bench.protocols.base import Plan, Result, Run, Settings, collect_warnings
 from bench.records import record
-from bench.records.published import answers_to
+from bench.records.published import answers_to, is_run_as_published
 from bench.records.record import Record, Stored
 from bench.runs import example_pages, predictions
 from bench.runs.label_warnings import warn_of_lone_class, warn_of_lone_prediction
@@ -123,8 +123,16 @@ def carry_out(plan: Plan, results: Path | None, settings: Settings, warn: Warn, 
             step = settings.stage("writing examples")
             made["examples"] = example_pages.save(folder, made, plan.samples, measured, settings.save_examples, step)
     finally:  # pictures that fail cost no figure
-        path = _write(made, measured.rows, results)
+        path = _write(made, judged_rows(plan, measured), results)
     return Stored(path, made)
+
+
+def judged_rows(plan: Plan, measured: Result) -> Rows:
+    """The rows that figures are counted from: without images that lack a label, where others have one."""
+    if plan.judges is None:
+        return measured.rows
+    assert isinstance(measured.rows, ConfusionRows)  # as of all protocols that learn from the evaluated images
+    return measured.rows.only(plan.judges)
 
 
 def _write(made: Record, rows: Rows, results: Path) -> Path:
@@ -171,7 +179,10 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
     }
     if plan.by_model:
         protocol["by_model"] = dict(plan.by_model)
-    made = describe(_model_entry(plan.subject), plan.samples, protocol, plan.seeds, measured, plan.cut)
+    judged = replace(measured, rows=judged_rows(plan, measured))
+    made = describe(_model_entry(plan.subject), plan.samples, protocol, plan.seeds, judged, plan.cut)
+    if plan.judges is not None:
+        made["dataset"]["judges"] = len(plan.judges)
     if (shape := run.shape_read()) is not None:
         made["read"] = describe_read(run, shape)
     if settings.save_predictions is not None:
@@ -185,8 +196,8 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
         "precision": run.engine.precision,
     }
     # measured only where there is a published figure to hold the run against
-    wanted = plan.published_recipe and not made["dataset"]["limited"]
-    wanted = wanted and any(figure.comparable for figure in answers_to(made).values())
+    held = [figure for figure in answers_to(made).values() if is_run_as_published(made, figure)]
+    wanted = bool(held) and not made["dataset"]["limited"]
     gap = room.solver_gap(run, made["dataset"]["manifest"], wanted=wanted)
     if wanted and isinstance(measured.rows, ConfusionRows):
         sums = room.solver_sums(run, made["dataset"]["manifest"])

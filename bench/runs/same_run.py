@@ -82,7 +82,7 @@ def is_same_run(earlier: Stored, plan: Plan) -> bool:
     try:
         require_same_weights(earlier.record, plan.subject)
         require_same_plan(earlier.record, plan)
-        _require_same_ids(earlier, plan.samples)
+        _require_same_ids(earlier, plan.samples, plan.judges)
         _require_same_parts(earlier.record, plan)
     except BadInput:
         return False
@@ -108,7 +108,7 @@ def require_same_data(earlier: Stored, plan: Plan, settings: Settings) -> None:
 
     A protocol of another package may sum its data up in its own way: what that gives is compared after the run.
     """
-    _require_same_ids(earlier, plan.samples)
+    _require_same_ids(earlier, plan.samples, plan.judges)
     _require_same_parts(earlier.record, plan)
     if registry.protocols()[plan.base] not in registry.BUILT_IN:
         return
@@ -142,10 +142,14 @@ def _require_same_parts(record: Record, plan: Plan) -> None:
             raise BadInput(f"the record is of {seen} of {samples.split}, {samples.images} images are here", DATA)
 
 
-def _require_same_ids(earlier: Stored, samples: Samples) -> None:
-    """Raises BadInput where images are missing, or others are there; by numbers alone where the rows are not there."""
-    here = _ids(samples)
-    there_were = earlier.record["dataset"]["images"]
+def _require_same_ids(earlier: Stored, samples: Samples, judges: Sequence[int] | None) -> None:
+    """Raises BadInput where images are missing, or others are there; by numbers alone where the rows are not there.
+
+    `judges` are the places of those that the rows have; None for all. The others are told by the manifest alone.
+    """
+    here, dataset = _ids(samples), earlier.record["dataset"]
+    here = here if judges is None else [here[place] for place in judges]
+    there_were = dataset.get("judges", dataset["images"])
     known = None if check_rows(earlier) else tuple(rows_of.read(rows_path(earlier)).ids)
     if known is None and len(here) != there_were:
         raise BadInput(f"the record has {there_were} images of {samples.split}, {len(here)} are here", DATA)

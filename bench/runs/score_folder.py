@@ -28,7 +28,7 @@ from bench.cards.presets import fingerprint
 from bench.data.decoding import read_label, read_prediction, require_classes
 from bench.data.find_samples import find_samples
 from bench.data.first_look import oddities
-from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels
+from bench.data.samples import Sample, Samples, require_label_files, require_labelled_pixels, without_label
 from bench.passes.image_pass import short_digest
 from bench.passes.observations import manifest_of
 from bench.protocols.base import Result, Settings, collect_warnings
@@ -82,6 +82,9 @@ def score_folder(
     samples = whole.first(settings.limit).by_id()
     card = samples.card
     require_label_files(samples, "scoring", "Name a split that has labels with --split.")
+    if lacking := without_label(samples):
+        warn(f"{lacking}: predictions of the others are scored")
+        samples = samples.with_labels()
     if card.kind == "video" and sets[0][0] is not None:
         raise BadInput(f"{folder} holds several sets of masks", f"Score them one by one: {sets[0][1]} first.")
     warn_of_others([below for _, below in sets], whole, warn)

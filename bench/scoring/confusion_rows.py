@@ -129,6 +129,19 @@ class ConfusionRows:
         labels = self.labels[:, np.argsort(to)] if self.labels.shape[1] else self.labels
         return replace(self, ids=tuple(ids), seeds=seeds, labels=labels)
 
+    def only(self, places: Sequence[int]) -> ConfusionRows:
+        """The rows of the images at these places, which must ascend; without what all images were counted for."""
+        kept = np.asarray(places, np.int64)
+        to = np.full(len(self.ids), -1, np.int32)
+        to[kept] = np.arange(len(kept), dtype=np.int32)
+        seeds = []
+        for rows in self.seeds:
+            own = to[rows.image] >= 0
+            seeds.append(SeedRows(to[rows.image[own]], rows.predicted[own], rows.true[own], rows.count[own]))
+        labels = self.labels[:, kept] if self.labels.shape[1] else self.labels
+        ids = tuple(self.ids[place] for place in kept.tolist())
+        return replace(self, ids=ids, seeds=tuple(seeds), labels=labels, subsamples=None, solver_sums=None)
+
     def write(self, path: Path) -> None:
         """Write to an .npz file, atomically."""
         flat = {name: np.concatenate([getattr(rows, name) for rows in self.seeds]) for name in SeedRows.__annotations__}

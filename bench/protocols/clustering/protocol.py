@@ -36,6 +36,9 @@ FIT, MATCH = "fit", "match"
 class Clustering(Protocol[ClusteringPreset]):
     """K-means on one prototype per image."""
 
+    learns_from_evaluated = True
+    learns_without_labels = frozenset({FIT})
+
     def splits(self, preset: ClusteringPreset, evaluated: str) -> dict[str, str]:
         """The splits to fit and to match on, where they are not the evaluated one."""
         named = {FIT: preset.fit, MATCH: preset.matched_on}
@@ -89,7 +92,7 @@ class Clustering(Protocol[ClusteringPreset]):
         """Observe, cluster, match and count."""
         observations = look_at_evaluated(run)
         scored = score(run, observations)
-        if isinstance(scored.rows, ConfusionRows):
+        if isinstance(scored.rows, ConfusionRows) and run.plan.judges is None:
             folder = shared_by_mask.store_of(run, run.samples).folder
             scored = replace(scored, rows=replace(scored.rows, subsamples=resampled.sums_of(run, observations, folder)))
         fitted = scored.detail.get("fitted_on", {}).get("images", len(observations))
@@ -158,7 +161,7 @@ def score(run: Run[ClusteringPreset], observations: Observations) -> Scored:
     if plan.grouped:
         scored = scoring.group_images(observations, labels, resolved)
     elif centres is None or matched is None:
-        scored = scoring.score_labels(observations, labels, resolved, classes, plan.seeds)
+        scored = scoring.score_labels(observations, labels, resolved, classes, plan.seeds, plan.judges)
     else:
         scored = scoring.score_elsewhere(observations, labels, resolved, classes, centres, matched)
     if centres is not None:

@@ -87,10 +87,14 @@ def score_labels(
     preset: dict[str, Any],
     num_classes: int,
     seeds: Sequence[int] = (),
+    judges: Sequence[int] | None = None,
 ) -> Scored:
-    """Confusion rows from given cluster ids, one array of N ids per seed, matched on these images."""
+    """Confusion rows from given cluster ids, one array of N ids per seed, matched on these images.
+
+    `judges` are the places of those that have labels; None for all.
+    """
     if preset.get("classes_from", "all") == "halves":
-        return score_halves(observations, labels, preset, num_classes, seeds)
+        return score_halves(observations, labels, preset, num_classes, seeds, judges)
     mappings, detail = match_labels(observations, labels, preset, num_classes)
     return replace(count_labels(observations, labels, mappings, preset, num_classes), detail=detail)
 
@@ -153,13 +157,19 @@ def score_halves(
     preset: dict[str, Any],
     num_classes: int,
     seeds: Sequence[int],
+    judges: Sequence[int] | None = None,
 ) -> Scored:
-    """As `score_labels`, but each half of the images, drawn by the seed, takes the classes of the other half."""
+    """As `score_labels`, but each half of the images, drawn by the seed, takes the classes of the other half.
+
+    The halves are of the images that judge; the others are in neither, and painted as the second one.
+    """
     inside, outside = observations.histograms(preset["grid"], num_classes)
     extra: dict[str, list[float]] = {"nmi": [], "ari": []}
     painted = []
     for assigned, seed in zip(labels, seeds, strict=True):
-        half = first_half(observations.ids, seed)
+        half = np.zeros(len(observations), np.bool_)
+        places = list(range(len(observations))) if judges is None else list(judges)
+        half[places] = first_half([observations.ids[place] for place in places], seed)
         one, other = half_tables(inside, outside, assigned, preset["clusters"], half)
         of_first, of_others = (_painted(match(table, preset["matching"]), assigned) for table in (other, one))
         painted.append(np.where(half[:, None], of_first, of_others))

@@ -29,6 +29,8 @@ from bench.scoring.id_counts import Painted
 class DenseClustering(Protocol[DensePreset]):
     """K-means on pixels."""
 
+    learns_from_evaluated = True
+
     def check(self, preset: DensePreset, samples: Samples, there_are: int, *, grouped: bool) -> None:
         """There must be a pixel for each cluster."""
         kmeans.require_enough(len(samples) * preset.pixels, preset.clusters, "pixels")

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from bench.base.errors import Warn
 from bench.cards.datasets import DatasetCard
 from bench.data.annotated_boxes import manifest_of_boxes, require_boxes
 from bench.data.boxes import has_boxes, read_boxes
@@ -25,6 +26,10 @@ class Discovery(Protocol[DiscoveryPreset]):
     def labelled(self, samples: Samples) -> bool:
         """Boxes are its labels."""
         return has_boxes(samples)
+
+    def evaluated(self, samples: Samples, warn: Warn) -> Samples:
+        """All of them: label maps have no part in it."""
+        return samples
 
     def require_model(self, preset: DiscoveryPreset, subject: Subject) -> None:
         """Raises BadInput for a saliency head that is not there."""

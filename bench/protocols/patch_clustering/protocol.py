@@ -31,6 +31,8 @@ from bench.scoring.kmeans import Points
 class PatchClustering(Protocol[PatchPreset]):
     """K-means on all patch tokens."""
 
+    learns_from_evaluated = True
+
     def adapt(self, preset: PatchPreset, samples: Samples, asked: Mapping[str, Any], warn: Warn) -> PatchPreset:
         """As many clusters as classes are the default by whatever name; fewer images than a batch are not dropped.
 

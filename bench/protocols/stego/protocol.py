@@ -151,6 +151,8 @@ class _Stego(Protocol[P], Generic[P]):
 class _Matched(_Stego[M], Generic[M]):
     """A probe that gives clusters."""
 
+    learns_without_labels = frozenset({TRAIN})
+
     def score(self, painted: Sequence[Painted], run: Run[M]) -> Scored:
         """Clusters are matched to classes on all pixels."""
         return score(painted, run.preset, run.num_classes)

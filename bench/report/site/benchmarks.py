@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
 from bench.report.site.collect import Claim, Run, Site, dataset_title
 from bench.report.site.names import metric_slug, slug
-from bench.report.site.ranking import Entry, best_first, direction, entries_of, pages_of
+from bench.report.site.ranking import Entry, Ranked, best_first, direction, entries_of, pages_of, ranked
 from bench.scoring.metric_names import metric_name
 
 STATUSES = ("reproduced", "below", "above", "not run", "not comparable")
@@ -24,6 +25,7 @@ class Benchmark:
         self.dataset, self.split = dataset, split
         self.title = dataset_title(dataset, (run for run in site.runs if run.dataset == dataset))
         self.entries = entries_of(site, dataset, split)
+        self._ranked: dict[tuple[str, str], list[Ranked]] = {}
         self.metrics = pages_of(self.entries)
         self.unlabelled = [run for run in site.runs if run.unlabelled and (run.dataset, run.split) == (dataset, split)]
         self._first = next(((protocol, metrics[0]) for protocol, metrics in self.metrics.items()), ("", ""))
@@ -47,9 +49,22 @@ class Benchmark:
             return self.url
         return f"benchmarks/{slug(self.dataset, self.split, protocol)}--{metric_slug(metric)}.html"
 
+    @cached_property
+    def _by_page(self) -> dict[tuple[str, str], list[Entry]]:
+        found: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault((entry.protocol, entry.metric), []).append(entry)
+        return found
+
     def rows(self, protocol: str, metric: str) -> list[Entry]:
         """The rows of a page."""
-        return [entry for entry in self.entries if (entry.protocol, entry.metric) == (protocol, metric)]
+        return self._by_page.get((protocol, metric), [])
+
+    def ranked(self, protocol: str, metric: str) -> list[Ranked]:
+        """The rows of a page in the order and with the numbers that they have there."""
+        if (protocol, metric) not in self._ranked:
+            self._ranked[protocol, metric] = ranked(self.rows(protocol, metric), metric)
+        return self._ranked[protocol, metric]
 
     def summary(self) -> list[dict[str, Any]]:
         """A line for each protocol: the best figures, or why there is none, and what became of the published ones."""
@@ -57,14 +72,14 @@ class Benchmark:
 
     def _line(self, protocol: str, metric: str) -> dict[str, Any]:
         rows = best_first(self.rows(protocol, metric), metric)
-        ranked = [entry for entry in rows if not entry.context]
+        main = [entry for entry in rows if not entry.aside]
         sign = direction(metric)
-        measured = [(sign * entry.measured, entry) for entry in ranked if entry.counts and entry.measured is not None]
+        measured = [(sign * entry.measured, entry) for entry in main if entry.counts and entry.measured is not None]
         return {
             "url": self.page_of(protocol, metric),
             "protocol": protocol,
             "metric": metric_name(metric),
-            "published": next((entry for entry in ranked if entry.published), None),
+            "published": next((entry for entry in main if entry.published), None),
             "measured": max(measured, key=itemgetter(0), default=(0.0, None))[1],
             "instead": _instead([entry.run for entry in rows if entry.run]),
             "counts": counts([entry.claim for entry in self.entries if entry.protocol == protocol and entry.claim]),

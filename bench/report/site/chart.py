@@ -10,7 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import accumulate
 
+from bench.report.site.dodge import MONTH, spread
 from bench.report.site.names import day, points
 from bench.report.site.ranking import Entry, Ranked, direction
 
@@ -85,10 +87,17 @@ def draw(rows: Sequence[Ranked], metric: str) -> Chart | None:
     x = _Scale(min(days) - slack, max(days) + slack)
     values = [value for _, entry, _ in dated for value in _extent(entry)]
     y, y_ticks = _value_axis(min(values), max(values))
-    drawn = [point for number, entry, when in dated for point in _points_of(number, entry, x(when.toordinal()), y)]
-    leaders = _leaders([(entry, when) for _, entry, when in dated if not entry.context], metric)
-    others = _leaders([(entry, when) for _, entry, when in dated if entry.context], metric)
-    best = _stairs([(x(when.toordinal()), y(entry.value)) for entry, when in leaders])
+    beside = spread([(x(when.toordinal()), y(entry.value)) for _, entry, when in dated], x(x.first + MONTH))
+    drawn = [
+        point
+        for (number, entry, _), at in zip(dated, beside, strict=True)
+        for point in _points_of(number, entry, at, y)
+    ]
+    places = dict(zip((id(entry) for _, entry, _ in dated), beside, strict=True))
+    leaders = _leaders([(entry, when) for _, entry, when in dated if not entry.aside], metric)
+    others = _leaders([(entry, when) for _, entry, when in dated if entry.aside], metric)
+    ends = accumulate((places[id(entry)] for entry, _ in leaders), max)
+    best = _stairs([(at, y(entry.value)) for at, (entry, _) in zip(ends, leaders, strict=True)])
     named = _name(drawn, leaders, others, rows)
     return Chart(_date_axis(x), y_ticks, tuple(named), best, len(rows) - len(dated))
 
@@ -109,12 +118,12 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
     if entry.published:
         found.append(
             Point(
-                kind="context" if entry.context else "published",
+                kind="context" if entry.aside else "published",
                 x=at,
                 y=y(entry.value),
                 row=number,
                 value=entry.value,
-                what=told(points(entry.value), "published, for context" if entry.context else "published"),
+                what=told(points(entry.value), "published, for context" if entry.aside else "published"),
             )
         )
     if entry.measured is not None:

@@ -16,10 +16,12 @@ import pandas as pd
 from bench.cards import catalogue
 from bench.cards.backbone_names import backbone_name
 from bench.protocols import registry
+from bench.records.folders import Results, as_folders
 from bench.records.intervals import Interval
 from bench.records.lineage import images_of, overlaps_of
 from bench.records.published import Published
 from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
+from bench.report.selection import EVERYTHING, Selection
 from bench.report.site.changes import changes
 from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
@@ -103,8 +105,10 @@ class Run:
 
     stored: Stored
     path: str
-    """Where the record lies below the results folder."""
+    """Where the record lies below the results folder; with that folder's name before it where there are several."""
     model: Model
+    below: str
+    """Where it lies below its own folder."""
 
     @property
     def record(self) -> Record:
@@ -203,6 +207,8 @@ class Site:
     skipped: tuple[str, ...]
     """A line for each file in the results folder that is no record."""
     models: dict[tuple[str, ...], Model]
+    only: Selection = EVERYTHING
+    """What the site is limited to."""
 
     @property
     def papers(self) -> list[Paper]:
@@ -225,11 +231,40 @@ class Site:
             found.setdefault(run.model.key, []).append(run)
         return found
 
+    @cached_property
+    def _claims_by_model(self) -> dict[tuple[str, ...], list[Claim]]:
+        found: dict[tuple[str, ...], list[Claim]] = {}
+        for claim in self.claims:
+            keys: list[tuple[str, ...]] = [("id", identifier) for identifier in claim.figure.card]
+            for key in dict.fromkeys(keys or [claim.model.key]):
+                found.setdefault(key, []).append(claim)
+        return found
+
     def claims_of(self, model: Model) -> list[Claim]:
         """The published figures that are a model's: those it answers to, or those under its name."""
-        if model.id is None:
-            return [claim for claim in self.claims if claim.model.key == model.key]
-        return [claim for claim in self.claims if model.id in claim.figure.card]
+        return self._claims_by_model.get(model.key, [])
+
+    @cached_property
+    def _claims_by_place(self) -> dict[tuple[str, str], list[Claim]]:
+        found: dict[tuple[str, str], list[Claim]] = {}
+        for claim in self.claims:
+            found.setdefault((claim.figure.dataset, claim.figure.split), []).append(claim)
+        return found
+
+    def claims_on(self, dataset: str, split: str) -> list[Claim]:
+        """The published figures of a data set's split."""
+        return self._claims_by_place.get((dataset, split), [])
+
+    @cached_property
+    def _runs_by_place(self) -> dict[tuple[str, str], list[Run]]:
+        found: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            found.setdefault((run.dataset, run.split), []).append(run)
+        return found
+
+    def runs_on(self, dataset: str, split: str) -> list[Run]:
+        """The records of a data set's split."""
+        return self._runs_by_place.get((dataset, split), [])
 
     def runs_of(self, model: Model) -> list[Run]:
         """A model's records, whole and unmodified ones first."""
@@ -274,7 +309,13 @@ def dataset_title(identifier: str, runs: Iterable[Run] = ()) -> str:
     return next((str(run.record["dataset"].get("title") or identifier) for run in runs), identifier)
 
 
-def collect(figures: Sequence[Published], stored: Sequence[Stored], results: Path, skipped: Sequence[str]) -> Site:
+def collect(
+    figures: Sequence[Published],
+    stored: Sequence[Stored],
+    results: Results,
+    skipped: Sequence[str],
+    only: Selection = EVERYTHING,
+) -> Site:
     """Put published figures and the records below `results` together."""
     runs = {entry.path: _run(entry, results) for entry in stored}
     claims = [_claim(row, runs) for row in joined(figures, stored).to_dict("records")]
@@ -290,10 +331,10 @@ def collect(figures: Sequence[Published], stored: Sequence[Stored], results: Pat
     # a record names its model better than a figure does
     claims = [replace(claim, model=models[claim.model.key]) for claim in claims]
     order = sorted(models, key=lambda key: (models[key].title.lower(), key))
-    return Site(tuple(claims), tuple(runs.values()), tuple(skipped), {key: models[key] for key in order})
+    return Site(tuple(claims), tuple(runs.values()), tuple(skipped), {key: models[key] for key in order}, only)
 
 
-def _run(entry: Stored, results: Path) -> Run:
+def _run(entry: Stored, results: Results) -> Run:
     model = entry.record["model"]
     card = catalogue.models().get(model["id"])
     made = Model(
@@ -307,7 +348,8 @@ def _run(entry: Stored, results: Path) -> Run:
         images_of(entry.record),
         overlaps_of(entry.record),
     )
-    return Run(entry, entry.path.relative_to(results).as_posix(), made)
+    folders = as_folders(results)
+    return Run(entry, folders.place(entry.path), made, folders.below(entry.path))
 
 
 def _network_of(model: Mapping[str, Any]) -> object:

@@ -35,7 +35,7 @@ CONFUSIONS = 40
 
 @dataclass(frozen=True)
 class Spread:
-    """A metric over the seeds: value and position on a line, percent."""
+    """A metric over the seeds: values, and positions on a line in percent of its width."""
 
     metric: str
     value: float
@@ -46,7 +46,6 @@ class Spread:
     """Over images alone, where the other is for the figure."""
     seeds: tuple[tuple[str, float, float], ...]
     """Seed, value, position."""
-    mean_at: float
     band: tuple[float, float] | None
     """Position and width of the interval."""
     claimed: str
@@ -93,48 +92,79 @@ def text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def spreads(run: Run) -> list[Spread]:
-    """Each metric over the seeds, on a line that spans its interval and seeds."""
+@dataclass(frozen=True)
+class Scale:
+    """The scale of all strips of a page: points from the mean, which is in the middle of each."""
+
+    reach: float
+    """Points from the middle to the last tick."""
+
+    def __call__(self, points: float) -> float:
+        """Where on a strip, percent of its width."""
+        return round(50 + 46 * points / self.reach, 2)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Position and label of each tick."""
+        steps = (-1.0, -0.5, 0.0, 0.5, 1.0)
+        return [
+            (self(self.reach * step), f"{self.reach * step:+g}".replace("-", "−") if step else "0") for step in steps
+        ]
+
+
+def scale_of(runs: Sequence[Run]) -> Scale:
+    """A scale on which every seed and interval of these runs has room, up to a round number of points."""
+    most = max((abs(end) for run in runs for metric in run.metrics for end in _ends(metric, run.stored)), default=0.0)
+    if most == 0:
+        return Scale(1.0)
+    power = 10.0 ** math.floor(math.log10(most))
+    return Scale(next(step * power for step in (1, 2, 4, 10) if step * power >= most * (1 - 1e-9)))
+
+
+def _ends(metric: str, stored: Stored) -> list[float]:
+    """How far seeds and interval lie from the mean, in points."""
+    measured, shown = stored.record["metrics"][metric], _interval(metric, stored)
+    ends = [*measured["per_seed"], *((shown.low, shown.high) if shown else ())]
+    return [float(value) - float(measured["value"]) for value in ends]
+
+
+def _interval(metric: str, stored: Stored) -> Interval | None:
+    """The interval that stands beside a figure; over images alone where its rows do not give the figure."""
+    if claims_of(stored, metric):
+        return images_interval(stored.record["metrics"][metric], stored.record["protocol"]["preset"])
+    return shown_interval(stored, metric)
+
+
+def spreads(run: Run, scale: Scale) -> list[Spread]:
+    """Each metric over the seeds, on a line of this scale."""
     seeds = run.record.get("seeds") or []
-    return [_spread(metric, run.stored, seeds) for metric in run.metrics]
+    return [_spread(metric, run.stored, seeds, scale) for metric in run.metrics]
 
 
-def _spread(metric: str, stored: Stored, seeds: Sequence[Any]) -> Spread:
-    measured, claimed = stored.record["metrics"][metric], claims_of(stored, metric)
-    values = [float(value) for value in measured["per_seed"]]
-    preset = stored.record["protocol"]["preset"]
-    shown = images_interval(measured, preset) if claimed else shown_interval(stored, metric)
-    images = images_shown(stored, metric) if shown and shown.covers == SAMPLES else None
-    low, high = (shown.low, shown.high) if shown else (None, None)
-    ends = [value for value in (*values, low, high) if value is not None]
-    first, last = min(ends), max(ends)
-    room = 0.08 * (last - first) or 1.0
-    first, last = first - room, last + room
-
-    def at(value: float) -> float:
-        return round(100 * (value - first) / (last - first), 2)
-
+def _spread(metric: str, stored: Stored, seeds: Sequence[Any], scale: Scale) -> Spread:
+    measured, shown = stored.record["metrics"][metric], _interval(metric, stored)
+    mean, values = float(measured["value"]), [float(value) for value in measured["per_seed"]]
     named = [str(seed) for seed in seeds] if len(seeds) == len(values) else [""] * len(values)
-    band = None if low is None or high is None else (at(low), round(at(high) - at(low), 2))
+    low, high = (scale(shown.low - mean), scale(shown.high - mean)) if shown else (0.0, 0.0)
     return Spread(
         metric_name(metric),
-        float(measured["value"]),
+        mean,
         measured.get("std"),
         shown,
-        images,
-        tuple((seed, value, at(value)) for seed, value in zip(named, values, strict=True)),
-        at(float(measured["value"])),
-        band,
-        claimed,
+        images_shown(stored, metric) if shown and shown.covers == SAMPLES else None,
+        tuple((seed, value, scale(value - mean)) for seed, value in zip(named, values, strict=True)),
+        (low, round(high - low, 2)) if shown else None,
+        claims_of(stored, metric),
     )
 
 
-def class_figures(record: Record) -> list[ClassFigure]:
-    """Per-class IoU beside the published figures of the same classes, where there are any."""
-    published = classes_of(record)
-    own = {str(name): number(value) for name, value in mapping(record.get("per_class")).items()}
+def class_figures(record: Record, *, own: bool = False) -> list[ClassFigure]:
+    """Per-class IoU beside the published figures of the same classes, where there are any; alone with `own`."""
+    published = {} if own else classes_of(record)
+    measured = {str(name): number(value) for name, value in mapping(record.get("per_class")).items()}
     return [
-        ClassFigure(name, value, published[name].value if name in published else None) for name, value in own.items()
+        ClassFigure(name, value, published[name].value if name in published else None)
+        for name, value in measured.items()
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,13 +16,18 @@ from bench.records.published import Published
 from bench.records.rerun_command import rerun_command
 from bench.report.definitions import definition_of, definition_on
 from bench.report.formats import seed_table
-from bench.report.site import details
+from bench.report.site import details, home, protocol_pages
+from bench.report.site.answer import answer
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.report.site.chart import draw
 from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
+from bench.report.site.facets import facets, phrases, plain
 from bench.report.site.gallery import TITLES, Example, Gallery
+from bench.report.site.groups import groups, reasons
+from bench.report.site.matrix import matrix
 from bench.report.site.names import arxiv_url, web_url
-from bench.report.site.ranking import Ranked, ranked
+from bench.report.site.protocol_pages import about
+from bench.report.site.ranking import Ranked
 from bench.report.site.render import Renderer, script
 from bench.report.site.reproduce import BLANKS, reproduce
 from bench.report.tables import shown_interval
@@ -58,16 +64,26 @@ class Pages:
         yield from (self._pictures(run) for run in self.site.runs if run.path in self.galleries)
         yield self._models()
         yield self._papers()
+        yield self._matrix()
+        yield self._protocols()
+        yield from (self._protocol(one) for one in protocol_pages.every())
 
     def _home(self) -> Page:
-        tasks: dict[str, list[Benchmark]] = {}
-        for benchmark in self.benchmarks.values():
-            tasks.setdefault(_task(benchmark), []).append(benchmark)
+        tasks: dict[str, list[dict[str, Any]]] = {}
+        lines = [home.line_of(benchmark) for benchmark in self.benchmarks.values()]
+        for line in lines:
+            tasks.setdefault(_task(line["benchmark"]), []).append(line)
+        found = [line["unsupervised"] for line in lines if line["unsupervised"]]
         context = {
             "total": len(self.site.claims),
-            "counts": counts(self.site.claims),
+            "papers": len({claim.paper.key for claim in self.site.claims}),
+            "outcomes": home.outcome_line(self.site.claims),
             "runs": len(self.site.runs),
             "measured_models": len({run.model.key for run in self.site.runs}),
+            "main": found[0] if found else None,
+            "chart": home.chart_of(found[0]) if found else None,
+            "tiles": home.tiles(found[1:]),
+            "pictured": home.pictures(self.site.runs, self.galleries),
             "skipped": self.site.skipped,
             "tasks": sorted(tasks.items()),
         }
@@ -86,7 +102,7 @@ class Pages:
         return found + [[paper.title, f"paper, {paper.date}", paper.url, paper.arxiv] for paper in self.site.papers]
 
     def _benchmark(self, benchmark: Benchmark, protocol: str, metric: str) -> Page:
-        rows = ranked(benchmark.rows(protocol, metric), metric)
+        rows = benchmark.ranked(protocol, metric)
         url = benchmark.page_of(protocol, metric)
         context = _dataset(benchmark) | {
             "protocol": protocol,
@@ -98,12 +114,16 @@ class Pages:
                 (metric_name(name), benchmark.page_of(protocol, name), name == metric)
                 for name in benchmark.metrics[protocol]
             ],
-            "others": sum(bool(row.entry.others) for row in rows) * 4 >= len(rows),
+            "shows": _columns(rows),
             "most": OTHERS,
             "falling": metric in FALLING,
             "chart": draw(rows, metric),
-            "comparable": [row for row in rows if not row.entry.context],
-            "context": [row for row in rows if row.entry.context],
+            "groups": groups(rows),
+            "reasons": reasons(rows),
+            "facets": facets(rows),
+            "answer": answer(rows, metric),
+            "about_protocol": about(protocol),
+            "probe": _usual_probe(rows),
         }
         if url != benchmark.url:
             context["unlabelled"] = []  # its first page lists them
@@ -120,7 +140,7 @@ class Pages:
             "licence": card.licence if card else "",
             "overlaps": [(dataset_title(name), said) for name, said in sorted(model.overlaps.items())],
             "figures": self._figures_of(model, runs),
-            "inlined": [] if crowded else [(run, self._part(run)) for run in runs],
+            "inlined": [] if crowded else [(run, self._part(run, details.scale_of(runs))) for run in runs],
             "apart": runs if crowded else [],
         }
         return model.url, self.render.page("model", model.url, "Models", **context)
@@ -138,14 +158,22 @@ class Pages:
                 found = shown_interval(run.stored, metric)
                 lines.append(
                     self._place(run.dataset, run.split, run.protocol, metric)
-                    | {"published": None, "measured": measured["value"], "interval": found, "run": run}
+                    | {
+                        "published": None,
+                        "detail": (),
+                        "second_hand": False,
+                        "measured": measured["value"],
+                        "interval": found,
+                        "run": run,
+                    }
                     | {"difference": None, "tolerance": None, "status": "measured", "reason": run.context_of(metric)}
                 )
         return lines
 
     def _line_of_claim(self, claim: Claim, model: Model) -> dict[str, Any]:
         figure = claim.figure
-        place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric) | {"published": figure.value}
+        place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
+        place |= {"published": figure.value, "detail": figure.detail, "second_hand": figure.second_hand}
         names = ("measured", "interval", "difference", "tolerance", "status", "reason", "run")
         line = place | {name: getattr(claim, name) for name in names}
         # a figure may answer to several cards: of a run of another model it is said whose it is
@@ -163,11 +191,11 @@ class Pages:
             "url": benchmark.page_of(protocol, metric),
         }
 
-    def _part(self, run: Run) -> dict[str, Any]:
+    def _part(self, run: Run, scale: details.Scale) -> dict[str, Any]:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
-        again = rerun_command(record, run.path.removesuffix(".json"))
+        again = rerun_command(record, run.below.removesuffix(".json"))
         blanks = {*command.split(), *(again or "").split()}
         first = run.metrics[0] if run.metrics else None
         return {
@@ -176,15 +204,16 @@ class Pages:
             "warnings": details.warnings_of(record),
             "images": images_of(record),
             "overlap": overlap_of(record),
-            "spreads": details.spreads(run),
+            "spreads": details.spreads(run, scale),
+            "ticks": scale.ticks,
             "definition": definition_of(record),
             "optimism": optimism_of(record),
             "command": command,
             "again": again,
             "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in blanks],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
-            "classes": details.class_figures(record),
-            "class_sources": details.class_sources(record),
+            "classes": details.class_figures(record, own=self.site.only.own),
+            "class_sources": [] if self.site.only.own else details.class_sources(record),
             "sequences": details.sequence_figures(record),
             "confusion": details.confusion(run.stored),
             "recipe": details.recipe(record),
@@ -193,21 +222,25 @@ class Pages:
 
     def _run(self, run: Run) -> Page:
         url = self.site.url_of(run)
-        return url, self.render.page("run_page", url, "Models", run=run, part=self._part(run))
+        return url, self.render.page("run_page", url, "Models", run=run, part=self._part(run, details.scale_of([run])))
 
     def _paper(self, paper: Paper) -> Page:
         claims = [claim for claim in self.site.claims if claim.paper.key == paper.key]
         given = any(claim.figure.seed_table for claim in claims)
-        rows = []
+        groups: dict[str, list[tuple[Claim, str, str]]] = {}
         for claim in claims:
-            place = self._place(claim.figure.dataset, claim.figure.split, claim.figure.protocol, claim.figure.metric)
-            rows.append((claim, place["url"], place["dataset"], place["metric"]))
+            figure = claim.figure
+            place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
+            title = f"{place['dataset']} {figure.split}"
+            groups.setdefault(title, []).append((claim, place["url"], place["metric"]))
         measured = {run.model.key for run in self.site.runs if run.model.paper and run.model.paper.key == paper.key}
         context = {
             "paper": paper,
             "arxiv_url": arxiv_url(paper.arxiv),
             "given": self._given() if given else [],
-            "claims": rows,
+            "total": len(claims),
+            "reasons": _shared_reasons(claims),
+            "groups": list(groups.items()),
             "models": [model for key, model in self.site.models.items() if key in measured],
         }
         return paper.url, self.render.page("paper", paper.url, "Papers", **context)
@@ -256,6 +289,29 @@ class Pages:
         }
         return url, self.render.page("pictures", url, "Models", **context)
 
+    def _matrix(self) -> Page:
+        found = matrix(self.benchmarks.values())
+        context = {
+            "matrix": found,
+            "datasets": list(dict.fromkeys(f"{plain(one.dataset)} {plain(one.split)}" for one in found.columns)),
+            "protocols": sorted({plain(one.protocol) for one in found.columns}),
+        }
+        return "matrix.html", self.render.page("matrix", "matrix.html", "Matrix", **context)
+
+    def _protocols(self) -> Page:
+        counted = Counter(
+            one.id
+            for benchmark in self.benchmarks.values()
+            for entry in benchmark.entries
+            if (one := about(entry.protocol))
+        )
+        rows = [(one, counted[one.id]) for one in protocol_pages.every()]
+        return "protocols.html", self.render.page("protocols", "protocols.html", "Protocols", protocols=rows)
+
+    def _protocol(self, one: protocol_pages.About) -> Page:
+        context = protocol_pages.protocol_page(one, list(self.benchmarks.values()))
+        return one.url, self.render.page("protocol", one.url, "Protocols", **context)
+
     def _models(self) -> Page:
         rows = [
             (model, len(self.site.claims_of(model)), len(self.site.runs_of(model)))
@@ -271,6 +327,13 @@ class Pages:
         return "papers.html", self.render.page("papers", "papers.html", "Papers", papers=rows)
 
 
+def _shared_reasons(claims: Sequence[Claim]) -> dict[str, int]:
+    """What several figures of a page that are not comparable differ by → its number: the page says it once."""
+    told = Counter(claim.reason for claim in claims if claim.status == "not comparable" and claim.reason)
+    shared = [reason for reason, count in told.items() if count > 1]
+    return {reason: number for number, reason in enumerate(shared, start=1)}
+
+
 def _weights(card: ModelCard | None) -> tuple[str, str | None]:
     """What the weights of a card are called, and where a person can fetch them; an empty name where nobody can."""
     if card and isinstance(card.weights, FileWeights):
@@ -280,6 +343,20 @@ def _weights(card: ModelCard | None) -> tuple[str, str | None]:
 
 def _pictures_url(run: Run) -> str:
     return f"pictures/{run.slug}.html"
+
+
+def _columns(rows: Sequence[Ranked]) -> dict[str, bool]:
+    """Which columns a ranking has beside those that every one has: those in which there is something to say."""
+    return {
+        "measured": any(row.entry.run for row in rows),
+        "counted": any(phrases(row.entry) for row in rows),
+        "others": sum(bool(row.entry.others) for row in rows) * 4 >= len(rows),
+    }
+
+
+def _usual_probe(rows: Sequence[Ranked]) -> str:
+    """Which labels the protocol itself reads, as most rows have it: it is said once."""
+    return Counter(row.entry.probe for row in rows).most_common(1)[0][0]
 
 
 def _definition(benchmark: Benchmark, protocol: str, rows: Sequence[Ranked]) -> str:

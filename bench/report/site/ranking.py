@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.protocols import registry
 from bench.records.intervals import Interval
 from bench.records.lineage import overlap_of, overlap_of_figure
 from bench.records.published import ROUNDING, Published
 from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
-from bench.report.site.names import date_text
+from bench.report.site.names import date_text, points
 from bench.report.tables import probe_of, probe_of_figure, shown_interval
 from bench.scoring.metric_names import FALLING, metric_order
 from bench.scoring.subsamples import of_two
@@ -54,9 +56,24 @@ class Entry:
         return self.claim is not None
 
     @property
+    def entries(self) -> tuple[str, ...]:
+        """What a published figure's count sets of the preset, as `key=value`; nothing where it is the preset's own."""
+        return entry_words(self.claim.figure.entries) if self.claim else ()
+
+    @property
+    def aside(self) -> bool:
+        """Whether it is not in the main ranking: it stands for context, or was counted with other entries."""
+        return bool(self.context or self.entries)
+
+    @property
     def unsupervised(self) -> bool:
         """Whether neither the weights nor the protocol's own probe have seen labels."""
         return self.labels.unsupervised and self.probe.startswith("none")
+
+    @property
+    def shown(self) -> str:
+        """Its value as pages show it: as it was published, or with two decimals."""
+        return points(self.value) if self.published else f"{self.value:.2f}"
 
     @property
     def measured(self) -> float | None:
@@ -68,6 +85,14 @@ class Entry:
         """Whether what was measured may stand for the protocol: it is there, whole and unmodified."""
         fits = self.claim is None or self.claim.status != "not comparable"
         return self.measured is not None and fits and not self.context
+
+
+def entry_words(entries: Mapping[str, Any]) -> tuple[str, ...]:
+    """Entries as `bench run --set` takes them, in the order of their names."""
+    return tuple(
+        f"{key}={entries[key] if isinstance(entries[key], str) else json.dumps(entries[key])}"
+        for key in sorted(entries)
+    )
 
 
 @dataclass(frozen=True)
@@ -82,18 +107,20 @@ class Ranked:
 
 def entries_of(site: Site, dataset: str, split: str) -> list[Entry]:
     """All rows of a benchmark, every protocol and metric; a run without labels has none."""
-    claims = [claim for claim in site.claims if (claim.figure.dataset, claim.figure.split) == (dataset, split)]
-    rows = [_of_claim(claim, claims) for claim in claims]
+    claims = site.claims_on(dataset, split)
+    together: dict[tuple[object, ...], list[Published]] = {}
+    for claim in claims:
+        together.setdefault(_row_of(claim.figure), []).append(claim.figure)
+    rows = [_of_claim(claim, together[_row_of(claim.figure)]) for claim in claims]
     answered = {(claim.run.path, claim.figure.metric) for claim in claims if claim.run}
-    for run in site.runs:
-        if (run.dataset, run.split) == (dataset, split) and not run.unlabelled:
+    for run in site.runs_on(dataset, split):
+        if not run.unlabelled:
             rows += [_of_run(run, metric) for metric in run.metrics if (run.path, metric) not in answered]
     return rows
 
 
-def _of_claim(claim: Claim, claims: Sequence[Claim]) -> Entry:
+def _of_claim(claim: Claim, row: Sequence[Published]) -> Entry:
     figure = claim.figure
-    row = [other.figure for other in claims if _row_of(other.figure) == _row_of(figure)]
     return Entry(
         model=claim.model if claim.model.id is None else _as_published(claim),
         protocol=figure.protocol,
@@ -112,9 +139,10 @@ def _of_claim(claim: Claim, claims: Sequence[Claim]) -> Entry:
     )
 
 
-def _row_of(figure: Published) -> tuple[str, ...]:
+def _row_of(figure: Published) -> tuple[object, ...]:
     """What the metrics of one model in one table of a paper share."""
-    return (figure.model, figure.backbone, figure.protocol, figure.arxiv)
+    counted = (figure.protocol, entry_words(figure.entries), figure.detail)
+    return (figure.model, figure.backbone, figure.init, figure.arxiv, *counted)
 
 
 def _as_published(claim: Claim) -> Model:
@@ -157,10 +185,22 @@ def pages_of(entries: Sequence[Entry]) -> dict[str, list[str]]:
 def ranked(entries: Sequence[Entry], metric: str) -> list[Ranked]:
     """The comparable rows from the best down with their ranks, then those that stand for context.
 
-    Rows share a rank with the best of them that they do not differ from: both rows' errors count. A published value
-    that nobody measured again has only the error of its rounding.
+    Figures are ranked against those that were counted with the same entries, the preset's own first. Rows share a rank
+    with the best of them that they do not differ from: both rows' errors count. A published value that nobody measured
+    again has only the error of its rounding.
     """
-    comparable = [entry for entry in best_first(entries, metric) if not entry.context]
+    rows = best_first(entries, metric)
+    counts: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in rows:
+        if not entry.context:
+            counts.setdefault(entry.entries, []).append(entry)
+    named = [place for words in sorted(counts) for place in _places(counts[words])]
+    named += [(entry, "") for entry in rows if entry.context]
+    return [Ranked(entry, rank, number) for number, (entry, rank) in enumerate(named)]
+
+
+def _places(comparable: Sequence[Entry]) -> list[tuple[Entry, str]]:
+    """Rows from the best down, each with its rank."""
     places: list[tuple[int, Entry]] = []
     leader: Entry | None = None
     for number, entry in enumerate(comparable, start=1):
@@ -168,9 +208,7 @@ def ranked(entries: Sequence[Entry], metric: str) -> list[Ranked]:
             leader, place = entry, number
         places.append((place, entry))
     shared = Counter(place for place, _ in places)
-    named = [(entry, f"{place}=" if shared[place] > 1 else str(place)) for place, entry in places]
-    named += [(entry, "") for entry in best_first(entries, metric) if entry.context]
-    return [Ranked(entry, rank, number) for number, (entry, rank) in enumerate(named)]
+    return [(entry, f"{place}=" if shared[place] > 1 else str(place)) for place, entry in places]
 
 
 def best_first(entries: Sequence[Entry], metric: str) -> list[Entry]:

@@ -89,7 +89,7 @@
       make("b", { textContent: text(".model a") }),
       make("span", { textContent: point.dataset.told.split(": ").slice(-1)[0] }),
     ];
-    const here = shown().filter((one) => one !== point && at.get(one).x === at.get(point).x && Math.abs(at.get(one).y - at.get(point).y) < 1.5);
+    const here = shown().filter((one) => one !== point && Math.abs(at.get(one).x - at.get(point).x) < 0.3 && Math.abs(at.get(one).y - at.get(point).y) < 1.5);
     const others = here.length ? `and ${here.length} more here` : "";
     const more = [["supervision: ", row.querySelector(".labels").firstChild.textContent], ["", text(".paper a")], ["", point.classList.contains("published") ? text(".status .chip") : ""], ["", others]];
     for (const [what, said] of more) if (said) lines.push(make("span", { textContent: what + said }));
@@ -165,7 +165,7 @@
     const main = new Map();
     for (const point of shown()) {
       const row = rowOf(point);
-      if ("context" in row.dataset) continue;
+      if ("context" in row.dataset || "apart" in row.dataset) continue;
       if (!main.has(row) || point.classList.contains("published")) main.set(row, [at.get(point).x, at.get(point).y]);
     }
     const better = (a, b) => (falling ? a > b : a < b); // y counts downwards
@@ -185,18 +185,34 @@
     if (order.length && !order.some((point) => point.getAttribute("tabindex") === "0")) rove(order[0]);
   };
 
-  /* filters, carried along by the switches of protocol and metric */
+  /* filters: they stand in the page's address, and the switches of protocol and metric carry them along */
   const filters = document.querySelector("[data-filters]");
   if (filters) {
     filters.hidden = false;
     const asked = new URLSearchParams(location.search);
-    const boxes = $$("input", filters);
+    if (asked.has("unsupervised")) asked.set("labels", "none");
+    const boxes = $$("input[type=checkbox]", filters);
+    const selects = $$("select", filters);
     for (const box of boxes) box.checked = asked.has(box.name);
-    const apply = () => {
-      const on = Object.fromEntries(boxes.map((box) => [box.name, box.checked]));
-      const rows = $$("table.ranking tbody tr[id]");
+    for (const select of selects) {
+      const value = asked.get(select.name) ?? "";
+      select.value = value;
+      if (select.value !== value) { // carried from another page: nothing here has it, and that is said
+        select.append(make("option", { value, textContent: `${value} (0)`, selected: true }));
+      }
+      if (value) select.parentElement.hidden = false;
+    }
+    const rows = $$("table.ranking tbody tr[id]");
+    const fits = (row, { name, value }) => {
+      if (name !== "detail") return row.dataset[name] === value;
+      const has = (row.dataset.detail ?? "").split("; ");
+      return value.startsWith("!") ? !has.includes(value.slice(1)) : has.includes(value);
+    };
+    const apply = (event) => {
+      const wanted = selects.filter((select) => select.value);
+      const only = boxes.some((box) => box.name === "comparable" && box.checked);
       for (const row of rows) {
-        row.hidden = (on.unsupervised && !("unsupervised" in row.dataset)) || (on.comparable && "context" in row.dataset);
+        row.hidden = (only && "context" in row.dataset) || !wanted.every((select) => fits(row, select));
       }
       for (const divider of $$("table.ranking .divider")) {
         divider.hidden = $$("tr[id]", divider.parentElement).every((row) => row.hidden);
@@ -204,15 +220,31 @@
       const left = rows.filter((row) => !row.hidden).length;
       filters.querySelector("[role=status]").textContent =
         left === rows.length ? `${left} row${left === 1 ? "" : "s"}` : `${left} of ${rows.length} rows; ranks are those among all rows`;
-      const kept = boxes.filter((box) => box.checked).map((box) => box.name).join("&");
+      const kept = new URLSearchParams(wanted.map((select) => [select.name, select.value]));
+      for (const box of boxes) if (box.checked) kept.set(box.name, "");
+      const query = kept.size ? `?${kept}`.replace(/=(?=&|$)/g, "") : "";
       for (const link of $$("a[data-keep]")) {
         const [path, hash] = link.getAttribute("href").split("#");
-        link.setAttribute("href", `${path.split("?")[0]}${kept ? `?${kept}` : ""}#${hash}`);
+        link.setAttribute("href", `${path.split("?")[0]}${query}#${hash}`);
       }
+      if (event) try { history.replaceState(null, "", `${location.pathname}${query}${location.hash}`); } catch { /* a file's address may be fixed */ }
+      filters.querySelector("[type=reset]").hidden = !query;
       redraw();
     };
     filters.addEventListener("change", apply);
     filters.addEventListener("submit", (event) => event.preventDefault());
+    filters.addEventListener("reset", (event) => {
+      event.preventDefault(); // or it would go back to what the page was opened with
+      for (const select of selects) select.value = "";
+      for (const box of boxes) box.checked = false;
+      selects[0].focus();
+      apply(event);
+    });
+    const unhide = () => { // a link to a row that the filters leave out brings it back
+      const row = location.hash && document.getElementById(location.hash.slice(1));
+      if (row?.hidden) filters.querySelector("[type=reset]").click();
+    };
+    addEventListener("hashchange", unhide);
     apply();
   }
 
@@ -246,6 +278,29 @@
       else if (event.key === "ArrowUp" && at >= 0) { event.preventDefault(); (links[at - 1] ?? input).focus(); }
     });
     find();
+  }
+
+  /* a box that hides the rows without its words */
+  const narrow = document.querySelector("[data-narrow]");
+  if (narrow) {
+    const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+    const rows = $$("table[data-narrowed] tbody tr").map((row) => [row, plain(row.textContent)]);
+    const input = narrow.querySelector("input");
+    const apply = () => {
+      const words = plain(input.value).split(/\s+/).filter(Boolean);
+      for (const [row, text] of rows) row.hidden = !words.every((word) => text.includes(word));
+      const left = rows.filter(([row]) => !row.hidden).length;
+      narrow.querySelector("[role=status]").textContent = words.length ? `${left} of ${rows.length}` : "";
+    };
+    narrow.hidden = false;
+    narrow.addEventListener("submit", (event) => event.preventDefault());
+    input.addEventListener("input", apply);
+    apply();
+  }
+
+  /* how much of the image is seen through its classes */
+  for (const slider of $$("[data-veil]")) {
+    slider.addEventListener("input", () => root.style.setProperty("--veil", slider.value / 100));
   }
 
   /* commands to copy */
