@@ -13,9 +13,10 @@ from bench.base.escaping import one_line
 from bench.cli.completion import ids
 from bench.cli.console import echo, emit
 from bench.cli.parameters import Place
-from bench.cli.settings import echo_remarks, echo_skipped, echo_wrapped, records_folder, results_option
+from bench.cli.settings import all_results_option, echo_remarks, echo_skipped, echo_wrapped, records_folders
 
 if TYPE_CHECKING:
+    from bench.records.folders import Folders
     from bench.report.check import Outcome
 
 _EPILOG = """\b
@@ -64,7 +65,7 @@ Examples:
     envvar="GITHUB_STEP_SUMMARY",
     help="Append a summary in Markdown to this file. [default: $GITHUB_STEP_SUMMARY]",
 )
-@results_option
+@all_results_option
 def check(
     required: tuple[str, ...],
     against: Path | None,
@@ -74,7 +75,7 @@ def check(
     as_json: bool,
     annotations: bool | None,
     summary: Path | None,
-    results: Path | None,
+    results: tuple[Path, ...],
 ) -> int:
     """Compare records with the published figures. Exit 0 if every compared figure agrees, else 1.
 
@@ -88,7 +89,7 @@ def check(
             raise click.UsageError("--table checks a table, --require and --against check records: give one of them")
         return _check_table(table, as_json)
     remarks: list[str] = []
-    outcomes, skipped = _outcomes(records_folder(results), against, required, remarks)
+    outcomes, skipped = _outcomes(records_folders(results), against, required, remarks)
     passed, line = verdict(outcomes)
     echo_skipped(skipped)
     echo_remarks(remarks)
@@ -123,20 +124,24 @@ def _check_table(path: Path, as_json: bool) -> int:
 
 
 def _outcomes(
-    folder: Path, against: Path | None, required: tuple[str, ...], remarks: list[str]
+    folders: Folders, against: Path | None, required: tuple[str, ...], remarks: list[str]
 ) -> tuple[list[Outcome], list[str]]:
     """The outcomes, and a line for each file that is not a record; `remarks` get what else there is to say."""
     from bench.base.errors import BadInput
     from bench.cards import catalogue
+    from bench.records.folders import read_folders
     from bench.records.published import figures
     from bench.records.record import read_all
     from bench.report.check import against_published, against_records
 
-    stored, skipped = read_all(folder)
-    known = {*catalogue.models(), *(path.name for path in folder.glob("*") if path.is_dir())}
+    found = read_folders(folders)
+    stored, skipped = found.stored, found.problems
+    remarks += found.twice
+    inside = (path.name for folder in folders for path in folder.glob("*") if path.is_dir())
+    known = {*catalogue.models(), *inside}
     if against is None:
         return against_published(figures(), stored, required, known, remarks.append), skipped
-    if against.resolve() == folder.resolve():
+    if against.resolve() in (folder.resolve() for folder in folders):
         raise click.UsageError(f"--against {against} is the folder to check; name a folder of earlier records")
     earlier, more = read_all(against)
     if not earlier:
