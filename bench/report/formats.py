@@ -119,7 +119,7 @@ def as_markdown(
         line["note"] = notes.setdefault(lines[line["path"]], len(notes) + 1)
     metrics = sorted({line["metric"] for line in board["measured"]}, key=metric_order)
     meanings = [(metric, metric_meaning(metric)) for metric in metrics]
-    known = {"notes": notes, "meanings": meanings, "only": only.said}
+    known: dict[str, Any] = {"notes": notes, "meanings": meanings, "only": only.said}
     return render("leaderboard.md.j2", markdown_cell, **board, **known, sections=_sections(board))
 
 
