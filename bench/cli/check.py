@@ -24,6 +24,7 @@ Examples:
   bench check --require maskcontrast-sup     fail unless it was reproduced
   bench check --against ../earlier/results   compare with earlier records
   bench check --explain                      what the tolerances are made of
+  bench check --table results/published.csv  faults in the table of published figures
 """
 
 
@@ -41,6 +42,12 @@ Examples:
     type=Place(file=False, exists=True),
     metavar="RECORDS",
     help="Compare with earlier records instead of published figures.",
+)
+@click.option(
+    "--table",
+    type=Place(folder=False, exists=True),
+    metavar="CSV",
+    help="Check a table of published figures, and no record: duplicates, magnitudes, dates, sources, spellings.",
 )
 @click.option("--all", "everything", is_flag=True, help="Also print a line for each figure that was not run.")
 @click.option(
@@ -62,6 +69,7 @@ Examples:
 def check(
     required: tuple[str, ...],
     against: Path | None,
+    table: Path | None,
     everything: bool,
     explain: bool,
     as_json: bool,
@@ -76,6 +84,10 @@ def check(
     from bench.report import github
     from bench.report.check import verdict
 
+    if table is not None:
+        if required or against is not None:
+            raise click.UsageError("--table checks a table, --require and --against check records: give one of them")
+        return _check_table(table, as_json)
     remarks: list[str] = []
     outcomes, skipped = _outcomes(records_folders(results), against, required, remarks)
     passed, line = verdict(outcomes)
@@ -91,6 +103,24 @@ def check(
     if summary is not None:
         github.append(summary, github.summary(outcomes, skipped, passed, line))
     return 0 if passed else 1
+
+
+def _check_table(path: Path, as_json: bool) -> int:
+    """Print the faults of a table of published figures."""
+    from datetime import UTC, datetime
+
+    from bench.records.record import dumps
+    from bench.records.table_check import check_table
+
+    faults = check_table(path, datetime.now(UTC).date())
+    line = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}" if faults else "nothing is wrong with the table"
+    if as_json:
+        emit(dumps({"passed": not faults, "summary": line, "faults": faults}))
+        return 1 if faults else 0
+    for fault in faults:
+        _print_outcome(fault, "")
+    echo(f"{'FAILED' if faults else 'passed'}: {line}")
+    return 1 if faults else 0
 
 
 def _outcomes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +17,7 @@ from bench.protocols import registry
 from bench.records.folders import Results, as_folders
 from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
 from bench.records.lineage import images_of, overlap_of, overlap_of_figure
-from bench.records.published import Published, answers, compare
+from bench.records.published import Published, answers, compare, entry_word
 from bench.records.record import Record, Stored, precision_of
 from bench.records.recount import SOLVER_GAP, interval_name
 
@@ -237,4 +238,6 @@ def _how_to_run(figure: Published) -> str:
 def command(figure: Published) -> str:
     """The command that would produce a figure's record; of several models the last, which is the most finished."""
     protocol = registry.command_words(figure.protocol) or ["--protocol", figure.protocol]
-    return f"bench run --model {figure.card[-1]} --dataset {figure.dataset} {' '.join(protocol)}"
+    words = ["--model", figure.card[-1], "--dataset", figure.dataset, *protocol]
+    words += [shlex.quote(word) for key, value in figure.entries.items() for word in ("--set", entry_word(key, value))]
+    return " ".join(["bench run", *words])

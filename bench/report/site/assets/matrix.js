@@ -15,7 +15,7 @@
   // a phone has room for one data set
   if (!location.search && matchMedia("(max-width: 52rem)").matches) selects[0].selectedIndex = 1;
 
-  const apply = () => {
+  const apply = (event) => {
     const wanted = selects.filter((select) => select.value);
     const on = heads.map((head, column) => column === 0 || (
       wanted.every((select) => head.dataset[select.name] === select.value) && (!box.checked || "unlabelled" in head.dataset)
@@ -38,7 +38,7 @@
     if (box.checked) kept.set(box.name, "");
     const query = kept.size ? `?${kept}`.replace(/=(?=&|$)/g, "") : "";
     form.querySelector("[type=reset]").hidden = !query;
-    try { history.replaceState(null, "", `${location.pathname}${query}${location.hash}`); } catch { /* a file's address may be fixed */ }
+    if (event) try { history.replaceState(null, "", `${location.pathname}${query}${location.hash}`); } catch { /* a file's address may be fixed */ }
   };
   form.addEventListener("change", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -47,7 +47,7 @@
     for (const select of selects) select.value = "";
     box.checked = false;
     selects[0].focus();
-    apply();
+    apply(event);
   });
   apply();
 })();

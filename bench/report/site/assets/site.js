@@ -208,7 +208,7 @@
       const has = (row.dataset.detail ?? "").split("; ");
       return value.startsWith("!") ? !has.includes(value.slice(1)) : has.includes(value);
     };
-    const apply = () => {
+    const apply = (event) => {
       const wanted = selects.filter((select) => select.value);
       const only = boxes.some((box) => box.name === "comparable" && box.checked);
       for (const row of rows) {
@@ -227,7 +227,7 @@
         const [path, hash] = link.getAttribute("href").split("#");
         link.setAttribute("href", `${path.split("?")[0]}${query}#${hash}`);
       }
-      try { history.replaceState(null, "", `${location.pathname}${query}${location.hash}`); } catch { /* a file's address may be fixed */ }
+      if (event) try { history.replaceState(null, "", `${location.pathname}${query}${location.hash}`); } catch { /* a file's address may be fixed */ }
       filters.querySelector("[type=reset]").hidden = !query;
       redraw();
     };
@@ -238,7 +238,7 @@
       for (const select of selects) select.value = "";
       for (const box of boxes) box.checked = false;
       selects[0].focus();
-      apply();
+      apply(event);
     });
     const unhide = () => { // a link to a row that the filters leave out brings it back
       const row = location.hash && document.getElementById(location.hash.slice(1));
@@ -278,6 +278,24 @@
       else if (event.key === "ArrowUp" && at >= 0) { event.preventDefault(); (links[at - 1] ?? input).focus(); }
     });
     find();
+  }
+
+  /* a box that hides the rows without its words */
+  const narrow = document.querySelector("[data-narrow]");
+  if (narrow) {
+    const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+    const rows = $$("table[data-narrowed] tbody tr").map((row) => [row, plain(row.textContent)]);
+    const input = narrow.querySelector("input");
+    const apply = () => {
+      const words = plain(input.value).split(/\s+/).filter(Boolean);
+      for (const [row, text] of rows) row.hidden = !words.every((word) => text.includes(word));
+      const left = rows.filter(([row]) => !row.hidden).length;
+      narrow.querySelector("[role=status]").textContent = words.length ? `${left} of ${rows.length}` : "";
+    };
+    narrow.hidden = false;
+    narrow.addEventListener("submit", (event) => event.preventDefault());
+    input.addEventListener("input", apply);
+    apply();
   }
 
   /* how much of the image is seen through its classes */
