@@ -117,12 +117,8 @@ def test_every_format_carries_the_same_figures(stored, tmp_path):
     assert figures_of_csv(as_csv(figures(), stored, tmp_path)) == told
     assert ordered(figures_of_latex(as_latex(figures(), stored, tmp_path))) == ordered(told)
     badge = json.loads(as_badge(figures(), stored, tmp_path))
-    assert badge == {
-        "schemaVersion": 1,
-        "label": "reproduced figures",
-        "message": f"1 of {len(figures())}, 1 below",
-        "color": "red",
-    }
+    message = f"1 of {len(figures())}, 1 below"
+    assert badge == {"schemaVersion": 1, "label": "reproduced figures", "message": message, "color": "red"}
 
 
 def test_csv_keeps_full_precision_and_every_column(stored, tmp_path):
@@ -149,13 +145,12 @@ def test_the_command_writes_every_format(stored, tmp_path, form):
 
 
 def test_the_count_s_colour_is_that_of_the_worst(tmp_path):
+    of = f"of {len(figures())}"
     seen = {}
     for value in (44.2, 30.0, 60.0):
         seen[value] = count_badge(figures(), [keep(tmp_path / str(value), make_record(value=value))])
     assert [(one["message"], one["color"]) for one in seen.values()] == [
-        (f"1 of {len(figures())}", "brightgreen"),
-        (f"0 of {len(figures())}, 1 below", "red"),
-        (f"0 of {len(figures())}, 1 above", "orange"),
+        (f"1 {of}", "brightgreen"), (f"0 {of}, 1 below", "red"), (f"0 {of}, 1 above", "orange"),
     ]  # fmt: skip
     assert count_badge(figures(), [])["color"] == "lightgrey"
     assert count_badge([], [])["message"] == "0 of 0"

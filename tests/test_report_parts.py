@@ -120,6 +120,16 @@ def test_the_command_takes_parts(stored, tmp_path):
     said(bench("report", "--results", tmp_path, "--protocol", "davis", "--metric", "mIoU"), 0, "nothing is left")
 
 
+def test_at_a_terminal_it_is_a_table_that_fits(stored, tmp_path, monkeypatch):
+    terminal = type("Terminal", (io.StringIO,), {"isatty": lambda self: True})
+    monkeypatch.setattr("tests.terminal.io.StringIO", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = bench("report", "--results", tmp_path, "--dataset", "pascal-voc", "--model", SUP).stdout.splitlines()
+    assert lines[0] == "pascal-voc val" and lines[1].split()[:4] == ["PROTOCOL", "METRIC", "PUBLISHED", "MEASURED"]
+    assert any(line.split()[:4] == ["clustering", "mIoU", "44.2", "44.30"] for line in lines)
+    assert max(map(len, lines)) <= 80 and not any(line.startswith("|") for line in lines)
+
+
 def test_a_site_of_a_part_says_so_and_has_no_other_rows(stored, tmp_path):
     done = bench("report", "--results", tmp_path, "--out", tmp_path / "site", "--own", "--model", SUP)
     said(done, 0)

@@ -92,7 +92,7 @@ def _way(line: Mapping[str, Any]) -> str:
     return "; ".join(filter(None, words))
 
 
-def _sections(board: Mapping[str, Any]) -> list[dict[str, Any]]:
+def sections_of(board: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The leaderboard by data set and split, in the order in which they come; each by protocol and metric."""
     sections: dict[tuple[str, str], dict[str, Any]] = {}
     for kind in ("published", "measured"):
@@ -120,7 +120,7 @@ def as_markdown(
     metrics = sorted({line["metric"] for line in board["measured"]}, key=metric_order)
     meanings = [(metric, metric_meaning(metric)) for metric in metrics]
     known: dict[str, Any] = {"notes": notes, "meanings": meanings, "only": only.said}
-    return render("leaderboard.md.j2", markdown_cell, **board, **known, sections=_sections(board))
+    return render("leaderboard.md.j2", markdown_cell, **board, **known, sections=sections_of(board))
 
 
 def as_json(
@@ -168,7 +168,7 @@ def as_latex(
 ) -> str:
     """The leaderboard as LaTeX tables for booktabs, one of each kind per data set and split."""
     board = leaderboard(figures, stored, results)
-    return render("leaderboard.tex.j2", latex_cell, "--", sections=_sections(board), only=only.said)
+    return render("leaderboard.tex.j2", latex_cell, "--", sections=sections_of(board), only=only.said)
 
 
 def as_rows(
