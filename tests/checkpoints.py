@@ -99,23 +99,29 @@ def write_checkpoint(path: Path, backbone: str) -> Path:
     return path
 
 
-def small_state() -> dict[str, torch.Tensor]:
+def small_state(moved: float = 0.0) -> dict[str, torch.Tensor]:
+    """Of the random network; with its heads `moved` by so much noise."""
     card = catalogue.model("random-shapes")
-    return draw_random(card.architecture, card.weights).state
+    state = draw_random(card.architecture, card.weights).state
+    draw = torch.Generator().manual_seed(1)
+    heads = {key: state[key] for key in ("head.weight", "classification_head.weight")}
+    return state | {
+        key: value + moved * value.std() * torch.randn(value.shape, generator=draw) for key, value in heads.items()
+    }
 
 
-def write_small_checkpoint(path: Path) -> Path:
-    state = small_state()
+def write_small_checkpoint(path: Path, moved: float = 0.0) -> Path:
+    state = small_state(moved)
     model = {QUERY + k: v for k, v in state.items()} | {KEY + k: v for k, v in state.items()}
     model |= {"module.queue": torch.zeros(32, 8), "module.queue_ptr": torch.zeros(1, dtype=torch.long)}
     torch.save({"model": model, "optimizer": {}, "epoch": 1}, path)
     return path
 
 
-def write_linear_checkpoint(path: Path, classes: int = 21) -> Path:
+def write_linear_checkpoint(path: Path, classes: int = 21, seed: int = 4) -> Path:
     """A linear-finetuned file: the linear model's own keys, `decoder.4` the classifier, no prefix."""
     state = {key: value for key, value in small_state().items() if not key.startswith(("head", "classification"))}
-    drawn = np.random.default_rng(4).standard_normal((classes, 64, 1, 1)).astype(np.float32)
+    drawn = np.random.default_rng(seed).standard_normal((classes, 64, 1, 1)).astype(np.float32)
     state |= {"decoder.4.weight": torch.from_numpy(drawn), "decoder.4.bias": torch.zeros(classes)}
     torch.save(state, path)
     return path

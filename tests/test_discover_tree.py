@@ -84,7 +84,16 @@ def test_a_split_without_masks_stays_one_and_lone_files_are_named(tmp_path):
     tree = look_at(tmp_path)
     assert [pair.label for pair in tree.splits["test"]] == [None]
     assert tree.lone_images == ["train/images/lone.jpg"] and tree.lone_masks == ["train/masks/orphan.png"]
-    assert len(tree.splits["train"]) == 3
+    assert [pair.label is None for pair in tree.splits["train"]] == [False, False, False, True]
+
+
+def test_the_picture_that_an_export_copied_is_not_one_more_without_a_mask(tmp_path):
+    put_pairs(tmp_path, NAMES, "train/images/{}.jpg", "train/masks/{}.png")
+    put_image(tmp_path / "train/raw/a.jpg")
+    put_image(tmp_path / "train/raw/other.jpg")
+    tree = look_at(tmp_path)
+    assert [pair.image for pair in tree.splits["train"] if pair.label is None] == ["train/raw/other.jpg"]
+    assert any("left out: 1 images without a mask" in note and "train/raw/a.jpg" in note for note in tree.notes)
 
 
 def test_lists_make_splits_each_with_the_masks_that_it_has(tmp_path):

@@ -8,7 +8,11 @@ import pytest
 
 from bench.base.errors import BadInput
 from bench.base.folders import folder
-from bench.records.published import answers_to, authors_entry, compare, expected, figures, load
+from bench.cards.catalogue import datasets
+from bench.cards.presets import override
+from bench.protocols import registry
+from bench.records.published import answers, answers_to, authors_entry, compare, expected, figures, load
+from bench.report.tables import command
 from tests.synthetic import make_record
 
 
@@ -39,7 +43,6 @@ def put(column, value):
 
 
 def test_the_shipped_table_loads():
-    assert len(figures()) > 800
     assert sum(figure.seed_table for figure in figures()) == 8
 
 
@@ -48,8 +51,25 @@ def test_every_figure_that_cannot_be_compared_says_why():
 
 
 def test_no_two_figures_answer_to_the_same_run():
-    runs = [(f.dataset, f.split, f.protocol, f.metric, card) for f in figures() for card in f.card]
+    runs = [
+        (f.dataset, f.split, f.protocol, f.metric, card, str(sorted(f.entries.items())))
+        for f in figures()
+        for card in f.card
+    ]
     assert len(runs) == len(set(runs))
+
+
+METRICS = {"discovery": {"corloc"}, "saliency": {"max_f", "iou", "accuracy"}, "davis": {"JF_mean"}}
+"""What published figures of these protocols have; those of all others come from a confusion of classes."""
+
+
+def test_a_comparable_figure_has_a_metric_that_its_protocol_gives():
+    """What else makes it comparable is held in tests/test_table_check.py."""
+    comparable = [figure for figure in figures() if figure.comparable]
+    assert {"clustering", "linear", "linear+crf", "discovery"} <= {figure.protocol for figure in comparable}
+    for figure in comparable:
+        protocol = registry.parsed(figure.protocol)[0]
+        assert figure.metric in METRICS.get(protocol, {"mIoU", "pixel_accuracy"}), figure
 
 
 def test_an_untouched_copy_loads(tmp_path):
@@ -165,6 +185,46 @@ def test_a_record_answers_to_the_figure_of_its_model_data_split_and_protocol(fig
         make_record(protocol={"id": "overclustering-50"}),
     ):
         assert answers_to(record) == {}
+
+
+def retrieved(**entries):
+    """A record of in-context on PASCAL VOC by DINO ViT-S/16 with these entries."""
+    default = datasets()["pascal-voc"].protocols.preset("in-context")
+    preset = override(default, entries).model_copy(update={"input_by_patch": {}}).resolved()
+    protocol = {"id": "in-context", "preset": preset, "published_recipe": not entries, "modified": bool(entries)}
+    record = make_record(model="dino-vits16", protocol=protocol)
+    return record | {"read": {"patch": 16}}
+
+
+def of_memory(entries):
+    """The published figure of in-context by DINO ViT-S/16 with these entries."""
+    found = [figure for figure in figures() if "dino-vits16" in figure.card and figure.protocol == "in-context"]
+    return next(figure for figure in found if figure.entries == entries)
+
+
+def test_a_record_answers_to_the_figure_with_its_own_entries():
+    assert answers_to(retrieved())["mIoU"] == of_memory({})
+    assert answers_to(retrieved(memory=1024000))["mIoU"] == of_memory({"memory": 1024000})
+    assert answers_to(retrieved(memory=5000)) == {}
+    for figure in (of_memory({}), of_memory({"memory": 1024000})):
+        runs = [retrieved(), retrieved(memory=1024000), retrieved(memory=1024000, neighbours=5)]
+        assert sum(answers(record, figure) for record in runs) == (2 if figure.entries else 1)
+
+
+def test_a_run_with_the_figure_s_entries_is_not_modified_as_to_that_figure():
+    figure = replace(of_memory({"memory": 1024000}), comparable=True, value=44.2)
+    assert compare(retrieved(memory=1024000), figure)["status"] == "reproduced"
+    other = compare(retrieved(memory=1024000, neighbours=5), figure)
+    assert other["status"] == "not comparable" and "neighbours is 5 instead of 30" in other["reason"]
+    foreign = retrieved(memory=1024000)
+    foreign["protocol"]["preset"]["of_another_version"] = 1
+    assert "another version" in compare(foreign, figure)["reason"]
+
+
+def test_the_command_of_a_figure_has_its_entries():
+    assert command(of_memory({"memory": 1024000})) == (
+        "bench run --model dino-vits16 --dataset pascal-voc --protocol in-context --set memory=1024000"
+    )
 
 
 @pytest.mark.parametrize(

@@ -233,6 +233,23 @@ def test_no_hit_is_said_and_escape_clears(desktop):
     assert desktop.one(".search [role=status]").text == ""
 
 
+def test_lists_are_narrowed_by_words_and_classes_laid_over_images_by_keyboard(browser):
+    browser.open("models.html")
+    every = len(browser.all("table tbody tr"))
+    browser.one("#narrow").send_keys("resnet-50 maskcontrast")
+    shown = [row.text for row in browser.all("table tbody tr") if row.is_displayed()]
+    assert 0 < len(shown) < every and all("ResNet-50" in row for row in shown)
+    assert browser.texts("form.narrow [role=status]") == [f"{len(shown)} of {every}"]
+    browser.press(Keys.TAB)  # to the first header: Enter in the box would have sent nothing
+    assert browser.page == "models.html"
+    browser.open(min(path.relative_to(browser.site).as_posix() for path in browser.site.glob("pictures/*.html")))
+    over, mask = browser.one(".stack").rect, browser.one(".stack img + img")
+    assert all(abs(mask.rect[side] - over[side]) < 1 for side in over)
+    opacity = float(mask.value_of_css_property("opacity"))
+    browser.one("#veil").send_keys(Keys.ARROW_RIGHT)
+    assert float(mask.value_of_css_property("opacity")) > opacity
+
+
 # --- chart ---
 
 

@@ -16,10 +16,12 @@ from bench.protocols.clustering.preset import ClusteringPreset
 from bench.records.published import figures
 from bench.records.published_classes import class_figures, load
 from bench.records.record import Stored
+from bench.report.site import details
 from bench.report.site.chart import draw
 from bench.report.site.collect import Labels, collect
 from bench.report.site.names import day
 from bench.report.site.ranking import entries_of, ranked
+from bench.report.site.render import prose
 from bench.report.site.reproduce import reproduce
 from tests.synthetic import make_record
 
@@ -183,10 +185,14 @@ def test_published_rows_with_labels_in_any_part_are_not_fully_unsupervised(tmp_p
     places = {(claim.figure.dataset, claim.figure.split) for claim in site.claims}
     rows = [row for place in sorted(places) for row in entries_of(site, *place)]
     plain = {(row.model.title, row.protocol) for row in rows if row.unsupervised}
-    assert ("Leopart", "clustering") in plain and ("DINOv2", "linear") not in plain
-    assert not {name for name, protocol in plain if protocol.startswith(("linear", "retrieval"))}
-    assert not {name for name, _ in plain if name.startswith(("PiCIE", "ImageNet classifier"))}
-    assert {row.probe for row in rows if row.protocol == "linear-leopart"} == {"a classifier trained on labels"}
+    assert ("TransFGU", "clustering") in plain
+    assert not {("DINOv2", "linear"), ("Leopart", "clustering")} & plain
+    reading = ("linear", "retrieval", "in-context", "knn", "distance-matching", "davis", "named", "finetune", "fcn")
+    assert not {name for name, protocol in plain if protocol.startswith(reading)}
+    labelled = ("PASS", "PiCIE", "ImageNet classifier", "STEGO", "SigLIP", "EVA-CLIP", "SAM", "K-means")
+    assert not {(name, protocol) for name, protocol in plain if name in labelled}
+    (neco,) = [row for row in rows if row.model.title == "NeCo on DINOv2" and row.value == 84.5]
+    assert neco.labels.supervision == "none" and neco.probe == "a classifier trained on labels"
     assert {row.probe for row in rows if row.protocol == "linear" and row.claim.figure.comparable} == {
         "a classifier trained on labels of trainaug"
     }
@@ -423,3 +429,35 @@ def test_a_damaged_table_of_classes_is_an_error_that_names_the_line(tmp_path, te
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(BadInput, match=problem.replace("(", r"\(")):
         load(path)
+
+
+def test_all_strips_of_a_page_have_one_scale(tmp_path):
+    near, far = run("mine", 40.0, 0.3), run("mine", 60.0, 3.1)
+    for record, spread in ((near, 0.2), (far, 1.5)):
+        value = record["metrics"]["mIoU"]["value"]
+        record["metrics"]["mIoU"]["per_seed"] = [value - spread, value, value, value, value + spread]
+    runs = collect([], [Stored(tmp_path / f"{n}.json", one) for n, one in enumerate((near, far))], tmp_path, []).runs
+    scale = details.scale_of(runs)
+    assert scale.reach == 4.0  # the widest interval has room, up to a round number
+    assert [label for _, label in scale.ticks] == ["−4", "−2", "0", "+2", "+4"]
+    (narrow,), (wide,) = (details.spreads(one, scale) for one in runs)
+    places = [[at for _, _, at in one.seeds] for one in (narrow, wide)]
+    assert places[0][2] == places[1][2] == 50.0
+    assert places[1][-1] - 50 == pytest.approx(7.5 * (places[0][-1] - 50))
+    assert all(0 <= at <= 100 for one in places for at in one)
+
+
+def test_a_strip_of_one_seed_without_an_interval_has_a_scale_too(tmp_path):
+    (one,) = collect([], [Stored(tmp_path / "a.json", run("mine", 40.0, None, seeds=1))], tmp_path, []).runs
+    assert details.scale_of([one]).reach == 1.0
+    assert [at for _, _, at in details.spreads(one, details.scale_of([one]))[0].seeds] == [50.0]
+
+
+def test_a_card_s_text_becomes_paragraphs_with_code_and_short_hashes():
+    commit = "b42a7ca548b322954675258ccf5e61bfbf19f78f"
+    parts, hashes = prose(f"At {commit}: `bench <b>`.\n\nThen\n{commit} & more.")
+    assert hashes == [commit]
+    assert parts == [
+        "At <code>b42a7ca548b3…</code>: <code>bench &lt;b&gt;</code>.",
+        "Then <code>b42a7ca548b3…</code> &amp; more.",
+    ]

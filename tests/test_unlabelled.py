@@ -12,13 +12,16 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 import bench
 from bench.base.errors import BadInput
-from bench.cli import main
+from bench.cards import catalogue
+from bench.cli import main, summary
 from bench.data.decoding import read_image
+from bench.networks.find_model import find_model
 from bench.protocols.base import Settings
 from bench.records.published import figures
 from bench.records.record import Stored, check_rows, read_all
 from bench.report.check import against_published, against_records
 from bench.report.formats import FORMATS
+from bench.runs.for_photos import MODEL, warn_of_generated
 from bench.runs.score_folder import score_folder
 from bench.scoring.cluster_rows import ClusterRows, SeedClusters, agreement
 
@@ -213,8 +216,43 @@ def test_the_command_prints_sizes_and_that_nothing_is_judged(card, small_file, t
             ["run", "--dataset", "./photos.toml", "--model", str(small_file), "--results", "r", "--save-examples", "2"]
         )
     out = capsys.readouterr().out
-    assert left.value.code == 0 and "do not say how good the clusters are" in out and "mIoU" not in out
+    assert left.value.code == 0 and "do not say how good the clusters" in out and "mIoU" not in out
+    assert (
+        "\n  agreement: " in out
+        and "\n  evenness: " in out
+        and "100 is the same ones each time" in " ".join(out.split())
+    )
     page = tmp_path / out.rpartition("examples: ")[2].strip()
     assert page.name == "index.html" and "Photos" in page.read_text(encoding="utf-8")
     (record,) = (path for path in (tmp_path / "r").rglob("*.json") if path.name != "examples.json")
     assert json.loads(record.read_text())["examples"]["folder"] == page.parent.name
+
+
+@pytest.mark.parametrize(
+    "agreed, even, expected",
+    [(91, 88, ("agreement: 91 is high", "evenness: 88 is high")), (12, 60, ("12 is low", "60 is middling"))],
+)
+def test_figures_without_labels_are_said_in_words(agreed, even, expected, capsys):
+    metrics = {"seed_ari": agreed, "cluster_evenness": even, "largest_cluster": 30}
+    summary._print_meaning({"metrics": {name: {"value": value} for name, value in metrics.items()}})
+    out = " ".join(capsys.readouterr().out.split())
+    assert all(words in out for words in expected) and "the largest has 30 %" in out
+    summary._print_meaning({"metrics": {"cluster_evenness": {"value": 5}, "largest_cluster": {"value": 90}}})
+    assert "agreement" not in capsys.readouterr().out  # of one seed
+
+
+def test_a_folder_of_photos_is_told_which_model_fits_it(card, golden, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--dataset", "./photos.toml"])
+    err = capsys.readouterr().err
+    assert left.value.code == 2 and "names no default model" in err
+    for command in (f"bench download {MODEL}", f"bench run --dataset ./photos.toml --model {MODEL}"):
+        assert command in err
+    assert catalogue.models()[MODEL].network.licence  # what the advice says of it is the card's
+    said: list[str] = []
+    shapes = find_model("maskcontrast-shapes", None, tmp_path, said.append)
+    for data, expected in ((catalogue.dataset(str(card)), 1), (catalogue.dataset("shapes"), 0)):
+        told: list[str] = []
+        warn_of_generated(shapes, data, "./photos.toml", told.append)
+        assert len(told) == expected and all(f"bench download {MODEL}" in text for text in told)

@@ -13,9 +13,10 @@ from bench.base.escaping import one_line
 from bench.cli.completion import ids
 from bench.cli.console import echo, emit
 from bench.cli.parameters import Place
-from bench.cli.settings import echo_remarks, echo_skipped, echo_wrapped, records_folder, results_option
+from bench.cli.settings import all_results_option, echo_remarks, echo_skipped, echo_wrapped, records_folders
 
 if TYPE_CHECKING:
+    from bench.records.folders import Folders
     from bench.report.check import Outcome
 
 _EPILOG = """\b
@@ -23,6 +24,7 @@ Examples:
   bench check --require maskcontrast-sup     fail unless it was reproduced
   bench check --against ../earlier/results   compare with earlier records
   bench check --explain                      what the tolerances are made of
+  bench check --table results/published.csv  faults in the table of published figures
 """
 
 
@@ -41,6 +43,12 @@ Examples:
     metavar="RECORDS",
     help="Compare with earlier records instead of published figures.",
 )
+@click.option(
+    "--table",
+    type=Place(folder=False, exists=True),
+    metavar="CSV",
+    help="Check a table of published figures, and no record: duplicates, magnitudes, dates, sources, spellings.",
+)
 @click.option("--all", "everything", is_flag=True, help="Also print a line for each figure that was not run.")
 @click.option(
     "--explain", is_flag=True, help="Also print what each tolerance is made of, and how large a fault it would find."
@@ -57,16 +65,17 @@ Examples:
     envvar="GITHUB_STEP_SUMMARY",
     help="Append a summary in Markdown to this file. [default: $GITHUB_STEP_SUMMARY]",
 )
-@results_option
+@all_results_option
 def check(
     required: tuple[str, ...],
     against: Path | None,
+    table: Path | None,
     everything: bool,
     explain: bool,
     as_json: bool,
     annotations: bool | None,
     summary: Path | None,
-    results: Path | None,
+    results: tuple[Path, ...],
 ) -> int:
     """Compare records with the published figures. Exit 0 if every compared figure agrees, else 1.
 
@@ -75,8 +84,12 @@ def check(
     from bench.report import github
     from bench.report.check import verdict
 
+    if table is not None:
+        if required or against is not None:
+            raise click.UsageError("--table checks a table, --require and --against check records: give one of them")
+        return _check_table(table, as_json)
     remarks: list[str] = []
-    outcomes, skipped = _outcomes(records_folder(results), against, required, remarks)
+    outcomes, skipped = _outcomes(records_folders(results), against, required, remarks)
     passed, line = verdict(outcomes)
     echo_skipped(skipped)
     echo_remarks(remarks)
@@ -92,21 +105,43 @@ def check(
     return 0 if passed else 1
 
 
+def _check_table(path: Path, as_json: bool) -> int:
+    """Print the faults of a table of published figures."""
+    from datetime import UTC, datetime
+
+    from bench.records.record import dumps
+    from bench.records.table_check import check_table
+
+    faults = check_table(path, datetime.now(UTC).date())
+    line = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}" if faults else "nothing is wrong with the table"
+    if as_json:
+        emit(dumps({"passed": not faults, "summary": line, "faults": faults}))
+        return 1 if faults else 0
+    for fault in faults:
+        _print_outcome(fault, "")
+    echo(f"{'FAILED' if faults else 'passed'}: {line}")
+    return 1 if faults else 0
+
+
 def _outcomes(
-    folder: Path, against: Path | None, required: tuple[str, ...], remarks: list[str]
+    folders: Folders, against: Path | None, required: tuple[str, ...], remarks: list[str]
 ) -> tuple[list[Outcome], list[str]]:
     """The outcomes, and a line for each file that is not a record; `remarks` get what else there is to say."""
     from bench.base.errors import BadInput
     from bench.cards import catalogue
+    from bench.records.folders import read_folders
     from bench.records.published import figures
     from bench.records.record import read_all
     from bench.report.check import against_published, against_records
 
-    stored, skipped = read_all(folder)
-    known = {*catalogue.models(), *(path.name for path in folder.glob("*") if path.is_dir())}
+    found = read_folders(folders)
+    stored, skipped = found.stored, found.problems
+    remarks += found.twice
+    inside = (path.name for folder in folders for path in folder.glob("*") if path.is_dir())
+    known = {*catalogue.models(), *inside}
     if against is None:
         return against_published(figures(), stored, required, known, remarks.append), skipped
-    if against.resolve() == folder.resolve():
+    if against.resolve() in (folder.resolve() for folder in folders):
         raise click.UsageError(f"--against {against} is the folder to check; name a folder of earlier records")
     earlier, more = read_all(against)
     if not earlier:

@@ -11,7 +11,9 @@ import logging
 import os
 import re
 import select
+import shutil
 import sys
+import textwrap
 import warnings
 from typing import TextIO
 
@@ -24,8 +26,31 @@ _QUIET = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resource
 
 
 def echo(text: object = "", *, err: bool = False) -> None:
-    """Print lines for people, to stderr with `err`; all but their line ends is made printable."""
-    _write("".join(f"{_harmless(line)}\n" for line in str(text).split("\n")), err=err)
+    """Print lines for people, to stderr with `err`; all but their line ends is made printable.
+
+    What goes to stderr is broken between words where a terminal would break it anywhere.
+    """
+    lines = [_harmless(line) for line in str(text).split("\n")]
+    if err and sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = [part for line in lines for part in _between_words(line, width)]
+    _write("".join(f"{line}\n" for line in lines), err=err)
+
+
+def _between_words(line: str, width: int) -> list[str]:
+    """A line in as many as it takes; further ones are indented as the first is, and by two more."""
+    if len(line) <= width:
+        return [line]
+    further = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
 
 
 def emit(text: str, *, err: bool = False) -> None:

@@ -75,6 +75,7 @@ def init_dataset(
 def _print(found: Findings, written: list[Path]) -> None:
     """Print what was found, what to check, and what to do next."""
     from bench.base.files import display
+    from bench.runs.for_photos import MODEL, PROTOCOL
 
     echo_table(list(_facts(found)))
     checks = list(_checks(found))
@@ -86,7 +87,8 @@ def _print(found: Findings, written: list[Path]) -> None:
     shown = card if "/" in card else f"./{card}"
     echo(f"\nwrote {', '.join(display(path) for path in written)}")
     echo(f"  bench show {shown} --pictures sheet.png")
-    echo(f"  bench run --dataset {shown} --model MODEL")
+    echo(f"  bench download {MODEL}")
+    echo(f"  bench run --dataset {shown} --model {MODEL} --protocol {PROTOCOL}")
 
 
 def _facts(found: Findings) -> Iterator[tuple[str, str]]:

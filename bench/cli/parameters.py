@@ -46,6 +46,14 @@ class Place(click.Path):
         return value
 
 
+class OneOfSeveral(Place):
+    """A path of an option that may be given several times. Its variable has one, whatever signs are in it."""
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The variable's value as a list."""
+        return [rv]
+
+
 class DataRoot(Place):
     """`[ID=]PATH`: where data are read. It stays text; several of them in a variable are separated as in $PATH."""
 

@@ -16,9 +16,11 @@ from bench.base.paths import expand
 from bench.cli import configuration
 from bench.cli.completion import ids, preset_entries, recipe_entries
 from bench.cli.console import echo, echo_warning
-from bench.cli.parameters import BatchSize, DataRoot, NameOrPath, Place
+from bench.cli.fold import folded
+from bench.cli.parameters import BatchSize, DataRoot, NameOrPath, OneOfSeveral, Place
 
 if TYPE_CHECKING:
+    from bench.records.folders import Folders
     from bench.records.record import Stored
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -36,6 +38,18 @@ def results_option(command: Command) -> Command:
         envvar="BENCH_RESULTS",
         help="Folder of records. [default: results/ of the checkout, else ./results; in a checkout, runs write to "
         "results/local/]",
+    )(command)
+
+
+def all_results_option(command: Command) -> Command:
+    """`--results` for commands that read the records of any number of folders, by `records_folders`."""
+    return click.option(
+        "--results",
+        type=OneOfSeveral(file=False, writes=True),
+        multiple=True,
+        envvar="BENCH_RESULTS",
+        metavar="DIR",
+        help="Folder of records. Repeatable. [default: results/ of the checkout, else ./results]",
     )(command)
 
 
@@ -85,6 +99,13 @@ def records_folder(given: Path | None) -> Path:
     if given and not folder.is_dir():
         echo_warning(f"there is no folder {one_line(str(folder))}, so there are no records")
     return folder
+
+
+def records_folders(given: Sequence[Path]) -> Folders:
+    """The folders of records to read; a warning says if a named one does not exist."""
+    from bench.records.folders import Folders
+
+    return Folders.of([records_folder(path) for path in given or (None,)])
 
 
 def read_records(folder: Path) -> list[Stored]:
@@ -199,8 +220,6 @@ def warn_of_slow_precision(precision: str | None, device: str) -> None:
 
 WIDTH = 80
 """Columns of text that is broken between words."""
-_ROOM = 24
-"""Columns, at least, of a table's last column that is broken between words."""
 
 
 def echo_wrapped(text: object, head: str = "") -> None:
@@ -221,17 +240,9 @@ def echo_wrapped(text: object, head: str = "") -> None:
 def echo_table(rows: Sequence[tuple[str, ...]], err: bool = False) -> None:
     """Print rows in aligned columns, the last one unpadded; to stderr with `err`.
 
-    At a terminal the last column is broken between words where it has room.
+    At a terminal that is narrower, cells are broken between words, and rows into lines: `bench.cli.fold`.
     """
     rows = [tuple(printable(" ".join(cell.splitlines())) for cell in row) for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     terminal = (sys.stderr if err else sys.stdout).isatty()
-    room = shutil.get_terminal_size().columns - sum(width + 2 for width in widths[:-1])
-    for row in rows:
-        head = "".join(cell.ljust(width + 2) for cell, width in zip(row[:-1], widths, strict=False))
-        lines = [row[-1]]
-        if terminal and room >= _ROOM:
-            lines = textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False) or [""]
-        if len(lines) == 1:  # as it is: its spaces may align it
-            lines = [row[-1]]
-        echo(f"\n{' ' * len(head)}".join([(head + lines[0]).rstrip(), *lines[1:]]), err=err)
+    for line in folded(rows, shutil.get_terminal_size().columns if terminal else sys.maxsize):
+        echo(line, err=err)

@@ -18,17 +18,13 @@ from bench.cards.presets import Preset
 from bench.protocols import registry
 from bench.records.contradictions import PREDICTIONS, base_of, is_built_in, preset_of
 from bench.records.findings import Findings, doubt, note, problem
-from bench.records.model_said import by_model
+from bench.records.own_preset import as_decided, difference, short
 from bench.records.record import Record, class_names
 from bench.scoring.confusion_rows import ConfusionRows, SeedRows
 from bench.scoring.rows import Rows
 
-SETTLED = ("classifier", "features")
-"""Entries of presets that the model decides, not the data set (`bench.protocols.base.Protocol.settle`)."""
 MOST_EMPTY = 0.01
 """Share of a catalogue's images whose labels may be all void."""
-_LARGEST_PATCH = 1024
-"""Pixels."""
 NONE = "none"
 """The supervision of a model that has seen no label."""
 
@@ -60,7 +56,7 @@ def _of_model(record: Record, card: ModelCard) -> Findings:
     shape = card.architecture.model_dump() if card.architecture else {}
     for key, value in shape.items() if isinstance(own, dict) else ():
         if own.get(key, value) != value:
-            yield problem(f"it says that {card.id} has {key} = {_short(own[key])}, its card says {value}")
+            yield problem(f"it says that {card.id} has {key} = {short(own[key])}, its card says {value}")
     if _plain(said["supervision"]) == NONE != _plain(card.training.supervision):
         yield problem(f"it says that {card.id} has seen no label, its card says: {card.training.supervision}")
 
@@ -103,11 +99,6 @@ def _plain(text: str) -> str:
     return text.strip().lower()
 
 
-def _short(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
-
-
 # --- the data set ---
 
 
@@ -148,7 +139,7 @@ def _of_classes(record: Record, rows: ConfusionRows, card: DatasetCard) -> Findi
         return
     for i, (own, known) in enumerate(zip(named, card.classes, strict=False)):
         if own != known:
-            yield doubt(f"it calls class {i} '{_short(own)}', {card.id} calls it '{known}'")
+            yield doubt(f"it calls class {i} '{short(own)}', {card.id} calls it '{known}'")
             return
 
 
@@ -185,9 +176,7 @@ def _of_preset(record: Record, card: DatasetCard) -> Findings:
     if default is None or preset is None:
         yield doubt("its preset is of another version: whether it is the data set's own cannot be told")
         return
-    default = default.model_copy(update=default.settled())
-    settled = {key: getattr(preset, key) for key in SETTLED if key in type(preset).model_fields}
-    default = default.model_copy(update=settled | _by_model(record, default, preset))
+    default = as_decided(record, default, preset)
     entries = preset.variant(default, len(card.classes))
     variants = registry.protocols()[base].variants
     name = next((one.name(entries) for one in variants if entries and set(one.keys) == set(entries)), base)
@@ -195,28 +184,13 @@ def _of_preset(record: Record, card: DatasetCard) -> Findings:
         yield doubt(f"it is of {protocol['id']}, by its preset it would be of {name}")
         return
     comparable = default.model_copy(update=entries)
-    differ = _difference(preset, comparable)
+    differ = difference(preset, comparable)
     if differ and not protocol.get("modified"):
         yield doubt(f"its preset is not that of {card.id} ({differ}), and it says that nothing was modified")
-    elif apart := protocol.get("published_recipe") and _difference(preset, _with_its_solver(comparable, preset)):
+    elif apart := protocol.get("published_recipe") and difference(preset, _with_its_solver(comparable, preset)):
         yield doubt(f"its preset is not that of {card.id} ({apart}), and it says that it is the published one")
     elif not protocol.get("modified") and (record.get("seeds") or []) != _seeds_of(default):
         yield doubt("its seeds are not those of its data set's preset, and it says that nothing was modified")
-
-
-def _by_model(record: Record, default: Preset, preset: Preset) -> dict[str, Any]:
-    """Entries that the record says its model decided, and that a model with its patch decides so.
-
-    The others stay the data set's own: then the record's differ, and that is said.
-    """
-    told, read = by_model(record), record.get("read")
-    own, patch = default.model_dump(mode="json"), read.get("patch") if isinstance(read, dict) else None
-    fits: dict[str, Any] = {key: getattr(preset, key) for key in ("mean", "std") if key in told}
-    if isinstance(patch, int) and 0 < patch <= _LARGEST_PATCH:
-        fits |= default.for_patch(patch)
-    # an input that the user asked for, and that the patch would have decided, is the data set's own as well
-    known = {key: value for key, value in fits.items() if told.get(key, own.get(key)) == own.get(key)}
-    return known | ({"input_by_patch": {}} if "input_by_patch" in own else {})
 
 
 def _with_its_solver(default: Preset, preset: Preset) -> Preset:
@@ -230,10 +204,3 @@ def _with_its_solver(default: Preset, preset: Preset) -> Preset:
 
 def _seeds_of(preset: Preset) -> list[int]:
     return list(range(preset.first_seed, preset.first_seed + preset.num_seeds))
-
-
-def _difference(preset: Preset, other: Preset) -> str:
-    """The first entry in which a preset differs from another, with both values; empty where none does."""
-    one, two = preset.resolved(), other.resolved()
-    key = next((key for key in {**two, **one} if one.get(key) != two.get(key)), None)
-    return "" if key is None else f"{key} is {_short(one.get(key))} instead of {_short(two.get(key))}"

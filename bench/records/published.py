@@ -19,6 +19,9 @@ import numpy as np
 from bench.base.errors import BadInput
 from bench.base.files import read_regular, said
 from bench.base.folders import folder
+from bench.cards.presets import read_value
+from bench.records.model_said import protocol_preset
+from bench.records.own_preset import differs_from, published_preset
 from bench.records.record import Record, other_precision, shortfall
 from bench.scoring.tolerance import Tolerance, of_one_spread
 
@@ -72,7 +75,7 @@ class Published:
 
 def load(path: Path) -> tuple[Published, ...]:
     """Read and validate a CSV of published figures. Raises BadInput naming file, line and column."""
-    return read_rows(path, [one.name for one in fields(Published)], _entry)
+    return read_rows(path, [one.name for one in fields(Published)], figure_of)
 
 
 def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str], str], Entry]) -> tuple[Entry, ...]:
@@ -117,7 +120,8 @@ def percentage(row: dict[str, str], where: str) -> float:
     return value
 
 
-def _entry(row: dict[str, Any], where: str) -> Published:
+def figure_of(row: dict[str, Any], where: str) -> Published:
+    """A figure from its row. Raises BadInput naming line and column; `where` is file and line."""
     for column in ("comparable", "seed_table", "second_hand"):
         if row[column] not in ("yes", "no"):
             raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no", "Write one of the two.")
@@ -147,11 +151,13 @@ def _entries(text: str, where: str) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not key.isidentifier():
             raise BadInput(f"{where}: entries has '{word}', not key=value", "Write it as `bench run --set` takes it.")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
+        found[key] = read_value(value)
     return found
+
+
+def entry_word(key: str, value: Any) -> str:
+    """An entry as `bench run --set` takes it: `memory=1024000`."""
+    return f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
 
 
 def _is_date(text: str) -> bool:
@@ -171,10 +177,34 @@ def figures() -> tuple[Published, ...]:
 
 
 def answers(record: Record, figure: Published | PublishedClass) -> bool:
-    """Whether a record is of the figure's data set, split and protocol, and of a model that answers to it."""
+    """Whether a record is of the figure's data set, split and protocol, of a model that answers to it, and has the
+    figure's entries."""
     dataset = record["dataset"]
     own = (dataset["id"], dataset["split"], record["protocol"]["id"])
-    return own == (figure.dataset, figure.split, figure.protocol) and record["model"]["id"] in figure.card
+    if own != (figure.dataset, figure.split, figure.protocol) or record["model"]["id"] not in figure.card:
+        return False
+    return _has_entries(record, figure, figure.entries if isinstance(figure, Published) else {})
+
+
+def _has_entries(record: Record, figure: Published | PublishedClass, entries: Mapping[str, Any]) -> bool:
+    """Whether a record has the values of a figure's preset for all entries that tell its fellows apart.
+
+    A run that differs in others still answers to it, as a modified one.
+    """
+    deciding = _deciding(figure.dataset, figure.split, figure.protocol) | entries.keys()
+    own = published_preset(figure.dataset, figure.protocol, entries) if deciding else None
+    if own is None:
+        return not entries
+    wanted, has = own.resolved(), protocol_preset(record)
+    return all(has.get(key) == wanted.get(key) for key in deciding)
+
+
+@cache
+def _deciding(dataset: str, split: str, protocol: str) -> frozenset[str]:
+    """The keys of all entries that published figures of these have beyond the preset, if a card answers to them."""
+    asked = (dataset, split, protocol)
+    fellows = (figure for figure in figures() if (figure.dataset, figure.split, figure.protocol) == asked)
+    return frozenset(key for figure in fellows if figure.card for key in figure.entries)
 
 
 def answers_to(record: Record) -> dict[str, Published]:
@@ -228,8 +258,8 @@ def incomparable(record: Record, figure: Published) -> str | None:
         return figure.note
     if lacking := shortfall(record):
         return lacking
-    if not record["protocol"].get("published_recipe", False):
-        return "the preset was modified"
+    if modified := _modified(record, figure):
+        return modified
     if other := other_precision(record):
         return other
     if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:
@@ -240,6 +270,19 @@ def incomparable(record: Record, figure: Published) -> str | None:
     if record["protocol"]["preset"].get("solver", "minibatch") != "minibatch" and not record.get("authors"):
         return "it does not say what the authors' solver gives over many seeds: run it again with this version"
     return None
+
+
+def _modified(record: Record, figure: Published) -> str:
+    """How a record's preset is another one than the figure's; empty where it is the same."""
+    if not figure.entries:
+        return "" if record["protocol"].get("published_recipe", False) else "the preset was modified"
+    differs = differs_from(record, figure.protocol, figure.entries)
+    return f"the preset is not the figure's: {differs}" if differs else ""
+
+
+def is_run_as_published(record: Record, figure: Published) -> bool:
+    """Whether a figure is comparable, and a record was made by its preset, of whatever seeds and images."""
+    return figure.comparable and not _modified(record, figure)
 
 
 def compare(record: Record, figure: Published) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from bench.base.errors import WrongName, unknown_name
 from bench.base.escaping import one_line
 from bench.base.folders import LOCAL
+from bench.records.folders import Results, as_folders
 from bench.records.published import Published
 from bench.records.record import Stored
 from bench.report.tables import joined, place_of, records_frame
@@ -26,7 +26,7 @@ def count_badge(figures: Sequence[Published], stored: Sequence[Stored]) -> dict[
     return _badge("reproduced figures", message, _COLOURS.get(worst or "", "lightgrey"))
 
 
-def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results: Path, name: str) -> dict[str, Any]:
+def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results: Results, name: str) -> dict[str, Any]:
     """One record's figure. `name` is its path below `results` and a metric: `model/dataset-split/protocol[/metric]`.
 
     The path is as listings show it; `local/` need not be said. The metric is mIoU where there is one, else the record's
@@ -36,7 +36,7 @@ def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results
     named = {place.removeprefix(f"{LOCAL}/"): place for place in places} | {place: place for place in places}
     said = max((one for one in named if name == one or name.startswith(f"{one}/")), key=len, default=None)
     if said is None:
-        raise unknown_name("record", name, set(places), f"bench list results --results {results}")
+        raise unknown_name("record", name, set(places), f"bench list results {_flags(results)}")
     own = places[named[said]]
     table = records_frame([own], results)
     metric = name.removeprefix(said).removeprefix("/")
@@ -59,9 +59,13 @@ def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results
     return _badge(label, message, _COLOURS.get(status, _COLOURS["measured"]))
 
 
-def _place(entry: Stored, results: Path) -> str:
+def _place(entry: Stored, results: Results) -> str:
     """Where a record lies below `results`, without its ending, as listings show it."""
     return place_of(entry, results).removesuffix(".json")
+
+
+def _flags(results: Results) -> str:
+    return " ".join(f"--results {folder}" for folder in as_folders(results))
 
 
 def _status(figures: Sequence[Published], stored: Sequence[Stored], own: Stored, metric: str) -> str:

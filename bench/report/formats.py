@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench.base.escaping import csv_cell, latex_cell, markdown_cell
+from bench.base.escaping import csv_cell, latex_cell, markdown_cell, one_line
 from bench.base.templating import environment as templates_of
+from bench.protocols import registry
+from bench.records.folders import Results
 from bench.records.published import Published
 from bench.records.record import Stored, dumps
 from bench.report.badge import count_badge, figure_badge
 from bench.report.definitions import definition_of
-from bench.report.tables import RECORD_COLUMNS, joined, labels_seen, place_of, records_frame
+from bench.report.paper_rows import Columns, paper_tables
+from bench.report.selection import EVERYTHING, Selection
+from bench.report.tables import RECORD_COLUMNS, entry_words, joined, labels_seen, place_of, records_frame
 from bench.scoring.metric_names import metric_meaning, metric_order
 
 SEED_TASKS = ("Semantic Segmentation", "Unsupervised Semantic Segmentation", "10-shot image generation")
@@ -37,18 +40,22 @@ SEED_ROWS = (
 
 
 def seed_table(figures: Sequence[Published], stored: Sequence[Stored]) -> list[dict[str, Any]]:
-    """The given table, 24 lines in the given order, with measured value, difference and status beside each."""
+    """The given table, 24 lines in the given order, with measured value, difference and status beside each.
+
+    A line whose figure is not among `figures` is left out.
+    """
     table = joined([figure for figure in figures if figure.seed_table], stored)
     lines = []
     for task in SEED_TASKS:
         for dataset, split, protocol, metric, value, shown_dataset, shown_metric in SEED_ROWS:
             keys = {"dataset": dataset, "split": split, "protocol": protocol, "metric": metric, "value": value}
-            row = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)].iloc[0]
-            lines.append({"task": task, "shown_dataset": shown_dataset, "shown_metric": shown_metric} | _plain(row))
+            found = table[(table[list(keys)] == pd.Series(keys)).all(axis=1)] if len(table) else table
+            shown = {"task": task, "shown_dataset": shown_dataset, "shown_metric": shown_metric}
+            lines += [shown | _plain(row) for _, row in found.head(1).iterrows()]
     return lines
 
 
-def leaderboard(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> dict[str, Any]:
+def leaderboard(figures: Sequence[Published], stored: Sequence[Stored], results: Results) -> dict[str, Any]:
     """All that the formats render: published figures with their outcomes, and every record of our own."""
     published = [_plain(row) for _, row in joined(figures, stored).iterrows()]
     measured = [_plain(row) for _, row in records_frame(stored, results).iterrows()]
@@ -71,13 +78,39 @@ def render(name: str, cell: Callable[[object], str], missing: str = "–", **con
     """Render a text template; `cell` escapes text for its format. (Pages for browsers are another matter.)"""
     environment = templates_of("report/templates", escape=False)
     environment.filters["cell"] = cell
+    environment.filters["line"] = one_line
+    environment.filters["way"] = _way
     environment.filters["labels"] = labels_seen
     environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
     environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"
     return environment.get_template(name).render(**context)
 
 
-def as_markdown(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+def _way(line: Mapping[str, Any]) -> str:
+    """How a published figure was counted, beyond its protocol's name, and whether it was read in a quotation."""
+    words = [entry_words(line["entries"]), *line["detail"], "read in a quotation" * line["second_hand"]]
+    return "; ".join(filter(None, words))
+
+
+def sections_of(board: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The leaderboard by data set and split, in the order in which they come; each by protocol and metric."""
+    sections: dict[tuple[str, str], dict[str, Any]] = {}
+    for kind in ("published", "measured"):
+        for line in board[kind]:
+            key = (line["dataset"], line["split"])
+            one = sections.setdefault(key, {"title": " ".join(key), "published": [], "measured": [], "overlaps": {}})
+            one[kind].append(line)
+            if line["overlap"]:
+                one["overlaps"][line["title" if kind == "measured" else "model"], line["overlap"]] = None
+    for one in sections.values():
+        for kind in ("published", "measured"):
+            one[kind].sort(key=lambda line: (registry.order(line["protocol"]), metric_order(line["metric"])))
+    return list(sections.values())
+
+
+def as_markdown(
+    figures: Sequence[Published], stored: Sequence[Stored], results: Results, only: Selection = EVERYTHING
+) -> str:
     """The leaderboard as Markdown tables, with notes that say how each figure is counted."""
     board = leaderboard(figures, stored, results)
     lines = {place_of(entry, results): definition_of(entry.record).line for entry in stored}
@@ -86,15 +119,20 @@ def as_markdown(figures: Sequence[Published], stored: Sequence[Stored], results:
         line["note"] = notes.setdefault(lines[line["path"]], len(notes) + 1)
     metrics = sorted({line["metric"] for line in board["measured"]}, key=metric_order)
     meanings = [(metric, metric_meaning(metric)) for metric in metrics]
-    return render("leaderboard.md.j2", markdown_cell, **board, notes=notes, meanings=meanings)
+    known: dict[str, Any] = {"notes": notes, "meanings": meanings, "only": only.said}
+    return render("leaderboard.md.j2", markdown_cell, **board, **known, sections=sections_of(board))
 
 
-def as_json(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+def as_json(
+    figures: Sequence[Published], stored: Sequence[Stored], results: Results, only: Selection = EVERYTHING
+) -> str:
     """The leaderboard as JSON: `published`, `measured` and `counts` of outcomes."""
     return dumps(leaderboard(figures, stored, results))
 
 
-def as_csv(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+def as_csv(
+    figures: Sequence[Published], stored: Sequence[Stored], results: Results, only: Selection = EVERYTHING
+) -> str:
     """The leaderboard as one CSV table, UTF-8 with a header, figures in full precision.
 
     The column `kind` says whether a line is a published figure (`value` is the published one) or a record of our own.
@@ -107,7 +145,7 @@ def as_csv(figures: Sequence[Published], stored: Sequence[Stored], results: Path
     writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
     writer.writeheader()
     for line in lines:
-        writer.writerow({key: csv_cell(_flat(value)) for key, value in line.items()})
+        writer.writerow({key: csv_cell(_flat(key, value)) for key, value in line.items()})
     return stream.getvalue()
 
 
@@ -118,31 +156,57 @@ def _columns(kind: type[Any], more: Sequence[str]) -> list[str]:
     return [*(field.name for field in fields(kind)), *more]
 
 
-def _flat(value: Any) -> Any:
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+def _flat(key: str, value: Any) -> Any:
+    """A value in one cell, lists and entries as results/published.csv has them."""
+    if isinstance(value, dict):
+        return entry_words(value)
+    return ("; " if key == "detail" else " ").join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
-def as_latex(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
-    """The leaderboard as LaTeX tables for booktabs, one per data set and split."""
+def as_latex(
+    figures: Sequence[Published], stored: Sequence[Stored], results: Results, only: Selection = EVERYTHING
+) -> str:
+    """The leaderboard as LaTeX tables for booktabs, one of each kind per data set and split."""
     board = leaderboard(figures, stored, results)
-    for kind in ("published", "measured"):
-        board[kind].sort(key=lambda line: (line["dataset"], line["split"]))
-    return render("leaderboard.tex.j2", latex_cell, "--", **board)
+    return render("leaderboard.tex.j2", latex_cell, "--", sections=sections_of(board), only=only.said)
 
 
-def as_pwc(figures: Sequence[Published], stored: Sequence[Stored], results: Path) -> str:
+def as_rows(
+    form: str,
+    figures: Sequence[Published],
+    stored: Sequence[Stored],
+    results: Results,
+    only: Selection = EVERYTHING,
+    columns: Columns = "metrics",
+    digits: int | None = None,
+) -> str:
+    """Tables as papers print them, in the format `latex` or `md`: `bench.report.paper_rows`."""
+    tables = paper_tables(figures, stored, results, columns, digits)
+    template, cell = ("rows.tex.j2", latex_cell) if form == "latex" else ("rows.md.j2", markdown_cell)
+    return render(template, cell, tables=tables, only=only.said)
+
+
+def as_pwc(
+    figures: Sequence[Published], stored: Sequence[Stored], results: Results, only: Selection = EVERYTHING
+) -> str:
     """The table that this project set out to reproduce, line by line as it was given."""
     return render("pwc.md.j2", markdown_cell, lines=seed_table(figures, stored))
 
 
-def as_badge(figures: Sequence[Published], stored: Sequence[Stored], results: Path, figure: str | None = None) -> str:
+def as_badge(
+    figures: Sequence[Published],
+    stored: Sequence[Stored],
+    results: Results,
+    only: Selection = EVERYTHING,
+    figure: str | None = None,
+) -> str:
     """A badge for shields.io's endpoint: one record's `figure`, else how many published figures are reproduced."""
     if figure is None:
         return dumps(count_badge(figures, stored))
     return dumps(figure_badge(figures, stored, results, figure))
 
 
-FORMATS: dict[str, Callable[[Sequence[Published], Sequence[Stored], Path], str]] = {
+FORMATS: dict[str, Callable[[Sequence[Published], Sequence[Stored], Results, Selection], str]] = {
     "md": as_markdown,
     "json": as_json,
     "csv": as_csv,

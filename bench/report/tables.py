@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.base.escaping import printable
 from bench.cards import catalogue
+from bench.cards.backbone_names import backbone_name
 from bench.protocols import registry
+from bench.records.folders import Results, as_folders
 from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
 from bench.records.lineage import images_of, overlap_of, overlap_of_figure
-from bench.records.published import Published, answers, compare
+from bench.records.published import Published, answers, compare, entry_word
 from bench.records.record import Record, Stored, precision_of
 from bench.records.recount import SOLVER_GAP, interval_name
 
@@ -53,6 +56,8 @@ def unvouched(metric: str) -> str:
 
 
 UNKNOWN = "not stated"
+_LONGEST = 1000
+"""Characters of a name that stands on many pages."""
 
 
 def probe_of(record: Record) -> str:
@@ -72,6 +77,24 @@ def labels_seen(line: Mapping[str, Any]) -> str:
     parts = {"initialisation": line["init"], "prior": line["prior"], "probe": line["probe"]}
     said = (f"{name}: {text}" for name, text in parts.items() if text not in ("", "-"))
     return "; ".join([line["supervision"], *said])
+
+
+def backbone_of(record: Record) -> str:
+    """What papers call the backbone of a record's model: this program's own architecture, or another library's."""
+    model = record["model"]
+    shape, network = model.get("architecture"), model.get("network")
+    own = shape.get("backbone") if isinstance(shape, dict) else None
+    card = catalogue.models().get(model["id"])
+    name = own or (network.get("name") if isinstance(network, dict) else None) or (card.backbone if card else "")
+    return backbone_name(str(name or UNKNOWN)[:_LONGEST])
+
+
+def entry_words(entries: Mapping[str, Any]) -> str:
+    """Entries of a preset as `bench run --set` takes them, separated by blanks."""
+    return " ".join(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+        for key, value in entries.items()
+    )
 
 
 _OF_RECORD: dict[str, Callable[[Record], Any]] = {
@@ -104,12 +127,12 @@ RECORD_COLUMNS = [
 """The order of the columns, which `bench report --format csv` prints."""
 
 
-def place_of(entry: Stored, results: Path) -> str:
+def place_of(entry: Stored, results: Results) -> str:
     """A record's path below `results`, as tables show it."""
-    return printable(entry.path.relative_to(results).as_posix())
+    return printable(as_folders(results).place(entry.path))
 
 
-def records_frame(stored: Sequence[Stored], results: Path) -> pd.DataFrame:
+def records_frame(stored: Sequence[Stored], results: Results) -> pd.DataFrame:
     """One line per record and metric. `low` and `high` bound the 95 % interval that is shown, `covers` says what it is
     for, `images_low` and `images_high` bound the one over images alone; `path` is below `results`.
 
@@ -215,4 +238,6 @@ def _how_to_run(figure: Published) -> str:
 def command(figure: Published) -> str:
     """The command that would produce a figure's record; of several models the last, which is the most finished."""
     protocol = registry.command_words(figure.protocol) or ["--protocol", figure.protocol]
-    return f"bench run --model {figure.card[-1]} --dataset {figure.dataset} {' '.join(protocol)}"
+    words = ["--model", figure.card[-1], "--dataset", figure.dataset, *protocol]
+    words += [shlex.quote(word) for key, value in figure.entries.items() for word in ("--set", entry_word(key, value))]
+    return " ".join(["bench run", *words])

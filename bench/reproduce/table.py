@@ -108,7 +108,7 @@ LEGEND = "Each cell: the paper's value, ours (± the deviation over seeds), and 
 
 def as_text(paper: Paper, found: Sequence[Answer], width: int) -> str:
     """The tables for a terminal of this width; columns that have no room stand in a further block."""
-    notes, lines = _Notes(), [LEGEND]
+    notes, lines = _Notes(), textwrap.wrap(LEGEND, width)
     for table in tables_of(paper, found):
         lines += ["", *textwrap.wrap(one_line(table.title), width)]
         cells = {place: _cell(answer, notes) for place, answer in table.cells.items()}

@@ -56,7 +56,8 @@ def work(rows: Sequence[Row], means: Means) -> dict[Job, Done]:
             done[job] = Done(found)
     left = [job for job in jobs if job not in done]
     lacking = fetch([need for job in left for need in needs_of(job)], means)
-    for job in left:
+    for number, job in enumerate(left, start=1):
+        means.tell(f"{number} of {len(left)}: {job.what}")
         missing = next((lacking[need] for need in needs_of(job) if need in lacking), None)
         done[job] = Done(error=missing) if missing else _run(job, stored, means)
     return done
@@ -94,9 +95,8 @@ def _run(job: Job, stored: Sequence[Stored], means: Means) -> Done:
         warn, warnings = collect_warnings(settings)
         plan, settings = _plan(job, settings, warn)
         if found := of_plan(plan, stored):
-            means.tell(f"{job.what}: the record is there, and nothing is run")
+            means.tell("the record is there, and nothing is run")
             return Done(found)
-        means.tell(f"{job.what}: running")
         return Done(again_where_damaged(lambda: carry_out(plan, means.results, settings, warn, warnings)))
     except Exception as error:  # noqa: BLE001 - the other rows go on, and the table says it
         return Done(error=error)

@@ -7,8 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.base.errors import BadInput, Warn
+from bench.records.folders import Results, as_folders
 from bench.records.published import Published
 from bench.records.record import Stored
+from bench.report.selection import EVERYTHING, Selection
 from bench.report.site.collect import Site, collect
 from bench.report.site.gallery import Gallery, read_gallery
 from bench.report.site.pages import Pages
@@ -24,16 +26,19 @@ def write_site(
     target: Path,
     figures: Sequence[Published],
     stored: Sequence[Stored],
-    results: Path,
+    results: Results,
     skipped: Sequence[str],
     warn: Warn,
+    only: Selection = EVERYTHING,
 ) -> int:
     """Write the site to the folder `target`, in place of the one that `bench report` wrote there before.
 
-    `skipped` are lines about files below `results` that are no records; the first page names them. Returns the
-    number of pages. Raises WrongName where `target` is not a site of ours, BadEnvironment where it cannot be written.
+    `skipped` are lines about files below `results` that are no records; the first page names them, and `only`, what the
+    site is limited to. Returns the number of pages.
+    Raises WrongName where `target` is not a site of ours, BadEnvironment where it cannot be written.
     """
-    site = collect(figures, stored, results, [_below(line, results) for line in skipped])
+    below = [as_folders(results).without_folders(line) for line in skipped]
+    site = collect(figures, stored, results, below, only)
     galleries = _galleries(site, warn)
     count = 0
     with replacing(target, results) as built:
@@ -61,8 +66,3 @@ def _galleries(site: Site, warn: Warn) -> dict[str, Gallery]:
         if gallery is not None:
             found[run.path] = gallery
     return found
-
-
-def _below(line: str, results: Path) -> str:
-    """A line about a file, with its path as it is below the results folder: a site tells no machine's folders."""
-    return line.replace(f"{results}/", "")

@@ -16,10 +16,12 @@ import pandas as pd
 from bench.cards import catalogue
 from bench.cards.backbone_names import backbone_name
 from bench.protocols import registry
+from bench.records.folders import Results, as_folders
 from bench.records.intervals import Interval
 from bench.records.lineage import images_of, overlaps_of
 from bench.records.published import Published
 from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
+from bench.report.selection import EVERYTHING, Selection
 from bench.report.site.changes import changes
 from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
@@ -103,8 +105,10 @@ class Run:
 
     stored: Stored
     path: str
-    """Where the record lies below the results folder."""
+    """Where the record lies below the results folder; with that folder's name before it where there are several."""
     model: Model
+    below: str
+    """Where it lies below its own folder."""
 
     @property
     def record(self) -> Record:
@@ -203,6 +207,8 @@ class Site:
     skipped: tuple[str, ...]
     """A line for each file in the results folder that is no record."""
     models: dict[tuple[str, ...], Model]
+    only: Selection = EVERYTHING
+    """What the site is limited to."""
 
     @property
     def papers(self) -> list[Paper]:
@@ -303,7 +309,13 @@ def dataset_title(identifier: str, runs: Iterable[Run] = ()) -> str:
     return next((str(run.record["dataset"].get("title") or identifier) for run in runs), identifier)
 
 
-def collect(figures: Sequence[Published], stored: Sequence[Stored], results: Path, skipped: Sequence[str]) -> Site:
+def collect(
+    figures: Sequence[Published],
+    stored: Sequence[Stored],
+    results: Results,
+    skipped: Sequence[str],
+    only: Selection = EVERYTHING,
+) -> Site:
     """Put published figures and the records below `results` together."""
     runs = {entry.path: _run(entry, results) for entry in stored}
     claims = [_claim(row, runs) for row in joined(figures, stored).to_dict("records")]
@@ -319,10 +331,10 @@ def collect(figures: Sequence[Published], stored: Sequence[Stored], results: Pat
     # a record names its model better than a figure does
     claims = [replace(claim, model=models[claim.model.key]) for claim in claims]
     order = sorted(models, key=lambda key: (models[key].title.lower(), key))
-    return Site(tuple(claims), tuple(runs.values()), tuple(skipped), {key: models[key] for key in order})
+    return Site(tuple(claims), tuple(runs.values()), tuple(skipped), {key: models[key] for key in order}, only)
 
 
-def _run(entry: Stored, results: Path) -> Run:
+def _run(entry: Stored, results: Results) -> Run:
     model = entry.record["model"]
     card = catalogue.models().get(model["id"])
     made = Model(
@@ -336,7 +348,8 @@ def _run(entry: Stored, results: Path) -> Run:
         images_of(entry.record),
         overlaps_of(entry.record),
     )
-    return Run(entry, entry.path.relative_to(results).as_posix(), made)
+    folders = as_folders(results)
+    return Run(entry, folders.place(entry.path), made, folders.below(entry.path))
 
 
 def _network_of(model: Mapping[str, Any]) -> object:

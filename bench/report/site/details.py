@@ -158,12 +158,13 @@ def _spread(metric: str, stored: Stored, seeds: Sequence[Any], scale: Scale) -> 
     )
 
 
-def class_figures(record: Record) -> list[ClassFigure]:
-    """Per-class IoU beside the published figures of the same classes, where there are any."""
-    published = classes_of(record)
-    own = {str(name): number(value) for name, value in mapping(record.get("per_class")).items()}
+def class_figures(record: Record, *, own: bool = False) -> list[ClassFigure]:
+    """Per-class IoU beside the published figures of the same classes, where there are any; alone with `own`."""
+    published = {} if own else classes_of(record)
+    measured = {str(name): number(value) for name, value in mapping(record.get("per_class")).items()}
     return [
-        ClassFigure(name, value, published[name].value if name in published else None) for name, value in own.items()
+        ClassFigure(name, value, published[name].value if name in published else None)
+        for name, value in measured.items()
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -136,7 +135,7 @@ class Pages:
         card = catalogue.models().get(model.id) if model.id else None
         context = {
             "model": model,
-            "description": _paragraphs(card.description) if card else [],
+            "description": card.description if card else "",
             "weights": _weights(card),
             "licence": card.licence if card else "",
             "overlaps": [(dataset_title(name), said) for name, said in sorted(model.overlaps.items())],
@@ -159,14 +158,22 @@ class Pages:
                 found = shown_interval(run.stored, metric)
                 lines.append(
                     self._place(run.dataset, run.split, run.protocol, metric)
-                    | {"published": None, "measured": measured["value"], "interval": found, "run": run}
+                    | {
+                        "published": None,
+                        "detail": (),
+                        "second_hand": False,
+                        "measured": measured["value"],
+                        "interval": found,
+                        "run": run,
+                    }
                     | {"difference": None, "tolerance": None, "status": "measured", "reason": run.context_of(metric)}
                 )
         return lines
 
     def _line_of_claim(self, claim: Claim, model: Model) -> dict[str, Any]:
         figure = claim.figure
-        place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric) | {"published": figure.value}
+        place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
+        place |= {"published": figure.value, "detail": figure.detail, "second_hand": figure.second_hand}
         names = ("measured", "interval", "difference", "tolerance", "status", "reason", "run")
         line = place | {name: getattr(claim, name) for name in names}
         # a figure may answer to several cards: of a run of another model it is said whose it is
@@ -188,7 +195,7 @@ class Pages:
         """All that is shown of a run."""
         record = run.record
         command = reproduce(record)
-        again = rerun_command(record, run.path.removesuffix(".json"))
+        again = rerun_command(record, run.below.removesuffix(".json"))
         blanks = {*command.split(), *(again or "").split()}
         first = run.metrics[0] if run.metrics else None
         return {
@@ -205,8 +212,8 @@ class Pages:
             "again": again,
             "blanks": [(word, meaning) for word, meaning in BLANKS.items() if word in blanks],
             "gallery_url": _pictures_url(run) if run.path in self.galleries else None,
-            "classes": details.class_figures(record),
-            "class_sources": details.class_sources(record),
+            "classes": details.class_figures(record, own=self.site.only.own),
+            "class_sources": [] if self.site.only.own else details.class_sources(record),
             "sequences": details.sequence_figures(record),
             "confusion": details.confusion(run.stored),
             "recipe": details.recipe(record),
@@ -220,16 +227,20 @@ class Pages:
     def _paper(self, paper: Paper) -> Page:
         claims = [claim for claim in self.site.claims if claim.paper.key == paper.key]
         given = any(claim.figure.seed_table for claim in claims)
-        rows = []
+        groups: dict[str, list[tuple[Claim, str, str]]] = {}
         for claim in claims:
-            place = self._place(claim.figure.dataset, claim.figure.split, claim.figure.protocol, claim.figure.metric)
-            rows.append((claim, place["url"], place["dataset"], place["metric"]))
+            figure = claim.figure
+            place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
+            title = f"{place['dataset']} {figure.split}"
+            groups.setdefault(title, []).append((claim, place["url"], place["metric"]))
         measured = {run.model.key for run in self.site.runs if run.model.paper and run.model.paper.key == paper.key}
         context = {
             "paper": paper,
             "arxiv_url": arxiv_url(paper.arxiv),
             "given": self._given() if given else [],
-            "claims": rows,
+            "total": len(claims),
+            "reasons": _shared_reasons(claims),
+            "groups": list(groups.items()),
             "models": [model for key, model in self.site.models.items() if key in measured],
         }
         return paper.url, self.render.page("paper", paper.url, "Papers", **context)
@@ -316,9 +327,11 @@ class Pages:
         return "papers.html", self.render.page("papers", "papers.html", "Papers", papers=rows)
 
 
-def _paragraphs(text: str) -> list[str]:
-    """A card's text, which may have blank lines in it, as paragraphs."""
-    return [" ".join(part.split()) for part in re.split(r"\n\s*\n", text) if part.strip()]
+def _shared_reasons(claims: Sequence[Claim]) -> dict[str, int]:
+    """What several figures of a page that are not comparable differ by → its number: the page says it once."""
+    told = Counter(claim.reason for claim in claims if claim.status == "not comparable" and claim.reason)
+    shared = [reason for reason, count in told.items() if count > 1]
+    return {reason: number for number, reason in enumerate(shared, start=1)}
 
 
 def _weights(card: ModelCard | None) -> tuple[str, str | None]:

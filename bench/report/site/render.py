@@ -19,7 +19,9 @@ from bench.report.site.facets import facets_of_row, plain
 from bench.report.site.names import points
 from bench.scoring.metric_names import metric_name
 
-_HASH = re.compile(r"[0-9a-f]{32,128}")
+_HASH = re.compile(r"\b[0-9a-f]{32,128}\b")
+_SHORT = 12
+"""Digits of a hash that are shown before it is opened."""
 LONG_WORD = 30
 """Characters; a longer word would make a column of a table too wide."""
 
@@ -32,12 +34,26 @@ def name(text: object) -> Markup:
     return shown if shown.isascii() else Markup("<bdi>{}</bdi>").format(shown)
 
 
+def prose(text: str) -> tuple[list[Markup], list[str]]:
+    """A card's text as paragraphs, escaped, with code between backticks; and the hashes that are cut short in it."""
+    hashes = list(dict.fromkeys(_HASH.findall(text)))
+    return [_paragraph(part) for part in re.split(r"\n\s*\n", text.strip()) if part], hashes
+
+
+def _paragraph(text: str) -> Markup:
+    short = _HASH.sub(lambda found: f"`{found[0][:_SHORT]}…`", text)
+    pieces = re.split(r"`([^`]+)`", " ".join(short.split()))  # every second one stood between backticks
+    code = Markup("<code>{}</code>")
+    return Markup("").join(code.format(piece) if n % 2 else name(piece) for n, piece in enumerate(pieces))
+
+
 class Renderer:
     """Renders pages of one site."""
 
     def __init__(self, site: Site) -> None:
         filters: dict[str, Callable[..., Any]] = {
             "name": name,
+            "prose": prose,
             "points": points,
             "two": lambda value: f"{value:.2f}",
             "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
@@ -49,7 +65,7 @@ class Renderer:
         self._environment = _environment()
         self._environment.filters.update(filters)
         self._environment.tests["a_hash"] = lambda value: bool(_HASH.fullmatch(str(value)))
-        self._environment.globals.update({"version": __version__, "updated": site.updated})
+        self._environment.globals.update({"version": __version__, "updated": site.updated, "only": site.only.said})
 
     def page(self, template: str, url: str, section: str, **context: Any) -> bytes:
         """A page's bytes. `url` is where it lies below the site's root, `section` the part of the site it is in."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.base.errors import BadEnvironment, WrongName
 from bench.base.files import atomic_folder, display
 from bench.base.paths import expand
+from bench.records.folders import Results, as_folders
 
 MARKER = ".bench-site"
 """The file that says that a folder is ours to replace."""
@@ -32,7 +33,7 @@ OWN = (
 
 
 @contextmanager
-def replacing(target: Path, results: Path) -> Iterator[Path]:
+def replacing(target: Path, results: Results) -> Iterator[Path]:
     """A new folder to build a site in; on success it takes the place of `target`, on failure it vanishes.
 
     Raises WrongName where `target` is something else than a site or holds the records, BadEnvironment where it cannot
@@ -54,7 +55,7 @@ def replacing(target: Path, results: Path) -> Iterator[Path]:
         ) from error
 
 
-def require_replaceable(target: Path, results: Path) -> None:
+def require_replaceable(target: Path, results: Results) -> None:
     """Raise WrongName for what is no site of ours, and for a folder that holds the records."""
     if target.is_dir():
         if any(target.iterdir()) and not (target / MARKER).is_file():
@@ -64,7 +65,7 @@ def require_replaceable(target: Path, results: Path) -> None:
             )
     elif target.exists():
         raise WrongName(f"{display(target)} is a file", "Give a folder with --out; a site is a folder.")
-    if results.resolve().is_relative_to(target):
+    if any(folder.resolve().is_relative_to(target) for folder in as_folders(results)):
         raise WrongName(f"{display(target)} holds the records", "Give another folder with --out.")
 
 

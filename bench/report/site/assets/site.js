@@ -280,6 +280,24 @@
     find();
   }
 
+  /* a box that hides the rows without its words */
+  const narrow = document.querySelector("[data-narrow]");
+  if (narrow) {
+    const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+    const rows = $$("table[data-narrowed] tbody tr").map((row) => [row, plain(row.textContent)]);
+    const input = narrow.querySelector("input");
+    const apply = () => {
+      const words = plain(input.value).split(/\s+/).filter(Boolean);
+      for (const [row, text] of rows) row.hidden = !words.every((word) => text.includes(word));
+      const left = rows.filter(([row]) => !row.hidden).length;
+      narrow.querySelector("[role=status]").textContent = words.length ? `${left} of ${rows.length}` : "";
+    };
+    narrow.hidden = false;
+    narrow.addEventListener("submit", (event) => event.preventDefault());
+    input.addEventListener("input", apply);
+    apply();
+  }
+
   /* how much of the image is seen through its classes */
   for (const slider of $$("[data-veil]")) {
     slider.addEventListener("input", () => root.style.setProperty("--veil", slider.value / 100));
