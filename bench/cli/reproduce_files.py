@@ -42,7 +42,7 @@ class Files:
         if (found := self._of_library(need)) is not None:
             planned = found.plan()
             return [
-                File(need.card, one.file, one.bytes, one.licence, one.status, _is_there(one.status), one.address,
+                File(need.card, _named(one.file, need.card), one.bytes, one.licence, one.status, _is_there(one.status), one.address,
                      str(one.path))
                 for one in planned
             ]  # fmt: skip
@@ -141,6 +141,11 @@ class Files:
                         f"{file.name} of {file.card} was not fetched: its licence, {file.licence}, was refused",
                         f"Leave out --refuse '{words}', or save the file as {file.path} ({file.page}).",
                     )
+
+
+def _named(file: str, card: str) -> str:
+    """A file of a library, whose name tells nothing of the model."""
+    return f"{file} of {card}"
 
 
 def _is_there(status: str) -> bool:
