@@ -23,7 +23,7 @@ OF_A_KIND = 2
 """At most so many of them by one protocol."""
 PICTURES = 3
 """Examples on the first screen."""
-CLAUSE = 110
+CLAUSE = 90
 """Characters that say how a figure was counted; its page has all of it."""
 _CLUSTERS = re.compile(r"overclustering-\d+")
 """Protocols with more clusters than classes: their figures are no better for being higher."""
@@ -129,9 +129,17 @@ def _how(entry: Entry) -> str:
         detail = entry.claim.figure.detail if entry.claim else ()
         said = entry.context or f"with {' '.join(entry.entries)}"
         parts = [said, *(phrase for phrase in detail if phrase not in said)]
-        return shorten("; ".join(parts), CLAUSE, placeholder=" …")
+        return _cut("; ".join(parts))
     known = registry.parsed(entry.protocol)
     return registry.protocols()[known[0]].title if known else ""
+
+
+def _cut(text: str) -> str:
+    """A text up to a comma or semicolon, where it is longer than a clause; up to a word where it has none."""
+    if len(text) <= CLAUSE:
+        return text
+    end = max(text.rfind(sign, 0, CLAUSE) for sign in (", ", "; "))
+    return f"{text[:end]} …" if end > 0 else shorten(text, CLAUSE, placeholder=" …")
 
 
 def tiles(found: Iterable[Headline]) -> list[Headline]:
