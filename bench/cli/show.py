@@ -155,9 +155,16 @@ def _is_of_records(name: str, results: Path) -> bool:
 
 
 def _show_protocol(name: str, *, title: bool) -> None:
+    from bench.cards.explained import explanation
+
     head, rows = protocol_entries()
     if title:
         echo(f"\nThe protocol {name}:")
+    if told := explanation(name):
+        echo_table([(heading.lower(), text) for heading, text in told.parts])
+        echo("\nSurprises:" if told.surprises else "")
+        echo_table([("-", text) for text in told.surprises])
+        echo()
     echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
 
 
