@@ -100,12 +100,14 @@ def write_checkpoint(path: Path, backbone: str) -> Path:
 
 
 def small_state(moved: float = 0.0) -> dict[str, torch.Tensor]:
-    """Of the random network, its embedding `moved` by so much noise."""
+    """Of the random network; with its heads `moved` by so much noise."""
     card = catalogue.model("random-shapes")
     state = draw_random(card.architecture, card.weights).state
-    head = state["head.weight"]
-    noise = torch.randn(head.shape, generator=torch.Generator().manual_seed(1))
-    return state | {"head.weight": head + moved * head.std() * noise}
+    draw = torch.Generator().manual_seed(1)
+    heads = {key: state[key] for key in ("head.weight", "classification_head.weight")}
+    return state | {
+        key: value + moved * value.std() * torch.randn(value.shape, generator=draw) for key, value in heads.items()
+    }
 
 
 def write_small_checkpoint(path: Path, moved: float = 0.0) -> Path:

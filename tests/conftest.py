@@ -17,6 +17,7 @@ from bench.cards.catalogue import dataset
 from bench.cards.datasets import Split
 from bench.cli import main
 from bench.data.decoding import read_label
+from bench.data.find_samples import SHAPES_VERSION
 from bench.data.preprocessing import resize_nearest
 from bench.passes.observations import Observation, stack
 from tests.terminal import Done
@@ -158,9 +159,14 @@ def linear_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    """One cache for these tests, so that `shapes` is written once."""
-    return tmp_path_factory.mktemp("cli-cache")
+def cache(tmp_path_factory, common):
+    """One cache for these tests; `shapes`, which takes half a minute to draw, lies where all workers find it."""
+    folder = tmp_path_factory.mktemp("cli-cache")
+    shapes = common / f"shapes-v{SHAPES_VERSION}"
+    shapes.mkdir(exist_ok=True)
+    (folder / "datasets").mkdir()
+    (folder / "datasets" / shapes.name).symlink_to(shapes)
+    return folder
 
 
 @pytest.fixture
@@ -281,6 +287,14 @@ def shown_site(tmp_path_factory):
     from tests.site_records import build_site
 
     return build_site(tmp_path_factory.mktemp("shown"))
+
+
+@pytest.fixture(scope="session")
+def full_site(common):
+    """The web site of every published figure and a hundred records."""
+    from tests.site_records import build_full_site
+
+    return once(common / "full-site", build_full_site)
 
 
 @pytest.fixture(scope="session")

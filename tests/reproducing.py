@@ -42,7 +42,7 @@ def write_files(folder: Path, golden: Path) -> None:
                 for part in (f"images/{name}.jpg", f"SegmentationClass/{name}.png"):
                     tar.add(tree / part, f"VOCSegmentation/{part}")
     for number, name in enumerate(MODELS[:2]):
-        write_small_checkpoint(folder / f"{name}.pth.tar", moved=float(number))
+        write_small_checkpoint(folder / f"{name}.pth.tar", moved=number / 4)
     for number, name in enumerate(MODELS[2:]):
         write_linear_checkpoint(folder / f"{name}.pth.tar", seed=number)
     (folder / "list.txt").unlink()

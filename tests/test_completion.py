@@ -54,6 +54,8 @@ def test_commands_options_and_choices_are_completed():
         (("export", "--protocol", "distance-matching", "--set", "backg"), ["background="]),
         (("train", "--set", "architecture.e"), ["architecture.embedding="]),
         (("train", "--recipe", "shapes", "--set", "war"), ["warmup="]),
+        (("reproduce", "maskc"), ["maskcontrast", "maskcontrast-bigbigan"]),
+        (("reproduce", "maskcontrast", "--row", "2"), ["2", "20", "21", "22", "23"]),
     ],
 )
 def test_ids_are_completed(line, expected):

@@ -20,6 +20,7 @@ from bench.base.errors import BadInput
 from bench.base.escaping import printable, storable
 from bench.cli import cli, console
 from bench.cli.failures import explain, explain_usage
+from bench.cli.fold import folded
 from bench.cli.settings import echo_table
 from tests.conftest import ROOT
 from tests.terminal import bench, said
@@ -256,6 +257,36 @@ def test_a_name_from_the_command_line_is_shown_with_escapes():
     said(bench("run", f"--{HOSTILE}"), 2, r"--a\x1b[2Jb")
     said(bench(HOSTILE), 2, r"a\x1b[2Jb")
     said(bench("run", "--device", HOSTILE, "--dry-run", "--model", "random-shapes"), 2, r"unknown device 'a\x1b[2Jb\n")
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("ID", "WHAT IT IS", "MORE"), ("first-of-all", "some words " * 9, "and others " * 7), ("b", "12.34", "")],
+        [tuple(f"COLUMN-{i}" for i in range(9)), tuple(f"a-long-identifier-{i}" for i in range(9)), ("–",) * 9],
+        [("KEY", "VALUE"), ("x", "one-word-of-forty-signs-or-less-it-stays")],
+    ],
+)
+def test_a_table_is_broken_between_words_and_columns_alone(rows, width):
+    lines = list(folded(rows, width))
+    words = sorted(word for row in rows for cell in row for word in cell.split())
+    assert sorted(word for line in lines for word in line.split()) == words
+    longest = max(map(len, words))
+    assert all(len(line) <= max(width, longest + 4) for line in lines) and not any(line.endswith(" ") for line in lines)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_message_is_broken_between_words_at_a_terminal_only(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "30")
+    console.echo("  give its folder with --data-root, or in bench.toml", err=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == (
+        ["  give its folder with", "    --data-root, or in", "    bench.toml"]
+        if terminal
+        else ["  give its folder with --data-root, or in bench.toml"]
+    )
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -21,7 +21,7 @@ from bench.report.badge import count_badge, figure_badge
 from bench.report.formats import FORMATS, as_badge, as_csv, as_json, as_latex, as_markdown
 from tests.synthetic import keep, make_record
 from tests.terminal import bench
-from tests.test_report import tables
+from tests.test_report import boards, tables
 
 SUP = "maskcontrast-sup"
 
@@ -46,8 +46,11 @@ def split_row(line):
 
 def latex_tables(text):
     """Every tabular as its rows of cells, header first."""
-    bodies = re.findall(r"\\begin\{tabular\}.*?\n\\toprule\n(.*?)\\bottomrule\n\\end\{tabular\}", text, re.S)
-    return [[split_row(line) for line in body.splitlines() if line != r"\midrule"] for body in bodies]
+    bodies = re.findall(
+        r"\\begin\{(?:longtable|tabular)\}.*?\n\\toprule\n(.*?)\\bottomrule\n\\end\{(?:longtable|tabular)\}", text, re.S
+    )
+    rules = (r"\midrule", r"\endhead")
+    return [[split_row(line) for line in body.splitlines() if line not in rules] for body in bodies]
 
 
 def number(cell):
@@ -74,10 +77,10 @@ def low_of(cell):
 
 
 def figures_of_markdown(text):
-    published, measured = tables(text)
+    published, measured = boards(text)
     return (
-        [(float(row[7]), number(row[8]), number(row[9]), row[10]) for row in published[1:]],
-        [(number(row[6]), low_of(row[7]), number(row[8]), int(row[9].split()[0])) for row in measured[1:]],
+        [(float(row[5]), number(row[6]), number(row[7]), row[8]) for row in published[1:]],
+        [(number(row[4]), low_of(row[5]), number(row[6]), int(row[7].split()[0])) for row in measured[1:]],
     )
 
 
@@ -110,7 +113,7 @@ def test_every_format_carries_the_same_figures(stored, tmp_path):
     told = figures_of_json(as_json(figures(), stored, tmp_path))
     assert {one[3] for one in told[0]} == {"reproduced", "below", "not run", "not comparable"}
     assert len(told[1]) == 4
-    assert figures_of_markdown(as_markdown(figures(), stored, tmp_path)) == told
+    assert ordered(figures_of_markdown(as_markdown(figures(), stored, tmp_path))) == ordered(told)
     assert figures_of_csv(as_csv(figures(), stored, tmp_path)) == told
     assert ordered(figures_of_latex(as_latex(figures(), stored, tmp_path))) == ordered(told)
     badge = json.loads(as_badge(figures(), stored, tmp_path))
@@ -142,10 +145,10 @@ def test_the_command_writes_every_format(stored, tmp_path, form):
 
 
 def test_the_count_s_colour_is_that_of_the_worst(tmp_path):
+    of = f"of {len(figures())}"
     seen = {}
     for value in (44.2, 30.0, 60.0):
         seen[value] = count_badge(figures(), [keep(tmp_path / str(value), make_record(value=value))])
-    of = f"of {len(figures())}"
     assert [(one["message"], one["color"]) for one in seen.values()] == [
         (f"1 {of}", "brightgreen"), (f"0 {of}, 1 below", "red"), (f"0 {of}, 1 above", "orange"),
     ]  # fmt: skip
@@ -234,11 +237,11 @@ def test_a_hostile_name_changes_no_figure_and_adds_no_cell(tmp_path, name):
     table, stored = hostile(name, tmp_path)
     told = figures_of_json(as_json(table, stored, tmp_path))
     text = {form: FORMATS[form](table, stored, tmp_path) for form in ("md", "csv", "latex", "badge")}
-    assert figures_of_markdown(text["md"]) == told
+    assert ordered(figures_of_markdown(text["md"])) == ordered(told)
     assert figures_of_csv(text["csv"]) == told
     assert ordered(figures_of_latex(text["latex"])) == ordered(told)
-    assert [{len(row) for row in one} for one in tables(text["md"])] == [{13}, {13}]
-    assert {len(row) for one in latex_tables(text["latex"]) for row in one} == {9, 10}
+    assert {len(row) for one in tables(text["md"]) for row in one} == {11, 12}
+    assert {len(row) for one in latex_tables(text["latex"]) for row in one} == {8, 9}
     for form in ("md", "csv", "latex"):
         assert not {"\x1b", "\x00", "\u202e", "\r", "\x85"} & set(text[form])
     assert "<script>" not in text["md"]

@@ -1,6 +1,7 @@
 """Published figures: the shipped table, damaged ones, and when a record reproduces a figure."""
 
 import csv
+import json
 import math
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from bench.protocols import registry
 from bench.records.published import answers, answers_to, authors_entry, compare, expected, figures, load
 from bench.report.tables import command
 from tests.synthetic import make_record
+from tests.terminal import bench
 
 
 @pytest.fixture
@@ -219,6 +221,19 @@ def test_a_run_with_the_figure_s_entries_is_not_modified_as_to_that_figure():
     foreign = retrieved(memory=1024000)
     foreign["protocol"]["preset"]["of_another_version"] = 1
     assert "another version" in compare(foreign, figure)["reason"]
+
+
+def test_the_list_of_figures_can_be_narrowed_and_is_whole_as_json():
+    rows = json.loads(bench("list", "published", "--json").stdout)
+    assert len(rows) == len(figures()) and all(row["source"] for row in rows)
+    narrow = json.loads(bench("list", "published", "dino-vits16", "--json").stdout)
+    assert {row["card"] for row in narrow} == {"dino-vits16"}
+    assert {row["protocol"] for row in narrow} == {"in-context", "discovery"}
+    assert {row["backbone"] for row in json.loads(bench("list", "published", "VIT-s*", "--json").stdout)} == {
+        *(figure.backbone for figure in figures() if figure.backbone.startswith("ViT-S"))
+    }
+    assert "memory=1024000; memory 1 024 000 patches" in bench("list", "published", "dino-vits16").stdout
+    assert bench("list", "published", "no such thing").stderr == "no published with no such thing\n"
 
 
 def test_the_command_of_a_figure_has_its_entries():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.base.escaping import one_line
 from bench.records.published import figures
 from bench.records.record import Stored
 from bench.report.formats import FORMATS, as_csv, as_json, as_markdown, as_pwc, markdown_cell
@@ -36,6 +37,19 @@ def tables(text):
             found.append([rows[0], *rows[2:]])
             rows = []
     return found
+
+
+def unescaped(cell):
+    return re.sub(r"\\(.)", r"\1", cell)
+
+
+def boards(text):
+    """The rows of all published tables of the leaderboard, and those of all measured ones, below their heads."""
+    found = {"published": [], "value": []}
+    for head, *rows in tables(text):
+        kind = found["published" if "published" in head else "value"]
+        kind += rows if kind else [head, *rows]
+    return found["published"] or [[]], found["value"] or [[]]
 
 
 @pytest.fixture
@@ -80,16 +94,24 @@ def test_a_limited_run_is_shown_and_marked(tmp_path):
 
 
 def test_markdown_and_json_carry_the_same_figures(stored, tmp_path):
-    published, measured = tables(as_markdown(figures(), stored, tmp_path))
+    published, measured = boards(as_markdown(figures(), stored, tmp_path))
     data = json.loads(as_json(figures(), stored, tmp_path))
     assert len(published) - 1 == len(data["published"]) == len(figures())
-    for row, line in zip(published[1:], data["published"], strict=True):
-        assert (float(row[7]), row[10]) == (line["value"], line["status"])
-        assert row[8] == ("–" if line["measured"] is None else f"{line['measured']:.2f}")
-        assert row[9] == ("–" if line["difference"] is None else f"{line['difference']:+.2f}")
+    told = [
+        (
+            *(one_line(line[key]) for key in ("protocol", "metric", "model")),
+            line["value"],
+            "–" if line["measured"] is None else f"{line['measured']:.2f}",
+            "–" if line["difference"] is None else f"{line['difference']:+.2f}",
+            line["status"],
+        )
+        for line in data["published"]
+    ]
+    shown = [(*map(unescaped, row[:3]), float(row[5]), row[6], row[7], row[8]) for row in published[1:]]
+    assert sorted(shown) == sorted(told)
     assert len(measured) - 1 == len(data["measured"]) == 1
-    assert measured[1][6] == f"{data['measured'][0]['value']:.2f}" == "44.30"
-    assert measured[1][7] == "43.30 – 45.30 (images)"
+    assert measured[1][4] == f"{data['measured'][0]['value']:.2f}" == "44.30"
+    assert measured[1][5] == "43.30 – 45.30 (images)"
     assert sum(data["counts"].values()) == len(figures())
 
 
@@ -103,27 +125,27 @@ def test_json_keeps_full_precision(tmp_path):
 
 def test_a_single_seed_has_no_spread_and_breaks_nothing(tmp_path):
     stored = [keep(tmp_path, make_record(seeds=1))]
-    _, measured = tables(as_markdown(figures(), stored, tmp_path))
-    assert measured[1][8] == "–"
+    _, measured = boards(as_markdown(figures(), stored, tmp_path))
+    assert measured[1][6] == "–"
 
 
 def test_a_row_says_which_labels_its_model_has_seen(stored, tmp_path):
-    published, measured = tables(as_markdown(figures(), stored, tmp_path))
-    assert published[0][6] == measured[0][5] == "supervision"
-    assert measured[1][5] == (
+    published, measured = boards(as_markdown(figures(), stored, tmp_path))
+    assert published[0][4] == measured[0][3] == "supervision"
+    assert measured[1][3] == (
         "labels, of a kind; initialisation: not stated; prior: not stated; probe: none (labels only name clusters)"
     )
-    (neco,) = [row for row in published if row[4] == "NeCo on DINOv2" and row[7] == "84.5"]
-    assert neco[6] == "none; initialisation: DINOv2; probe: a classifier trained on labels"
-    assert all(row[6] for row in published)
+    (neco,) = [row for row in published if row[2] == "NeCo on DINOv2" and row[5] == "84.5"]
+    assert neco[4] == "none; initialisation: DINOv2; probe: a classifier trained on labels"
+    assert all(row[4] for row in published)
 
 
 def test_another_precision_is_marked_in_every_format(tmp_path):
     record = make_record(protocol={"modified": True, "variations": ["bfloat16"]})
     record["cost"] = {"precision": "bfloat16"}
     stored = [keep(tmp_path, record)]
-    _, measured = tables(as_markdown(figures(), stored, tmp_path))
-    assert measured[1][2] == "clustering (modified) (bfloat16)"
+    _, measured = boards(as_markdown(figures(), stored, tmp_path))
+    assert measured[1][0] == "clustering (modified) (bfloat16)"
     assert json.loads(as_json(figures(), stored, tmp_path))["measured"][0]["precision"] == "bfloat16"
     assert "(modified) (bfloat16)" in FORMATS["latex"](figures(), stored, tmp_path)
     lines = list(csv.DictReader(as_csv(figures(), stored, tmp_path).splitlines()))
@@ -133,8 +155,8 @@ def test_another_precision_is_marked_in_every_format(tmp_path):
 
 
 def test_no_two_published_rows_look_alike(tmp_path):
-    published = tables(as_markdown(figures(), [], tmp_path))[0][1:]
-    assert len({tuple(row[:7]) for row in published}) == len(published)
+    for one in tables(as_markdown(figures(), [], tmp_path)):
+        assert len({tuple(row) for row in one}) == len(one)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -159,13 +181,13 @@ def test_hostile_names_stay_in_their_cells(tmp_path):
     table = [*figures(), replace(figures()[4], seed_table=False, **texts)]
     stored = [Stored(tmp_path / "a | b <i>" / "x`.json", hostile_record())]
     text = as_markdown(table, stored, tmp_path)
-    published, measured = tables(text)
-    assert {len(row) for row in published} == {13}
-    assert {len(row) for row in measured} == {13}
+    published, measured = boards(text)
+    assert {len(row) for row in published} == {12}
+    assert {len(row) for row in measured} == {11}
     assert len(published) - 1 == len(table)
     assert len(measured) - 1 == 1
     assert "<script>" not in text
-    assert text.count("\n#") == text.count("\n## ") == 2
+    assert not re.search(r"(?m)^#+ \*\*head", text) and len(re.findall(r"(?m)^# ", text)) == 1
 
 
 def test_hostile_names_stay_in_the_given_table_s_cells(tmp_path):

@@ -20,15 +20,11 @@ from bench.report.site.collect import dataset_title
 from bench.scoring.metric_names import metric_name
 from tests import synthetic
 from tests.markup import cells, parse
+from tests.site_records import few_figures
 from tests.synthetic import make_record
 
 LINEAR = {"id": "linear", "deterministic": True}
-FEW = tuple(
-    figure
-    for figure in figures()
-    if figure.seed_table or (figure.dataset, figure.protocol) == ("pascal-voc", "clustering")
-)
-"""Published figures that suffice where it is not the table itself that is looked at."""
+FEW = few_figures()
 
 
 def build(folder, records=(), stored=None, table=FEW):

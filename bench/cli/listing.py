@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ from bench.cli.settings import (
 _KINDS = ("models", "networks", "datasets", "protocols", "recipes", "published", "papers", "results")
 _HEADS = {"labels seen": "supervision"}
 """Column → its head in a table for people, where it differs from the key of `--json`."""
-_ONLY_JSON = ("images seen",)
+_ONLY_JSON = ("images seen", "init", "supervision", "date", "second hand", "source", "note")
 """Columns that a terminal has no room for; `bench show` has them."""
 
 
@@ -39,17 +40,18 @@ def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, c
 
     `bench list networks PATTERN` lists the networks of timm, torchvision and other installed libraries whose name has
     PATTERN in it, or fits it if it has a *. hf:, hub: and python: have no list; docs/models.md has the form of their
-    names.
+    names. `bench list published PATTERN` takes the figures that have it in their data set, protocol, model, backbone or
+    card.
     """
-    if pattern is not None and kind != "networks":
-        raise click.UsageError(f"PATTERN is for `bench list networks`; {kind} are all listed")
+    if pattern is not None and kind not in ("networks", "published"):
+        raise click.UsageError(f"PATTERN is for `bench list networks` and `published`; {kind} are all listed")
     tables: dict[str, Callable[[], Table]] = {
         "models": _models,
         "networks": lambda: _networks(pattern or "", cache),
         "datasets": _datasets,
         "protocols": protocol_entries,
         "recipes": _recipes,
-        "published": _published,
+        "published": lambda: _published(pattern or ""),
         "papers": paper_entries,
         "results": lambda: _results(records_folder(results)),
     }
@@ -61,7 +63,7 @@ def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, c
     elif rows:
         _print(head, rows)
     else:
-        echo(f"no {kind} yet", err=True)
+        echo(f"no {kind} with {pattern}" if pattern else f"no {kind} yet", err=True)
     return 0
 
 
@@ -151,23 +153,29 @@ def _plain(value: object) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _published() -> Table:
-    from bench.records.published import figures
+def _published(pattern: str) -> Table:
+    from bench.records.published import entry_word, figures
 
-    return ("dataset", "split", "protocol", "metric", "value", "comparable", "card", "backbone", "model"), [
-        (
-            f.dataset,
-            f.split,
-            f.protocol,
-            f.metric,
-            f"{f.value:g}",
-            "yes" if f.comparable else "no",
-            " ".join(f.card) or "-",
-            f.backbone,
-            f.model,
-        )
-        for f in figures()
-    ]
+    shown = ("dataset", "split", "protocol", "metric", "value", "comparable", "card", "backbone", "model", "counted")
+    rows = []
+    for f in figures():
+        if not any(_fits(pattern, name) for name in (f.dataset, f.protocol, f.model, f.backbone, *f.card)):
+            continue
+        counted = [*(entry_word(*entry) for entry in f.entries.items()), *f.detail]
+        figure = (f.dataset, f.split, f.protocol, f.metric, f"{f.value:g}", _yes(f.comparable), " ".join(f.card) or "-")
+        model = (f.backbone, f.model, "; ".join(counted) or "-", f.init, f.supervision, f.date)
+        rows.append((*figure, *model, _yes(f.second_hand), f.source, f.note))
+    return (*shown, "init", "supervision", "date", "second hand", "source", "note"), rows
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+def _fits(pattern: str, name: str) -> bool:
+    """Whether a name has PATTERN in it, or fits it if it has a *, whatever the case."""
+    pattern, name = pattern.lower(), name.lower()
+    return fnmatchcase(name, pattern) if "*" in pattern else pattern in name
 
 
 def _results(folder: Path) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import click
 from bench.cli.completion import ids
 from bench.cli.console import echo, echo_warning, emit
 from bench.cli.parameters import Place
+from bench.cli.report_table import print_board
 from bench.cli.settings import all_results_option, echo_remarks, echo_skipped, records_folders
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def _only(kind: str, help_: str) -> Callable[[Callable[..., Any]], Callable[...,
     type=click.Choice(["html", "md", "json", "csv", "latex", "pwc", "badge"]),
     help="html: a web site. md: the leaderboard in Markdown. json, csv: the leaderboard as data. latex: the same "
     "as tables for booktabs. pwc: the paper's table as Papers with Code listed it. badge: JSON for the endpoint badge "
-    "of shields.io. [default: by the ending of --out; html for a folder; else md]",
+    "of shields.io. [default: by the ending of --out; html for a folder; else md, and at a terminal a table]",
 )
 @_only("model", "Only this model's rows.")
 @_only("dataset", "Only this data set's rows, or as ID-SPLIT this split's.")
@@ -88,6 +90,7 @@ def report(
     results: tuple[Path, ...],
 ) -> int:
     """Write the leaderboard: records beside the published figures."""
+    at_terminal = form is None and out is None and rows is None and sys.stdout.isatty()
     form = form or _form_of(out)
     _require_sense(form, figure, own, rows, digits)
     from bench.base.files import display, write_with
@@ -99,6 +102,9 @@ def report(
     parts, skipped = _read(results, only)
     if form == "html":
         return _write_site(out, parts, skipped, only)
+    if at_terminal:
+        print_board(*parts, only)
+        return 0
     if out is not None and out.is_dir():
         raise click.UsageError(f"--out {out} is a folder; --format {form} writes a file")
     if rows:

@@ -12,7 +12,7 @@ from bench.cli.console import echo, echo_warning
 
 if TYPE_CHECKING:
     from bench.download.items import Item
-    from bench.download.libraries import Wanted
+    from bench.download.libraries import Planned, Wanted
     from bench.download.network import Network
     from bench.reproduce.supply import File, Need
 
@@ -37,15 +37,8 @@ class Files:
         return self.known[need]
 
     def _files(self, need: Need) -> list[File]:
-        from bench.reproduce.supply import File
-
         if (found := self._of_library(need)) is not None:
-            planned = found.plan()
-            return [
-                File(need.card, one.file, one.bytes, one.licence, one.status, _is_there(one.status), one.address,
-                     str(one.path))
-                for one in planned
-            ]  # fmt: skip
+            return [_planned(need, one) for one in found.plan()]
         return [self._file(need, item) for item in self._items(need)]
 
     def _file(self, need: Need, item: Item) -> File:
@@ -143,5 +136,9 @@ class Files:
                     )
 
 
-def _is_there(status: str) -> bool:
-    return status.startswith("there")
+def _planned(need: Need, one: Planned) -> File:
+    """A file of a library, whose name alone tells nothing of the model."""
+    from bench.reproduce.supply import File
+
+    about = (one.licence, one.status, one.status.startswith("there"), one.address, str(one.path))
+    return File(need.card, f"{one.file} of {need.card}", one.bytes, *about)

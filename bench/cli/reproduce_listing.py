@@ -115,6 +115,8 @@ def _listing(paper: Paper, rows: Sequence[Row], files: Files, settings: Settings
             obstacles[need] = in_one_line(error)
     able = [job for job in jobs if not any(need in obstacles for need in needs_of(job))]
     done = frozenset() if settings.limit else frozenset(answered(rows, results, settings.num_seeds))
+    if able:
+        echo("timing a network of each kind, with weights of no meaning …", err=True)
     costs = costs_of([job for job in able if job not in done], settings)
     return Listing(paper, rows, found, obstacles, costs, done)
 
@@ -150,10 +152,15 @@ def _time(listing: Listing, row: Row) -> str:
 def _print_unable(listing: Listing, rows: Sequence[Row]) -> None:
     from bench.reproduce.table import points
 
-    head = ("ROW", "DATA SET", "PROTOCOL", "PAPER", "CANNOT BE RUN")
-    lines = [(*_about(row), points(row.figure.value), f"{row.figure.model}: {listing.why_not(row)}") for row in rows]
+    reasons: dict[str, int] = {}
+    lines = []
+    for row in rows:
+        note = reasons.setdefault(listing.why_not(row), len(reasons) + 1)
+        lines.append((*_about(row), points(row.figure.value), f"{row.figure.model} [{note}]"))
     echo()
-    echo_table([head, *lines])
+    echo_table([("ROW", "DATA SET", "PROTOCOL", "PAPER", "CANNOT BE RUN"), *lines])
+    for reason, note in reasons.items():
+        echo_wrapped(reason, f"[{note}] ")
 
 
 def _print_files(listing: Listing) -> None:

@@ -45,7 +45,7 @@ def all_results_option(command: Command) -> Command:
     """`--results` for commands that read the records of any number of folders, by `records_folders`."""
     return click.option(
         "--results",
-        type=OneOfSeveral(file=False),
+        type=OneOfSeveral(file=False, writes=True),
         multiple=True,
         envvar="BENCH_RESULTS",
         metavar="DIR",

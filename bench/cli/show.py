@@ -18,6 +18,7 @@ from bench.cli.settings import (
     data_root_of,
     data_root_option,
     echo_table,
+    echo_wrapped,
     records_folder,
     results_option,
 )
@@ -176,7 +177,7 @@ def _show_dataset(
     if samples is None:
         return
     if count != 0:
-        _show_samples(samples.first(5 if count is None else count), len(samples))
+        _show_samples(samples, 5 if count is None else count)
     if pictures is None:
         echo(f"\nbench show {name} --pictures sheet.png draws them")
     else:
@@ -242,9 +243,14 @@ def _open_samples(
         return None
 
 
-def _show_samples(samples: Samples, of: int) -> None:
-    """Open samples and print what is in them."""
-    echo(f"\n{of} samples in {samples.split} at {samples.root} ({samples.layout})")
+def _show_samples(every: Samples, count: int) -> None:
+    """Say how many samples there are, open the first `count`, and print what is in them."""
+    from bench.data.samples import without_label
+
+    samples = every.first(count)
+    echo(f"\n{len(every)} samples in {samples.split} at {samples.root} ({samples.layout})")
+    if lacking := without_label(every):
+        echo_wrapped(lacking)
     if samples.card.kind == "video":
         echo_table([("SEQUENCE", "FRAMES", "SIZE", "OBJECTS IN THE FIRST FRAME"), *_video_rows(samples)])
     else:

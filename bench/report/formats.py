@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.base.escaping import csv_cell, latex_cell, markdown_cell, one_line
 from bench.base.templating import environment as templates_of
+from bench.protocols import registry
 from bench.records.folders import Results
 from bench.records.published import Published
 from bench.records.record import Stored, dumps
@@ -78,10 +79,33 @@ def render(name: str, cell: Callable[[object], str], missing: str = "–", **con
     environment = templates_of("report/templates", escape=False)
     environment.filters["cell"] = cell
     environment.filters["line"] = one_line
+    environment.filters["way"] = _way
     environment.filters["labels"] = labels_seen
     environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
     environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"
     return environment.get_template(name).render(**context)
+
+
+def _way(line: Mapping[str, Any]) -> str:
+    """How a published figure was counted, beyond its protocol's name, and whether it was read in a quotation."""
+    words = [entry_words(line["entries"]), *line["detail"], "read in a quotation" * line["second_hand"]]
+    return "; ".join(filter(None, words))
+
+
+def sections_of(board: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The leaderboard by data set and split, in the order in which they come; each by protocol and metric."""
+    sections: dict[tuple[str, str], dict[str, Any]] = {}
+    for kind in ("published", "measured"):
+        for line in board[kind]:
+            key = (line["dataset"], line["split"])
+            one = sections.setdefault(key, {"title": " ".join(key), "published": [], "measured": [], "overlaps": {}})
+            one[kind].append(line)
+            if line["overlap"]:
+                one["overlaps"][line["title" if kind == "measured" else "model"], line["overlap"]] = None
+    for one in sections.values():
+        for kind in ("published", "measured"):
+            one[kind].sort(key=lambda line: (registry.order(line["protocol"]), metric_order(line["metric"])))
+    return list(sections.values())
 
 
 def as_markdown(
@@ -95,7 +119,8 @@ def as_markdown(
         line["note"] = notes.setdefault(lines[line["path"]], len(notes) + 1)
     metrics = sorted({line["metric"] for line in board["measured"]}, key=metric_order)
     meanings = [(metric, metric_meaning(metric)) for metric in metrics]
-    return render("leaderboard.md.j2", markdown_cell, **board, notes=notes, meanings=meanings, only=only.said)
+    known: dict[str, Any] = {"notes": notes, "meanings": meanings, "only": only.said}
+    return render("leaderboard.md.j2", markdown_cell, **board, **known, sections=sections_of(board))
 
 
 def as_json(
@@ -141,11 +166,9 @@ def _flat(key: str, value: Any) -> Any:
 def as_latex(
     figures: Sequence[Published], stored: Sequence[Stored], results: Results, only: Selection = EVERYTHING
 ) -> str:
-    """The leaderboard as LaTeX tables for booktabs, one per data set and split."""
+    """The leaderboard as LaTeX tables for booktabs, one of each kind per data set and split."""
     board = leaderboard(figures, stored, results)
-    for kind in ("published", "measured"):
-        board[kind].sort(key=lambda line: (line["dataset"], line["split"]))
-    return render("leaderboard.tex.j2", latex_cell, "--", **board, only=only.said)
+    return render("leaderboard.tex.j2", latex_cell, "--", sections=sections_of(board), only=only.said)
 
 
 def as_rows(

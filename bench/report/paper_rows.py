@@ -37,7 +37,7 @@ class Cell:
     claimed: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Line:
     """A row."""
 
@@ -102,10 +102,8 @@ def _table(
     columns: Columns,
     digits: int | None,
 ) -> Table:
-    own, published = (
-        _own_lines(measured, results, columns, digits),
-        _published_lines(figures, columns, 1 if digits is None else digits),
-    )
+    own = _own_lines(measured, results, columns, digits)
+    published = _published_lines(figures, columns, 1 if digits is None else digits)
     lines: list[Line] = []
     for line in own:
         beside = [other for other in published if other.cards & line.cards and other not in lines]
@@ -197,7 +195,10 @@ def _notes(measured: Sequence[tuple[Stored, str]]) -> list[str]:
         if entry.record["metrics"][metric].get("std") is not None
     }
     notes = [f"± is the standard deviation over {_either(seeds)} seeds."] if seeds else []
-    covers = sorted({interval.covers for one in measured if (interval := shown_interval(*one))}, key=SAMPLES.__ne__)
+    covers = sorted(
+        {interval.covers for one in measured if (interval := shown_interval(*one))},
+        key=lambda what: (what != SAMPLES, what),
+    )
     for what in covers:
         mark = " marked *" if what != SAMPLES and SAMPLES in covers else ""
         whole = "new samples of as many images and new seeds, clustered again" if what == SAMPLES else f"other {what}"

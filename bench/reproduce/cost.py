@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.base.errors import BenchError
+from bench.base.files import cache_folder
 from bench.cards import catalogue
-from bench.cards.models import Architecture
-from bench.cards.presets import ImagePreset, Preset
+from bench.cards.presets import Preset
 from bench.protocols import registry
 from bench.protocols.base import Protocol, Settings
 from bench.reproduce.plan import Job
-from bench.runs.estimate import seconds_of_architecture
+from bench.runs.estimate import seconds_of_card, size_of
 from bench.runs.plan import engine_for
 
 
@@ -30,17 +30,15 @@ class Cost:
 
 def costs_of(jobs: Iterable[Job], settings: Settings) -> dict[Job, Cost | None]:
     """The cost of each job, from a network with drawn weights that sees an image; None where nothing can be timed."""
-    timed: dict[tuple[Architecture, tuple[int, int]], float] = {}
+    timed: dict[tuple[Any, ...], float | None] = {}
     seen: set[tuple[Any, ...]] = set()
     found: dict[Job, Cost | None] = {}
     for job in jobs:
-        architecture, preset = catalogue.model(job.model).architecture, _settled(job)
-        if architecture is None or not isinstance(preset, ImagePreset):
-            found[job] = None
-            continue
-        size = preset.seen()
-        if (architecture, size) not in timed:
-            timed[architecture, size] = seconds_of_architecture(architecture, size, engine_for(settings, print))
+        preset, size = _settled(job), size_of(_settled(job))
+        shape = (_shape(job.model), size)
+        if shape not in timed:
+            timed[shape] = _seconds(job, preset, settings)
+        each = timed[shape]
         images, shared = 0, False
         for split, times in _passes(job, preset):
             key = (job.model, job.dataset, split, size)
@@ -50,8 +48,23 @@ def costs_of(jobs: Iterable[Job], settings: Settings) -> dict[Job, Cost | None]:
             seen.add(key)
             official = catalogue.dataset(job.dataset).splits[split].size or 0
             images += times * min(official, settings.limit or official)
-        found[job] = Cost(images, images * timed[architecture, size], shared)
+        found[job] = None if each is None else Cost(images, images * each, shared)
     return found
+
+
+def _shape(model: str) -> Any:
+    """What decides how long a network takes: two models of one architecture take as long."""
+    card = catalogue.model(model)
+    return card.architecture or (card.network and card.network.address)
+
+
+def _seconds(job: Job, preset: Preset, settings: Settings) -> float | None:
+    """Of an image; None where a library cannot build the network before its files are here."""
+    engine = engine_for(settings, lambda message: None)
+    try:
+        return seconds_of_card(catalogue.model(job.model), preset, engine, cache_folder(settings.cache))
+    except BenchError:
+        return None
 
 
 def _settled(job: Job) -> Preset:
@@ -63,7 +76,7 @@ def _settled(job: Job) -> Preset:
     return preset
 
 
-def _passes(job: Job, preset: ImagePreset) -> Sequence[tuple[str, int]]:
+def _passes(job: Job, preset: Preset) -> Sequence[tuple[str, int]]:
     """The splits that the network sees, and how often."""
     room: Protocol[Any] = registry.load(registry.parse(job.protocol)[0])
     epochs = getattr(preset, "epochs", 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.protocols.base import Plan
 from bench.records.audit import sound
-from bench.records.published import Published, incomparable
+from bench.records.published import Published, answers, incomparable
 from bench.records.record import Stored, read_all
 from bench.reproduce.plan import Job
 from bench.runs.same_run import is_same_run
@@ -35,8 +35,7 @@ def answering(job: Job, figures: Sequence[Published], stored: Sequence[Stored], 
             one
             for one in stored
             if comparable
-            and one.record["protocol"]["id"] == job.protocol
-            and _of(one) == (job.model, job.dataset, job.split)
+            and one.record["model"]["id"] == job.model
             and all(_answers(one, figure) for figure in comparable)
             and _has_seeds(one, num_seeds)
         ),
@@ -46,7 +45,7 @@ def answering(job: Job, figures: Sequence[Published], stored: Sequence[Stored], 
 
 def _answers(one: Stored, figure: Published) -> bool:
     unclaimed = figure.metric in one.record["metrics"] and figure.metric not in one.claimed
-    return unclaimed and incomparable(one.record, figure) is None
+    return unclaimed and answers(one.record, figure) and incomparable(one.record, figure) is None
 
 
 def _has_seeds(one: Stored, num_seeds: int | None) -> bool:
@@ -55,5 +54,12 @@ def _has_seeds(one: Stored, num_seeds: int | None) -> bool:
 
 
 def of_plan(plan: Plan, stored: Sequence[Stored]) -> Stored | None:
-    """A record of the very run that is planned; None without one."""
-    return next((one for one in stored if is_same_run(one, plan)), None)
+    """A record of the very run that is planned; None without one.
+
+    One of an earlier version, which did not measure the distance to the authors' solver, is made anew from the cache.
+    """
+    compared = plan.published_recipe and not plan.cut
+    return next(
+        (one for one in stored if is_same_run(one, plan) and not (compared and one.record.get("solver_gap") is None)),
+        None,
+    )

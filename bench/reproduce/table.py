@@ -57,7 +57,8 @@ def _data(figure: Published) -> str:
 
 def _name(paper: Paper, figure: Published) -> str:
     model = paper.layout.models.get(figure.model, figure.model)
-    return f"{model}, {figure.backbone}" if figure.backbone not in ("", "-", "not stated") else model
+    told = figure.backbone in ("", "-", "not stated") or figure.backbone in model
+    return model if told else f"{model}, {figure.backbone}"
 
 
 def _column(paper: Paper, figure: Published) -> str:

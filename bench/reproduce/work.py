@@ -92,11 +92,16 @@ def _run(job: Job, stored: Sequence[Stored], means: Means) -> Done:
     try:
         settings = replace(means.settings(job.dataset), split=job.split, entries=job.settings)
         require_writable(means.results, "record", "--results")
-        warn, warnings = collect_warnings(settings)
-        plan, settings = _plan(job, settings, warn)
+        tell = settings.warn
+        quiet, known = collect_warnings(replace(settings, warn=None))
+        plan, settings = _plan(job, settings, quiet)
         if found := of_plan(plan, stored):
             means.tell("the record is there, and nothing is run")
             return Done(found)
+        settings = replace(settings, warn=tell)
+        warn, warnings = collect_warnings(settings)
+        for warning in known:
+            warn(warning)
         return Done(again_where_damaged(lambda: carry_out(plan, means.results, settings, warn, warnings)))
     except Exception as error:  # noqa: BLE001 - the other rows go on, and the table says it
         return Done(error=error)

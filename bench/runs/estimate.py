@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.base.environment import peak_memory_mb
 from bench.cards.foreground import ForegroundPreset
-from bench.cards.models import Architecture
-from bench.cards.presets import ImagePreset
+from bench.cards.models import ModelCard
+from bench.cards.presets import ImagePreset, Preset
 from bench.passes.engine import Engine, arithmetic, tried
 from bench.protocols import registry
 from bench.protocols.base import Protocol, Run
+from bench.runs.fit_to_model import fit_to_model
 
 _OWN = (500, 375)
 """Width and height of an image of PASCAL VOC, pixels."""
@@ -58,18 +60,37 @@ def estimate(run: Run[Any]) -> Estimate | None:
     return Estimate(forwards, seconds / batch, batch, memory, kept)
 
 
-def seconds_of_architecture(architecture: Architecture, size: tuple[int, int], engine: Engine) -> float:
-    """Seconds that an image of this height and width takes, by a network of this shape with weights of no meaning."""
+def seconds_of_card(card: ModelCard, preset: Preset, engine: Engine, cache: Path) -> float:
+    """Seconds that an image takes a card's network, with weights of no meaning: those of the card need not be here.
+
+    Raises what a library raises that cannot build the network without its files.
+    """
     import torch
 
+    read, preset = _drawn(card, preset, engine, cache)
+    images = torch.randn(1, 3, *size_of(preset), generator=torch.Generator().manual_seed(0)).to(engine.device)
+    with torch.inference_mode(), arithmetic(engine):
+        read(images)
+        return _timed(read, images, engine.device)
+
+
+def _drawn(card: ModelCard, preset: Preset, engine: Engine, cache: Path) -> tuple[Callable[[Any], Any], Preset]:
+    """What is read of the network, and the preset with an input that fits it."""
+    import torch
+
+    from bench.networks import adapters
     from bench.networks.architectures import assemble, fold_batch_norm
 
-    network = assemble(architecture).eval().requires_grad_(False)
-    fold_batch_norm(network).to(engine.device).to(memory_format=torch.channels_last)
-    images = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(engine.device)
-    with torch.inference_mode(), arithmetic(engine):
-        network.features(images)
-        return _timed(network.features, images, engine.device)
+    if card.architecture is not None:
+        built = assemble(card.architecture).eval().requires_grad_(False)
+        fold_batch_norm(built).to(engine.device).to(memory_format=torch.channels_last)
+        return built.features, preset
+    assert card.network is not None  # as the card's form has it
+    options = {**card.network.options, "random": 0}
+    network = card.network.model_copy(update={"options": options, "revision": None})
+    drawn = card.model_copy(update={"network": network, "weights": None})
+    subject = adapters.of_card(drawn, network, cache)
+    return subject.features(engine.device), fit_to_model(preset, subject, {}, strict=False)
 
 
 def _timed(network: Callable[[Any], Any], images: Any, device: str) -> float:
@@ -83,8 +104,12 @@ def _timed(network: Callable[[Any], Any], images: Any, device: str) -> float:
 
 
 def input_of(run: Run[Any]) -> tuple[int, int]:
+    """Height and width of the network's input."""
+    return size_of(run.preset)
+
+
+def size_of(preset: Any) -> tuple[int, int]:
     """Height and width of the network's input; of video, of a frame of 16:9, of images of any size, of one of 4:3."""
-    preset = run.preset
     if isinstance(preset, ImagePreset):
         return preset.seen()
     multiple = getattr(preset, "multiple", 8)
