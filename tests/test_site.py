@@ -193,6 +193,10 @@ def test_the_first_page_counts_the_outcomes(site, data):
     assert {"Image segmentation", "Video object segmentation"} <= {h.text for h in tree.all("h2")}
 
 
+def test_the_first_page_stays_small(site):
+    assert (site / "index.html").stat().st_size < 150_000
+
+
 def figure_of(value, name="a", **more):
     """A published figure of clustering on PASCAL VOC."""
     known = next(one for one in figures() if one.value == 44.2 and one.comparable)
