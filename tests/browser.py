@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -135,8 +135,8 @@ class Browser:
         wait = WebDriverWait(self.driver, 10, poll_frequency=0.02, ignored_exceptions=[StaleElementReferenceException])
         return wait.until(lambda _: condition())
 
-    def findings(self, selector: str = "html") -> list[str]:
-        """What axe-core finds wrong with the page or a part of it, a line for each element.
+    def findings(self, selector: str = "html", rules: Sequence[str] = ()) -> list[str]:
+        """What axe-core finds wrong with the page or a part of it, by all of its rules or these, a line per element.
 
         Before that the page is unfolded, and long tables are cut.
         """
@@ -144,6 +144,8 @@ class Browser:
         if not self.run("return 'axe' in window"):
             Axe(self.driver).inject()
         options = {"resultTypes": ["violations"], "preload": False, "rules": {"target-size": {"enabled": True}}}
+        if rules:
+            options["runOnly"] = list(rules)
         script = "axe.run(arguments[0], arguments[1]).then(arguments[2])"
         found = self.driver.execute_async_script(script, selector, options)
         return [

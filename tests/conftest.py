@@ -290,6 +290,14 @@ def shown_site(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def full_site(common):
+    """The web site of every published figure and a hundred records."""
+    from tests.site_records import build_full_site
+
+    return once(common / "full-site", build_full_site)
+
+
+@pytest.fixture(scope="session")
 def chromium():
     """A headless browser; skips where there is none."""
     from tests.browser import start

@@ -20,15 +20,11 @@ from bench.report.site.collect import dataset_title
 from bench.scoring.metric_names import metric_name
 from tests import synthetic
 from tests.markup import cells, parse
+from tests.site_records import few_figures
 from tests.synthetic import make_record
 
 LINEAR = {"id": "linear", "deterministic": True}
-FEW = tuple(
-    figure
-    for figure in figures()
-    if figure.seed_table or (figure.dataset, figure.protocol) == ("pascal-voc", "clustering")
-)
-"""Published figures that suffice where it is not the table itself that is looked at."""
+FEW = few_figures()
 
 
 def build(folder, records=(), stored=None, table=FEW):
@@ -195,6 +191,10 @@ def test_the_first_page_counts_the_outcomes(site, data):
     )
     assert "above" not in said and "7 runs of 5 models" in said  # no outcome that nothing has
     assert {"Image segmentation", "Video object segmentation"} <= {h.text for h in tree.all("h2")}
+
+
+def test_the_first_page_stays_small(site):
+    assert (site / "index.html").stat().st_size < 150_000
 
 
 def figure_of(value, name="a", **more):

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
 
 from bench.base.escaping import HARMLESS, printable
 from tests.site_records import HOSTILE
@@ -143,6 +144,11 @@ def tick(browser, name):
     browser.one(f"input[name={name}]").click()
 
 
+def choose(browser, name, value):
+    """Choose what a filter lets through; an empty value is anything."""
+    Select(browser.one(f"select[name={name}]")).select_by_value(value)
+
+
 def row_of(point):
     """The id of the row that a point of the chart leads to."""
     return point.get_dom_attribute("href").removeprefix("#")
@@ -156,7 +162,7 @@ def points(browser):
 def test_only_the_fully_unsupervised_are_left_in_table_and_chart(browser):
     browser.open(VOC)
     everything = points(browser)
-    tick(browser, "unsupervised")
+    choose(browser, "labels", "none")
     seen = {text.split("\n")[0] for text in browser.texts("table.ranking tbody .labels")}
     assert seen == {"none"}
     rows = {row.get_attribute("id") for row in browser.shown("table.ranking tr[id]")}
@@ -164,7 +170,7 @@ def test_only_the_fully_unsupervised_are_left_in_table_and_chart(browser):
     assert points(browser) <= rows
     total = len(browser.all("table.ranking tr[id]"))
     assert browser.texts(".filters [role=status]") == [f"{len(rows)} of {total} rows; ranks are those among all rows"]
-    tick(browser, "unsupervised")
+    choose(browser, "labels", "")
     assert points(browser) == everything
 
 
@@ -183,7 +189,7 @@ def test_filters_are_kept_when_the_protocol_changes(browser):
     browser.link("linear").click()
     browser.until(lambda: "linear" in browser.page and browser.texts(".filters [role=status]"))
     assert browser.one("input[name=comparable]").is_selected()
-    assert not browser.one("input[name=unsupervised]").is_selected()
+    assert browser.one("select[name=labels]").get_property("value") == ""
     assert column(browser, 2, body=2) == []
 
 
@@ -273,7 +279,7 @@ def test_the_mouse_brings_up_a_point_s_tooltip_and_takes_it_away(browser):
 
 def test_the_keyboard_walks_through_the_points(browser):
     browser.open(VOC)
-    browser.run("arguments[0].focus()", browser.all(".switches a")[-1])
+    browser.run("arguments[0].focus()", browser.all(".answer a")[-1])
     tip, point = browser.one("[data-tip]"), browser.press(Keys.TAB)
     assert "point" in point.get_attribute("class").split()
     seen = []
@@ -300,11 +306,11 @@ def test_a_click_and_a_key_switch_the_metric(browser):
     browser.link("Pixel accuracy").click()
     browser.until(lambda: browser.page.startswith("benchmarks/pascal-voc--val--clustering--pixel-accuracy.html"))
     assert browser.texts(".switches [aria-current=page]") == ["clustering", "Pixel accuracy"]
-    assert browser.one("h2").text.startswith("Pixel accuracy over")
+    assert browser.one("#over-time").text.startswith("Pixel accuracy over")
     browser.run("arguments[0].focus()", browser.link("mIoU"))
     browser.press(Keys.ENTER)
     browser.until(lambda: browser.page.startswith(VOC))
-    assert browser.one("h2").text.startswith("mIoU over")
+    assert browser.one("#over-time").text.startswith("mIoU over")
 
 
 def test_all_that_the_chart_draws_is_in_the_table(desktop):
@@ -328,7 +334,7 @@ def test_the_running_best_follows_the_filter(browser):
     for name, best in (("MaskContrast (Saliency): 44.2 published", "circle"), ("level: 41.40 measured", "use")):
         mark = point_of(browser, name).find_element(By.CSS_SELECTOR, best)
         assert height(browser.all("[data-best] line")[-1], "y2") == pytest.approx(height(mark))
-        tick(browser, "unsupervised")
+        choose(browser, "labels", "none")
 
 
 # --- commands ---

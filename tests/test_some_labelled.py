@@ -18,7 +18,7 @@ from bench.records.recount import recount
 from bench.report.definitions import definition_of
 from bench.runs.score_folder import score_folder
 from bench.scoring import rows as rows_of
-from tests.folders import put_pairs
+from tests.folders import put_image, put_pairs
 
 IMAGES, JUDGES = 20, (3, 4, 8, 12, 13, 17, 18)
 """How many images there are, and which have labels."""
@@ -193,3 +193,17 @@ def test_predictions_of_images_with_labels_are_scored(photos, tmp_path):
     )
     assert stored.record["metrics"]["mIoU"]["value"] == 100 and stored.record["dataset"]["images"] == len(JUDGES)
     assert any("13 of 20 images of val have no label" in text for text in said)
+
+
+def test_a_folder_with_a_few_masks_becomes_a_list_of_all_its_images(tmp_path, bench):
+    put_pairs(tmp_path / "holiday", ["a", "b"])
+    for name in ("c", "d", "e"):
+        put_image(tmp_path / f"holiday/images/{name}.jpg")
+    made = bench("init-dataset", tmp_path / "holiday")
+    said = " ".join(made.stdout.split())
+    assert made.returncode == 0 and "2 pairs of image and mask" in said and "3 images without masks" in said
+    assert "3 of 5 images of val have no mask (images/c.jpg, images/d.jpg, images/e.jpg): clusterings are of" in said
+    rows = (tmp_path / "holiday.val.tsv").read_text().splitlines()
+    assert [row.split("\t")[2] for row in rows[1:]] == ["labels/a.png", "labels/b.png", "", "", ""]
+    shown = bench("show", "./holiday.toml", "--samples", "1")
+    assert "3 of 5 images of val have no label (c, d, e)" in shown.stdout

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -337,6 +338,11 @@ def describe(kind: type[Preset], key: str) -> str:
     if schema is None:
         return "see `bench list protocols`"
     return f"{_type_name(schema)} (default {json.dumps(schema.get('default'))})"
+
+
+def meaning(description: str | None) -> str:
+    """An entry's docstring on one line, without references to the documents."""
+    return re.sub(r" \(docs/[^)]*\)", "", " ".join((description or "").split()))
 
 
 @functools.cache

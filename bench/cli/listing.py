@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -113,25 +112,21 @@ def _datasets() -> Table:
 
 def protocol_entries() -> Table:
     """Every entry of every protocol: its values, and what it means."""
-    from bench.cards.presets import describe
+    from bench.cards.presets import describe, meaning
     from bench.protocols import registry
 
     rows = []
     for protocol, known in sorted(registry.protocols().items()):
         for key, entry in known.preset_type.model_fields.items():
-            rows.append((protocol, key, describe(known.preset_type, key), _meaning(entry.description)))
+            rows.append((protocol, key, describe(known.preset_type, key), meaning(entry.description)))
     return ("protocol", "entry", "value", "meaning"), rows
-
-
-def _meaning(description: str | None) -> str:
-    """An entry's docstring on one line, without references to the documents."""
-    return re.sub(r" \(docs/[^)]*\)", "", " ".join((description or "").split()))
 
 
 def _recipes() -> Table:
     """One row per entry, one column per recipe."""
     from bench.cards.catalogue import recipes
     from bench.cards.models import Architecture
+    from bench.cards.presets import meaning
     from bench.cards.recipes import Recipe
 
     known = recipes()
@@ -140,7 +135,7 @@ def _recipes() -> Table:
     for key, entry in fields.items():
         values = [card.entries()[key] for card in known.values()]
         if key != "architecture":
-            rows.append((key, *map(_plain, values), _meaning(entry.description)))
+            rows.append((key, *map(_plain, values), meaning(entry.description)))
             continue
         for name in Architecture.model_fields:
             rows.append((f"{key}.{name}", *(_plain(value[name]) for value in values), ""))

@@ -18,6 +18,7 @@ from bench.cli.settings import (
     data_root_of,
     data_root_option,
     echo_table,
+    echo_wrapped,
     records_folder,
     results_option,
 )
@@ -154,9 +155,16 @@ def _is_of_records(name: str, results: Path) -> bool:
 
 
 def _show_protocol(name: str, *, title: bool) -> None:
+    from bench.cards.explained import explanation
+
     head, rows = protocol_entries()
     if title:
         echo(f"\nThe protocol {name}:")
+    if told := explanation(name):
+        echo_table([(heading.lower(), text) for heading, text in told.parts])
+        echo("\nSurprises:" if told.surprises else "")
+        echo_table([("-", text) for text in told.surprises])
+        echo()
     echo_table([head[1:], *[row[1:] for row in rows if row[0] == name]])
 
 
@@ -176,7 +184,7 @@ def _show_dataset(
     if samples is None:
         return
     if count != 0:
-        _show_samples(samples.first(5 if count is None else count), len(samples))
+        _show_samples(samples, 5 if count is None else count)
     if pictures is None:
         echo(f"\nbench show {name} --pictures sheet.png draws them")
     else:
@@ -242,9 +250,14 @@ def _open_samples(
         return None
 
 
-def _show_samples(samples: Samples, of: int) -> None:
-    """Open samples and print what is in them."""
-    echo(f"\n{of} samples in {samples.split} at {samples.root} ({samples.layout})")
+def _show_samples(every: Samples, count: int) -> None:
+    """Say how many samples there are, open the first `count`, and print what is in them."""
+    from bench.data.samples import without_label
+
+    samples = every.first(count)
+    echo(f"\n{len(every)} samples in {samples.split} at {samples.root} ({samples.layout})")
+    if lacking := without_label(every):
+        echo_wrapped(lacking)
     if samples.card.kind == "video":
         echo_table([("SEQUENCE", "FRAMES", "SIZE", "OBJECTS IN THE FIRST FRAME"), *_video_rows(samples)])
     else:

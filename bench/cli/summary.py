@@ -26,7 +26,7 @@ def print_record(stored: Stored) -> None:
 
     record, path = stored.record, display(stored.path)
     dataset, protocol = record["dataset"], record["protocol"]
-    echo(
+    echo_wrapped(
         f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
         + (", modified" if protocol["modified"] else "")
     )

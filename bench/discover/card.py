@@ -187,7 +187,9 @@ def card_text(found: Findings, name: str, beside: Path, lists: dict[str, str]) -
         parts[0] += _classes(found.proposal)
         parts.append(_labels(found.proposal, found.survey.encoding))
     for split, pairs in found.splits.items():
-        parts.append(f'[splits.{key(split)}]\nnote = "{len(pairs)} images when this card was written"\n')
+        masks = sum(pair.label is not None for pair in pairs)
+        some = f", {masks} of them with masks," if 0 < masks < len(pairs) else ""
+        parts.append(f'[splits.{key(split)}]\nnote = "{len(pairs)} images{some} when this card was written"\n')
     layout = ['[[layouts]]\nname = "as listed"\n']
     for split, pairs in found.splits.items():
         layout.append(f'[layouts.splits.{key(split)}]\nlist = {quoted(lists[split])}\nlisting = "table"\n')

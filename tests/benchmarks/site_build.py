@@ -1,4 +1,4 @@
-"""What the site of 1000 records costs: `python tests/benchmarks/site_build.py [records]`.
+"""What the site of all published figures and 1000 records costs: `python tests/benchmarks/site_build.py [records]`.
 
 Prints seconds (of the clock, and of one core: the difference is waiting for others), the largest page and the whole
 site in megabytes (10^6 bytes), for records spread over models, data sets and protocols, and for all in one table.
@@ -96,6 +96,7 @@ def measure(what: str, count: int, places: list[tuple[str, str, str]]) -> None:
             f"{what}: {count} records, {pages} pages in {seconds:.1f} s ({spent:.1f} s of one core; reading the "
             f"records {read:.1f} s, counting their rows again {recounted:.1f} s); "
             f"largest {largest.relative_to(site)} {sizes[largest]:.2f} MB, "
+            f"home {sizes[site / 'index.html']:.2f} MB, matrix {sizes[site / 'matrix.html']:.2f} MB, "
             f"all {sum(sizes.values()):.0f} MB"
         )
 

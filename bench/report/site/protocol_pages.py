@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.cards.explained import Explanation, explanation
-from bench.cards.presets import describe
+from bench.cards.presets import describe, meaning
 from bench.protocols import registry
 from bench.report.site.benchmarks import Benchmark
 from bench.report.site.names import slug
@@ -56,11 +56,6 @@ def _entries(entry: registry.Entry) -> list[tuple[str, str, str]]:
     """Each entry of its preset: name, type with default, meaning."""
     kind = entry.preset_type
     return [(key, describe(kind, key), meaning(field.description)) for key, field in kind.model_fields.items()]
-
-
-def meaning(description: str | None) -> str:
-    """An entry's docstring on one line, without references to the documents."""
-    return re.sub(r" \(docs/[^)]*\)", "", " ".join((description or "").split()))
 
 
 def _sets(variant: registry.Variant) -> str:

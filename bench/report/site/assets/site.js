@@ -237,8 +237,8 @@
       event.preventDefault(); // or it would go back to what the page was opened with
       for (const select of selects) select.value = "";
       for (const box of boxes) box.checked = false;
-      selects[0].focus();
       apply(event);
+      [...selects, ...boxes].find((one) => one.checkVisibility()).focus();
     });
     const unhide = () => { // a link to a row that the filters leave out brings it back
       const row = location.hash && document.getElementById(location.hash.slice(1));
