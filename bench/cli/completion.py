@@ -81,7 +81,9 @@ def paper_rows(context: click.Context, parameter: click.Parameter, incomplete: s
     """The numbers of the rows of the paper that the line names."""
     from bench.reproduce.papers import papers as known
 
-    paper = known().get(context.params.get("name") or "")
+    # click leaves the argument unread where an option waits for its value
+    named = [context.params.get("name"), *context.args]
+    paper = next((known()[name] for name in named if name in known()), None)
     numbered = paper.numbered() if paper else {}
     return [
         CompletionItem(str(number), help=f"{figure.model}, {figure.protocol}, {figure.value:g}")

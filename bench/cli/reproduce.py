@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 Examples:
-  bench reproduce                        the papers
-  bench reproduce maskcontrast           rows, files, sizes, licences, time; nothing is fetched or run
-  bench reproduce maskcontrast --yes     fetch, run, compare; ends with the paper's table beside ours
+  bench reproduce                      the papers
+  bench reproduce maskcontrast         rows, files, sizes, licences, time
+  bench reproduce maskcontrast --yes   fetch, run, compare; ends with the table
   bench reproduce maskcontrast --yes --row 1 --row 3 --out table.md
 
 Break it off, and the same command goes on: files, passes and records that are there are used. What fails ends its own
@@ -38,7 +38,7 @@ nothing could be run.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("name", metavar="PAPER", required=False, shell_complete=papers)
+@click.argument("name", metavar="[PAPER]", required=False, shell_complete=papers)
 @click.option(
     "--yes", "-y", cls=Deliberate, is_flag=True, help="Fetch the files under the licences that are listed, and run."
 )
