@@ -12,6 +12,7 @@ from bench.cards.presets import describe, meaning
 from bench.protocols import registry
 from bench.report.site.benchmarks import Benchmark
 from bench.report.site.names import slug
+from bench.report.site.ranking import entry_words
 from bench.scoring.metric_names import metric_name
 
 
@@ -60,7 +61,7 @@ def _entries(entry: registry.Entry) -> list[tuple[str, str, str]]:
 
 def _sets(variant: registry.Variant) -> str:
     """What a variant's name sets of the preset."""
-    words = [f"{key}={value}" for key, value in variant.entries.items()]
+    words = entry_words(variant.entries)
     numbers = re.findall(r"\{(\w+)\}", variant.form)
     return ", ".join([*(f"{key}: the number in the name" for key in numbers), *words])
 
