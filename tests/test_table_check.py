@@ -84,6 +84,7 @@ PLANTED = [
     (FOUND, {"value": "80.7", "metric": "accuracy"}, "line 10 has the same figure"),
     (CAPI, {"comparable": "yes", "protocol": "named"}, "comparable: no protocol is called named"),
     (CAPI, {"comparable": "yes", "dataset": "coco-dip"}, "comparable: coco-dip has no preset for"),
+    (CAPI, {"split": "minival"}, "split: the card of ade20k has the splits train, val"),
     (CAPI, {"card": "capi-vitl14"}, "card: there is no model 'capi-vitl14'"),
     (CAPI, {"entries": "standardize=false"}, "entries: the preset of linear-patches has no such entries or values"),
     (CAPI, {"entries": "standardise=maybe"}, "entries: the preset of linear-patches has no such entries or values"),

@@ -38,11 +38,15 @@ def check_table(path: Path, today: date) -> list[str]:
 
 
 def _presets(lines: Sequence[Line]) -> Faults:
-    """A figure is comparable only with a preset; entries that change nothing say that the preset is another one."""
+    """A figure is comparable only with a preset; entries that change nothing say that the preset is another one, and no
+    record can be of a split that the card lacks."""
     for line in lines:
         figure = line.figure
         if unknown := set(figure.card) - catalogue.models().keys():
             yield Fault(line, "card", f"there is no model '{min(unknown)}'; `bench list models` has them")
+        card = catalogue.datasets().get(figure.dataset)
+        if card is not None and figure.split not in card.splits:
+            yield Fault(line, "split", f"the card of {figure.dataset} has the splits {', '.join(card.splits)}")
         plain = published_preset(figure.dataset, figure.protocol, {})
         own = published_preset(figure.dataset, figure.protocol, figure.entries)
         if plain is None and figure.comparable:
