@@ -46,7 +46,7 @@ def _presets(lines: Sequence[Line]) -> Faults:
             yield Fault(line, "card", f"there is no model '{min(unknown)}'; `bench list models` has them")
         card = catalogue.datasets().get(figure.dataset)
         if card is not None and figure.split not in card.splits:
-            yield Fault(line, "split", f"the card of {figure.dataset} has the splits {', '.join(card.splits)}")
+            yield Fault(line, "split", f"the card of {figure.dataset} has the splits {', '.join(sorted(card.splits))}")
         plain = published_preset(figure.dataset, figure.protocol, {})
         own = published_preset(figure.dataset, figure.protocol, figure.entries)
         if plain is None and figure.comparable:
