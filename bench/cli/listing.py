@@ -29,13 +29,15 @@ _ONLY_JSON = ("images seen", "init", "supervision", "date", "second hand", "sour
 
 
 @click.command(name="list")
-@click.argument("kind", type=click.Choice(_KINDS))
+@click.argument("kind", metavar="KIND", type=click.Choice(_KINDS))
 @click.argument("pattern", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @results_option
 @cache_option
 def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, cache: Path | None) -> int:
-    """List models, datasets, protocols, recipes of pre-training, published figures, papers, or results (own records).
+    """List models, networks, datasets, protocols, recipes of pre-training, published figures, papers, or results.
+
+    Results are your own records.
 
     `bench list networks PATTERN` lists the networks of timm, torchvision and other installed libraries whose name has
     PATTERN in it, or fits it if it has a *. hf:, hub: and python: have no list; docs/models.md has the form of their

@@ -166,6 +166,9 @@ def _cell(entry: Stored, metric: str, digits: int | None, *, mixed: bool) -> Cel
 def _published_lines(figures: Sequence[Published], columns: Columns, digits: int) -> list[Line]:
     """A line per model of a source, the oldest first; those that were counted in another way apart."""
     found: dict[Place, list[Line]] = {}
+    started: dict[tuple[str, str], set[str]] = {}
+    for figure in figures:
+        started.setdefault((figure.model, figure.backbone), set()).add(figure.init)
     for figure in figures:
         counted = "; ".join(filter(None, (entry_words(figure.entries), *figure.detail)))
         mark = PUBLISHED if figure.comparable else OTHERWISE
@@ -178,7 +181,9 @@ def _published_lines(figures: Sequence[Published], columns: Columns, digits: int
             arxiv = f"arXiv {figure.arxiv}" if figure.arxiv else ""
             where = ", ".join(filter(None, (figure.paper, arxiv, figure.source)))
             source = "; ".join(filter(None, (where, counted, "read in a quotation" * figure.second_hand, why)))
-            line = Line(figure.model, figure.backbone, mark, cards=frozenset(figure.card), source=source)
+            several = len(started[figure.model, figure.backbone]) > 1
+            backbone = f"{figure.backbone}, {figure.init}" if several else figure.backbone
+            line = Line(figure.model, backbone, mark, cards=frozenset(figure.card), source=source)
             lines.append(line)
         line.cells[column] = Cell(max(f"{figure.value:.{digits}f}", f"{figure.value}", key=len))
     return [line for key in sorted(found) for line in found[key]]
