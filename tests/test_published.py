@@ -265,6 +265,8 @@ def test_a_figure_is_reproduced_within_its_tolerance(figure, value, status):
     "changes, reason",
     [
         ({"dataset": {"limited": True, "images": 40}}, "40 images"),
+        ({"dataset": {"judges": 1400}}, "only some of the images have labels"),
+        ({"dataset": {"judges": 1400, "official_images": 1449}}, "judged on 1400 of 1449 images"),
         ({"protocol": {"published_recipe": False}}, "modified"),
         ({"seeds": 4}, "4 seeds"),
         ({"seeds": 1}, "run with 1 seed;"),

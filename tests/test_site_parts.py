@@ -461,3 +461,4 @@ def test_a_card_s_text_becomes_paragraphs_with_code_and_short_hashes():
         "At <code>b42a7ca548b3…</code>: <code>bench &lt;b&gt;</code>.",
         "Then <code>b42a7ca548b3…</code> &amp; more.",
     ]
+    assert prose(f"`--sha {commit}`") == (["<code>--sha b42a7ca548b3…</code>"], [commit])

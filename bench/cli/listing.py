@@ -151,14 +151,14 @@ def _plain(value: object) -> str:
 
 
 def _published(pattern: str) -> Table:
-    from bench.records.published import entry_word, figures
+    from bench.records.published import entry_words, figures
 
     shown = ("dataset", "split", "protocol", "metric", "value", "comparable", "card", "backbone", "model", "counted")
     rows = []
     for f in figures():
         if not any(_fits(pattern, name) for name in (f.dataset, f.protocol, f.model, f.backbone, *f.card)):
             continue
-        counted = [*(entry_word(*entry) for entry in f.entries.items()), *f.detail]
+        counted = [*entry_words(f.entries), *f.detail]
         figure = (f.dataset, f.split, f.protocol, f.metric, f"{f.value:g}", _yes(f.comparable), " ".join(f.card) or "-")
         model = (f.backbone, f.model, "; ".join(counted) or "-", f.init, f.supervision, f.date)
         rows.append((*figure, *model, _yes(f.second_hand), f.source, f.note))

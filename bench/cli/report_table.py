@@ -25,12 +25,16 @@ def print_board(figures: Sequence[Published], stored: Sequence[Stored], results:
     board = leaderboard(figures, stored, results)
     for one in sections_of(board):
         echo(one_line(one["title"]))
-        answered = {(line["protocol"], line["metric"], line["measured"]) for line in one["published"]}
+        answered = {
+            (line["protocol"], line["metric"], model, line["measured"])
+            for line in one["published"]
+            for model in line["card"]
+        }
         rows = [_of_figure(line) for line in one["published"]]
         rows += [
             _of_record(line)
             for line in one["measured"]
-            if (line["protocol"], line["metric"], line["value"]) not in answered
+            if (line["protocol"], line["metric"], line["model"], line["value"]) not in answered
         ]
         echo_table([_HEADS, *rows])
         echo()

@@ -85,7 +85,7 @@ def print_listing(
         return
     able = [row for row in rows if not listing.why_not(row)]
     about = f" (arXiv {paper.arxiv})" if paper.arxiv else ""
-    echo_wrapped(f"{paper.title}{about}: {len(rows)} rows, {len(able)} can be run")
+    echo_wrapped(f"{paper.title}{about}: {len(rows)} row{'s' if len(rows) != 1 else ''}, {len(able)} can be run")
     if able:
         _print_able(listing, able)
     if unable := [row for row in rows if row not in able]:

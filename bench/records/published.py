@@ -155,9 +155,12 @@ def _entries(text: str, where: str) -> dict[str, Any]:
     return found
 
 
-def entry_word(key: str, value: Any) -> str:
-    """An entry as `bench run --set` takes it: `memory=1024000`."""
-    return f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+def entry_words(entries: Mapping[str, Any]) -> tuple[str, ...]:
+    """Entries as `bench run --set` takes them, each without a blank, in the order of their names: `memory=1024000`."""
+    return tuple(
+        f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
+        for key, value in sorted(entries.items())
+    )
 
 
 def _is_date(text: str) -> bool:
@@ -208,8 +211,13 @@ def _deciding(dataset: str, split: str, protocol: str) -> frozenset[str]:
 
 
 def answers_to(record: Record) -> dict[str, Published]:
-    """Metric → the published figure that a record answers to."""
-    return {figure.metric: figure for figure in figures() if answers(record, figure)}
+    """Metric → the published figure that a record answers to; of several a comparable one."""
+    found: dict[str, Published] = {}
+    for figure in figures():
+        known = found.get(figure.metric)
+        if answers(record, figure) and (figure.comparable or not (known and known.comparable)):
+            found[figure.metric] = figure
+    return found
 
 
 @dataclass(frozen=True)
@@ -265,24 +273,37 @@ def incomparable(record: Record, figure: Published) -> str | None:
     if not record["protocol"].get("deterministic") and len(record.get("seeds", [])) < PAPER_SEEDS:
         count = len(record.get("seeds", []))
         return f"run with {count} seed{'' if count == 1 else 's'}; a spread needs --num-seeds {PAPER_SEEDS}"
+    return _lacking_solver(record) or None
+
+
+def _lacking_solver(record: Record) -> str:
+    """What a record does not say of the authors' solver, which a comparison needs; empty where it lacks nothing."""
     if record.get("solver_gap") is None:
         return "the distance to the authors' solver was not measured"
     if record["protocol"]["preset"].get("solver", "minibatch") != "minibatch" and not record.get("authors"):
         return "it does not say what the authors' solver gives over many seeds: run it again with this version"
-    return None
+    return ""
 
 
 def _modified(record: Record, figure: Published) -> str:
     """How a record's preset is another one than the figure's; empty where it is the same."""
+    if "judges" in record["dataset"]:
+        return "only some of the images have labels"
     if not figure.entries:
         return "" if record["protocol"].get("published_recipe", False) else "the preset was modified"
     differs = differs_from(record, figure.protocol, figure.entries)
     return f"the preset is not the figure's: {differs}" if differs else ""
 
 
-def is_run_as_published(record: Record, figure: Published) -> bool:
-    """Whether a figure is comparable, and a record was made by its preset, of whatever seeds and images."""
-    return figure.comparable and not _modified(record, figure)
+def is_held(record: Record) -> bool:
+    """Whether a record is of the whole data, and a comparable figure was counted by its preset, of whatever seeds."""
+    held = (figure.comparable and not _modified(record, figure) for figure in answers_to(record).values())
+    return not record["dataset"]["limited"] and any(held)
+
+
+def is_outdated(record: Record) -> bool:
+    """Whether a record of an earlier version lacks what it needs to be held against its figure."""
+    return is_held(record) and bool(_lacking_solver(record))
 
 
 def compare(record: Record, figure: Published) -> dict[str, Any]:

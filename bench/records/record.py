@@ -69,9 +69,11 @@ def other_precision(record: Record) -> str | None:
 
 
 def shortfall(record: Record) -> str | None:
-    """What a limited run has not seen, in words; None for a whole one."""
+    """What a limited run has not seen, or which images of a split of known size had no labels; None for a whole one."""
     dataset = record["dataset"]
     if not dataset["limited"]:
+        if "judges" in dataset and dataset.get("official_images"):
+            return f"judged on {dataset['judges']} of {dataset['images']} images: the others have no labels"
         return None
     others = "".join(
         f", {size['images']} of {size.get('official_images') or 'the'} {split} images"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bench.records.published import Published, entry_word, percentage, read_rows, require_filled
+from bench.records.published import Published, entry_words, percentage, read_rows, require_filled
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ def grouped(lines: Sequence[Line], key: Callable[[Published], Hashable]) -> dict
 
 def counted(figure: Published) -> tuple[str, ...]:
     """How a figure was counted: on what, by what protocol, with what entries and details."""
-    words = (entry_word(*one) for one in sorted(figure.entries.items()))
-    return (figure.dataset, figure.split, figure.protocol, *words, *figure.detail)
+    return (figure.dataset, figure.split, figure.protocol, *entry_words(figure.entries), *figure.detail)
 
 
 def named(figure: Published) -> tuple[str, ...]:

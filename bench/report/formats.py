@@ -14,13 +14,13 @@ from bench.base.escaping import csv_cell, latex_cell, markdown_cell, one_line
 from bench.base.templating import environment as templates_of
 from bench.protocols import registry
 from bench.records.folders import Results
-from bench.records.published import Published
+from bench.records.published import Published, entry_words
 from bench.records.record import Stored, dumps
 from bench.report.badge import count_badge, figure_badge
 from bench.report.definitions import definition_of
 from bench.report.paper_rows import Columns, paper_tables
 from bench.report.selection import EVERYTHING, Selection
-from bench.report.tables import RECORD_COLUMNS, entry_words, joined, labels_seen, place_of, records_frame
+from bench.report.tables import RECORD_COLUMNS, joined, labels_seen, place_of, records_frame
 from bench.scoring.metric_names import metric_meaning, metric_order
 
 SEED_TASKS = ("Semantic Segmentation", "Unsupervised Semantic Segmentation", "10-shot image generation")
@@ -88,7 +88,7 @@ def render(name: str, cell: Callable[[object], str], missing: str = "–", **con
 
 def _way(line: Mapping[str, Any]) -> str:
     """How a published figure was counted, beyond its protocol's name, and whether it was read in a quotation."""
-    words = [entry_words(line["entries"]), *line["detail"], "read in a quotation" * line["second_hand"]]
+    words = [" ".join(entry_words(line["entries"])), *line["detail"], "read in a quotation" * line["second_hand"]]
     return "; ".join(filter(None, words))
 
 
@@ -159,7 +159,7 @@ def _columns(kind: type[Any], more: Sequence[str]) -> list[str]:
 def _flat(key: str, value: Any) -> Any:
     """A value in one cell, lists and entries as results/published.csv has them."""
     if isinstance(value, dict):
-        return entry_words(value)
+        return " ".join(entry_words(value))
     return ("; " if key == "detail" else " ").join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 

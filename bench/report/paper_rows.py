@@ -11,10 +11,10 @@ from bench.base.folders import LOCAL
 from bench.protocols import registry
 from bench.records.folders import Results
 from bench.records.intervals import SAMPLES
-from bench.records.published import Published
+from bench.records.published import Published, entry_words
 from bench.records.record import Stored, other_precision, precision_of, shortfall
 from bench.report.definitions import definition_of
-from bench.report.tables import backbone_of, claims_of, entry_words, place_of, shown_interval
+from bench.report.tables import backbone_of, claims_of, place_of, shown_interval
 from bench.scoring.metric_names import metric_name, metric_order
 
 Columns = Literal["metrics", "datasets"]
@@ -170,7 +170,7 @@ def _published_lines(figures: Sequence[Published], columns: Columns, digits: int
     for figure in figures:
         started.setdefault((figure.model, figure.backbone), set()).add(figure.init)
     for figure in figures:
-        counted = "; ".join(filter(None, (entry_words(figure.entries), *figure.detail)))
+        counted = "; ".join(filter(None, (" ".join(entry_words(figure.entries)), *figure.detail)))
         mark = PUBLISHED if figure.comparable else OTHERWISE
         why = "" if figure.comparable else one_line(figure.note)
         said = (figure.arxiv or figure.paper, figure.supervision, figure.init, counted, mark, why)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from bench.protocols import registry
 from bench.records.folders import Results, as_folders
 from bench.records.intervals import SAMPLES, Interval, figure_interval, images_interval
 from bench.records.lineage import images_of, overlap_of, overlap_of_figure
-from bench.records.published import Published, answers, compare, entry_word
+from bench.records.published import Published, answers, compare, entry_words
 from bench.records.record import Record, Stored, precision_of
 from bench.records.recount import SOLVER_GAP, interval_name
 
@@ -87,14 +86,6 @@ def backbone_of(record: Record) -> str:
     card = catalogue.models().get(model["id"])
     name = own or (network.get("name") if isinstance(network, dict) else None) or (card.backbone if card else "")
     return backbone_name(str(name or UNKNOWN)[:_LONGEST])
-
-
-def entry_words(entries: Mapping[str, Any]) -> str:
-    """Entries of a preset as `bench run --set` takes them, separated by blanks."""
-    return " ".join(
-        f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
-        for key, value in entries.items()
-    )
 
 
 _OF_RECORD: dict[str, Callable[[Record], Any]] = {
@@ -239,5 +230,5 @@ def command(figure: Published) -> str:
     """The command that would produce a figure's record; of several models the last, which is the most finished."""
     protocol = registry.command_words(figure.protocol) or ["--protocol", figure.protocol]
     words = ["--model", figure.card[-1], "--dataset", figure.dataset, *protocol]
-    words += [shlex.quote(word) for key, value in figure.entries.items() for word in ("--set", entry_word(key, value))]
+    words += [shlex.quote(part) for word in entry_words(figure.entries) for part in ("--set", word)]
     return " ".join(["bench run", *words])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.protocols.base import Plan
 from bench.records.audit import sound
-from bench.records.published import Published, answers, incomparable
+from bench.records.published import Published, answers, incomparable, is_outdated
 from bench.records.record import Stored, read_all
 from bench.reproduce.plan import Job
 from bench.runs.same_run import is_same_run
@@ -58,8 +58,4 @@ def of_plan(plan: Plan, stored: Sequence[Stored]) -> Stored | None:
 
     One of an earlier version, which did not measure the distance to the authors' solver, is made anew from the cache.
     """
-    compared = plan.published_recipe and not plan.cut
-    return next(
-        (one for one in stored if is_same_run(one, plan) and not (compared and one.record.get("solver_gap") is None)),
-        None,
-    )
+    return next((one for one in stored if is_same_run(one, plan) and not is_outdated(one.record)), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.base.escaping import markdown_cell, one_line
 from bench.cards import catalogue
-from bench.records.published import Published
+from bench.records.published import Published, entry_words
 from bench.reproduce.answers import Answer, verdict
 from bench.reproduce.papers import Paper
 from bench.scoring.metric_names import metric_name
@@ -64,7 +64,7 @@ def _name(paper: Paper, figure: Published) -> str:
 def _column(paper: Paper, figure: Published) -> str:
     """The protocol's name; a metric other than mIoU, and what the count sets, stand behind it."""
     metric = "" if figure.metric == "mIoU" else metric_name(figure.metric)
-    entries = " ".join(f"{key}={value}" for key, value in figure.entries.items())
+    entries = " ".join(entry_words(figure.entries))
     protocol = paper.layout.columns.get(figure.protocol, figure.protocol)
     return ", ".join(filter(None, (protocol, metric, entries, *figure.detail)))
 

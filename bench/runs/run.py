@@ -19,7 +19,7 @@ from bench.passes.engine import device_name
 from bench.protocols import registry
 from bench.protocols.base import Plan, Result, Run, Settings, collect_warnings
 from bench.records import record
-from bench.records.published import answers_to, is_run_as_published
+from bench.records.published import is_held
 from bench.records.record import Record, Stored
 from bench.runs import example_pages, predictions
 from bench.runs.label_warnings import warn_of_lone_class, warn_of_lone_prediction
@@ -196,8 +196,7 @@ def execute(plan: Plan, settings: Settings, warn: Warn) -> tuple[Record, Result]
         "precision": run.engine.precision,
     }
     # measured only where there is a published figure to hold the run against
-    held = [figure for figure in answers_to(made).values() if is_run_as_published(made, figure)]
-    wanted = bool(held) and not made["dataset"]["limited"]
+    wanted = is_held(made)
     gap = room.solver_gap(run, made["dataset"]["manifest"], wanted=wanted)
     if wanted and isinstance(measured.rows, ConfusionRows):
         sums = room.solver_sums(run, made["dataset"]["manifest"])

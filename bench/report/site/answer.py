@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.report.site.facets import labels_seen
-from bench.report.site.ranking import Entry, Ranked, direction
+from bench.report.site.ranking import Ranked, best_of
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,10 @@ def answer(rows: Sequence[Ranked], metric: str) -> Answer | None:
     A run of our own that stands for context, as one of a part of the images, is no answer.
     """
     for wanted in ("none", "probe"):
-        told = [row for row in rows if labels_seen(row.entry) == wanted]
-        best = _best([row for row in told if not row.entry.aside], metric)
-        otherwise = _best([row for row in told if row.entry.aside and row.entry.published], metric)
-        if best and otherwise and not _is_better(otherwise.entry, best.entry, metric):
-            otherwise = None
+        told = {id(row.entry): row for row in rows if labels_seen(row.entry) == wanted}
+        best, otherwise = (
+            told[id(entry)] if entry else None for entry in best_of([row.entry for row in told.values()], metric)
+        )
         if best or otherwise:
             return Answer(wanted == "none", best, otherwise)
     return None
-
-
-def _best(rows: Sequence[Ranked], metric: str) -> Ranked | None:
-    """The best row by the value that stands in its column; the first of equal ones."""
-    return max(rows, key=lambda row: direction(metric) * row.entry.value, default=None)
-
-
-def _is_better(one: Entry, other: Entry, metric: str) -> bool:
-    return direction(metric) * one.value > direction(metric) * other.value

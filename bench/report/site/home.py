@@ -14,7 +14,7 @@ from bench.report.site.chart import Chart, Point, draw
 from bench.report.site.collect import Claim, Run
 from bench.report.site.gallery import Example, Gallery
 from bench.report.site.protocol_pages import about
-from bench.report.site.ranking import Entry, best_first, direction, ranked
+from bench.report.site.ranking import Entry, best_first, best_of, direction, ranked
 from bench.scoring.metric_names import metric_name
 
 TILES = 6
@@ -98,12 +98,8 @@ def headline(benchmark: Benchmark) -> Headline | None:
         return None
     metric = alike[0].metric
     order = best_first([entry for entry in alike if entry.metric == metric], metric)
-    here = next((entry for entry in order if not entry.aside), None)
-    first = order[0] if order[0].aside else None
-    sign = direction(metric)
-    if here and first and sign * here.value >= sign * first.value:
-        first = None
-    return Headline(benchmark, metric, tuple(order), _best(benchmark, here), _best(benchmark, first))
+    here, elsewhere = best_of(order, metric)
+    return Headline(benchmark, metric, tuple(order), _best(benchmark, here), _best(benchmark, elsewhere))
 
 
 def with_labels(benchmark: Benchmark) -> Best | None:

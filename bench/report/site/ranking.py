@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.protocols import registry
 from bench.records.intervals import Interval
 from bench.records.lineage import overlap_of, overlap_of_figure
-from bench.records.published import ROUNDING, Published
+from bench.records.published import ROUNDING, Published, entry_words
 from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
 from bench.report.site.names import date_text, points
 from bench.report.tables import probe_of, probe_of_figure, shown_interval
@@ -85,14 +83,6 @@ class Entry:
         """Whether what was measured may stand for the protocol: it is there, whole and unmodified."""
         fits = self.claim is None or self.claim.status != "not comparable"
         return self.measured is not None and fits and not self.context
-
-
-def entry_words(entries: Mapping[str, Any]) -> tuple[str, ...]:
-    """Entries as `bench run --set` takes them, in the order of their names."""
-    return tuple(
-        f"{key}={entries[key] if isinstance(entries[key], str) else json.dumps(entries[key])}"
-        for key in sorted(entries)
-    )
 
 
 @dataclass(frozen=True)
@@ -217,6 +207,20 @@ def best_first(entries: Sequence[Entry], metric: str) -> list[Entry]:
     return sorted(
         entries, key=lambda entry: (-sign * entry.value, entry.date or "9999", entry.model.title, entry.model.key)
     )
+
+
+def best_of(entries: Sequence[Entry], metric: str) -> tuple[Entry | None, Entry | None]:
+    """The best that was counted by the protocol itself, and a published one that is better, but was counted otherwise.
+
+    A run of our own that stands for context, as one of a part of the images, is neither.
+    """
+    order = best_first([entry for entry in entries if entry.published or not entry.aside], metric)
+    here = next((entry for entry in order if not entry.aside), None)
+    first = order[0] if order and order[0].aside else None
+    sign = direction(metric)
+    if here and first and sign * here.value >= sign * first.value:
+        first = None
+    return here, first
 
 
 def _tied(leader: Entry, entry: Entry) -> bool:

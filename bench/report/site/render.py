@@ -20,6 +20,7 @@ from bench.report.site.names import points
 from bench.scoring.metric_names import metric_name
 
 _HASH = re.compile(r"\b[0-9a-f]{32,128}\b")
+_CODE_OR_HASH = re.compile(rf"`[^`]+`|{_HASH.pattern}")
 _SHORT = 12
 """Digits of a hash that are shown before it is opened."""
 LONG_WORD = 30
@@ -41,10 +42,16 @@ def prose(text: str) -> tuple[list[Markup], list[str]]:
 
 
 def _paragraph(text: str) -> Markup:
-    short = _HASH.sub(lambda found: f"`{found[0][:_SHORT]}…`", text)
+    short = _CODE_OR_HASH.sub(_cut_short, text)
     pieces = re.split(r"`([^`]+)`", " ".join(short.split()))  # every second one stood between backticks
     code = Markup("<code>{}</code>")
     return Markup("").join(code.format(piece) if n % 2 else name(piece) for n, piece in enumerate(pieces))
+
+
+def _cut_short(found: re.Match[str]) -> str:
+    """A hash as code, or code with its hashes, cut short."""
+    short = _HASH.sub(lambda one: f"{one[0][:_SHORT]}…", found[0])
+    return short if short.startswith("`") else f"`{short}`"
 
 
 class Renderer:
