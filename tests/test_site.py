@@ -174,7 +174,7 @@ def test_measured_figures_are_those_of_the_json(site, data):
         ids = [code.text for code in tree.one("p", class_="facts").all("code")]
         for row in cells(tree.one("table", class_="figures")) if ids else ():
             if row[4] != "–" and "measured with" not in row[-1]:
-                shown.setdefault((ids[0], row[1]), []).append((row[4], row[5]))
+                shown.setdefault((ids[0], row[1].split()[0]), []).append((row[4], row[5]))
     for line in data["measured"]:
         bounds = f"{line['low']:.2f} – {line['high']:.2f} {line['covers']}"
         assert (f"{line['value']:.2f}", bounds) in shown[line["model"], line["protocol"]]
@@ -235,6 +235,20 @@ def test_the_first_screen_says_what_is_best_without_labels_and_how_it_was_counte
     assert len(chart.all("circle")) == 3 and "53.4 of another count" in chart.all("title")[0].text
     assert len(tree.one("ul", class_="strip-of").all("img")) == 9
     assert (tmp_path / "site/index.html").stat().st_size < 20_000
+
+
+def test_the_page_of_a_card_says_what_the_card_says_and_whose_each_figure_is(tmp_path):
+    dino = {"backbone": "ViT-S/16", "init": "DINO"}
+    used = figure_of(36.5, "TokenCut", card=("dino-vits16",), paper="TokenCut", arxiv="2202.11539", **dino)
+    site = build(tmp_path, table=[used, figure_of(30.0, "DINO", **dino)])
+    tree = page(site, "models/dino-vits16.html")
+    facts = tree.one("p", class_="facts").text
+    assert tree.one("h1").text == "DINO" and "have seen: ImageNet-1k train" in facts
+    assert tree.one("small", class_="of").text == "TokenCut"
+    links = {link.text: link.attributes["href"] for link in tree.one("main").all("a")}
+    own = next(url for text, url in links.items() if text.startswith("Emerging Properties"))
+    assert "dino-vits16.html" in (site / "models" / own).read_text()
+    assert "dino-vits16.html" in (site / "models" / links["DINO"]).read_text()
 
 
 def test_a_better_figure_of_the_protocol_itself_stands_alone(tmp_path):

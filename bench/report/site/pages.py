@@ -140,6 +140,7 @@ class Pages:
             "licence": card.licence if card else "",
             "overlaps": [(dataset_title(name), said) for name, said in sorted(model.overlaps.items())],
             "figures": self._figures_of(model, runs),
+            "namesakes": self.site.namesakes_of(model),
             "inlined": [] if crowded else [(run, self._part(run, details.scale_of(runs))) for run in runs],
             "apart": runs if crowded else [],
         }
@@ -160,6 +161,8 @@ class Pages:
                     self._place(run.dataset, run.split, run.protocol, metric)
                     | {
                         "published": None,
+                        "method": "",
+                        "paper": None,
                         "detail": (),
                         "second_hand": False,
                         "measured": measured["value"],
@@ -174,6 +177,8 @@ class Pages:
         figure = claim.figure
         place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
         place |= {"published": figure.value, "detail": figure.detail, "second_hand": figure.second_hand}
+        place["method"] = figure.model if figure.model != model.title else ""
+        place["paper"] = claim.paper if model.paper is None or claim.paper.key != model.paper.key else None
         names = ("measured", "interval", "difference", "tolerance", "status", "reason", "run")
         line = place | {name: getattr(claim, name) for name in names}
         # a figure may answer to several cards: of a run of another model it is said whose it is
@@ -233,7 +238,6 @@ class Pages:
             place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
             title = f"{place['dataset']} {figure.split}"
             groups.setdefault(title, []).append((claim, place["url"], place["metric"]))
-        measured = {run.model.key for run in self.site.runs if run.model.paper and run.model.paper.key == paper.key}
         context = {
             "paper": paper,
             "arxiv_url": arxiv_url(paper.arxiv),
@@ -241,7 +245,7 @@ class Pages:
             "total": len(claims),
             "reasons": _shared_reasons(claims),
             "groups": list(groups.items()),
-            "models": [model for key, model in self.site.models.items() if key in measured],
+            "models": [one for one in self.site.models.values() if one.id and one.paper and one.paper.key == paper.key],
         }
         return paper.url, self.render.page("paper", paper.url, "Papers", **context)
 
