@@ -81,6 +81,7 @@ class Pages:
             "runs": len(self.site.runs),
             "measured_models": len({run.model.key for run in self.site.runs}),
             "main": found[0] if found else None,
+            "falling": bool(found) and found[0].metric in FALLING,
             "chart": home.chart_of(found[0]) if found else None,
             "tiles": home.tiles(found[1:]),
             "pictured": home.pictures(self.site.runs, self.galleries),
