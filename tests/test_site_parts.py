@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.base.errors import BadInput
 from bench.cards import catalogue
 from bench.cards.catalogue import dataset
+from bench.cards.models import DRAWN
 from bench.cards.presets import override
 from bench.cli.settings import parse_entries
 from bench.protocols.clustering.preset import ClusteringPreset
@@ -136,7 +137,14 @@ def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
 
 @pytest.mark.parametrize(
     ("said", "plain"),
-    [("none", True), ("None ", True), ("none claimed; but", False), ("not stated", False), ("ImageNet labels", False)],
+    [
+        ("none", True),
+        ("None ", True),
+        (DRAWN.supervision, True),
+        ("none claimed; but", False),
+        ("not stated", False),
+        ("ImageNet labels", False),
+    ],
 )
 def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain):
     assert Labels("x", "y", said).unsupervised is plain
