@@ -147,7 +147,7 @@ def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
     ],
 )
 def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain):
-    assert Labels("x", "y", said).unsupervised is plain
+    assert Labels("DINO", "-", said).unsupervised is plain
 
 
 @pytest.mark.parametrize(
@@ -159,6 +159,10 @@ def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain)
         ("ImageNet supervised", "none", False),
         ("MoCo v2", "saliency, supervised (BASNet)", False),
         ("random", "labels of shapes train", False),
+        ("-", "SAM masks", False),
+        ("DINO, SwAV and MoCo v2", "masks from DINO", True),
+        ("DINO, CLIP and MoCo v2", "-", False),
+        ("weights that nobody listed", "-", False),
     ],
 )
 def test_an_initialisation_or_a_prior_from_labels_is_not_fully_unsupervised(initialisation, prior, plain):

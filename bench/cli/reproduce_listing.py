@@ -122,7 +122,7 @@ def _listing(paper: Paper, rows: Sequence[Row], files: Files, settings: Settings
 
 
 def _print_able(listing: Listing, rows: Sequence[Row]) -> None:
-    from bench.reproduce.table import points
+    from bench.records.published import points
 
     head = ("ROW", "DATA SET", "PROTOCOL", "PAPER", "MODEL", "TIME")
     lines = [
@@ -150,7 +150,7 @@ def _time(listing: Listing, row: Row) -> str:
 
 
 def _print_unable(listing: Listing, rows: Sequence[Row]) -> None:
-    from bench.reproduce.table import points
+    from bench.records.published import points
 
     reasons: dict[str, int] = {}
     lines = []

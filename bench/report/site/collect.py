@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from bench.records.folders import Results, as_folders
 from bench.records.intervals import Interval
 from bench.records.lineage import images_of, overlaps_of
 from bench.records.published import Published
+from bench.records.published_names import is_label_free
 from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
 from bench.report.selection import EVERYTHING, Selection
 from bench.report.site.changes import changes
@@ -30,8 +30,6 @@ from bench.scoring import rows as rows_of
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.metric_names import metric_name, metric_order
 
-_LABELLED = re.compile(r"(?<!un)(?<!self-)supervised|\blabel", re.IGNORECASE)
-"""What an initialisation or a prior says that has seen labels."""
 MATRIX = 100
 """A confusion matrix of more classes than this is shown as its largest confusions."""
 
@@ -48,11 +46,10 @@ class Labels:
     def unsupervised(self) -> bool:
         """Whether it says plainly that there were none; a qualified "none" is none of these, but for drawn weights.
 
-        Nor is one whose initialisation or prior says otherwise.
+        Nor is one whose initialisation or prior is not known to have seen none.
         """
-        others = self.initialisation, self.prior
-        said = self.supervision.strip().lower()
-        return said in ("none", DRAWN.supervision) and not any(map(_LABELLED.search, others))
+        said = self.supervision.strip().lower() in ("none", DRAWN.supervision)
+        return said and is_label_free("init", self.initialisation) and is_label_free("prior", self.prior)
 
 
 @dataclass(frozen=True)
