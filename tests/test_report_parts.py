@@ -118,7 +118,15 @@ def test_the_command_takes_parts(stored, tmp_path):
         bench("report", "--results", tmp_path, "--model", "maskcontrastsup"), 2, "has the model", f"Did you mean {SUP}"
     )
     said(bench("report", "--results", tmp_path, "--own", "--format", "pwc"), 2, "--own leaves nothing of --format pwc")
-    said(bench("report", "--results", tmp_path, "--protocol", "davis", "--metric", "mIoU"), 0, "nothing is left")
+    none = ("report", "--results", tmp_path, "--protocol", "davis", "--metric", "mIoU", "--format")
+    for form in ("csv", "pwc"):
+        said(bench(*none, form), 0, "nothing is left: ")
+    said(bench("report", "--results", tmp_path, "--model", "DINO", "--format", "pwc"), 0, "nothing is left: ")
+    for more in ((), ("--rows", "metrics")):
+        empty = bench(*none, "latex", *more).stdout.splitlines()
+        assert all(line.startswith("%") for line in empty) and "nothing to show" in empty[-1]
+    badge = json.loads(bench("report", "--results", tmp_path, "--dataset", "pascal-voc", "--format", "badge").stdout)
+    assert badge["label"] == "reproduced figures, data set pascal-voc"
 
 
 def test_at_a_terminal_it_is_a_table_that_fits(stored, tmp_path, monkeypatch):
@@ -129,6 +137,12 @@ def test_at_a_terminal_it_is_a_table_that_fits(stored, tmp_path, monkeypatch):
     assert lines[0] == "pascal-voc val" and lines[1].split()[:4] == ["PROTOCOL", "METRIC", "PUBLISHED", "MEASURED"]
     assert any(line.split()[:4] == ["clustering", "mIoU", "44.2", "44.30"] for line in lines)
     assert max(map(len, lines)) <= 80 and not any(line.startswith("|") for line in lines)
+    words = ("--results", tmp_path, "--dataset", "pascal-voc", "--model", "CAUSE-TR", "--protocol", "clustering")
+    monkeypatch.setenv("COLUMNS", "200")
+    head, *rows = bench("report", *words).stdout.split("\n\n")[0].splitlines()[1:]
+    assert {"BACKBONE", "COUNTED"} <= set(head.split()) and any("ViT-B/16, iBOT" in row for row in rows)
+    places = slice(head.index("METRIC"), head.index("PUBLISHED")), slice(head.index("MODEL"), None)
+    assert len({tuple(row[place] for place in places) for row in rows}) == len(rows) > 4
 
 
 def test_a_site_of_a_part_says_so_and_has_no_other_rows(stored, tmp_path):
@@ -314,4 +328,9 @@ def test_rows_are_for_two_formats(tmp_path):
         2,
         "only for --format latex and md",
     )
+    words = ("report", "--results", tmp_path, "--out", tmp_path / "r.html")
+    said(bench(*words, "--rows", "metrics"), 2, "--rows and --format html exclude each other")
+    for more in ((), ("--format", "html")):
+        said(bench(*words, *more), 2, "a site is a folder; name one without .html")
+    assert not (tmp_path / "r.html").exists()
     said(bench("report", "--digits", "2", "--results", tmp_path), 2, "--digits is only for --rows")
