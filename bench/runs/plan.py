@@ -53,7 +53,7 @@ def make_plan(
     grouped = not (room.labelled(samples) or for_submission)
     subject = _find_subject(model, settings, cache, warn)
     room.require_model(preset, subject)
-    warn_of_generated(subject, card, dataset, warn)
+    warn_of_generated(subject, card, warn)
     room.check(preset, samples, len(whole), grouped=grouped)
     preset = room.adapt(preset, samples, settings.entries, warn)
     preset, default = (room.settle(each, subject, card, settings.entries) for each in (preset, default))
