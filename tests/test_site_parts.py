@@ -18,6 +18,7 @@ from bench.records.published import figures
 from bench.records.published_classes import class_figures, load
 from bench.records.record import Stored
 from bench.report.site import details
+from bench.report.site.changes import changes_in_words
 from bench.report.site.chart import draw
 from bench.report.site.collect import Labels, collect
 from bench.report.site.names import day
@@ -113,6 +114,17 @@ def test_modified_runs_of_one_model_say_by_which_options_they_differ(tmp_path):
         "modified: run with --seed 1244",
         "modified: run with --set classes_from=halves",
     }
+
+
+def test_what_a_card_of_the_reader_s_may_have_is_not_told_as_an_option_of_the_run(tmp_path):
+    mine = run("one", 49.0, protocol={"modified": True}, dataset={"id": "mine"})
+    mine["protocol"]["preset"] = mine["protocol"]["preset"] | {"clusters": 2}
+    mine["seeds"] = mine["seeds"][:1]
+    assert changes_in_words(mine) == "run with --num-seeds 1; by its card or --set clusters=2"
+    (row,) = entries_of(
+        collect((), [Stored(tmp_path / "a.json", mine)], tmp_path, []), "mine", mine["dataset"]["split"]
+    )
+    assert row.context == f"modified: {changes_in_words(mine)}"
 
 
 BFLOAT16 = {"modified": True, "variations": ["bfloat16"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +22,7 @@ from bench.records.published import Published
 from bench.records.published_names import is_label_free
 from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
 from bench.report.selection import EVERYTHING, Selection
-from bench.report.site.changes import changes
+from bench.report.site.changes import changes_in_words
 from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
 from bench.scoring import rows as rows_of
@@ -161,10 +160,8 @@ class Run:
     @cached_property
     def modified(self) -> str:
         """How a modified run differs from the data set's own preset and seeds, as far as that is known."""
-        words = [] if self.protocol.startswith(SCORED) else changes(self.record)
-        if not words:
-            return "modified: another preset or other seeds"
-        return shorten(f"modified: run with {shlex.join(str(word) for word in words)}", 120, placeholder=" …")
+        said = "" if self.protocol.startswith(SCORED) else changes_in_words(self.record)
+        return shorten(f"modified: {said or 'another preset or other seeds'}", 120, placeholder=" …")
 
     @cached_property
     def resampled(self) -> dict[str, Any]:
