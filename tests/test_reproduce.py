@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.base.errors import WrongName
 from bench.cards import catalogue
 from bench.cards.local_files import weights_file
 from bench.download.part_files import Part
@@ -94,6 +95,13 @@ def test_papers_are_listed_and_an_unknown_one_gets_the_nearest(bench):
     assert done.returncode == 2 and "Did you mean maskcontrast" in done.stderr
     assert bench("reproduce", "--yes").returncode == 2
     assert bench("reproduce", "maskcontrast", "--out", "t.md").returncode == 2
+
+
+@pytest.mark.parametrize("number", ["2204.13101", "2204.13101v2", "arXiv:2204.13101"])
+def test_a_paper_is_found_by_its_arxiv_number(number):
+    assert paper(number).id == "leopart"
+    with pytest.raises(WrongName, match=r"no published figure of arXiv 2204\.99999"):
+        paper("2204.99999v1")
 
 
 def test_filters_choose_rows_and_refuse_unknown_names():
