@@ -138,6 +138,12 @@ def test_the_listing_names_rows_files_licences_room_and_time_and_fetches_nothing
     assert [row["row"] for row in told["rows"] if row["cannot_run"] is None] == [2, 4]
     assert {file["name"]: file["rows"] for file in told["files"]} == {DATA: [2, 4], UNSUP_LINEAR: [2], SUP_LINEAR: [4]}
     assert all(row["seconds"] > 0 for row in told["rows"] if row["card"])
+    assert "timing" in done.stderr and "timing" not in bench("reproduce", "maskcontrast").stderr
+    kept = sorted((cache / "timings").iterdir())
+    kept[0].write_bytes(kept[0].read_bytes()[:-9])
+    again = bench("reproduce", "maskcontrast", "--json")
+    assert again.returncode == 0 and "is damaged" in again.stderr and "timing" in again.stderr
+    assert sorted((cache / "timings").iterdir()) == kept and json.loads(kept[0].read_bytes())["seconds"] > 0
 
 
 @pytest.mark.slow
