@@ -409,8 +409,14 @@ def test_a_run_on_video_shows_its_sequences(site):
 def test_the_key_of_a_chart_has_the_signs_that_occur(site, tmp_path):
     limited = make_record(model="mine", dataset={"id": "mine", "limited": True, "images": 40})
     part = build(tmp_path, [limited], table=[])
-    signs = ["published", "measured here, with its 95 % interval", "counted otherwise", "measured, counted otherwise"]
-    signs += ["best ranked figure up to each date, whatever labels its model saw"]
+    signs = [
+        "published",
+        "published, with labels in training or not plainly without",
+        "measured here, with its 95 % interval",
+        "counted otherwise",
+        "measured, counted otherwise",
+    ]
+    signs += ["best ranked figure without labels in training, up to each date"]
     shown = [page(part, "benchmarks/mine--val.html"), page(site, "benchmarks/pascal-voc--val.html")]
     keys = [[sign.text for sign in tree.one("ul", class_="key").all("li")] for tree in shown]
     assert keys == [["measured, counted otherwise"], signs]

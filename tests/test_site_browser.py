@@ -329,12 +329,15 @@ def height(mark, name="y"):
     return float((mark.get_dom_attribute(name) or mark.get_dom_attribute("cy")).removesuffix("%"))
 
 
-def test_the_running_best_follows_the_filter(browser):
+def test_the_running_best_is_of_what_saw_no_labels_and_follows_the_filter(browser):
     browser.open(VOC)
-    for name, best in (("MaskContrast (Saliency): 44.2 published", "circle"), ("level: 41.40 measured", "use")):
-        mark = point_of(browser, name).find_element(By.CSS_SELECTOR, best)
+    assert point_of(browser, "MaskContrast (Saliency): 44.2 published").get_dom_attribute("class").endswith("labelled")
+    mark = point_of(browser, "level: 41.40 measured").find_element(By.CSS_SELECTOR, "use")
+    for labels in ("", "none"):
+        choose(browser, "labels", labels)
         assert height(browser.all("[data-best] line")[-1], "y2") == pytest.approx(height(mark))
-        choose(browser, "labels", "none")
+    choose(browser, "labels", "training")
+    assert not browser.all("[data-best] line") and browser.shown("a.point.labelled")
 
 
 # --- commands ---

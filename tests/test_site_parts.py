@@ -233,6 +233,18 @@ def test_the_running_best_is_a_stair_through_each_new_best(tmp_path):
     (x1, y1), (x3, y3) = at[30.0], at[40.0]
     assert chart.best == ((x1, y1, x3, y1), (x3, y1, x3, y3), (x3, y3, 100.0, y3))
     assert {point.name for point in chart.points} == {"m0", "m2", ""}
+    assert not chart.best_without
+
+
+def test_the_running_best_leaves_out_models_that_saw_labels(tmp_path):
+    table = [
+        replace(FIGURE, model=name, card=(), value=value, supervision=said, init="MoCo v2", prior="-")
+        for name, value, said in (("plain", 30.0, "none"), ("labelled", 50.0, "ImageNet labels"))
+    ]
+    chart = draw(ranked(entries(tmp_path, table=table), "mIoU"), "mIoU")
+    at = {point.value: point for point in chart.points}
+    assert chart.best_without and {piece[1] for piece in chart.best} == {at[30.0].y}
+    assert (at[30.0].labelled, at[50.0].labelled) == (False, True)
 
 
 def test_a_name_of_context_does_not_stand_on_another_point(tmp_path):

@@ -13,6 +13,7 @@ from datetime import date
 from itertools import accumulate
 
 from bench.report.site.dodge import MONTH, spread
+from bench.report.site.facets import WITHOUT, labels_seen
 from bench.report.site.names import day, points
 from bench.report.site.ranking import Entry, Ranked, direction
 
@@ -42,6 +43,8 @@ class Point:
     value: float
     what: str
     """What is said of it to those who do not see it."""
+    labelled: bool = False
+    """Whether it is a published one of a model that saw labels in training, or may have."""
     hollow: bool = False
     """Whether it stands for context, though measured."""
     low: float | None = None
@@ -64,6 +67,8 @@ class Chart:
     points: tuple[Point, ...]
     best: tuple[tuple[float, float, float, float], ...]
     """The running best as horizontal and vertical pieces: x1, y1, x2, y2."""
+    best_without: bool
+    """Whether it is that of models without labels in training; else there are none, and it is that of all ranked."""
     undated: int
     """How many rows have no date and so no point."""
 
@@ -94,12 +99,19 @@ def draw(rows: Sequence[Ranked], metric: str) -> Chart | None:
         for point in _points_of(number, entry, at, y)
     ]
     places = dict(zip((id(entry) for _, entry, _ in dated), beside, strict=True))
-    leaders = _leaders([(entry, when) for _, entry, when in dated if not entry.aside], metric)
-    others = _leaders([(entry, when) for _, entry, when in dated if entry.aside], metric)
+    ranked_ones = [(entry, when) for _, entry, when in dated if not entry.aside]
+    without = [(entry, when) for entry, when in ranked_ones if _without_labels(entry)]
+    leaders = _leaders(without or ranked_ones, metric)
+    others = _leaders([one for one in ranked_ones if without and not _without_labels(one[0])], metric)
+    others += _leaders([(entry, when) for _, entry, when in dated if entry.aside], metric)
     ends = accumulate((places[id(entry)] for entry, _ in leaders), max)
     best = _stairs([(at, y(entry.value)) for at, (entry, _) in zip(ends, leaders, strict=True)])
     named = _name(drawn, leaders, others, rows)
-    return Chart(_date_axis(x), y_ticks, tuple(named), best, len(rows) - len(dated))
+    return Chart(_date_axis(x), y_ticks, tuple(named), best, bool(without), len(rows) - len(dated))
+
+
+def _without_labels(entry: Entry) -> bool:
+    return labels_seen(entry) in WITHOUT
 
 
 def _extent(entry: Entry) -> list[float]:
@@ -119,6 +131,7 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
         found.append(
             Point(
                 kind="context" if entry.aside else "published",
+                labelled=not entry.aside and not _without_labels(entry),
                 x=at,
                 y=y(entry.value),
                 row=number,

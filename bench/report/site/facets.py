@@ -18,6 +18,8 @@ LABELS = {
     "unclear": "not plainly said",
 }
 """Which labels a figure stands on, as a filter has it → in words."""
+WITHOUT = ("none", "probe")
+"""Those of models that saw no labels in training."""
 SEPARATOR = "; "
 """Between the phrases of a row: no phrase has a semicolon."""
 _LONGEST = 80

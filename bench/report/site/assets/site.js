@@ -154,7 +154,7 @@
     document.addEventListener("keydown", (event) => { if (event.key === "Escape") show(null); });
   }
 
-  /* the running best of what is shown */
+  /* the running best of what is shown: of models that saw no labels in training, where the page has any */
   const redraw = () => {
     if (!chart) return;
     for (const point of points) point.style.display = rowOf(point).hidden ? "none" : "";
@@ -162,16 +162,19 @@
       name.style.display = document.getElementById(`row-${name.dataset.row}`).hidden ? "none" : "";
     }
     const falling = "falling" in chart.dataset;
+    const group = chart.querySelector("[data-best]");
+    const leads = ({ dataset }) => !("context" in dataset || "apart" in dataset) && (
+      group.dataset.best !== "without" || ["none", "probe"].includes(dataset.labels)
+    );
     const main = new Map();
     for (const point of shown()) {
       const row = rowOf(point);
-      if ("context" in row.dataset || "apart" in row.dataset) continue;
+      if (!leads(row)) continue;
       if (!main.has(row) || point.classList.contains("published")) main.set(row, [at.get(point).x, at.get(point).y]);
     }
     const better = (a, b) => (falling ? a > b : a < b); // y counts downwards
     const dated = [...main.values()].sort((a, b) => a[0] - b[0] || (better(a[1], b[1]) ? -1 : 1));
     const corners = dated.filter(([, y], i) => dated.slice(0, i).every(([, earlier]) => better(y, earlier)));
-    const group = chart.querySelector("[data-best]");
     const line = (x1, y1, x2, y2) => {
       const element = document.createElementNS("http://www.w3.org/2000/svg", "line");
       for (const [name, value] of Object.entries({ x1, y1, x2, y2 })) element.setAttribute(name, `${value}%`);
