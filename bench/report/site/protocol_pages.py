@@ -10,9 +10,9 @@ from typing import Any
 from bench.cards.explained import Explanation, explanation
 from bench.cards.presets import describe, meaning
 from bench.protocols import registry
+from bench.records.published import entry_words
 from bench.report.site.benchmarks import Benchmark
 from bench.report.site.names import slug
-from bench.report.site.ranking import entry_words
 from bench.scoring.metric_names import metric_name
 
 
