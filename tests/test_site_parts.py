@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.base.errors import BadInput
 from bench.cards import catalogue
 from bench.cards.catalogue import dataset
+from bench.cards.models import DRAWN
 from bench.cards.presets import override
 from bench.cli.settings import parse_entries
 from bench.protocols.clustering.preset import ClusteringPreset
@@ -17,6 +18,7 @@ from bench.records.published import figures
 from bench.records.published_classes import class_figures, load
 from bench.records.record import Stored
 from bench.report.site import details
+from bench.report.site.changes import changes_in_words
 from bench.report.site.chart import draw
 from bench.report.site.collect import Labels, collect
 from bench.report.site.names import day
@@ -114,6 +116,17 @@ def test_modified_runs_of_one_model_say_by_which_options_they_differ(tmp_path):
     }
 
 
+def test_what_a_card_of_the_reader_s_may_have_is_not_told_as_an_option_of_the_run(tmp_path):
+    mine = run("one", 49.0, protocol={"modified": True}, dataset={"id": "mine"})
+    mine["protocol"]["preset"] = mine["protocol"]["preset"] | {"clusters": 2}
+    mine["seeds"] = mine["seeds"][:1]
+    assert changes_in_words(mine) == "run with --num-seeds 1; by its card or --set clusters=2"
+    (row,) = entries_of(
+        collect((), [Stored(tmp_path / "a.json", mine)], tmp_path, []), "mine", mine["dataset"]["split"]
+    )
+    assert row.context == f"modified: {changes_in_words(mine)}"
+
+
 BFLOAT16 = {"modified": True, "variations": ["bfloat16"]}
 
 
@@ -136,7 +149,14 @@ def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
 
 @pytest.mark.parametrize(
     ("said", "plain"),
-    [("none", True), ("None ", True), ("none claimed; but", False), ("not stated", False), ("ImageNet labels", False)],
+    [
+        ("none", True),
+        ("None ", True),
+        (DRAWN.supervision, True),
+        ("none claimed; but", False),
+        ("not stated", False),
+        ("ImageNet labels", False),
+    ],
 )
 def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain):
     assert Labels("DINO", "-", said).unsupervised is plain

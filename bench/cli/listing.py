@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bench.cli.console import echo, emit
+from bench.cli.parameters import Word
 from bench.cli.reproduce_listing import paper_entries
 from bench.cli.settings import (
     cache_option,
@@ -29,7 +30,7 @@ _ONLY_JSON = ("images seen", "init", "supervision", "date", "second hand", "sour
 
 
 @click.command(name="list")
-@click.argument("kind", metavar="KIND", type=click.Choice(_KINDS))
+@click.argument("kind", metavar="KIND", type=Word(_KINDS))
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @results_option

@@ -115,9 +115,7 @@ def _listing(paper: Paper, rows: Sequence[Row], files: Files, settings: Settings
             obstacles[need] = in_one_line(error)
     able = [job for job in jobs if not any(need in obstacles for need in needs_of(job))]
     done = frozenset() if settings.limit else frozenset(answered(rows, results, settings.num_seeds))
-    if able:
-        echo("timing a network of each kind, with weights of no meaning …", err=True)
-    costs = costs_of([job for job in able if job not in done], settings)
+    costs = costs_of([job for job in able if job not in done], settings, lambda line: echo(line, err=True))
     return Listing(paper, rows, found, obstacles, costs, done)
 
 

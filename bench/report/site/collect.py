@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import pandas as pd
 
 from bench.cards import catalogue
 from bench.cards.backbone_names import backbone_name
+from bench.cards.models import DRAWN
 from bench.protocols import registry
 from bench.records.folders import Results, as_folders
 from bench.records.intervals import Interval
@@ -22,7 +22,7 @@ from bench.records.published import Published
 from bench.records.published_names import is_label_free
 from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
 from bench.report.selection import EVERYTHING, Selection
-from bench.report.site.changes import changes
+from bench.report.site.changes import changes_in_words
 from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
 from bench.scoring import rows as rows_of
@@ -43,12 +43,12 @@ class Labels:
 
     @property
     def unsupervised(self) -> bool:
-        """Whether it says plainly that there were none; a qualified "none" is none of these.
+        """Whether it says plainly that there were none; a qualified "none" is none of these, but for drawn weights.
 
         Nor is one whose initialisation or prior is not known to have seen none.
         """
-        said_none = self.supervision.strip().lower() == "none"
-        return said_none and is_label_free("init", self.initialisation) and is_label_free("prior", self.prior)
+        said = self.supervision.strip().lower() in ("none", DRAWN.supervision)
+        return said and is_label_free("init", self.initialisation) and is_label_free("prior", self.prior)
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,8 @@ class Run:
     @cached_property
     def modified(self) -> str:
         """How a modified run differs from the data set's own preset and seeds, as far as that is known."""
-        words = [] if self.protocol.startswith(SCORED) else changes(self.record)
-        if not words:
-            return "modified: another preset or other seeds"
-        return shorten(f"modified: run with {shlex.join(str(word) for word in words)}", 120, placeholder=" …")
+        said = "" if self.protocol.startswith(SCORED) else changes_in_words(self.record)
+        return shorten(f"modified: {said or 'another preset or other seeds'}", 120, placeholder=" …")
 
     @cached_property
     def resampled(self) -> dict[str, Any]:
@@ -210,11 +208,11 @@ class Site:
 
     @property
     def papers(self) -> list[Paper]:
-        """The papers that figures or measured models come from, the oldest first."""
+        """The papers that figures or models come from, the oldest first."""
         found = {claim.paper.key: claim.paper for claim in reversed(self.claims)}
-        for run in self.runs:
-            if run.model.paper:
-                found.setdefault(run.model.paper.key, run.model.paper)
+        for paper in [run.model.paper for run in self.runs] + [model.paper for model in self.models.values()]:
+            if paper:
+                found.setdefault(paper.key, paper)
         return sorted(found.values(), key=lambda paper: (paper.date or "9999", paper.key))
 
     @property
@@ -241,6 +239,17 @@ class Site:
     def claims_of(self, model: Model) -> list[Claim]:
         """The published figures that are a model's: those it answers to, or those under its name."""
         return self._claims_by_model.get(model.key, [])
+
+    @cached_property
+    def _namesakes(self) -> dict[tuple[str, str], list[Model]]:
+        found: dict[tuple[str, str], list[Model]] = {}
+        for model in self.models.values():
+            found.setdefault((model.title.lower(), model.backbone), []).append(model)
+        return found
+
+    def namesakes_of(self, model: Model) -> list[Model]:
+        """The other models of its name and backbone: of another card, or known by figures alone."""
+        return [one for one in self._namesakes[model.title.lower(), model.backbone] if one.key != model.key]
 
     @cached_property
     def _claims_by_place(self) -> dict[tuple[str, str], list[Claim]]:
@@ -323,10 +332,10 @@ def collect(
         for run in sorted(runs.values(), key=lambda run: (not run.context, run.created, run.path))
     }
     for claim in claims:
-        models.setdefault(claim.model.key, claim.model)
         for identifier in claim.figure.card:
             models.setdefault(("id", identifier), _model_of_card(identifier, claim))
-    # a record names its model better than a figure does
+        models.setdefault(claim.model.key, claim.model)
+    # a record or a card names its model better than a figure does, which may be of a method that only uses it
     claims = [replace(claim, model=models[claim.model.key]) for claim in claims]
     order = sorted(models, key=lambda key: (models[key].title.lower(), key))
     return Site(tuple(claims), tuple(runs.values()), tuple(skipped), {key: models[key] for key in order}, only)
@@ -378,7 +387,7 @@ def _model_of_card(identifier: str, claim: Claim) -> Model:
         card.title,
         Labels(training.initialisation, training.prior, training.supervision),
         _backbone(card.backbone),
-        claim.paper,
+        _paper_of(card.paper.model_dump()) if card.paper else None,
         training.images,
         training.overlaps,
     )
