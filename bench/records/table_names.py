@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from bench.cards import catalogue
 from bench.protocols import registry
@@ -12,25 +12,33 @@ from bench.records.table_faults import Fault, Faults, Line
 from bench.scoring.metric_names import METRICS
 
 _LIKE = 0.6
+"""Of 1: how alike a name that is suggested must be."""
 
 
 def unknown_names(lines: Sequence[Line], more: Names) -> Faults:
     """Names that neither this program nor `more` has: most are misspelt."""
-    datasets = {*catalogue.datasets(), *more["dataset"]}
-    for line in lines:
-        figure = line.figure
-        if figure.dataset not in datasets:
-            yield _unknown(line, "dataset", figure.dataset, datasets)
-        if registry.parsed(figure.protocol) is None and figure.protocol not in more["protocol"]:
-            used = {other.figure.protocol for other in lines if registry.parsed(other.figure.protocol)}
-            yield _unknown(line, "protocol", figure.protocol, {*registry.plain_names(), *used, *more["protocol"]})
-        if figure.metric not in METRICS:
-            yield _unknown(line, "metric", figure.metric, set(METRICS))
+    told = {line.figure.protocol for line in lines}
+    protocols = more["protocol"] | {name for name in told if registry.parsed(name)}
+    # of metrics those of the table, if any: the names of all are many, and much alike
+    metrics = METRICS.keys() & {line.figure.metric for line in lines}
+    datasets = more["dataset"] | catalogue.datasets().keys()
+    yield from _unknown(lines, "dataset", "data set", datasets, datasets)
+    yield from _unknown(lines, "protocol", "protocol", protocols, protocols | set(registry.plain_names()))
+    yield from _unknown(lines, "metric", "metric", metrics, metrics or METRICS.keys())
 
 
-def _unknown(line: Line, column: str, name: str, known: set[str]) -> Fault:
-    near = difflib.get_close_matches(name, sorted(known), n=2, cutoff=_LIKE)
-    guess = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}"
-    kind = "data set" if column == "dataset" else column
+def _unknown(lines: Sequence[Line], column: str, kind: str, known: Set[str], near: Set[str]) -> Faults:
+    """Lines whose name in a column is not `known`, with the nearest of `near`."""
+    guesses: dict[str, str] = {}
     more = "" if column == "metric" else "; a line of published_names.csv makes one known"
-    return Fault(line, column, f"there is no {kind} '{name}': {guess}{more}")
+    for line in lines:
+        name = getattr(line.figure, column)
+        if name not in known:
+            guess = guesses.get(name) or guesses.setdefault(name, _guess(name, near))
+            yield Fault(line, column, f"there is no {kind} '{name}' ({guess}){more}")
+
+
+def _guess(name: str, known: Set[str]) -> str:
+    lower = {one.lower(): one for one in sorted(known)}
+    near = [lower[one] for one in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=_LIKE)]
+    return f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}"
