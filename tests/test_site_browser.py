@@ -176,9 +176,9 @@ def test_only_the_fully_unsupervised_are_left_in_table_and_chart(browser):
 
 def test_only_this_protocol_leaves_no_context(browser):
     browser.open(VOC)
-    assert "For context" in browser.one("table.ranking").text
+    assert "Counted otherwise, so not ranked" in browser.one("table.ranking").text
     browser.one("input[name=comparable]").send_keys(Keys.SPACE)
-    assert "For context" not in browser.one("table.ranking").text
+    assert "Counted otherwise, so not ranked" not in browser.one("table.ranking").text
     assert column(browser, 2, body=2) == []
     assert not browser.shown("a.point.context")
 

@@ -97,7 +97,8 @@ def test_rows_are_filtered_by_keyboard_and_the_filter_is_carried_along(wide):
     assert wide.press(Keys.TAB).text == "Reset"
     wide.link("knn").click()
     wide.until(lambda: "--knn--" in wide.page and wide.texts(STATUS))
-    assert wide.one("select[name=backbone]").get_property("value") == backbone
+    assert wide.one("select[name=backbone]").get_property("value") == ""  # no row of this page has it
+    assert f"ignored, as no row here has it: backbone “{backbone}”" in wide.texts(STATUS)[0]
     assert wide.one("input[name=comparable]").is_selected()
     wide.one(".filters [type=reset]").click()
     assert wide.texts(STATUS) == [f"{len(wide.all('table.ranking tr[id]'))} rows"]
@@ -113,7 +114,9 @@ def test_every_phrase_of_how_a_figure_was_counted_is_a_filter_and_its_contrary(w
     (without,) = wide.texts(STATUS)
     assert int(with_it.split()[0]) + int(without.split()[0]) == int(without.split()[2])
     wide.open("benchmarks/pascal-voc--val.html?detail=nothing+has+it&labels=none")
-    assert wide.texts(STATUS)[0].startswith("0 of ")
+    (said,) = wide.texts(STATUS)
+    assert 0 < int(said.split()[0]) == len(wide.shown("table.ranking tr[id]"))
+    assert said.endswith("ignored, as no row here has it: counted with “nothing has it”")
 
 
 def test_a_reason_that_many_rows_share_is_said_once_and_reached_by_a_link(wide):
@@ -126,6 +129,17 @@ def test_a_reason_that_many_rows_share_is_said_once_and_reached_by_a_link(wide):
     assert len(notes) == len(set(notes)) < len(wide.all("a.footnote"))
 
 
+_ON_ALL = """
+const [table] = document.querySelectorAll("table.cross");
+const shown = (cell) => !cell.hidden;
+const heads = [...table.tHead.rows[0].cells];
+const asked = new Set(heads.filter(shown).map((head) => head.dataset.dataset).filter(Boolean));
+return [...table.tBodies[0].rows].filter(shown).every((row) => [...asked].every((name) =>
+  heads.some((head, at) => shown(head) && head.dataset.dataset === name && row.cells[at].textContent)));
+"""
+"""Whether each row that is shown has a figure on every data set that is shown."""
+
+
 def test_the_matrix_is_filtered_sorted_and_keeps_its_heads_in_sight(wide):
     wide.open("matrix.html")
     (everything,) = wide.texts(STATUS)
@@ -136,6 +150,13 @@ def test_the_matrix_is_filtered_sorted_and_keeps_its_heads_in_sight(wide):
     heads = wide.shown("table.cross thead th[data-dataset]")
     assert {head.get_dom_attribute("data-dataset") for head in heads} == {"PASCAL VOC 2012 val"}
     assert all(head.get_dom_attribute("data-unlabelled") is not None for head in heads)
+    wide.one(".filters [type=reset]").click()
+    wide.open("matrix.html?dataset=PASCAL+VOC+2012+val&dataset=COCO-Stuff-27+val&protocol=nonsense")
+    (both,) = wide.texts(STATUS)
+    assert "with figures on both data sets" in both and "protocol “nonsense”" in both
+    heads = [head.get_dom_attribute("data-dataset") for head in wide.shown("table.cross thead th[data-dataset]")]
+    assert len(set(heads)) == 2 and 0 < int(both.split()[0]) == len(wide.shown("table.cross tbody tr"))
+    assert wide.run(_ON_ALL)
     wide.one(".filters [type=reset]").click()
     button = next(one for one in wide.shown("table.cross thead button") if "clustering" in one.text)
     wide.run("arguments[0].focus()", button)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.base.errors import BadInput
 from bench.cards import catalogue
 from bench.cards.catalogue import dataset
+from bench.cards.models import DRAWN
 from bench.cards.presets import override
 from bench.cli.settings import parse_entries
 from bench.protocols.clustering.preset import ClusteringPreset
@@ -148,10 +149,17 @@ def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
 
 @pytest.mark.parametrize(
     ("said", "plain"),
-    [("none", True), ("None ", True), ("none claimed; but", False), ("not stated", False), ("ImageNet labels", False)],
+    [
+        ("none", True),
+        ("None ", True),
+        (DRAWN.supervision, True),
+        ("none claimed; but", False),
+        ("not stated", False),
+        ("ImageNet labels", False),
+    ],
 )
 def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain):
-    assert Labels("x", "y", said).unsupervised is plain
+    assert Labels("DINO", "-", said).unsupervised is plain
 
 
 @pytest.mark.parametrize(
@@ -163,6 +171,10 @@ def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain)
         ("ImageNet supervised", "none", False),
         ("MoCo v2", "saliency, supervised (BASNet)", False),
         ("random", "labels of shapes train", False),
+        ("-", "SAM masks", False),
+        ("DINO, SwAV and MoCo v2", "masks from DINO", True),
+        ("DINO, CLIP and MoCo v2", "-", False),
+        ("weights that nobody listed", "-", False),
     ],
 )
 def test_an_initialisation_or_a_prior_from_labels_is_not_fully_unsupervised(initialisation, prior, plain):

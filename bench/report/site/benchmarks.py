@@ -13,7 +13,8 @@ from bench.report.site.names import metric_slug, slug
 from bench.report.site.ranking import Entry, Ranked, best_first, direction, entries_of, pages_of, ranked
 from bench.scoring.metric_names import metric_name
 
-STATUSES = ("reproduced", "below", "above", "not run", "not comparable")
+OUTCOMES = ("reproduced", "below", "above", "can be run here", "no weights to run", "not comparable")
+"""What becomes of published figures: as `bench check` has it, but of those not run it says which can be."""
 UNLABELLED = "without-labels"
 """Where on a page the runs stand that had no labels."""
 
@@ -97,8 +98,14 @@ def _instead(runs: Sequence[Run]) -> str:
 
 def counts(claims: Sequence[Claim]) -> dict[str, int]:
     """How many published figures had which outcome."""
-    found = Counter(claim.status for claim in claims)
-    return {status: found[status] for status in STATUSES}
+    found = Counter(_outcome(claim) for claim in claims)
+    return {outcome: found[outcome] for outcome in OUTCOMES}
+
+
+def _outcome(claim: Claim) -> str:
+    if claim.status != "not run":
+        return claim.status
+    return "can be run here" if claim.figure.card else "no weights to run"
 
 
 def benchmarks_of(site: Site) -> dict[tuple[str, str], Benchmark]:

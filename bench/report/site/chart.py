@@ -123,7 +123,7 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 y=y(entry.value),
                 row=number,
                 value=entry.value,
-                what=told(points(entry.value), "published, for context" if entry.aside else "published"),
+                what=told(points(entry.value), "published, counted otherwise" if entry.aside else "published"),
             )
         )
     if entry.measured is not None:
@@ -134,7 +134,7 @@ def _points_of(number: int, entry: Entry, at: float, y: _Scale) -> list[Point]:
                 y=y(entry.measured),
                 row=number,
                 value=entry.measured,
-                what=told(f"{entry.measured:.2f}", "measured" if entry.counts else "measured, for context"),
+                what=told(f"{entry.measured:.2f}", "measured" if entry.counts else "measured, counted otherwise"),
                 hollow=not entry.counts,
                 low=y(entry.interval.low) if entry.interval else None,
                 high=y(entry.interval.high) if entry.interval else None,

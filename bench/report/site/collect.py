@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,11 +13,13 @@ import pandas as pd
 
 from bench.cards import catalogue
 from bench.cards.backbone_names import backbone_name
+from bench.cards.models import DRAWN
 from bench.protocols import registry
 from bench.records.folders import Results, as_folders
 from bench.records.intervals import Interval
 from bench.records.lineage import images_of, overlaps_of
 from bench.records.published import Published
+from bench.records.published_names import is_label_free
 from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
 from bench.report.selection import EVERYTHING, Selection
 from bench.report.site.changes import changes_in_words
@@ -28,8 +29,6 @@ from bench.scoring import rows as rows_of
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.metric_names import metric_name, metric_order
 
-_LABELLED = re.compile(r"(?<!un)(?<!self-)supervised|\blabel", re.IGNORECASE)
-"""What an initialisation or a prior says that has seen labels."""
 MATRIX = 100
 """A confusion matrix of more classes than this is shown as its largest confusions."""
 
@@ -44,12 +43,12 @@ class Labels:
 
     @property
     def unsupervised(self) -> bool:
-        """Whether it says plainly that there were none; a qualified "none" is none of these.
+        """Whether it says plainly that there were none; a qualified "none" is none of these, but for drawn weights.
 
-        Nor is one whose initialisation or prior says otherwise.
+        Nor is one whose initialisation or prior is not known to have seen none.
         """
-        others = self.initialisation, self.prior
-        return self.supervision.strip().lower() == "none" and not any(map(_LABELLED.search, others))
+        said = self.supervision.strip().lower() in ("none", DRAWN.supervision)
+        return said and is_label_free("init", self.initialisation) and is_label_free("prior", self.prior)
 
 
 @dataclass(frozen=True)
@@ -209,11 +208,11 @@ class Site:
 
     @property
     def papers(self) -> list[Paper]:
-        """The papers that figures or measured models come from, the oldest first."""
+        """The papers that figures or models come from, the oldest first."""
         found = {claim.paper.key: claim.paper for claim in reversed(self.claims)}
-        for run in self.runs:
-            if run.model.paper:
-                found.setdefault(run.model.paper.key, run.model.paper)
+        for paper in [run.model.paper for run in self.runs] + [model.paper for model in self.models.values()]:
+            if paper:
+                found.setdefault(paper.key, paper)
         return sorted(found.values(), key=lambda paper: (paper.date or "9999", paper.key))
 
     @property
@@ -240,6 +239,17 @@ class Site:
     def claims_of(self, model: Model) -> list[Claim]:
         """The published figures that are a model's: those it answers to, or those under its name."""
         return self._claims_by_model.get(model.key, [])
+
+    @cached_property
+    def _namesakes(self) -> dict[tuple[str, str], list[Model]]:
+        found: dict[tuple[str, str], list[Model]] = {}
+        for model in self.models.values():
+            found.setdefault((model.title.lower(), model.backbone), []).append(model)
+        return found
+
+    def namesakes_of(self, model: Model) -> list[Model]:
+        """The other models of its name and backbone: of another card, or known by figures alone."""
+        return [one for one in self._namesakes[model.title.lower(), model.backbone] if one.key != model.key]
 
     @cached_property
     def _claims_by_place(self) -> dict[tuple[str, str], list[Claim]]:
@@ -322,10 +332,10 @@ def collect(
         for run in sorted(runs.values(), key=lambda run: (not run.context, run.created, run.path))
     }
     for claim in claims:
-        models.setdefault(claim.model.key, claim.model)
         for identifier in claim.figure.card:
             models.setdefault(("id", identifier), _model_of_card(identifier, claim))
-    # a record names its model better than a figure does
+        models.setdefault(claim.model.key, claim.model)
+    # a record or a card names its model better than a figure does, which may be of a method that only uses it
     claims = [replace(claim, model=models[claim.model.key]) for claim in claims]
     order = sorted(models, key=lambda key: (models[key].title.lower(), key))
     return Site(tuple(claims), tuple(runs.values()), tuple(skipped), {key: models[key] for key in order}, only)
@@ -377,7 +387,7 @@ def _model_of_card(identifier: str, claim: Claim) -> Model:
         card.title,
         Labels(training.initialisation, training.prior, training.supervision),
         _backbone(card.backbone),
-        claim.paper,
+        _paper_of(card.paper.model_dump()) if card.paper else None,
         training.images,
         training.overlaps,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from textwrap import shorten
 from typing import Any
 
 from bench.protocols import registry
@@ -15,6 +14,7 @@ from bench.report.site.collect import Claim, Run
 from bench.report.site.gallery import Example, Gallery
 from bench.report.site.protocol_pages import about
 from bench.report.site.ranking import Entry, best_first, best_of, direction, ranked
+from bench.report.tables import UNKNOWN
 from bench.scoring.metric_names import metric_name
 
 TILES = 6
@@ -23,8 +23,6 @@ OF_A_KIND = 2
 """At most so many of them by one protocol."""
 PICTURES = 3
 """Examples on the first screen."""
-CLAUSE = 90
-"""Characters that say how a figure was counted; its page has all of it."""
 _CLUSTERS = re.compile(r"overclustering-\d+")
 """Protocols with more clusters than classes: their figures are no better for being higher."""
 Line = tuple[float, float, float, float]
@@ -39,8 +37,9 @@ class Best:
     metric: str
     url: str
     """The page of its protocol and metric."""
-    how: str
-    """In a clause: what the protocol does, or why the figure cannot be held against others of the protocol."""
+    how: tuple[str, ...]
+    """Sentences: what the protocol does, or how else the figure was counted; what the model started from; what makes
+    it another count."""
 
     @property
     def otherwise(self) -> bool:
@@ -119,23 +118,19 @@ def _best(benchmark: Benchmark, entry: Entry | None) -> Best | None:
     return Best(entry, entry.protocol, metric_name(entry.metric), url, _how(entry))
 
 
-def _how(entry: Entry) -> str:
-    """How a figure was counted, in a clause."""
+def _how(entry: Entry) -> tuple[str, ...]:
+    """How a figure was counted, what its model started from, and, where that is another count, why; in sentences."""
+    detail = "; ".join(entry.claim.figure.detail if entry.claim else ())
+    started = entry.labels.initialisation
+    starts = "" if started in ("-", UNKNOWN) else f"initialised with {started}"
+    told: tuple[str, ...]
     if entry.aside:
-        detail = entry.claim.figure.detail if entry.claim else ()
-        said = entry.context or f"with {' '.join(entry.entries)}"
-        parts = [said, *(phrase for phrase in detail if phrase not in said)]
-        return _cut("; ".join(parts))
-    known = registry.parsed(entry.protocol)
-    return registry.protocols()[known[0]].title if known else ""
-
-
-def _cut(text: str) -> str:
-    """A text up to a comma or semicolon, where it is longer than a clause; up to a word where it has none."""
-    if len(text) <= CLAUSE:
-        return text
-    end = max(text.rfind(sign, 0, CLAUSE) for sign in (", ", "; "))
-    return f"{text[:end]} …" if end > 0 else shorten(text, CLAUSE, placeholder=" …")
+        entries = f"with {' '.join(entry.entries)}" if entry.entries else ""
+        told = (entries, detail, starts, entry.context)
+    else:
+        known = registry.parsed(entry.protocol)
+        told = (registry.protocols()[known[0]].title if known else "", detail, starts)
+    return tuple(said.rstrip(".") for said in told if said)
 
 
 def tiles(found: Iterable[Headline]) -> list[Headline]:

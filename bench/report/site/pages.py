@@ -81,6 +81,7 @@ class Pages:
             "runs": len(self.site.runs),
             "measured_models": len({run.model.key for run in self.site.runs}),
             "main": found[0] if found else None,
+            "falling": bool(found) and found[0].metric in FALLING,
             "chart": home.chart_of(found[0]) if found else None,
             "tiles": home.tiles(found[1:]),
             "pictured": home.pictures(self.site.runs, self.galleries),
@@ -140,6 +141,7 @@ class Pages:
             "licence": card.licence if card else "",
             "overlaps": [(dataset_title(name), said) for name, said in sorted(model.overlaps.items())],
             "figures": self._figures_of(model, runs),
+            "namesakes": self.site.namesakes_of(model),
             "inlined": [] if crowded else [(run, self._part(run, details.scale_of(runs))) for run in runs],
             "apart": runs if crowded else [],
         }
@@ -160,6 +162,8 @@ class Pages:
                     self._place(run.dataset, run.split, run.protocol, metric)
                     | {
                         "published": None,
+                        "method": "",
+                        "paper": None,
                         "detail": (),
                         "second_hand": False,
                         "measured": measured["value"],
@@ -174,6 +178,8 @@ class Pages:
         figure = claim.figure
         place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
         place |= {"published": figure.value, "detail": figure.detail, "second_hand": figure.second_hand}
+        place["method"] = figure.model if figure.model != model.title else ""
+        place["paper"] = claim.paper if model.paper is None or claim.paper.key != model.paper.key else None
         names = ("measured", "interval", "difference", "tolerance", "status", "reason", "run")
         line = place | {name: getattr(claim, name) for name in names}
         # a figure may answer to several cards: of a run of another model it is said whose it is
@@ -233,7 +239,6 @@ class Pages:
             place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
             title = f"{place['dataset']} {figure.split}"
             groups.setdefault(title, []).append((claim, place["url"], place["metric"]))
-        measured = {run.model.key for run in self.site.runs if run.model.paper and run.model.paper.key == paper.key}
         context = {
             "paper": paper,
             "arxiv_url": arxiv_url(paper.arxiv),
@@ -241,7 +246,7 @@ class Pages:
             "total": len(claims),
             "reasons": _shared_reasons(claims),
             "groups": list(groups.items()),
-            "models": [model for key, model in self.site.models.items() if key in measured],
+            "models": [one for one in self.site.models.values() if one.id and one.paper and one.paper.key == paper.key],
         }
         return paper.url, self.render.page("paper", paper.url, "Papers", **context)
 

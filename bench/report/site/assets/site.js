@@ -194,13 +194,13 @@
     const boxes = $$("input[type=checkbox]", filters);
     const selects = $$("select", filters);
     for (const box of boxes) box.checked = asked.has(box.name);
+    const ignored = []; // asked for, as where another page was filtered, but no row here has it
     for (const select of selects) {
       const value = asked.get(select.name) ?? "";
-      select.value = value;
-      if (select.value !== value) { // carried from another page: nothing here has it, and that is said
-        select.append(make("option", { value, textContent: `${value} (0)`, selected: true }));
-      }
-      if (value) select.parentElement.hidden = false;
+      const known = [...select.options].some((option) => option.value === value);
+      select.value = known ? value : "";
+      if (!known) ignored.push(`${select.parentElement.firstElementChild.textContent.toLowerCase()} “${value}”`);
+      else if (value) select.parentElement.hidden = false;
     }
     const rows = $$("table.ranking tbody tr[id]");
     const fits = (row, { name, value }) => {
@@ -218,8 +218,9 @@
         divider.hidden = $$("tr[id]", divider.parentElement).every((row) => row.hidden);
       }
       const left = rows.filter((row) => !row.hidden).length;
+      const beside = ignored.length && !event ? `; ignored, as no row here has it: ${ignored.join(", ")}` : "";
       filters.querySelector("[role=status]").textContent =
-        left === rows.length ? `${left} row${left === 1 ? "" : "s"}` : `${left} of ${rows.length} rows; ranks are those among all rows`;
+        (left === rows.length ? `${left} row${left === 1 ? "" : "s"}` : `${left} of ${rows.length} rows; ranks are those among all rows`) + beside;
       const kept = new URLSearchParams(wanted.map((select) => [select.name, select.value]));
       for (const box of boxes) if (box.checked) kept.set(box.name, "");
       const query = kept.size ? `?${kept}`.replace(/=(?=&|$)/g, "") : "";
