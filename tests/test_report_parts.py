@@ -297,6 +297,13 @@ def test_rows_that_would_be_equal_tell_how_they_were_counted_by_size(counted, tm
     assert latex.count(r"\textsuperscript{\ddag1}") == 4 and latex.count("drawn otherwise") == 1
 
 
+def test_records_of_one_model_are_told_apart_by_their_names(labs, tmp_path):
+    folders = Folders.of(labs)
+    rows = tables(as_rows("md", (), read_folders(folders).stored, folders))[0][1:]
+    told = [row[2] for row in rows if row[0] == SUP]
+    assert len(set(told)) == 2 and all(re.match(r"record (runs-[12]|more)/", one) for one in told)
+
+
 def test_a_row_has_its_figures_of_all_data_sets_whatever_their_notes(counted, tmp_path):
     text = as_rows("md", counted, [], tmp_path, columns="datasets")
     rows = {row[2]: row[3:] for row in tables(text)[0][1:]}

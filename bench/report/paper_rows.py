@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -55,10 +56,12 @@ class Line:
     model: str
     backbone: str
     counted: str = ""
-    """How its figures were counted, beyond the protocol's name."""
+    """How its figures were counted, beyond the protocol's name; of records that would else be equal, their names."""
     cells: dict[Place, Cell] = field(default_factory=dict)
     cards: frozenset[str] = frozenset()
     """Ids of the models that it is of."""
+    records: dict[str, None] = field(default_factory=dict)
+    """Names of the records that it is of, in their order."""
     source: Source | None = None
     """Of all its figures; None where they have several, or where cells tell it."""
 
@@ -156,7 +159,13 @@ def _own_lines(
             line = Line(shown, backbone_of(record), cards=frozenset([model["id"]]))
             lines.append(line)
         line.cells[column] = _cell(entry, metric, digits, mixed=len(kinds) > 1)
-    return [line for key in sorted(found) for line in found[key]]
+        line.records[path.removesuffix(".json")] = None
+    lines = [line for key in sorted(found) for line in found[key]]
+    named = Counter((line.model, line.backbone) for line in lines)
+    for line in lines:
+        if named[line.model, line.backbone] > 1:
+            line.counted = f"record {', '.join(line.records)}"
+    return lines
 
 
 def _marks(entry: Stored) -> str:
@@ -212,7 +221,7 @@ def _in_order(entries: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
 
 
 def _source_of(figure: Published) -> Source:
-    arxiv = f"arXiv {figure.arxiv}" if figure.arxiv else ""
+    arxiv = f"arXiv {figure.arxiv}" if figure.arxiv and figure.arxiv not in figure.source else ""
     where = ", ".join(filter(None, (figure.paper, arxiv, figure.source)))
     why = "" if figure.comparable else one_line(figure.note)
     text = "; ".join(filter(None, (where, "read in a quotation" * figure.second_hand, why)))
