@@ -67,6 +67,11 @@ class Published:
     second_hand: bool = False
     """Whether it was read in somebody's quotation."""
 
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """How it was counted, beyond the protocol's name: its entries, and what its source says."""
+        return (*entry_words(self.entries), *self.detail)
+
 
 def load(path: Path) -> tuple[Published, ...]:
     """Read and validate a CSV of published figures. Raises BadInput naming file, line and column."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bench.records.published import Published, entry_words
+from bench.records.published import Published
 from bench.records.published_rows import percentage, read_rows, require_filled
 
 
@@ -49,7 +49,7 @@ def grouped(lines: Sequence[Line], key: Callable[[Published], Hashable]) -> dict
 
 def counted(figure: Published) -> tuple[str, ...]:
     """How a figure was counted: on what, by what protocol, with what entries and details."""
-    return (figure.dataset, figure.split, figure.protocol, *entry_words(figure.entries), *figure.detail)
+    return (figure.dataset, figure.split, figure.protocol, *figure.counted)
 
 
 def named(figure: Published) -> tuple[str, ...]:

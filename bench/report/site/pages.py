@@ -177,7 +177,7 @@ class Pages:
     def _line_of_claim(self, claim: Claim, model: Model) -> dict[str, Any]:
         figure = claim.figure
         place = self._place(figure.dataset, figure.split, figure.protocol, figure.metric)
-        place |= {"published": figure.value, "detail": figure.detail, "second_hand": figure.second_hand}
+        place |= {"published": figure.value, "detail": figure.counted, "second_hand": figure.second_hand}
         place["method"] = figure.model if figure.model != model.title else ""
         place["paper"] = claim.paper if model.paper is None or claim.paper.key != model.paper.key else None
         names = ("measured", "interval", "difference", "tolerance", "status", "reason", "run")
