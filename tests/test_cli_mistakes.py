@@ -45,6 +45,8 @@ from tests.terminal import bench, said
         (("rum",), ("rum",)),
         (("run", "--limt", "3"), ("--limt",)),
         (("show", "pascal"), ("pascal-voc",)),
+        (("show", "maskdistill"), ("is a paper", "bench reproduce maskdistill")),
+        (("list", "paper"), ("Did you mean papers?",)),
         (("check", "--require", "maskcontrast"), ("maskcontrast-sup",)),
     ],
 )

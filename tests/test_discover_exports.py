@@ -184,6 +184,9 @@ def test_colours_without_names_say_where_to_name_them(tmp_path):
         ("class_dict.csv", "Name,R,G,B,class_11\ncat,1,2,3,1\ndog,4,5\n", {0: "cat"}, {(1, 2, 3)}),
         ("label_colors.txt", "# color (RGB) label\n0 0 0 Void\n64 128 64\tAnimal\n128 0 0\t\ta b\n",
          {0: "Void", 1: "Animal", 2: "a b"}, {BLACK, (64, 128, 64), (128, 0, 0)}),
+        ("label_colors.txt", "Void 0 0 0\na b\t64 128 64\n3 128 0 0\n",
+         {0: "Void", 1: "a b", 2: "3"}, {BLACK, (64, 128, 64), (128, 0, 0)}),
+        ("label_colors.txt", "0 0 0 1\n128 0 0 2\n", {0: "1", 1: "2"}, {BLACK, (128, 0, 0)}),
         ("_classes.csv", "Pixel Value, Class\n0, background\n2, a dog\n", {0: "background", 2: "a dog"}, set()),
         ("_classes.csv", "filename, cat, dog\na.jpg, 0, 1\n", {}, set()),
         ("class_dict.csv", "", {}, set()),
@@ -198,6 +201,14 @@ def test_two_names_of_one_colour_are_to_be_checked(tmp_path):
     put_coloured(tmp_path)
     (tmp_path / "labelmap.txt").write_text(CVAT + "puma:250,50,83::\n")
     assert "gives 'cat' and 'puma' one colour: it is taken for 'cat'" in checks_of(tmp_path, tmp_path)
+
+
+def test_lines_of_colours_in_another_form_are_told_the_right_one(tmp_path):
+    put_coloured(tmp_path)
+    (tmp_path / "label_colors.txt").write_text("background #000000\ncat #fa3253\n")
+    with pytest.raises(BadInput, match=r"label_colors\.txt names no colour: .* `R G B name`, or `name R G B`"):
+        discover(tmp_path)
+    assert parse("label_colors.txt", ["0 0 0 1"]).notes and not parse("label_colors.txt", ["a 0 0 1"]).notes
 
 
 # --- Roboflow, void, and copies ---

@@ -141,6 +141,16 @@ def test_the_command_writes_every_format(stored, tmp_path, form):
     )
 
 
+def test_of_images_of_which_some_judge_it_says_how_many(tmp_path):
+    whole, some = make_record(), make_record(model="some-labelled", dataset={"images": 20, "judges": 5})
+    kept = [keep(tmp_path, record) for record in (whole, some)]
+    for cells in (boards(as_markdown((), kept, tmp_path))[1], latex_tables(as_latex((), kept, tmp_path))[0]):
+        assert [row[7] for row in cells[1:]] == [str(whole["dataset"]["images"]), "5 of 20"]
+    rows = list(csv.DictReader(io.StringIO(as_csv((), kept, tmp_path))))
+    assert [row["judges"] for row in rows] == [str(whole["dataset"]["images"]), "5"] and rows[1]["images"] == "20"
+    assert [one["judges"] for one in json.loads(as_json((), kept, tmp_path))["measured"]][1] == 5
+
+
 # --- badges ---
 
 

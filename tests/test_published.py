@@ -99,6 +99,7 @@ def test_an_untouched_copy_loads(tmp_path):
         ("protocol", ""),
         ("metric", ""),
         ("model", ""),
+        ("supervision", ""),
         ("source", ""),
     ],
 )
@@ -232,7 +233,11 @@ def test_the_list_of_figures_can_be_narrowed_and_is_whole_as_json():
     assert {row["backbone"] for row in json.loads(bench("list", "published", "VIT-s*", "--json").stdout)} == {
         *(figure.backbone for figure in figures() if figure.backbone.startswith("ViT-S"))
     }
-    assert "memory=1024000; memory 1 024 000 patches" in bench("list", "published", "dino-vits16").stdout
+    assert "memory=1024000; approximate search" in bench("list", "published", "dino-vits16").stdout
+    both = json.loads(bench("list", "published", "pascal voc", "Stego-Cluster", "--json").stdout)
+    assert both == [row for row in rows if row["dataset"] == "pascal-voc" and "stego-cluster" in row["protocol"]]
+    assert {row["value"] for row in rows if row["model"] == "COMUS"} == {"50.0", "19.6"}
+    assert bench("list", "networks", "one", "two").returncode == 2
     assert bench("list", "published", "no such thing").stderr == "no published with no such thing\n"
 
 

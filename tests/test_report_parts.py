@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -117,7 +118,15 @@ def test_the_command_takes_parts(stored, tmp_path):
         bench("report", "--results", tmp_path, "--model", "maskcontrastsup"), 2, "has the model", f"Did you mean {SUP}"
     )
     said(bench("report", "--results", tmp_path, "--own", "--format", "pwc"), 2, "--own leaves nothing of --format pwc")
-    said(bench("report", "--results", tmp_path, "--protocol", "davis", "--metric", "mIoU"), 0, "nothing is left")
+    none = ("report", "--results", tmp_path, "--protocol", "davis", "--metric", "mIoU", "--format")
+    for form in ("csv", "pwc"):
+        said(bench(*none, form), 0, "nothing is left: ")
+    said(bench("report", "--results", tmp_path, "--model", "DINO", "--format", "pwc"), 0, "nothing is left: ")
+    for more in ((), ("--rows", "metrics")):
+        empty = bench(*none, "latex", *more).stdout.splitlines()
+        assert all(line.startswith("%") for line in empty) and "nothing to show" in empty[-1]
+    badge = json.loads(bench("report", "--results", tmp_path, "--dataset", "pascal-voc", "--format", "badge").stdout)
+    assert badge["label"] == "reproduced figures, data set pascal-voc"
 
 
 def test_at_a_terminal_it_is_a_table_that_fits(stored, tmp_path, monkeypatch):
@@ -128,6 +137,12 @@ def test_at_a_terminal_it_is_a_table_that_fits(stored, tmp_path, monkeypatch):
     assert lines[0] == "pascal-voc val" and lines[1].split()[:4] == ["PROTOCOL", "METRIC", "PUBLISHED", "MEASURED"]
     assert any(line.split()[:4] == ["clustering", "mIoU", "44.2", "44.30"] for line in lines)
     assert max(map(len, lines)) <= 80 and not any(line.startswith("|") for line in lines)
+    words = ("--results", tmp_path, "--dataset", "pascal-voc", "--model", "CAUSE-TR", "--protocol", "clustering")
+    monkeypatch.setenv("COLUMNS", "200")
+    head, *rows = bench("report", *words).stdout.split("\n\n")[0].splitlines()[1:]
+    assert {"BACKBONE", "COUNTED"} <= set(head.split()) and any("ViT-B/16, iBOT" in row for row in rows)
+    places = slice(head.index("METRIC"), head.index("PUBLISHED")), slice(head.index("MODEL"), None)
+    assert len({tuple(row[place] for place in places) for row in rows}) == len(rows) > 4
 
 
 def test_a_site_of_a_part_says_so_and_has_no_other_rows(stored, tmp_path):
@@ -236,21 +251,64 @@ def test_a_row_per_model_with_deviation_and_the_published_figure_below(stored, t
     place = table[0].index("mIoU" if columns == "metrics" else "pascal-voc val")
     mine = next(number for number, row in enumerate(table) if row[0] == SUP)
     assert table[mine][place].startswith("44.3 ± 0.3")
-    assert (table[mine + 1][0], table[mine + 1][place]) == ("MaskContrast (Saliency) †", "44.2")
+    below, figure = table[mine + 1][0], table[mine + 1][place]
+    if columns == "metrics":
+        assert re.fullmatch(r"MaskContrast \(Saliency\) †\d+", below) and figure == "44.2"
+    else:
+        assert below == "MaskContrast (Saliency)" and re.fullmatch(r"44.2 †\d+", figure)
     assert {len(row) for row in table} == {len(table[0])}
 
 
 def test_latex_rows_have_a_cell_for_each_column_and_say_what_the_signs_are(stored, tmp_path):
     text = rows("latex", "metrics", "--dataset", "pascal-voc", results=tmp_path)
-    for spec, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}\n\\toprule\n(.*?)\\bottomrule", text, re.S):
+    for spec, body in re.findall(r"\\begin\{tabular\}\{(\S+)\}\n\\toprule\n(.*?)\\bottomrule", text, re.S):
         lines = [line for line in body.splitlines() if line != r"\midrule"]
-        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {len(spec)}
+        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {len(re.sub("{.*?}", "", spec))}
         assert all(line.endswith(r" \\") and line.count("{") == line.count("}") for line in lines)
         assert all(len(re.findall(r"(?<!\\)\$", line)) % 2 == 0 for line in lines)
     assert len(latex_tables(text)) > 1
-    assert r"$44.3 \pm 0.3$" in text and r"MaskContrast (Saliency)\textsuperscript{\dag}" in text
+    assert r"$44.3 \pm 0.3$" in text and re.search(r"MaskContrast \(Saliency\)\\textsuperscript\{\\dag\d+\}", text)
     assert "% ± is the standard deviation over 5 seeds." in text
     assert all(line.startswith(("%", "\\", "$")) or line.endswith("\\\\") for line in text.splitlines() if line)
+
+
+@pytest.fixture
+def counted():
+    """Figures of one model in one paper that differ in how they were counted, on two data sets."""
+    one = next(figure for figure in figures() if figure.dataset == "pascal-voc" and figure.protocol == "in-context")
+    one = replace(one, card=(), comparable=False, note="drawn otherwise", entries={}, detail=("512 px",))
+    large, small = (
+        replace(one, value=value, entries={"memory": m}) for value, m in ((55.7, 10240000), (50.8, 1024000))
+    )
+    return [large, small, replace(one, value=44.9), replace(small, value=9.5, dataset="ade20k", note="another split")]
+
+
+def test_rows_that_would_be_equal_tell_how_they_were_counted_by_size(counted, tmp_path):
+    text = as_rows("md", counted[:3], [], tmp_path)
+    head, *rows = tables(text)[0]
+    assert head == ["model", "backbone", "counted", "mIoU"]
+    assert [row[2:] for row in rows] == [
+        ["512 px", "44.9"], ["memory=1024000; 512 px", "50.8"], ["memory=10240000; 512 px", "55.7"],
+    ]  # fmt: skip
+    assert {row[0] for row in rows} == {f"{counted[0].model} ‡1"} and text.count("drawn otherwise") == 1
+    (head, _) = tables(as_rows("md", counted[:1], [], tmp_path))[0]
+    assert "counted" not in head
+    latex = as_rows("latex", counted[:3], [], tmp_path)
+    assert latex.count(r"\textsuperscript{\ddag1}") == 4 and latex.count("drawn otherwise") == 1
+
+
+def test_records_of_one_model_are_told_apart_by_their_names(labs, tmp_path):
+    folders = Folders.of(labs)
+    rows = tables(as_rows("md", (), read_folders(folders).stored, folders))[0][1:]
+    told = [row[2] for row in rows if row[0] == SUP]
+    assert len(set(told)) == 2 and all(re.match(r"record (runs-[12]|more)/", one) for one in told)
+
+
+def test_a_row_has_its_figures_of_all_data_sets_whatever_their_notes(counted, tmp_path):
+    text = as_rows("md", counted, [], tmp_path, columns="datasets")
+    rows = {row[2]: row[3:] for row in tables(text)[0][1:]}
+    assert len(rows) == 3 and rows["memory=1024000; 512 px"] == ["9.5 ‡2", "50.8 ‡1"]
+    assert re.search("(?m)^- ‡1: .*drawn otherwise$", text) and re.search("(?m)^- ‡2: .*another split$", text)
 
 
 def test_the_interval_stands_in_the_cell_and_the_note_says_what_it_covers(tmp_path):
@@ -277,4 +335,9 @@ def test_rows_are_for_two_formats(tmp_path):
         2,
         "only for --format latex and md",
     )
+    words = ("report", "--results", tmp_path, "--out", tmp_path / "r.html")
+    said(bench(*words, "--rows", "metrics"), 2, "--rows and --format html exclude each other")
+    for more in ((), ("--format", "html")):
+        said(bench(*words, *more), 2, "a site is a folder; name one without .html")
+    assert not (tmp_path / "r.html").exists()
     said(bench("report", "--digits", "2", "--results", tmp_path), 2, "--digits is only for --rows")

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.base.errors import WrongName
 from bench.cards import catalogue
 from bench.cards.local_files import weights_file
 from bench.download.part_files import Part
@@ -96,6 +97,13 @@ def test_papers_are_listed_and_an_unknown_one_gets_the_nearest(bench):
     assert bench("reproduce", "maskcontrast", "--out", "t.md").returncode == 2
 
 
+@pytest.mark.parametrize("number", ["2204.13101", "2204.13101v2", "arXiv:2204.13101"])
+def test_a_paper_is_found_by_its_arxiv_number(number):
+    assert paper(number).id == "leopart"
+    with pytest.raises(WrongName, match=r"no published figure of arXiv 2204\.99999"):
+        paper("2204.99999v1")
+
+
 def test_filters_choose_rows_and_refuse_unknown_names():
     chosen = paper("maskcontrast")
     (row,) = rows_of(chosen, Wanted(models=["maskcontrast-unsup"], protocols=["linear"]))
@@ -130,6 +138,12 @@ def test_the_listing_names_rows_files_licences_room_and_time_and_fetches_nothing
     assert [row["row"] for row in told["rows"] if row["cannot_run"] is None] == [2, 4]
     assert {file["name"]: file["rows"] for file in told["files"]} == {DATA: [2, 4], UNSUP_LINEAR: [2], SUP_LINEAR: [4]}
     assert all(row["seconds"] > 0 for row in told["rows"] if row["card"])
+    assert "timing" in done.stderr and "timing" not in bench("reproduce", "maskcontrast").stderr
+    kept = sorted((cache / "timings").iterdir())
+    kept[0].write_bytes(kept[0].read_bytes()[:-9])
+    again = bench("reproduce", "maskcontrast", "--json")
+    assert again.returncode == 0 and "is damaged" in again.stderr and "timing" in again.stderr
+    assert sorted((cache / "timings").iterdir()) == kept and json.loads(kept[0].read_bytes())["seconds"] > 0
 
 
 @pytest.mark.slow

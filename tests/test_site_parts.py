@@ -18,6 +18,7 @@ from bench.records.published import figures
 from bench.records.published_classes import class_figures, load
 from bench.records.record import Stored
 from bench.report.site import details
+from bench.report.site.changes import changes_in_words
 from bench.report.site.chart import draw
 from bench.report.site.collect import Labels, collect
 from bench.report.site.names import day
@@ -115,6 +116,17 @@ def test_modified_runs_of_one_model_say_by_which_options_they_differ(tmp_path):
     }
 
 
+def test_what_a_card_of_the_reader_s_may_have_is_not_told_as_an_option_of_the_run(tmp_path):
+    mine = run("one", 49.0, protocol={"modified": True}, dataset={"id": "mine"})
+    mine["protocol"]["preset"] = mine["protocol"]["preset"] | {"clusters": 2}
+    mine["seeds"] = mine["seeds"][:1]
+    assert changes_in_words(mine) == "run with --num-seeds 1; by its card or --set clusters=2"
+    (row,) = entries_of(
+        collect((), [Stored(tmp_path / "a.json", mine)], tmp_path, []), "mine", mine["dataset"]["split"]
+    )
+    assert row.context == f"modified: {changes_in_words(mine)}"
+
+
 BFLOAT16 = {"modified": True, "variations": ["bfloat16"]}
 
 
@@ -147,7 +159,7 @@ def test_a_run_that_answers_to_a_figure_stands_in_its_row(tmp_path):
     ],
 )
 def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain):
-    assert Labels("x", "y", said).unsupervised is plain
+    assert Labels("DINO", "-", said).unsupervised is plain
 
 
 @pytest.mark.parametrize(
@@ -159,6 +171,10 @@ def test_fully_unsupervised_is_what_says_none_without_qualification(said, plain)
         ("ImageNet supervised", "none", False),
         ("MoCo v2", "saliency, supervised (BASNet)", False),
         ("random", "labels of shapes train", False),
+        ("-", "SAM masks", False),
+        ("DINO, SwAV and MoCo v2", "masks from DINO", True),
+        ("DINO, CLIP and MoCo v2", "-", False),
+        ("weights that nobody listed", "-", False),
     ],
 )
 def test_an_initialisation_or_a_prior_from_labels_is_not_fully_unsupervised(initialisation, prior, plain):

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 import bench
-from bench.base.errors import BadInput
+from bench.base.errors import BadInput, WrongName
 from bench.cards.card import load_card
 from bench.cards.datasets import DatasetCard
+from bench.data.contact_sheet import contact_sheet
 from bench.data.samples import open_split, without_label
 from bench.protocols.base import Settings
 from bench.records.audit import audit
@@ -181,6 +182,31 @@ def test_what_learns_from_labels_sees_only_those_and_says_so(run):
     assert made["dataset"]["images"] == len(rows.ids) == len(JUDGES) and "judges" not in made["dataset"]
     assert any("13 of 20" in text and "--protocol linear evaluates the others" in text for text in said)
     assert any("as train, only the others are used" in text for text in said)
+
+
+def test_a_card_without_the_split_that_a_protocol_needs_is_said_with_what_can_be_run(photos, small_file, tmp_path):
+    card = photos()
+    card.write_text(CARD.partition("[protocols.linear]")[0])
+
+    def refused(protocol, problem, **entries):
+        with pytest.raises(WrongName, match=problem) as raised:
+            bench.evaluate(small_file, str(card), protocol, entries=entries, cache=tmp_path / "cache")
+        return raised.value.remedy
+
+    for protocol, entry in (("in-context", "bank"), ("knn", "bank"), ("stego-cluster", "train")):
+        remedy = refused(protocol, rf"{protocol} needs a .*split to draw on \({entry} = train\); .* only val")
+        assert f"[splits.train] in {card} adds one" in remedy
+        assert "clustering, clustering-dense, patch-clustering can run without" in remedy
+    assert f"`bench show {card}`" in refused("knn", "unknown split of photos 'vall'", bank="vall")
+    able = refused("linear", "no preset for linear")
+    assert "It has one for clustering, clustering-dense, patch-clustering;" in able
+
+
+def test_a_contact_sheet_shows_images_with_labels_first(photos, tmp_path):
+    alone, first = (
+        contact_sheet(open_split(load_card(photos(judges), DatasetCard), "val", tmp_path), 1) for judges in ((), (13,))
+    )
+    assert first.height > alone.height  # by the legend of the label's classes
 
 
 def test_predictions_of_images_with_labels_are_scored(photos, tmp_path):

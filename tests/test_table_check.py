@@ -82,12 +82,17 @@ PLANTED = [
     (PAPER, {"init": "Dino"}, "init: 'Dino' is spelt 'DINO' in line 2"),
     (STUFF, {"protocol": "Stego-Cluster+CRF"}, "protocol: 'Stego-Cluster+CRF' is spelt 'stego-cluster+crf' in line 2"),
     (FOUND, {"value": "80.7", "metric": "accuracy"}, "line 10 has the same figure"),
+    (SALIENCY, {"protocol": "salience"}, "protocol: there is no protocol 'salience' (did you mean saliency?)"),
+    (SALIENCY, {"protocol": "pixel-overclustering-25"}, "did you mean pixel-overclustering-256"),
+    (SALIENCY, {"dataset": "ecsd"}, "dataset: there is no data set 'ecsd' (did you mean ecssd?"),
+    (STUFF, {"metric": "meanIU"}, "did you mean mIoU?"),
+    (SALIENCY, {"metric": "acuracy"}, "metric: there is no metric 'acuracy' (did you mean accuracy"),
     (CAPI, {"comparable": "yes", "protocol": "named"}, "comparable: no protocol is called named"),
     (CAPI, {"comparable": "yes", "dataset": "coco-dip"}, "comparable: coco-dip has no preset for"),
     (CAPI, {"split": "minival"}, "split: the card of ade20k has the splits train, val"),
     (CAPI, {"card": "capi-vitl14"}, "card: there is no model 'capi-vitl14'"),
-    (CAPI, {"entries": "standardize=false"}, "entries: the preset of linear-patches has no such entries or values"),
-    (CAPI, {"entries": "standardise=maybe"}, "entries: the preset of linear-patches has no such entries or values"),
+    (CAPI, {"entries": "standardize=false"}, "entries: the preset of linear-patches does not take standardize=false"),
+    (CAPI, {"entries": "standardise=maybe"}, "entries: the preset of linear-patches does not take standardise=maybe"),
     (CAPI, {"entries": "standardise=true"}, "entries: standardise changes nothing of the preset"),
 ]
 
@@ -105,6 +110,34 @@ def test_a_row_that_stands_there_twice_is_found(tmp_path):
     rows = rows_of(**SALIENCY)
     found = faults(tmp_path, [*rows, list(rows[0])])
     assert found == [f"{len(rows) + 2}: value: line 2 has the same figure, of the same model and source"]
+
+
+def test_a_figure_of_one_model_from_another_source_is_found(tmp_path):
+    rows = rows_of(**STUFF)
+    copied = put(list(rows[0]), source="Table 9", prior="masks")
+    first = column(rows[0], "source")
+    found = faults(tmp_path, [*rows, copied])
+    place = f"{len(rows) + 2}: source: line 2 has the same figure of the same model from '{first}'"
+    assert found == [f"{place}: keep the one that was published first"]
+    assert faults(tmp_path, [*rows, put(copied, value="21.9")]) == []
+
+
+def test_a_name_is_made_known_by_a_line_beside_the_table(tmp_path):
+    rows = [put(row, protocol="by-hand") for row in rows_of(**SALIENCY)]
+    assert any("there is no protocol 'by-hand'" in one for one in faults(tmp_path, rows))
+    write(tmp_path / "table_names.csv", [["protocol", "by-hand", "drawn by hand"]], ["column", "name", "meaning"])
+    assert faults(tmp_path, rows) == []
+    write(tmp_path / "table_names.csv", [["colour", "red", "red"]], ["column", "name", "meaning"])
+    with pytest.raises(BadInput, match=r"table_names\.csv:2: column is 'colour'"):
+        faults(tmp_path, rows)
+
+
+def test_the_line_to_copy_of_the_documentation_has_no_fault(tmp_path):
+    text = (folder("results").parent / "docs" / "contributing-results.md").read_text(encoding="utf-8")
+    head, line = csv.reader(text.partition("```csv\n")[2].partition("```")[0].splitlines())
+    assert head == HEAD
+    (tmp_path / "table_allowed.csv").write_bytes(SHIPPED.with_name("published_allowed.csv").read_bytes())
+    assert faults(tmp_path, [*ROWS, line]) == []
 
 
 def test_figures_of_one_model_under_another_name_are_found(tmp_path):
@@ -182,5 +215,10 @@ def test_the_command_checks_a_table(tmp_path, capsys):
     assert f"{tmp_path / 'table.csv'}:{len(rows) + 2}: value: line 2 has the same figure" in done.stdout
     put(rows[0], value="102.0")
     done = bench("check", "--table", write(tmp_path / "table.csv", rows))
-    assert done.returncode == 3 and "table.csv:2: value is '102.0', not a number from 0 to 100" in done.stderr
+    assert done.returncode == 3 and "table.csv:2: value is '102.0', not a number from 0 to 100\n" in done.stderr
+    put(rows[0], supervision="")
+    done = bench("check", "--table", write(tmp_path / "table.csv", [*rows, ["more"]]))
+    told = done.stderr.splitlines()
+    assert done.returncode == 3 and len(told) == 3 and "table.csv:2: supervision is empty. Fill it in." in told[0]
+    assert "table.csv:2: value is '102.0'" in told[1] and f"table.csv:{len(rows) + 2}: wrong number" in told[2]
     assert bench("check", "--table", tmp_path / "table.csv", "--require", "swav").returncode == 2

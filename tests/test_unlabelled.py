@@ -254,5 +254,6 @@ def test_a_folder_of_photos_is_told_which_model_fits_it(card, golden, tmp_path, 
     shapes = find_model("maskcontrast-shapes", None, tmp_path, said.append)
     for data, expected in ((catalogue.dataset(str(card)), 1), (catalogue.dataset("shapes"), 0)):
         told: list[str] = []
-        warn_of_generated(shapes, data, "./photos.toml", told.append)
+        warn_of_generated(shapes, data, told.append)
         assert len(told) == expected and all(f"bench download {MODEL}" in text for text in told)
+        assert not any(str(tmp_path) in text for text in told)

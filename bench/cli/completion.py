@@ -79,6 +79,7 @@ def papers(context: click.Context, parameter: click.Parameter, incomplete: str) 
 
 def paper_rows(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The numbers of the rows of the paper that the line names."""
+    from bench.records.published import points
     from bench.reproduce.papers import papers as known
 
     # click leaves the argument unread where an option waits for its value
@@ -86,7 +87,7 @@ def paper_rows(context: click.Context, parameter: click.Parameter, incomplete: s
     paper = next((known()[name] for name in named if name in known()), None)
     numbered = paper.numbered() if paper else {}
     return [
-        CompletionItem(str(number), help=f"{figure.model}, {figure.protocol}, {figure.value:g}")
+        CompletionItem(str(number), help=f"{figure.model}, {figure.protocol}, {points(figure.value)}")
         for number, figure in numbered.items()
         if str(number).startswith(incomplete)
     ]

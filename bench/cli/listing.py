@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from bench.cli.console import echo, emit
+from bench.cli.parameters import Word
 from bench.cli.reproduce_listing import paper_entries
 from bench.cli.settings import (
     cache_option,
@@ -29,30 +30,32 @@ _ONLY_JSON = ("images seen", "init", "supervision", "date", "second hand", "sour
 
 
 @click.command(name="list")
-@click.argument("kind", metavar="KIND", type=click.Choice(_KINDS))
-@click.argument("pattern", required=False)
+@click.argument("kind", metavar="KIND", type=Word(_KINDS))
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @results_option
 @cache_option
-def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, cache: Path | None) -> int:
+def list_(kind: str, patterns: tuple[str, ...], as_json: bool, results: Path | None, cache: Path | None) -> int:
     """List models, networks, datasets, protocols, recipes of pre-training, published figures, papers, or results.
 
     Results are your own records.
 
     `bench list networks PATTERN` lists the networks of timm, torchvision and other installed libraries whose name has
     PATTERN in it, or fits it if it has a *. hf:, hub: and python: have no list; docs/models.md has the form of their
-    names. `bench list published PATTERN` takes the figures that have it in their data set, protocol, model, backbone or
-    card.
+    names. `bench list published PATTERN...` takes the figures that have each of them in their data set, protocol,
+    model, backbone or card; a blank is as good as a hyphen.
     """
-    if pattern is not None and kind not in ("networks", "published"):
+    if patterns and kind not in ("networks", "published"):
         raise click.UsageError(f"PATTERN is for `bench list networks` and `published`; {kind} are all listed")
+    if len(patterns) > 1 and kind == "networks":
+        raise click.UsageError(f"`bench list networks` takes one PATTERN, not {len(patterns)}")
     tables: dict[str, Callable[[], Table]] = {
         "models": _models,
-        "networks": lambda: _networks(pattern or "", cache),
+        "networks": lambda: _networks("".join(patterns), cache),
         "datasets": _datasets,
         "protocols": protocol_entries,
         "recipes": _recipes,
-        "published": lambda: _published(pattern or ""),
+        "published": lambda: _published(patterns),
         "papers": paper_entries,
         "results": lambda: _results(records_folder(results)),
     }
@@ -64,7 +67,7 @@ def list_(kind: str, pattern: str | None, as_json: bool, results: Path | None, c
     elif rows:
         _print(head, rows)
     else:
-        echo(f"no {kind} with {pattern}" if pattern else f"no {kind} yet", err=True)
+        echo(f"no {kind} with {' and '.join(patterns)}" if patterns else f"no {kind} yet", err=True)
     return 0
 
 
@@ -150,16 +153,25 @@ def _plain(value: object) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _published(pattern: str) -> Table:
-    from bench.records.published import entry_words, figures
+def _published(patterns: Sequence[str]) -> Table:
+    from bench.records.published import entry_words, figures, points
 
     shown = ("dataset", "split", "protocol", "metric", "value", "comparable", "card", "backbone", "model", "counted")
     rows = []
     for f in figures():
-        if not any(_fits(pattern, name) for name in (f.dataset, f.protocol, f.model, f.backbone, *f.card)):
+        names = (f.dataset, f.protocol, f.model, f.backbone, *f.card)
+        if not all(any(_fits(pattern, name) for name in names) for pattern in patterns):
             continue
         counted = [*entry_words(f.entries), *f.detail]
-        figure = (f.dataset, f.split, f.protocol, f.metric, f"{f.value:g}", _yes(f.comparable), " ".join(f.card) or "-")
+        figure = (
+            f.dataset,
+            f.split,
+            f.protocol,
+            f.metric,
+            points(f.value),
+            _yes(f.comparable),
+            " ".join(f.card) or "-",
+        )
         model = (f.backbone, f.model, "; ".join(counted) or "-", f.init, f.supervision, f.date)
         rows.append((*figure, *model, _yes(f.second_hand), f.source, f.note))
     return (*shown, "init", "supervision", "date", "second hand", "source", "note"), rows
@@ -170,8 +182,8 @@ def _yes(flag: bool) -> str:
 
 
 def _fits(pattern: str, name: str) -> bool:
-    """Whether a name has PATTERN in it, or fits it if it has a *, whatever the case."""
-    pattern, name = pattern.lower(), name.lower()
+    """Whether a name has PATTERN in it, or fits it if it has a *, whatever the case; a blank is a hyphen."""
+    pattern, name = pattern.lower().replace(" ", "-"), name.lower().replace(" ", "-")
     return fnmatchcase(name, pattern) if "*" in pattern else pattern in name
 
 

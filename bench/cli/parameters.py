@@ -5,6 +5,7 @@ What names a place on this machine says so by its kind, so that `bench.cli.confi
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -15,6 +16,16 @@ import click
 from bench.base.errors import BadInput
 from bench.base.files import is_endless_file
 from bench.base.paths import expand
+
+
+class Word(click.Choice[str]):
+    """One of several words; for another one the nearest is suggested."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """What is wrong with a value."""
+        near = difflib.get_close_matches(str(value).lower(), map(str, self.choices), n=2, cutoff=0.6)
+        guess = f" Did you mean {' or '.join(near)}?" if near else ""
+        return f"{super().get_invalid_choice_message(value, ctx)}{guess}"
 
 
 class Place(click.Path):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Parts = tuple[Sequence[Published], Sequence[Stored], Folders]
 
 _EPILOG = """
-NAME is an id, a title, or a pattern such as 'DINO*', in capitals or not.
+NAME is an id, a title, or a pattern, in capitals or not: DINO is that name alone, 'DINO*' all that begin with it.
 
 \b
 Examples:
@@ -52,7 +52,7 @@ def _only(kind: str, help_: str) -> Callable[[Callable[..., Any]], Callable[...,
     "as tables for booktabs. pwc: the paper's table as Papers with Code listed it. badge: JSON for the endpoint badge "
     "of shields.io. [default: by the ending of --out; html for a folder; else md, and at a terminal a table]",
 )
-@_only("model", "Only this model's rows.")
+@_only("model", "Only this model's rows: DINO is that one alone, 'DINO*' a pattern.")
 @_only("dataset", "Only this data set's rows, or as ID-SPLIT this split's.")
 @_only("protocol", "Only this protocol's rows.")
 @_only("metric", "Only this metric's rows.")
@@ -93,13 +93,14 @@ def report(
     at_terminal = form is None and out is None and rows is None and sys.stdout.isatty()
     form = form or _form_of(out)
     _require_sense(form, figure, own, rows, digits)
+    _require_place(form, out)
     from bench.base.files import display, write_with
     from bench.report.formats import FORMATS, as_badge, as_rows
     from bench.report.selection import Selection
 
     names = {"model": model_names, "dataset": dataset_names, "protocol": protocol_names, "metric": metric_names}
     only = Selection(names, own)
-    parts, skipped = _read(results, only)
+    parts, skipped = _read(results, only, form)
     if form == "html":
         return _write_site(out, parts, skipped, only)
     if at_terminal:
@@ -124,14 +125,22 @@ def _require_sense(form: str, figure: str | None, own: bool, rows: str | None, d
     if figure and form != "badge":
         raise click.UsageError("--figure is only for --format badge")
     if rows and form not in ("latex", "md"):
-        raise click.UsageError("--rows is only for --format latex and md")
+        raise click.UsageError(
+            f"--rows and --format {form} exclude each other: --rows is only for --format latex and md"
+        )
     if digits is not None and not rows:
         raise click.UsageError("--digits is only for --rows")
     if own and (form == "pwc" or (form == "badge" and not figure)):
         raise click.UsageError(f"--own leaves nothing of --format {form}, which counts published figures")
 
 
-def _read(results: tuple[Path, ...], only: Selection) -> tuple[Parts, list[str]]:
+def _require_place(form: str, out: Path | None) -> None:
+    """Raises UsageError for a site that would lie in a folder with the name of a file."""
+    if form == "html" and out is not None and out.suffix.lower() in (".html", ".htm") and not out.is_dir():
+        raise click.UsageError(f"--out {out}: a site is a folder; name one without {out.suffix}")
+
+
+def _read(results: tuple[Path, ...], only: Selection, form: str) -> tuple[Parts, list[str]]:
     """What is to be written, and a line for each file that is no sound record."""
     from bench.records.audit import remarks, sound
     from bench.records.folders import read_folders
@@ -147,6 +156,8 @@ def _read(results: tuple[Path, ...], only: Selection) -> tuple[Parts, list[str]]
     echo_remarks(remarks(own))
     if only.said and not chosen and not own:
         echo_warning(f"nothing is left: there is no figure of {only.said}")
+    elif form == "pwc" and not any(figure.seed_table for figure in chosen):
+        echo_warning(f"nothing is left: the paper's table has no figure of {only.said or 'this catalogue'}")
     return (chosen, own, folders), skipped
 
 
@@ -158,6 +169,8 @@ def _form_of(out: Path | None) -> str:
     if out is None:
         return "md"
     if out.is_dir() or not out.suffix:
+        return "html"
+    if out.suffix.lower() in (".html", ".htm"):
         return "html"
     if out.suffix not in _ENDINGS:
         known = ", ".join(_ENDINGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.base.escaping import one_line
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bench.records.record import Stored
     from bench.report.selection import Selection
 
-_HEADS = ("PROTOCOL", "METRIC", "PUBLISHED", "MEASURED", "MODEL", "STATUS")
+_HEADS = ("PROTOCOL", "METRIC", "PUBLISHED", "MEASURED", "MODEL", "BACKBONE", "STATUS", "COUNTED")
+_NONE = "–"
 
 
 def print_board(figures: Sequence[Published], stored: Sequence[Stored], results: Folders, only: Selection) -> None:
@@ -30,13 +31,19 @@ def print_board(figures: Sequence[Published], stored: Sequence[Stored], results:
             for line in one["published"]
             for model in line["card"]
         }
-        rows = [_of_figure(line) for line in one["published"]]
+        started: dict[tuple[str, str], set[str]] = {}
+        for line in one["published"]:
+            started.setdefault((line["model"], line["backbone"]), set()).add(line["init"])
+        several = {model for model, inits in started.items() if len(inits) > 1}
+        rows = [_of_figure(line, several) for line in one["published"]]
         rows += [
             _of_record(line)
             for line in one["measured"]
             if (line["protocol"], line["metric"], line["model"], line["value"]) not in answered
         ]
-        echo_table([_HEADS, *rows])
+        rows = [_HEADS, *rows]
+        tells = any(row[-1] != _NONE for row in rows[1:])
+        echo_table(rows if tells else [row[:-1] for row in rows])
         echo()
     counts = ", ".join(f"{count} {status}" for status, count in board["counts"].items())
     told = f"{len(board['published'])} published figures" + (f": {counts}" if counts else "")
@@ -44,13 +51,27 @@ def print_board(figures: Sequence[Published], stored: Sequence[Stored], results:
     echo_wrapped("--format md writes this as a document, --out DIR as a web site; --dataset and others take a part.")
 
 
-def _of_figure(line: Mapping[str, Any]) -> tuple[str, ...]:
-    measured = "–" if line["measured"] is None else f"{line['measured']:.2f}"
-    return line["protocol"], line["metric"], f"{line['value']:>9}", f"{measured:>8}", line["model"], line["status"]
+def _of_figure(line: Mapping[str, Any], several: Collection[tuple[str, str]]) -> tuple[str, ...]:
+    """A row; of a model and backbone in `several` it says what it started from."""
+    from bench.report.formats import way
+
+    measured = _NONE if line["measured"] is None else f"{line['measured']:.2f}"
+    model = line["model"], line["backbone"] + f", {line['init']}" * ((line["model"], line["backbone"]) in several)
+    figure = line["protocol"], line["metric"], f"{line['value']:>9}", f"{measured:>8}"
+    return *figure, *model, line["status"], way(line) or _NONE
 
 
 def _of_record(line: Mapping[str, Any]) -> tuple[str, ...]:
     marks = [name for name in ("limited", "modified") if line[name]]
     marks += ["claimed"] * (line["claimed"] == "value") + ["in doubt"] * bool(line["doubts"])
     status = "measured" + (f" ({', '.join(marks)})" if marks else "")
-    return line["protocol"], line["metric"], f"{'–':>9}", f"{line['value']:8.2f}", line["model"], status
+    return (
+        line["protocol"],
+        line["metric"],
+        f"{_NONE:>9}",
+        f"{line['value']:8.2f}",
+        line["model"],
+        line["backbone"],
+        status,
+        _NONE,
+    )

@@ -86,7 +86,7 @@ def reproduce(
 ) -> int:
     """Reproduce a paper's table: list what its rows need, or with --yes fetch, run and compare them.
 
-    Without PAPER it lists the papers.
+    PAPER is an id or an arXiv number. Without PAPER it lists the papers.
     """
     from bench.base.files import cache_folder
     from bench.cli.reproduce_files import Files

@@ -115,14 +115,12 @@ def _listing(paper: Paper, rows: Sequence[Row], files: Files, settings: Settings
             obstacles[need] = in_one_line(error)
     able = [job for job in jobs if not any(need in obstacles for need in needs_of(job))]
     done = frozenset() if settings.limit else frozenset(answered(rows, results, settings.num_seeds))
-    if able:
-        echo("timing a network of each kind, with weights of no meaning …", err=True)
-    costs = costs_of([job for job in able if job not in done], settings)
+    costs = costs_of([job for job in able if job not in done], settings, lambda line: echo(line, err=True))
     return Listing(paper, rows, found, obstacles, costs, done)
 
 
 def _print_able(listing: Listing, rows: Sequence[Row]) -> None:
-    from bench.reproduce.table import points
+    from bench.records.published import points
 
     head = ("ROW", "DATA SET", "PROTOCOL", "PAPER", "MODEL", "TIME")
     lines = [
@@ -150,7 +148,7 @@ def _time(listing: Listing, row: Row) -> str:
 
 
 def _print_unable(listing: Listing, rows: Sequence[Row]) -> None:
-    from bench.reproduce.table import points
+    from bench.records.published import points
 
     reasons: dict[str, int] = {}
     lines = []

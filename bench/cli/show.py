@@ -113,6 +113,7 @@ def _meanings(name: str, results: Path, cache: Path) -> tuple[str, ...]:
     from bench.networks import adapters
     from bench.networks.libraries.nearest import network_meant
     from bench.protocols import registry
+    from bench.reproduce.papers import papers
 
     built_in: dict[str, Collection[str]] = {
         "model": catalogue.models(),
@@ -137,6 +138,8 @@ def _meanings(name: str, results: Path, cache: Path) -> tuple[str, ...]:
         return ("checkpoint",)
     if is_path:
         return ("data set",)
+    if name.lower() in papers():
+        raise WrongName(f"'{name}' is a paper", f"`bench reproduce {name.lower()}` shows its rows and what they need.")
     known = [own for names in built_in.values() for own in names]
     unknown = unknown_name("model, data set or protocol", name, known, "bench list models|datasets|protocols")
     raise WrongName(unknown.problem, f"{folder_meant(name)}{unknown.remedy}")

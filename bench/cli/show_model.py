@@ -18,7 +18,7 @@ Rows = list[tuple[str, str]]
 
 def show_model(card: ModelCard, cache: Path, *, trust_code: bool) -> None:
     """Print what a card says, and what its network says of itself. Raises BadInput for a mistake in the card."""
-    from bench.records.published import figures
+    from bench.records.published import figures, points
 
     rows = [("id", card.id), ("title", card.title), ("about", card.description)]
     rows += _architecture_rows(card) if card.architecture else _network_rows(card, cache, trust_code)
@@ -30,7 +30,7 @@ def show_model(card: ModelCard, cache: Path, *, trust_code: bool) -> None:
         where = (card.paper.venue or card.paper.date, f"arXiv {card.paper.arxiv}" if card.paper.arxiv else "")
         rows += [("paper", ", ".join(filter(None, (card.paper.title, *where))))]
     rows += [
-        ("published", f"{f.dataset} {f.split} {f.protocol} {f.metric} {f.value:g}")
+        ("published", f"{f.dataset} {f.split} {f.protocol} {f.metric} {points(f.value)}")
         for f in figures()
         if card.id in f.card
     ]

@@ -22,6 +22,7 @@ def print_record(stored: Stored) -> None:
     from bench.base.files import display
     from bench.protocols import registry
     from bench.records.intervals import figure_interval
+    from bench.records.published import points
     from bench.scoring.metric_names import metric_name
 
     record, path = stored.record, display(stored.path)
@@ -43,7 +44,7 @@ def print_record(stored: Stored) -> None:
     for metric, answer in record["published"].items():
         reason = answer.get("reason")
         echo_wrapped(
-            f"published {metric_name(metric)} {answer['value']:g}, difference {answer['difference']:+.2f}: "
+            f"published {metric_name(metric)} {points(answer['value'])}, difference {answer['difference']:+.2f}: "
             + answer["status"]
             + (f" ({reason})" if reason else f" (tolerance {answer['tolerance']:.2f})"),
             "  ",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from bench.data.listings import evenly
+from bench.data.listings import evenly_first
 from bench.data.pictures import Colours, Read, fitted_in, legend_of, read_samples, small_image, small_map
 from bench.data.samples import Samples
 
@@ -44,7 +44,10 @@ class _Cell:
 
 
 def contact_sheet(samples: Samples, count: int) -> Image:
-    """`count` samples spread evenly over a split; of a sequence its middle frame. Raises BadInput naming a bad file."""
+    """`count` samples spread evenly over a split, those with labels first; of a sequence its middle frame.
+
+    Raises BadInput naming a bad file.
+    """
     read = read_samples(samples)
     names, colours = legend_of(samples)
     places = _places(samples, count)
@@ -61,8 +64,15 @@ def contact_sheet(samples: Samples, count: int) -> Image:
 def _places(samples: Samples, count: int) -> list[tuple[str, int]]:
     """The chosen samples' names, and the places of their images among all images."""
     starts = np.concatenate([[0], np.cumsum([sample.images for sample in samples])])
-    chosen = [(samples.entries[i], int(starts[i])) for i in evenly(len(samples), count)]
+    chosen = [(samples.entries[i], int(starts[i])) for i in _chosen(samples, count)]
     return [(sample.ids[sample.images // 2], start + sample.images // 2) for sample, start in chosen]
+
+
+def _chosen(samples: Samples, count: int) -> list[int]:
+    """Places spread evenly over the samples with labels, and over the others where there are too few of them."""
+    labelled = samples.labelled_places
+    there = frozenset(labelled)
+    return evenly_first(labelled, [place for place in range(len(samples)) if place not in there], count)
 
 
 def _cell(name: str, place: int, read: Read, colours: Colours) -> tuple[_Cell, set[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from bench.base.errors import BadInput
@@ -29,7 +30,7 @@ def find_samples(
     if root is None:
         root = local_root(card, cache)
     if root is None:
-        fetch = f"`bench download {card_name(card)}` fetches it. Or g" if card.downloads else "G"
+        fetch = f"`bench download {shlex.quote(card_name(card))}` fetches it. Or g" if card.downloads else "G"
         raise NoDataRoot(
             f"no data root for {card.id}: bench does not know where {card.title} is on this machine",
             f'{fetch}ive its folder with --data-root, or in bench.toml: [data_roots] {card.id} = "/path"',

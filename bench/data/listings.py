@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from bench.base.errors import BadInput
 from bench.base.packed_arrays import Names
 from bench.base.text_files import read_text
 from bench.data.coco_json import annotated_images
 from bench.data.listed_lines import Place, numbered_lines, read_ids
+
+T = TypeVar("T")
 
 
 def read_listing(path: Path, kind: str, ending: str = "", place: Place | None = None) -> Names:
@@ -75,6 +78,13 @@ def evenly(number: int, most: int) -> list[int]:
     """Up to `most` places of `number`, spread evenly."""
     step = max(1.0, number / most)
     return [int(i * step) for i in range(min(number, most))]
+
+
+def evenly_first(first: Sequence[T], others: Sequence[T], most: int) -> list[T]:
+    """Up to `most` of the first, spread evenly; of the others only where there are fewer."""
+    chosen = [first[i] for i in evenly(len(first), most)]
+    left = most - len(chosen)
+    return chosen + ([others[i] for i in evenly(len(others), left)] if left else [])
 
 
 def require_below(name: str, where: str) -> None:

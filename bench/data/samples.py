@@ -8,6 +8,7 @@ import itertools
 import operator
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from bench.base.packed_arrays import Keys, Names
 from bench.base.parallel import prefetch
 from bench.cards.datasets import DatasetCard, Orientation
 from bench.cards.layouts import Layout, SplitFiles
+from bench.cards.local_files import card_name
 from bench.data.listed_lines import Place
 from bench.data.listings import class_folders, read_listing, read_table, require_published
 
@@ -284,7 +286,7 @@ def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spli
     It is the first whose list is there; of several, the first that has its folder of images too.
     """
     if split not in card.splits:
-        raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {card.id}")
+        raise unknown_name(f"split of {card.id}", split, card.splits, f"bench show {shlex.quote(card_name(card))}")
     if not root.is_dir():
         raise BadInput(f"no data root at {root}", f"Give the folder that holds {card.title} with --data-root.")
     tried: list[str] = []
@@ -300,7 +302,8 @@ def find_layout(card: DatasetCard, split: str, root: Path) -> tuple[Layout, Spli
     if found:
         return next((each for each in found if _has_images(*each[1:])), found[0])
     if not tried:
-        raise WrongName(f"no layout of {card.id} has the split '{split}'", f"See `bench show {card.id}`.")
+        shown = shlex.quote(card_name(card))
+        raise WrongName(f"no layout of {card.id} has the split '{split}'", f"See `bench show {shown}`.")
     raise BadInput(
         f"{root} does not hold {card.title} ({split}): none of {', '.join(tried)} is there",
         "Give the folder that contains one of them with --data-root.",

@@ -21,7 +21,7 @@ from bench.discover.classes import Proposal, id_ranges, propose
 from bench.discover.file_words import SPLITS, words_in
 from bench.discover.masks import LOOKED_AT, Survey, survey
 from bench.discover.masks_taken_for_images import look_like_masks, twin_folders
-from bench.discover.names import Names, find_names
+from bench.discover.names import Names, find_names, of_colour_lines
 from bench.discover.opened import EXPLAINED, rgb_of
 from bench.discover.tree import WHOLE, Pair, Tree, look_at
 
@@ -93,6 +93,8 @@ def _require_usable(folder: Path, tree: Tree, found: Survey, names: Names | None
     why, files = max(found.unusable.items(), key=lambda entry: len(entry[1]), default=("", []))
     if labels and tree.labelled and not found.encoding:
         unnamed = f" ({names.file} lacks {found.strange})" if names and found.strange else ""
+        if names and not names.colours and of_colour_lines(names.file):
+            unnamed = f" ({names.file} names no colour: each of its lines should be `R G B name`, or `name R G B`)"
         raise BadInput(
             f"no mask in {folder} can be used; {len(files)} of {found.looked_at} ({files[0]} first): "
             f"{EXPLAINED[why]}{unnamed}",
@@ -232,8 +234,10 @@ def _protocols(found: Findings) -> list[str]:
     wanted = classes - 1 if labelled else min(CLUSTERS, len(split) // 10)
     clusters = max(2, min(wanted, len(split)))
     entries = f"input = [{side}, {side}]\n"
+    why = "# one fewer than the classes: what the model's saliency leaves over is the background\n"
+    fewer = why if labelled and clusters == classes - 1 else ""
     blocks = [
-        f"[protocols.clustering]\n{entries}clusters = {clusters}\n",
+        f"[protocols.clustering]\n{entries}{fewer}clusters = {clusters}\n",
         f"[protocols.clustering-dense]\n{entries}clusters = {max(2, classes if labelled else clusters)}\n",
     ]
     train = found.splits.get("train", ())

@@ -15,7 +15,7 @@ import numpy as np
 from bench.base.parallel import Progress, default_workers, prefetch
 from bench.data.label_palettes import PaletteColours
 from bench.data.label_values import Ids, ids_of, open_label
-from bench.data.listings import evenly
+from bench.data.listings import evenly, evenly_first
 from bench.discover.names import Colour
 from bench.discover.opened import MOST_IDS, Int64, Seen, Size, code_of, look, rgb_of
 from bench.discover.tree import Pair
@@ -164,9 +164,7 @@ def _spread(pairs: Sequence[Pair], limit: int) -> list[Pair]:
     """At most `limit` pairs, spread evenly; images without a mask only where there are fewer with one."""
     masked = [pair for pair in pairs if pair.label is not None]
     bare = [pair for pair in pairs if pair.label is None]
-    chosen = [masked[i] for i in evenly(len(masked), limit)]
-    left = limit - len(chosen)
-    return chosen + ([bare[i] for i in evenly(len(bare), left)] if left else [])
+    return evenly_first(masked, bare, limit)
 
 
 def _add(found: Survey, tallies: _Tallies, seen: Seen) -> None:

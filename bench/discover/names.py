@@ -33,6 +33,9 @@ Colour = tuple[int, int, int]
 _CVAT = re.compile(r"^(?P<name>[^:]+):(?:\s*(?P<red>\d+)\s*,\s*(?P<green>\d+)\s*,\s*(?P<blue>\d+)\s*)?:[^:]*:[^:]*$")
 # CamVid's own list, and CVAT's export of that name
 _COLOUR_FIRST = re.compile(r"^(?P<red>\d+)[ \t]+(?P<green>\d+)[ \t]+(?P<blue>\d+)[ \t]+(?P<name>\S.*)$")
+_COLOUR_LAST = re.compile(r"^(?P<name>\S.*?)[ \t]+(?P<red>\d+)[ \t]+(?P<green>\d+)[ \t]+(?P<blue>\d+)$")
+COLOUR_LINES = "label_colors.txt"
+"""A file with a colour and a name in each line."""
 _CHANNELS = {"red": "r", "green": "g", "blue": "b"}
 _NUMBERED = re.compile(r"^(?P<id>\d{1,5})\s*[:,;\s]\s*(?P<name>\S.*)$")
 
@@ -55,6 +58,11 @@ class Names:
     """By colour, where the file has colours."""
     notes: tuple[str, ...] = ()
     """What a user should check."""
+
+
+def of_colour_lines(file: str) -> bool:
+    """Whether a file should have a colour and a name in each line."""
+    return PurePosixPath(file).name.lower() == COLOUR_LINES
 
 
 def find_names(folder: Path, texts: Sequence[str]) -> Names | None:
@@ -100,18 +108,23 @@ def _agreed(folder: Path, first: Names, others: Sequence[str]) -> Names:
 
 
 def parse(file: str, lines: Sequence[str]) -> Names:
-    """Lines of `name:R,G,B:parts:actions`, `R G B name`, `id name` or a name each, or a table with a head.
+    """Lines of `name:R,G,B:parts:actions`, `R G B name`, `name R G B`, `id name` or a name each, or a table.
 
-    Tables are CamVid's `name,r,g,b` and Roboflow's `Pixel Value, Class`. `#` begins a comment.
+    A table has a head. Tables are CamVid's `name,r,g,b` and Roboflow's `Pixel Value, Class`. `#` begins a comment.
     """
     kept = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if kept and file.lower().endswith(".csv"):
         return _of_table(file, kept)
-    patterns = [_CVAT, *([_COLOUR_FIRST] if PurePosixPath(file).name.lower() == "label_colors.txt" else [])]
-    for pattern in patterns:
+    for pattern in (_CVAT, *((_COLOUR_FIRST, _COLOUR_LAST) if of_colour_lines(file) else ())):
         mapped = [match for match in map(pattern.match, kept) if match]
         if kept and len(mapped) == len(kept):
-            return _of_colours(file, [(m["name"], (m["red"], m["green"], m["blue"])) for m in mapped])
+            names = _of_colours(file, [(m["name"], (m["red"], m["green"], m["blue"])) for m in mapped])
+            if pattern is _COLOUR_FIRST and all(map(_COLOUR_LAST.match, kept)):
+                note = (
+                    f"{file} has four numbers a line: the first three are taken for the colour, R G B: is that right?"
+                )
+                names = replace(names, notes=(*names.notes, note))
+            return names
     numbered = [match for match in map(_NUMBERED.match, kept) if match]
     if kept and len(numbered) == len(kept):
         return Names(file, {int(m["id"]): m["name"].strip() for m in numbered}, numbered=True)

@@ -22,6 +22,7 @@ PARTS = {
     "saliency": "counts of foregrounds (saliency)",
     "datasets": "data sets, downloaded and generated",
     "networks": "what is known of weights without opening them",
+    "timings": "how long networks take here (reproduce)",
     "weights": "downloaded weights",
     "downloads": "archives, and pinned hashes (pins.json)",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import numpy.typing as npt
 
 from bench.base.errors import BadInput, Warn, WrongName, unknown_name
 from bench.base.own_files import load_json, save_json
+from bench.cards.local_files import card_name
 from bench.data.decoding import Label
 from bench.data.samples import Samples
 from bench.passes import tokens as token_pass
@@ -86,7 +88,7 @@ def order_of(run: Run[P]) -> Order:
     """That of the run's data set. Raises WrongName for a void class that is none of its classes."""
     names = list(run.card.classes)
     if unknown := [name for name in run.preset.void_classes if name not in names]:
-        raise unknown_name("class", unknown[0], names, f"bench show {run.card.id}")
+        raise unknown_name("class", unknown[0], names, f"bench show {shlex.quote(card_name(run.card))}")
     void = tuple(names.index(name) for name in run.preset.void_classes)
     return Order(run.num_classes, run.card.labels.ignore, run.preset.void_order == "first", void)
 

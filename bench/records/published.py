@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bench.base.errors import BadInput
-from bench.base.files import read_regular, said
 from bench.base.folders import folder
 from bench.cards.presets import read_value
 from bench.records.model_said import protocol_preset
 from bench.records.own_preset import differs_from, published_preset
+from bench.records.published_rows import percentage, raise_any, read_rows, require_filled
 from bench.records.record import Record, other_precision, shortfall
 from bench.scoring.tolerance import Tolerance, of_one_spread
 
 if TYPE_CHECKING:
     from bench.records.published_classes import PublishedClass
 
-Entry = TypeVar("Entry")
 Status = Literal["reproduced", "below", "above", "not run", "not comparable"]
 
-LARGEST_TABLE = 1 << 24
-"""Bytes of a table of published figures, at most."""
 ROUNDING = 0.05
 """Published figures have one decimal: the true value lies within half a unit of it."""
 PAPER_SEEDS = 5
@@ -78,58 +73,9 @@ def load(path: Path) -> tuple[Published, ...]:
     return read_rows(path, [one.name for one in fields(Published)], figure_of)
 
 
-def read_rows(path: Path, names: Sequence[str], entry: Callable[[dict[str, str], str], Entry]) -> tuple[Entry, ...]:
-    """The rows of a CSV of exactly these columns, each through `entry`, which is told file and line as well.
-
-    Raises BadInput for a file that cannot be read and for a row of another length.
-    """
-    try:
-        text = read_regular(path, LARGEST_TABLE).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        if reader.fieldnames != list(names):
-            shown = str(reader.fieldnames)[:200]
-            raise BadInput(f"{path}: the columns are {shown}", f"The columns must be {names}.")
-        return tuple(entry(row, where) for row, where in _lines(reader, path))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path} cannot be read: {said(error)}", "Restore it from the repository.") from error
-
-
-def _lines(reader: csv.DictReader[str], path: Path) -> Iterator[tuple[dict[str, str], str]]:
-    for row in reader:
-        where = f"{path}:{reader.line_num}"
-        if None in row or None in row.values():
-            raise BadInput(f"{where}: wrong number of columns", "Quote a cell that holds a comma.")
-        yield row, where
-
-
-def require_filled(row: dict[str, str], columns: Sequence[str], where: str) -> None:
-    """Raises BadInput for an empty column."""
-    for column in columns:
-        if not row[column].strip():
-            raise BadInput(f"{where}: {column} is empty", "Fill it in.")
-
-
-def percentage(row: dict[str, str], where: str) -> float:
-    """The column `value`. Raises BadInput unless it is a number from 0 to 100."""
-    try:
-        value = float(row["value"])
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 100:
-        raise BadInput(f"{where}: value is '{row['value']}', not a number from 0 to 100", "Give a percentage.")
-    return value
-
-
 def figure_of(row: dict[str, Any], where: str) -> Published:
-    """A figure from its row. Raises BadInput naming line and column; `where` is file and line."""
-    for column in ("comparable", "seed_table", "second_hand"):
-        if row[column] not in ("yes", "no"):
-            raise BadInput(f"{where}: {column} is '{row[column]}', not yes or no", "Write one of the two.")
-    require_filled(row, ("dataset", "split", "protocol", "metric", "model", "source"), where)
-    if row["comparable"] == "no" and not row["note"]:
-        raise BadInput(f"{where}: note is empty, but the figure is not comparable", "Give the reason in the note.")
-    if row["date"] and not _is_date(row["date"]):
-        raise BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD", "Correct it, or leave it empty.")
+    """A figure from its row. Raises BadInput naming line and columns; `where` is file and line."""
+    raise_any(list(_faults(row, where)))
     return Published(
         **row
         | {
@@ -142,6 +88,24 @@ def figure_of(row: dict[str, Any], where: str) -> Published:
             "second_hand": row["second_hand"] == "yes",
         }
     )
+
+
+def _faults(row: dict[str, str], where: str) -> Iterator[BadInput]:
+    """What is wrong with a row by itself."""
+    for column in ("comparable", "seed_table", "second_hand"):
+        if row[column] not in ("yes", "no"):
+            yield BadInput(f"{where}: {column} is '{row[column]}', not yes or no", "Write one of the two.")
+    if row["comparable"] == "no" and not row["note"]:
+        yield BadInput(f"{where}: note is empty, but the figure is not comparable", "Give the reason in the note.")
+    if row["date"] and not _is_date(row["date"]):
+        yield BadInput(f"{where}: date is '{row['date']}', not YYYY-MM or YYYY-MM-DD", "Correct it, or leave it empty.")
+    filled = ("dataset", "split", "protocol", "metric", "model", "supervision", "source")
+    reading = (lambda: require_filled(row, filled, where), lambda: percentage(row, where))
+    for read in (*reading, lambda: _entries(row["entries"], where)):
+        try:
+            read()
+        except BadInput as error:
+            yield error
 
 
 def _entries(text: str, where: str) -> dict[str, Any]:
@@ -161,6 +125,11 @@ def entry_words(entries: Mapping[str, Any]) -> tuple[str, ...]:
         f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
         for key, value in sorted(entries.items())
     )
+
+
+def points(value: float) -> str:
+    """A published value with the decimals that it was published with, one at least."""
+    return np.format_float_positional(value, trim="0")
 
 
 def _is_date(text: str) -> bool:

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from bench.base.folders import folder
-from bench.records.published import answers, percentage, read_rows, require_filled
+from bench.records.published import answers
+from bench.records.published_rows import percentage, read_rows, require_filled
 from bench.records.record import Record
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bench.records.published import Published, entry_words, percentage, read_rows, require_filled
+from bench.records.published import Published, entry_words
+from bench.records.published_rows import percentage, read_rows, require_filled
 
 
 @dataclass(frozen=True)

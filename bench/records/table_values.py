@@ -27,10 +27,11 @@ than the share of its pixels that is right, nor than its Dice."""
 
 
 def values(lines: Sequence[Line]) -> Faults:
-    """Figures of another scale or magnitude, twice there, of two models, or that another metric denies."""
+    """Figures of another scale or magnitude, twice there, of two sources or models, or that another metric denies."""
     yield from _scale(lines)
     yield from _magnitude(lines)
     yield from _twice(lines)
+    yield from _from_two_sources(lines)
     yield from _under_two_names(lines)
     yield from _impossible(lines)
 
@@ -65,6 +66,19 @@ def _twice(lines: Sequence[Line]) -> Faults:
     for first, *others in grouped(lines, same).values():
         for line in others:
             yield Fault(line, "value", f"line {first.number} has the same figure, of the same model and source")
+
+
+def _from_two_sources(lines: Sequence[Line]) -> Faults:
+    """One figure of one model that two sources have: the second is a quotation, or a slip of the table's number."""
+
+    def same(figure: Published) -> tuple[object, ...]:
+        return (counted(figure), figure.metric, figure.model, figure.backbone, figure.init, figure.value)
+
+    for first, *others in grouped(lines, same).values():
+        for line in others:
+            if line.figure.source != first.figure.source:
+                text = f"line {first.number} has the same figure of the same model from '{first.figure.source}'"
+                yield Fault(line, "source", f"{text}: keep the one that was published first")
 
 
 def _under_two_names(lines: Sequence[Line]) -> Faults:

@@ -16,14 +16,15 @@ from bench.report.tables import joined, place_of, records_frame
 _COLOURS = {"reproduced": "brightgreen", "below": "red", "above": "orange", "measured": "blue"}
 
 
-def count_badge(figures: Sequence[Published], stored: Sequence[Stored]) -> dict[str, Any]:
-    """How many of the published figures are reproduced, and whether any figure missed."""
+def count_badge(figures: Sequence[Published], stored: Sequence[Stored], part: str = "") -> dict[str, Any]:
+    """How many of the published figures are reproduced, and whether any figure missed; `part` is what they are of."""
     status = list(joined(figures, stored)["status"]) if figures else []
     counts = {name: status.count(name) for name in ("reproduced", "below", "above")}
     message = f"{counts['reproduced']} of {len(figures)}"
     message += "".join(f", {counts[name]} {name}" for name in ("below", "above") if counts[name])
     worst = next((name for name in ("below", "above", "reproduced") if counts[name]), None)
-    return _badge("reproduced figures", message, _COLOURS.get(worst or "", "lightgrey"))
+    label = f"reproduced figures, {part}" if part else "reproduced figures"
+    return _badge(label, message, _COLOURS.get(worst or "", "lightgrey"))
 
 
 def figure_badge(figures: Sequence[Published], stored: Sequence[Stored], results: Results, name: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bench.records import published
 from bench.records.audit import Audited, audit, remarks
 from bench.records.card_says import is_unverified
 from bench.records.lineage import overlap_of
-from bench.records.published import ROUNDING, Published, expectation
+from bench.records.published import ROUNDING, Published, expectation, points
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, class_names, file_name
 from bench.report.compare import unlike
@@ -167,7 +167,7 @@ def _published_outcome(figure: Published, row: pd.Series[Any], required: Sequenc
     wanted = _is_required(row["card"], row["protocol"], required)
     status = row["status"]
     if status not in COMPARED:
-        shown = f"{row['value']:g} published" + (f", {row['measured']:.2f} measured" if answer else "")
+        shown = f"{points(row['value'])} published" + (f", {row['measured']:.2f} measured" if answer else "")
         detail = f"{shown}; {row['reason']}" + _overlap(answer)
         return Outcome(status, what, detail, wanted, measured=answer is not None)
     assert answer is not None  # as it was compared
@@ -177,7 +177,7 @@ def _published_outcome(figure: Published, row: pd.Series[Any], required: Sequenc
         theirs = f"; the authors' solver gives {found.value:.2f} over {found.authors} seeds"
     off = found.value - row["value"]
     detail = (
-        f"{row['value']:g} published, {row['measured']:.2f} measured{theirs}, difference {off:+.2f}, "
+        f"{points(row['value'])} published, {row['measured']:.2f} measured{theirs}, difference {off:+.2f}, "
         f"tolerance {row['tolerance']:.2f}"
     )
     if is_unverified(answer.record):

@@ -79,14 +79,14 @@ def render(name: str, cell: Callable[[object], str], missing: str = "–", **con
     environment = templates_of("report/templates", escape=False)
     environment.filters["cell"] = cell
     environment.filters["line"] = one_line
-    environment.filters["way"] = _way
+    environment.filters["way"] = way
     environment.filters["labels"] = labels_seen
     environment.filters["points"] = lambda value: missing if value is None else f"{value:.2f}"
     environment.filters["signed"] = lambda value: missing if value is None else f"{value:+.2f}"
     return environment.get_template(name).render(**context)
 
 
-def _way(line: Mapping[str, Any]) -> str:
+def way(line: Mapping[str, Any]) -> str:
     """How a published figure was counted, beyond its protocol's name, and whether it was read in a quotation."""
     words = [" ".join(entry_words(line["entries"])), *line["detail"], "read in a quotation" * line["second_hand"]]
     return "; ".join(filter(None, words))
@@ -202,7 +202,7 @@ def as_badge(
 ) -> str:
     """A badge for shields.io's endpoint: one record's `figure`, else how many published figures are reproduced."""
     if figure is None:
-        return dumps(count_badge(figures, stored))
+        return dumps(count_badge(figures, stored, only.said))
     return dumps(figure_badge(figures, stored, results, figure))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bench.base.escaping import one_line
@@ -20,8 +21,17 @@ from bench.scoring.metric_names import metric_name, metric_order
 Columns = Literal["metrics", "datasets"]
 """What stands in the columns: metrics of one data set and protocol, or data sets of one protocol and metric."""
 Place = tuple[str, ...]
-PUBLISHED, OTHERWISE = "published", "otherwise"
-"""Marks of a row: a figure that was read in its source, and one that was counted in another way besides."""
+PUBLISHED, OTHERWISE = "†", "‡"
+"""Signs of a figure that was read in its source, and of one that was counted in another way besides."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a published figure stands, and what differs; figures of one source share a number."""
+
+    sign: str
+    text: str
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class Cell:
     images_only: bool = False
     """Whether its interval is over images alone in a table that has others too."""
     claimed: bool = False
+    source: Source | None = None
+    """Of a published figure."""
 
 
 @dataclass(eq=False)
@@ -43,11 +55,15 @@ class Line:
 
     model: str
     backbone: str
-    mark: str
+    counted: str = ""
+    """How its figures were counted, beyond the protocol's name; of records that would else be equal, their names."""
     cells: dict[Place, Cell] = field(default_factory=dict)
     cards: frozenset[str] = frozenset()
     """Ids of the models that it is of."""
-    source: str = ""
+    records: dict[str, None] = field(default_factory=dict)
+    """Names of the records that it is of, in their order."""
+    source: Source | None = None
+    """Of all its figures; None where they have several, or where cells tell it."""
 
 
 @dataclass
@@ -58,6 +74,10 @@ class Table:
     heads: list[tuple[Place, str]]
     lines: list[Line]
     notes: list[str]
+    sources: list[Source]
+    """In the order of their numbers."""
+    counts: bool
+    """Whether rows tell how they were counted, because some would else be equal."""
 
 
 def paper_tables(
@@ -109,6 +129,8 @@ def _table(
         beside = [other for other in published if other.cards & line.cards and other not in lines]
         lines += [line, *beside]
     lines += [line for line in published if line not in lines]
+    counts = _told_apart_by_count(lines)
+    sources = _numbered(lines, on_rows=columns == "metrics", counts=counts)
     places = {place for line in lines for place in line.cells}
     if columns == "metrics":
         heads = [(place, metric_name(place[0])) for place in sorted(places, key=lambda place: metric_order(place[0]))]
@@ -116,7 +138,7 @@ def _table(
     else:
         heads = [(place, " ".join(place)) for place in sorted(places)]
         title = f"{key[0]}, {metric_name(key[1])}"
-    return Table(title, heads, lines, [*_notes(measured), *_sources(lines)])
+    return Table(title, heads, lines, [*_notes(measured), *_signs(sources)], sources, counts)
 
 
 def _own_lines(
@@ -134,10 +156,16 @@ def _own_lines(
         column = _split_of(columns, entry, metric)[1]
         line = next((line for line in lines if column not in line.cells), None)
         if line is None:
-            line = Line(shown, backbone_of(record), "", cards=frozenset([model["id"]]))
+            line = Line(shown, backbone_of(record), cards=frozenset([model["id"]]))
             lines.append(line)
         line.cells[column] = _cell(entry, metric, digits, mixed=len(kinds) > 1)
-    return [line for key in sorted(found) for line in found[key]]
+        line.records[path.removesuffix(".json")] = None
+    lines = [line for key in sorted(found) for line in found[key]]
+    named = Counter((line.model, line.backbone) for line in lines)
+    for line in lines:
+        if named[line.model, line.backbone] > 1:
+            line.counted = f"record {', '.join(line.records)}"
+    return lines
 
 
 def _marks(entry: Stored) -> str:
@@ -164,29 +192,68 @@ def _cell(entry: Stored, metric: str, digits: int | None, *, mixed: bool) -> Cel
 
 
 def _published_lines(figures: Sequence[Published], columns: Columns, digits: int) -> list[Line]:
-    """A line per model of a source, the oldest first; those that were counted in another way apart."""
-    found: dict[Place, list[Line]] = {}
+    """A line per model and count of a paper, the oldest first; memories and the like from small to large."""
+    found: dict[tuple[Any, ...], list[Line]] = {}
     started: dict[tuple[str, str], set[str]] = {}
     for figure in figures:
         started.setdefault((figure.model, figure.backbone), set()).add(figure.init)
     for figure in figures:
-        counted = "; ".join(filter(None, (" ".join(entry_words(figure.entries)), *figure.detail)))
-        mark = PUBLISHED if figure.comparable else OTHERWISE
-        why = "" if figure.comparable else one_line(figure.note)
-        said = (figure.arxiv or figure.paper, figure.supervision, figure.init, counted, mark, why)
-        lines = found.setdefault((figure.date or "9999", figure.model, figure.backbone, *said), [])
+        model = (figure.date or "9999", figure.model, figure.backbone, figure.init, figure.supervision)
+        count = (_in_order(figure.entries), figure.detail)
+        lines = found.setdefault((*model, figure.arxiv or figure.paper, *count), [])
         column = _split(columns, figure.dataset, figure.split, figure.protocol, figure.metric)[1]
         line = next((line for line in lines if column not in line.cells), None)
         if line is None:
-            arxiv = f"arXiv {figure.arxiv}" if figure.arxiv else ""
-            where = ", ".join(filter(None, (figure.paper, arxiv, figure.source)))
-            source = "; ".join(filter(None, (where, counted, "read in a quotation" * figure.second_hand, why)))
             several = len(started[figure.model, figure.backbone]) > 1
             backbone = f"{figure.backbone}, {figure.init}" if several else figure.backbone
-            line = Line(figure.model, backbone, mark, cards=frozenset(figure.card), source=source)
+            counted = "; ".join(filter(None, (" ".join(entry_words(figure.entries)), *figure.detail)))
+            line = Line(figure.model, backbone, counted, cards=frozenset(figure.card))
             lines.append(line)
-        line.cells[column] = Cell(max(f"{figure.value:.{digits}f}", f"{figure.value}", key=len))
+        value = max(f"{figure.value:.{digits}f}", f"{figure.value}", key=len)
+        line.cells[column] = Cell(value, source=_source_of(figure))
     return [line for key in sorted(found) for line in found[key]]
+
+
+def _in_order(entries: Mapping[str, Any]) -> tuple[tuple[Any, ...], ...]:
+    """Entries as a key that sorts numbers by their size."""
+    numbers = {key: value for key, value in entries.items() if isinstance(value, (int, float))}
+    return tuple((key, float(numbers.get(key, -1)), *entry_words({key: entries[key]})) for key in sorted(entries))
+
+
+def _source_of(figure: Published) -> Source:
+    arxiv = f"arXiv {figure.arxiv}" if figure.arxiv and figure.arxiv not in figure.source else ""
+    where = ", ".join(filter(None, (figure.paper, arxiv, figure.source)))
+    why = "" if figure.comparable else one_line(figure.note)
+    text = "; ".join(filter(None, (where, "read in a quotation" * figure.second_hand, why)))
+    return Source(PUBLISHED if figure.comparable else OTHERWISE, text)
+
+
+def _told_apart_by_count(lines: Sequence[Line]) -> bool:
+    counts: dict[Place, set[str]] = {}
+    for line in lines:
+        counts.setdefault((line.model, line.backbone), set()).add(line.counted)
+    return any(len(several) > 1 for several in counts.values())
+
+
+def _numbered(lines: Sequence[Line], *, on_rows: bool, counts: bool) -> list[Source]:
+    """The sources, numbered as they come, and set in their cells; on a row of one source instead if `on_rows`.
+
+    They tell the count where rows do not, as `counts` has it.
+    """
+    known: dict[Source, Source] = {}
+    for line in lines:
+        for place, cell in line.cells.items():
+            if cell.source is None:
+                continue
+            text = cell.source.text if counts else "; ".join(filter(None, (cell.source.text, line.counted)))
+            own = replace(cell.source, text=text)
+            numbered = known.setdefault(own, replace(own, number=len(known) + 1))
+            line.cells[place] = replace(cell, source=numbered)
+        shared = {cell.source for cell in line.cells.values()}
+        if on_rows and len(shared) == 1:
+            (line.source,) = shared
+            line.cells = {place: replace(cell, source=None) for place, cell in line.cells.items()}
+    return list(known.values())
 
 
 # --- notes ---
@@ -215,6 +282,8 @@ def _either(numbers: Iterable[int]) -> str:
     return " or ".join(map(str, sorted(numbers)))
 
 
-def _sources(lines: Sequence[Line]) -> list[str]:
-    signs = {PUBLISHED: "† published", OTHERWISE: "‡ published, not to be compared"}
-    return list(dict.fromkeys(f"{signs[line.mark]}: {line.model}: {line.source}" for line in lines if line.mark))
+def _signs(sources: Sequence[Source]) -> list[str]:
+    """What the signs of published figures mean."""
+    meanings = {PUBLISHED: "published", OTHERWISE: "published, not to be compared"}
+    used = [sign for sign in meanings if any(source.sign == sign for source in sources)]
+    return [f"{sign} is {meanings[sign]}; the number is that of the source." for sign in used]

@@ -94,6 +94,7 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
     "protocol": lambda record: record["protocol"]["id"],
     "model": lambda record: record["model"]["id"],
     "title": lambda record: record["model"].get("title", record["model"]["id"]),
+    "backbone": backbone_of,
     "init": lambda record: record["model"].get("initialisation") or UNKNOWN,
     "prior": lambda record: record["model"].get("prior") or UNKNOWN,
     "supervision": lambda record: record["model"]["supervision"],
@@ -102,6 +103,7 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
     "overlap": overlap_of,
     "seeds": lambda record: len(record.get("seeds", [])),
     "images": lambda record: record["dataset"]["images"],
+    "judges": lambda record: record["dataset"].get("judges", record["dataset"]["images"]),
     "limited": lambda record: record["dataset"]["limited"],
     "modified": lambda record: record["protocol"].get("modified", False),
     "solver": lambda record: record["protocol"]["preset"].get("solver"),
@@ -111,9 +113,10 @@ _OF_RECORD: dict[str, Callable[[Record], Any]] = {
 }
 """Column → what a record has for it."""
 RECORD_COLUMNS = [
-    *("dataset", "split", "protocol", "metric", "model", "title", "init", "prior", "supervision", "probe"),
-    *("value", "std", "low", "high", "covers", "images_low", "images_high", "seeds", "images", "limited", "modified"),
-    *("solver", "precision", "fingerprint", "created", "path", "claimed", "doubts", "training_images", "overlap"),
+    *("dataset", "split", "protocol", "metric", "model", "title", "backbone", "init", "prior", "supervision", "probe"),
+    *("value", "std", "low", "high", "covers", "images_low", "images_high", "seeds", "images", "judges", "limited"),
+    *("modified", "solver", "precision", "fingerprint", "created", "path", "claimed", "doubts", "training_images"),
+    "overlap",
 ]
 """The order of the columns, which `bench report --format csv` prints."""
 
@@ -127,8 +130,9 @@ def records_frame(stored: Sequence[Stored], results: Results) -> pd.DataFrame:
     """One line per record and metric. `low` and `high` bound the 95 % interval that is shown, `covers` says what it is
     for, `images_low` and `images_high` bound the one over images alone; `path` is below `results`.
 
-    `claimed` is what no row gives, as `claims_of` has it; `doubts` is why the record is not ranked; `training_images`
-    are those that the weights have seen, and `overlap` is what they have to do with the data set.
+    `claimed` is what no row gives, as `claims_of` has it; `doubts` is why the record is not ranked; `judges` is how
+    many of its images have labels to judge by; `training_images` are those that the weights have seen, and `overlap` is
+    what they have to do with the data set.
     """
     lines = []
     for entry in stored:

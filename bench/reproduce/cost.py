@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from bench.base.errors import BenchError
@@ -13,8 +14,11 @@ from bench.cards.presets import Preset
 from bench.protocols import registry
 from bench.protocols.base import Protocol, Settings
 from bench.reproduce.plan import Job
-from bench.runs.estimate import seconds_of_card, size_of
+from bench.runs.estimate import size_of
 from bench.runs.plan import engine_for
+from bench.runs.timings import kept_seconds, shape_of
+
+TIMING = "timing each kind of network once, which may take a minute; the cache keeps it …"
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,12 @@ class Cost:
     """Whether an earlier job of the list has the network see the same images, which costs nothing here."""
 
 
-def costs_of(jobs: Iterable[Job], settings: Settings) -> dict[Job, Cost | None]:
-    """The cost of each job, from a network with drawn weights that sees an image; None where nothing can be timed."""
+def costs_of(jobs: Iterable[Job], settings: Settings, tell: Callable[[str], None]) -> dict[Job, Cost | None]:
+    """The cost of each job, from a network with drawn weights that sees an image; None where nothing can be timed.
+
+    Timings of earlier calls are kept in the cache; `tell` gets a line before the first that is not there.
+    """
+    told = cache(lambda: tell(TIMING))
     timed: dict[tuple[Any, ...], float | None] = {}
     seen: set[tuple[Any, ...]] = set()
     found: dict[Job, Cost | None] = {}
@@ -38,9 +46,9 @@ def costs_of(jobs: Iterable[Job], settings: Settings) -> dict[Job, Cost | None]:
             found[job] = None  # cards count sequences, and nobody says how many frames they have
             continue
         preset, size = _settled(job), size_of(_settled(job))
-        shape = (_shape(job.model), size)
+        shape = (repr(shape_of(catalogue.model(job.model))), size)
         if shape not in timed:
-            timed[shape] = _seconds(job, preset, settings)
+            timed[shape] = _seconds(job, preset, settings, told)
         each = timed[shape]
         images, shared = 0, False
         for split, times in _passes(job, preset):
@@ -55,17 +63,11 @@ def costs_of(jobs: Iterable[Job], settings: Settings) -> dict[Job, Cost | None]:
     return found
 
 
-def _shape(model: str) -> Any:
-    """What decides how long a network takes: two models of one architecture take as long."""
-    card = catalogue.model(model)
-    return card.architecture or (card.network and card.network.address)
-
-
-def _seconds(job: Job, preset: Preset, settings: Settings) -> float | None:
+def _seconds(job: Job, preset: Preset, settings: Settings, before: Callable[[], None]) -> float | None:
     """Of an image; None where a library cannot build the network before its files are here."""
     engine = engine_for(settings, lambda message: None)
     try:
-        return seconds_of_card(catalogue.model(job.model), preset, engine, cache_folder(settings.cache))
+        return kept_seconds(catalogue.model(job.model), preset, engine, cache_folder(settings.cache), before)
     except BenchError:
         return None
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from bench.base.errors import BadInput, unknown_name
+from bench.base.errors import BadInput, WrongName, unknown_name
 from bench.base.folders import folder
 from bench.base.toml_files import read_toml
 from bench.cards.card import ID_PATTERN, as_id, first_problem
@@ -73,11 +73,22 @@ def papers() -> dict[str, Paper]:
     }
 
 
+# https://info.arxiv.org/help/arxiv_identifier.html
+_ARXIV = re.compile(r"(?:arxiv:)?(?P<number>\d{4}\.\d{4,5})(?:v\d+)?", re.IGNORECASE)
+
+
 def paper(name: str) -> Paper:
-    """The paper of an id. Raises WrongName, with the nearest ids."""
-    if name not in papers():
+    """The paper of an id, or of an arXiv number with or without a version. Raises WrongName, with the nearest ids."""
+    if name in papers():
+        return papers()[name]
+    if (said := _ARXIV.fullmatch(name)) is None:
         raise unknown_name("paper", name, papers(), "bench list papers")
-    return papers()[name]
+    for one in papers().values():
+        if one.arxiv == said["number"]:
+            return one
+    raise WrongName(
+        f"the table has no published figure of arXiv {said['number']}", "`bench list papers` shows the numbers it has."
+    )
 
 
 def _layouts() -> dict[str, Layout]:

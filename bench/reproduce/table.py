@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.base.escaping import markdown_cell, one_line
 from bench.cards import catalogue
-from bench.records.published import Published, entry_words
+from bench.records.published import Published, entry_words, points
 from bench.reproduce.answers import Answer, verdict
 from bench.reproduce.papers import Paper
 from bench.scoring.metric_names import metric_name
@@ -76,11 +76,6 @@ def _free(table: Table, name: str, column: str) -> str:
         number += 1
         free = f"{name} ({number})"
     return free
-
-
-def points(value: float) -> str:
-    """A published value with the decimals that it was published with, one at least."""
-    return f"{value:.1f}" if round(value, 1) == value else f"{value:g}"
 
 
 class _Notes:

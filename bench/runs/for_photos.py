@@ -26,11 +26,14 @@ def advice(dataset: str) -> str:
     )
 
 
-def warn_of_generated(subject: Subject, card: DatasetCard, dataset: str, warn: Warn) -> None:
-    """Say where a model has seen nothing but pictures that this program draws, and the data are others."""
+def warn_of_generated(subject: Subject, card: DatasetCard, warn: Warn) -> None:
+    """Say where a model has seen nothing but pictures that this program draws, and the data are others.
+
+    A record keeps its warnings: the path of a card of the user's own does not stand in them.
+    """
     seen = catalogue.datasets().get(subject.training.images.partition(" ")[0])
     if seen is not None and seen.generator is not None and card.generator is None and card.kind == "images":
         warn(
             f"{subject.id} has only seen the drawn pictures of {seen.id}: on photos its clusters mean little. "
-            + advice(dataset)
+            + advice(card.id if card.id in catalogue.datasets() else "CARD")
         )

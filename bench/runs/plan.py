@@ -21,6 +21,7 @@ from bench.protocols import registry
 from bench.protocols.base import Plan, Protocol, Run, Settings
 from bench.runs.fit_to_model import decided, fit_to_model, said_of
 from bench.runs.for_photos import warn_of_generated
+from bench.runs.needed_splits import require_splits, runnable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +43,7 @@ def make_plan(
     require_known(model, cache_folder(settings.cache))
     base, entries = registry.parse(protocol)
     room: Protocol[Any] = registry.load(base)
-    default = _default_preset(catalogue.dataset(dataset), base)
+    default = _default_preset(catalogue.dataset(dataset), base, settings)
     preset = override(default, entries | settings.entries)
     cache = cache_folder(settings.cache)
     require_writable(cache, "cache", "--cache")
@@ -53,10 +54,11 @@ def make_plan(
     grouped = not (room.labelled(samples) or for_submission)
     subject = _find_subject(model, settings, cache, warn)
     room.require_model(preset, subject)
-    warn_of_generated(subject, card, dataset, warn)
+    warn_of_generated(subject, card, warn)
     room.check(preset, samples, len(whole), grouped=grouped)
     preset = room.adapt(preset, samples, settings.entries, warn)
     preset, default = (room.settle(each, subject, card, settings.entries) for each in (preset, default))
+    require_splits(room, preset, card, samples.split, settings.entries)
     protocols, asked = preset, settings.entries
     preset, default = (fit_to_model(each, subject, asked, strict=settings.strict_input) for each in (preset, default))
     if changed := said_of(protocols, preset, subject):
@@ -138,10 +140,10 @@ def _fitting_batch(run: Run[Any]) -> int:
     return fitting_batch(lambda images: tried(network, images, run.engine), image, run.engine.device)
 
 
-def _default_preset(card: DatasetCard, base: str) -> Preset:
+def _default_preset(card: DatasetCard, base: str, settings: Settings) -> Preset:
     preset = card.protocols.preset(base)
     if preset is None:
-        known = ", ".join(card.protocols.given) or "none"
+        known = ", ".join(runnable(card, settings.split or card.default_split)) or "none"
         raise WrongName(
             f"{card.id} has no preset for {base}", f"It has one for {known}; [protocols.{base}] in its card adds it."
         )

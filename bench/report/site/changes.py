@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from itertools import pairwise
 from typing import Any
 
 from bench.base.errors import WrongName
@@ -30,6 +32,21 @@ def changes(record: Record) -> list[str]:
         if variation == "bfloat16":
             words += ["--precision", "bfloat16"]
     return words
+
+
+def changes_in_words(record: Record) -> str:
+    """The same for people: `run with --num-seeds 1`; empty where nothing is known.
+
+    Of a reader's own data set it is not known which entries its card has, and which `--set` gave: they stand apart.
+    """
+    words = changes(record)
+    entries: list[str] = []
+    if record["dataset"]["id"] not in catalogue.datasets():
+        entries = [word for before, word in pairwise(words) if before == "--set"]
+        words = [word for word in words if word != "--set" and word not in entries]
+    run = f"run with {shlex.join(words)}" if words else ""
+    own = f"by its card or --set {shlex.join(entries)}" if entries else ""
+    return "; ".join(filter(None, (run, own)))
 
 
 def _default(card: DatasetCard | None, protocol: str) -> Preset | None:

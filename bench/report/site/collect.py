@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,17 +19,16 @@ from bench.records.folders import Results, as_folders
 from bench.records.intervals import Interval
 from bench.records.lineage import images_of, overlaps_of
 from bench.records.published import Published
+from bench.records.published_names import is_label_free
 from bench.records.record import SCORED, Record, Stored, other_precision, rows_path, shortfall
 from bench.report.selection import EVERYTHING, Selection
-from bench.report.site.changes import changes
+from bench.report.site.changes import changes_in_words
 from bench.report.site.names import date_text, hashed, slug
 from bench.report.tables import UNKNOWN, joined, shown_interval, unvouched
 from bench.scoring import rows as rows_of
 from bench.scoring.confusion_rows import ConfusionRows
 from bench.scoring.metric_names import metric_name, metric_order
 
-_LABELLED = re.compile(r"(?<!un)(?<!self-)supervised|\blabel", re.IGNORECASE)
-"""What an initialisation or a prior says that has seen labels."""
 MATRIX = 100
 """A confusion matrix of more classes than this is shown as its largest confusions."""
 
@@ -48,11 +45,10 @@ class Labels:
     def unsupervised(self) -> bool:
         """Whether it says plainly that there were none; a qualified "none" is none of these, but for drawn weights.
 
-        Nor is one whose initialisation or prior says otherwise.
+        Nor is one whose initialisation or prior is not known to have seen none.
         """
-        others = self.initialisation, self.prior
-        said = self.supervision.strip().lower()
-        return said in ("none", DRAWN.supervision) and not any(map(_LABELLED.search, others))
+        said = self.supervision.strip().lower() in ("none", DRAWN.supervision)
+        return said and is_label_free("init", self.initialisation) and is_label_free("prior", self.prior)
 
 
 @dataclass(frozen=True)
@@ -164,10 +160,8 @@ class Run:
     @cached_property
     def modified(self) -> str:
         """How a modified run differs from the data set's own preset and seeds, as far as that is known."""
-        words = [] if self.protocol.startswith(SCORED) else changes(self.record)
-        if not words:
-            return "modified: another preset or other seeds"
-        return shorten(f"modified: run with {shlex.join(str(word) for word in words)}", 120, placeholder=" …")
+        said = "" if self.protocol.startswith(SCORED) else changes_in_words(self.record)
+        return shorten(f"modified: {said or 'another preset or other seeds'}", 120, placeholder=" …")
 
     @cached_property
     def resampled(self) -> dict[str, Any]:
