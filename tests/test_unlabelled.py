@@ -222,6 +222,9 @@ def test_the_command_prints_sizes_and_that_nothing_is_judged(card, small_file, t
         and "\n  evenness: " in out
         and "100 is the same ones each time" in " ".join(out.split())
     )
+    figure, meaning = out.index("Agreement of seeds, ARI"), out.index("  agreement: ")
+    assert "not how good" in out[figure:].splitlines()[0]
+    assert figure < meaning < out.index("  supervision: ")  # it stands right behind the figures
     page = tmp_path / out.rpartition("examples: ")[2].strip()
     assert page.name == "index.html" and "Photos" in page.read_text(encoding="utf-8")
     (record,) = (path for path in (tmp_path / "r").rglob("*.json") if path.name != "examples.json")

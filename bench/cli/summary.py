@@ -21,8 +21,11 @@ def print_record(stored: Stored) -> None:
     """Print a run's figures as text."""
     from bench.base.files import display
     from bench.protocols import registry
+<<<<<<< HEAD
     from bench.records.intervals import figure_interval
     from bench.records.published import points
+=======
+>>>>>>> h4
     from bench.scoring.metric_names import metric_name
 
     record, path = stored.record, display(stored.path)
@@ -31,14 +34,7 @@ def print_record(stored: Stored) -> None:
         f"{record['model']['id']} on {dataset['id']} {one_line(dataset['split'])} ({_size(dataset)}), {protocol['id']}"
         + (", modified" if protocol["modified"] else "")
     )
-    width = max(len(metric_name(metric)) for metric in record["metrics"])
-    for metric, measured in record["metrics"].items():
-        line = f"  {metric_name(metric):<{width}} {measured['value']:6.2f}"
-        if found := figure_interval(measured, protocol["preset"]):
-            line += f"  95 % interval {found.low:.2f} to {found.high:.2f}" + alone_mark(record, found)
-        if measured["std"] is not None:
-            line += f"  ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
-        echo(line)
+    _print_figures(record)
     print_certainty(record)
     _print_absent(stored)
     for metric, answer in record["published"].items():
@@ -59,6 +55,25 @@ def print_record(stored: Stored) -> None:
     echo(f"  record: {path}")
     if entry := record.get("examples"):
         echo(f"  examples: {Path(path).parent / entry['folder'] / 'index.html'}")
+
+
+def _print_figures(record: Record) -> None:
+    """Print each figure with its interval and spread; without labels, what they mean right behind them."""
+    from bench.records.intervals import figure_interval
+    from bench.scoring.metric_names import metric_name
+
+    width = max(len(metric_name(metric)) for metric in record["metrics"])
+    for metric, measured in record["metrics"].items():
+        line = f"  {metric_name(metric):<{width}} {measured['value']:6.2f}"
+        if found := figure_interval(measured, record["protocol"]["preset"]):
+            line += f"  95 % interval {found.low:.2f} to {found.high:.2f}" + alone_mark(record, found)
+        if measured["std"] is not None:
+            line += f"  ± {measured['std']:.2f} over {len(measured['per_seed'])} seeds"
+        if metric.startswith("seed_"):
+            line += "  (how alike the seeds are, not how good)"
+        echo(line)
+    if record["dataset"].get("labelled") is False:
+        _print_meaning(record)
 
 
 def alone_mark(record: Record, shown: Interval) -> str:
@@ -100,12 +115,11 @@ def _print_absent(stored: Stored) -> None:
 
 
 def _print_clusters(record: Record) -> None:
-    """Without labels: print the sizes of the first seed's clusters, and what the figures do not say."""
+    """Without labels: print the sizes of the first seed's clusters."""
     first = record["clusters"][0]
     order = sorted(range(len(first["images"])), key=lambda k: (-first["images"][k], -first["pixels"][k]))
     pixels = sum(first["pixels"]) or 1
     rows = [(f"    {k}", str(first["images"][k]), f"{100 * first['pixels'][k] / pixels:.1f} %") for k in order]
-    _print_meaning(record)
     echo(f"  clusters under seed {first['seed']}, with images and share of the clustered pixels:")
     echo_table([("    CLUSTER", "IMAGES", "PIXELS"), *rows[:_CLUSTERS]])
     if len(rows) > _CLUSTERS:
@@ -132,7 +146,7 @@ def _print_meaning(record: Record) -> None:
         echo_wrapped(f"{even:.0f} is {said}; the largest has {largest:.0f} %", "  evenness: ")
     echo_wrapped(
         "these figures do not say how good the clusters are, and compare with no figure from labels: sorting photos by "
-        "brightness does well on both. Masks for a dozen of the images judge them, and all are clustered still",
+        "brightness does well on them. Masks for a dozen of the images judge them, and all are clustered still",
         "  no labels: ",
     )
 
