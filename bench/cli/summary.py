@@ -21,11 +21,7 @@ def print_record(stored: Stored) -> None:
     """Print a run's figures as text."""
     from bench.base.files import display
     from bench.protocols import registry
-<<<<<<< HEAD
-    from bench.records.intervals import figure_interval
     from bench.records.published import points
-=======
->>>>>>> h4
     from bench.scoring.metric_names import metric_name
 
     record, path = stored.record, display(stored.path)
