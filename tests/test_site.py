@@ -16,7 +16,7 @@ from bench.records.published import figures
 from bench.records.record import read_all, write
 from bench.report.formats import leaderboard, seed_table
 from bench.report.site import write_site
-from bench.report.site.collect import dataset_title
+from bench.report.site.content import dataset_title
 from bench.scoring.metric_names import metric_name
 from tests import synthetic
 from tests.markup import cells, parse

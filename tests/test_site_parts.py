@@ -20,7 +20,8 @@ from bench.records.record import Stored
 from bench.report.site import details
 from bench.report.site.changes import changes_in_words
 from bench.report.site.chart import draw
-from bench.report.site.collect import Labels, collect
+from bench.report.site.collect import collect
+from bench.report.site.content import Labels
 from bench.report.site.names import day
 from bench.report.site.ranking import entries_of, ranked
 from bench.report.site.render import prose

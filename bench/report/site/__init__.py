@@ -11,7 +11,8 @@ from bench.records.folders import Results, as_folders
 from bench.records.published import Published
 from bench.records.record import Stored
 from bench.report.selection import EVERYTHING, Selection
-from bench.report.site.collect import Site, collect
+from bench.report.site.collect import collect
+from bench.report.site.content import Site
 from bench.report.site.gallery import Gallery, read_gallery
 from bench.report.site.pages import Pages
 from bench.report.site.write import replacing

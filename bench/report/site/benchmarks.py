@@ -8,7 +8,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
-from bench.report.site.collect import Claim, Run, Site, dataset_title
+from bench.report.site.content import Claim, Run, Site, dataset_title
 from bench.report.site.names import metric_slug, slug
 from bench.report.site.ranking import Entry, Ranked, best_first, direction, entries_of, pages_of, ranked
 from bench.scoring.metric_names import metric_name

@@ -21,7 +21,7 @@ from bench.records.intervals import SAMPLES, Interval, images_interval
 from bench.records.model_said import network_of
 from bench.records.published_classes import classes_of
 from bench.records.record import Record, Stored, confusion_table
-from bench.report.site.collect import MATRIX, Run
+from bench.report.site.content import MATRIX, Run
 from bench.report.tables import claims_of, images_shown, probe_of, shown_interval
 from bench.scoring.metric_names import metric_name
 

@@ -10,7 +10,7 @@ from typing import Any
 from bench.protocols import registry
 from bench.report.site.benchmarks import Benchmark, counts
 from bench.report.site.chart import Chart, Point, draw
-from bench.report.site.collect import Claim, Run
+from bench.report.site.content import Claim, Run
 from bench.report.site.gallery import Example, Gallery
 from bench.report.site.protocol_pages import about
 from bench.report.site.ranking import Entry, best_first, best_of, direction, ranked

@@ -14,28 +14,25 @@ from bench.records.intervals import optimism_of
 from bench.records.lineage import images_of, overlap_of
 from bench.records.published import Published
 from bench.records.rerun_command import rerun_command
-from bench.report.definitions import definition_of, definition_on
+from bench.report.definitions import definition_of
 from bench.report.formats import seed_table
 from bench.report.site import details, home, protocol_pages
 from bench.report.site.answer import answer
+from bench.report.site.benchmark_pages import OTHERS, columns, facts_of, shared_definition, task_of, usual_probe
 from bench.report.site.benchmarks import Benchmark, benchmarks_of, counts
 from bench.report.site.chart import draw
-from bench.report.site.collect import Claim, Model, Paper, Run, Site, dataset_title
-from bench.report.site.facets import facets, phrases, plain
+from bench.report.site.content import Claim, Model, Paper, Run, Site, dataset_title
+from bench.report.site.facets import facets, plain
 from bench.report.site.gallery import TITLES, Example, Gallery
 from bench.report.site.groups import groups, reasons
 from bench.report.site.matrix import matrix
 from bench.report.site.names import arxiv_url, web_url
 from bench.report.site.protocol_pages import about
-from bench.report.site.ranking import Ranked
 from bench.report.site.render import Renderer, script
 from bench.report.site.reproduce import BLANKS, reproduce
 from bench.report.tables import shown_interval
 from bench.scoring.metric_names import FALLING, metric_meaning, metric_name
 
-OTHERS = 4
-"""A table shows its rows' values in at most so many further metrics, if a quarter of the rows has any; each metric has
-a page of its own."""
 Page = tuple[str, bytes]
 """Where it lies below the site's root, and its content."""
 
@@ -53,7 +50,7 @@ class Pages:
         yield "assets/search.js", script("benchIndex", self._index())
         for benchmark in self.benchmarks.values():
             if not benchmark.metrics:
-                yield benchmark.url, self.render.page("dataset", benchmark.url, "Benchmarks", **_dataset(benchmark))
+                yield benchmark.url, self.render.page("dataset", benchmark.url, "Benchmarks", **facts_of(benchmark))
             for protocol, metrics in benchmark.metrics.items():
                 yield from (self._benchmark(benchmark, protocol, metric) for metric in metrics)
         for model in self.site.models.values():
@@ -72,7 +69,7 @@ class Pages:
         tasks: dict[str, list[dict[str, Any]]] = {}
         lines = [home.line_of(benchmark) for benchmark in self.benchmarks.values()]
         for line in lines:
-            tasks.setdefault(_task(line["benchmark"]), []).append(line)
+            tasks.setdefault(task_of(line["benchmark"]), []).append(line)
         found = [line["unsupervised"] for line in lines if line["unsupervised"]]
         context = {
             "total": len(self.site.claims),
@@ -105,17 +102,17 @@ class Pages:
     def _benchmark(self, benchmark: Benchmark, protocol: str, metric: str) -> Page:
         rows = benchmark.ranked(protocol, metric)
         url = benchmark.page_of(protocol, metric)
-        context = _dataset(benchmark) | {
+        context = facts_of(benchmark) | {
             "protocol": protocol,
             "metric": metric_name(metric),
             "meaning": metric_meaning(metric),
-            "definition": _definition(benchmark, protocol, rows),
+            "definition": shared_definition(benchmark, protocol, rows),
             "protocols": [(name, benchmark.page_of(name, keys[0])) for name, keys in benchmark.metrics.items()],
             "metrics": [
                 (metric_name(name), benchmark.page_of(protocol, name), name == metric)
                 for name in benchmark.metrics[protocol]
             ],
-            "shows": _columns(rows),
+            "shows": columns(rows),
             "most": OTHERS,
             "falling": metric in FALLING,
             "chart": draw(rows, metric),
@@ -124,7 +121,7 @@ class Pages:
             "facets": facets(rows),
             "answer": answer(rows, metric),
             "about_protocol": about(protocol),
-            "probe": _usual_probe(rows),
+            "probe": usual_probe(rows),
         }
         if url != benchmark.url:
             context["unlabelled"] = []  # its first page lists them
@@ -348,42 +345,3 @@ def _weights(card: ModelCard | None) -> tuple[str, str | None]:
 
 def _pictures_url(run: Run) -> str:
     return f"pictures/{run.slug}.html"
-
-
-def _columns(rows: Sequence[Ranked]) -> dict[str, bool]:
-    """Which columns a ranking has beside those that every one has: those in which there is something to say."""
-    return {
-        "measured": any(row.entry.run for row in rows),
-        "counted": any(phrases(row.entry) for row in rows),
-        "others": sum(bool(row.entry.others) for row in rows) * 4 >= len(rows),
-    }
-
-
-def _usual_probe(rows: Sequence[Ranked]) -> str:
-    """Which labels the protocol itself reads, as most rows have it: it is said once."""
-    return Counter(row.entry.probe for row in rows).most_common(1)[0][0]
-
-
-def _definition(benchmark: Benchmark, protocol: str, rows: Sequence[Ranked]) -> str:
-    """How figures that are measured here are counted: by the data set's own preset, else as the first run's was."""
-    runs = (row.entry.run for row in rows if row.entry.run)
-    own = definition_on(benchmark.dataset, benchmark.split, protocol)
-    return own or next((definition_of(run.record).line for run in runs), "")
-
-
-def _dataset(benchmark: Benchmark) -> dict[str, Any]:
-    """What every page of a data set shows."""
-    card = catalogue.datasets().get(benchmark.dataset)
-    return {
-        "dataset": benchmark.title,
-        "split": benchmark.split,
-        "about": card.description if card else "",
-        "homepage": web_url(card.homepage) if card else None,
-        "unlabelled": benchmark.unlabelled,
-    }
-
-
-def _task(benchmark: Benchmark) -> str:
-    card = catalogue.datasets().get(benchmark.dataset)
-    video = card.kind == "video" if card else "davis" in benchmark.metrics
-    return "Video object segmentation" if video else "Image segmentation"

@@ -10,7 +10,7 @@ from bench.protocols import registry
 from bench.records.intervals import Interval
 from bench.records.lineage import overlap_of, overlap_of_figure
 from bench.records.published import ROUNDING, Published, entry_words
-from bench.report.site.collect import Claim, Labels, Model, Paper, Run, Site
+from bench.report.site.content import Claim, Labels, Model, Paper, Run, Site
 from bench.report.site.names import date_text, points
 from bench.report.tables import probe_of, probe_of_figure, shown_interval
 from bench.scoring.metric_names import FALLING, metric_order

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from bench._version import __version__
 from bench.base.escaping import HARMLESS, printable
 from bench.base.templating import environment
-from bench.report.site.collect import Site
+from bench.report.site.content import Site
 from bench.report.site.facets import facets_of_row, plain
 from bench.report.site.names import points
 from bench.scoring.metric_names import metric_name
