@@ -17,6 +17,7 @@ from bench.records.audit import audit
 from bench.records.record import Stored, read, read_all, rows_path
 from bench.records.recount import recount
 from bench.report.definitions import definition_of
+from bench.runs.plan import make_plan
 from bench.runs.score_folder import score_folder
 from bench.scoring import rows as rows_of
 from tests.folders import put_image, put_pairs
@@ -200,6 +201,16 @@ def test_a_card_without_the_split_that_a_protocol_needs_is_said_with_what_can_be
     assert f"`bench show {card}`" in refused("knn", "unknown split of photos 'vall'", bank="vall")
     able = refused("linear", "no preset for linear")
     assert "It has one for clustering, clustering-dense, patch-clustering;" in able
+
+
+@pytest.mark.parametrize(("limit", "grouped"), [(3, True), (4, False), (None, False)])
+def test_a_limit_that_reaches_no_label_is_said_with_one_that_does(photos, small_file, tmp_path, limit, grouped):
+    said: list[str] = []
+    settings = Settings(cache=tmp_path / "cache", limit=limit)
+    assert make_plan(small_file, str(photos()), "clustering", settings, said.append).grouped == grouped
+    cut = [text for text in said if "--limit" in text]
+    assert len(cut) == grouped
+    assert all("none of the first 3 of 20 images of val" in text and "--limit 4 or more" in text for text in cut)
 
 
 def test_a_contact_sheet_shows_images_with_labels_first(photos, tmp_path):
