@@ -220,6 +220,13 @@ def test_a_contact_sheet_shows_images_with_labels_first(photos, tmp_path):
     assert first.height > alone.height  # by the legend of the label's classes
 
 
+def test_show_lists_images_with_labels_first(photos, bench):
+    shown = bench("show", photos((13, 17)), "--samples", "4").stdout
+    rows = [line.split() for line in shown.splitlines() if line.startswith("im")]
+    assert [row[0] for row in rows] == ["im13", "im17", "im00", "im01"]
+    assert ["%" in row for row in rows] == [True, True, False, False]
+
+
 def test_predictions_of_images_with_labels_are_scored(photos, tmp_path):
     (tmp_path / "p").mkdir()
     for place in JUDGES:
