@@ -257,6 +257,21 @@ def test_a_run_with_other_seeds_does_not_stand_in_for_the_whole_one(before, afte
         assert outcome.status == ("reproduced" if value == 44.2 else "below")
 
 
+@pytest.mark.parametrize("created", ["2021-01-01", "2020-01-01T00:00:00+00:00", "2019-01-01"])
+def test_a_copy_of_the_earlier_record_hides_no_other_of_its_run(before, after, tmp_path, created):
+    old, copy = (keep(folder, make_record()) for folder in (before, tmp_path / "copy"))
+    new = keep(after, make_record(value=30.0, created=created))
+    for stored in ([copy, new], [new, copy]):
+        assert compared([old], stored)[0].status == "below"
+    assert compared([old], [copy])[0].status == "not run"
+
+
+def test_a_copy_of_the_earlier_record_speaks_before_a_damaged_one(before, after, tmp_path):
+    old, copy = (keep(folder, make_record()) for folder in (before, tmp_path / "copy"))
+    outcomes = against_records([old], [copy, spoil(keep(after, make_record(value=30.0, created="2021-01-01")))], ())
+    assert [outcome.status for outcome in outcomes] == ["damaged", "not run"]
+
+
 def test_other_images_are_not_comparable(before, after):
     new = [keep(after, make_record(dataset={"manifest": "b" * 64}))]
     outcome, (passed, _) = compared([keep(before, make_record())], new)

@@ -93,6 +93,18 @@ def test_names_of_another_direction_are_kept_apart(tmp_path):
     assert cell.one("bdi").text == r"\u202eשלום\x1b[31m"
 
 
+def test_no_mark_of_direction_is_in_a_title_an_attribute_or_a_picture_s_text(tmp_path):
+    record = make_record(model="mine") | {"examples": {"folder": "clustering.examples"}}
+    record["model"]["title"] = "\u202eשלום"
+    stored = keep(tmp_path / "results", record)
+    pictures(stored.path.parent, images=[IMAGE | {"id": "a\u202eb", "prediction": "0000-prediction.png"}])
+    write_site(tmp_path / "site", FEW, [stored], tmp_path / "results", [], print)
+    texts = {path: path.read_text() for path in (tmp_path / "site").rglob("*.html")}
+    assert not [path for path, text in texts.items() if "\u202e" in text]
+    shown = "\n".join(texts.values())
+    assert r'alt="a\u202eb' in shown and r"<title>\u202eשלום: 44" in shown and r"<title>\u202eשלום · bench" in shown
+
+
 def test_names_that_differ_only_in_case_have_pages_of_their_own(tmp_path):
     records = [make_record(model="mine", dataset={"split": split}) for split in ("val", "Val", "VAL")]
     stored = [Stored(tmp_path / "results" / f"{n}" / "a.json", record) for n, record in enumerate(records)]

@@ -17,6 +17,7 @@ from bench.records.audit import audit
 from bench.records.record import Stored, read, read_all, rows_path
 from bench.records.recount import recount
 from bench.report.definitions import definition_of
+from bench.runs.plan import make_plan
 from bench.runs.score_folder import score_folder
 from bench.scoring import rows as rows_of
 from tests.folders import put_image, put_pairs
@@ -202,11 +203,28 @@ def test_a_card_without_the_split_that_a_protocol_needs_is_said_with_what_can_be
     assert "It has one for clustering, clustering-dense, patch-clustering;" in able
 
 
+@pytest.mark.parametrize(("limit", "grouped"), [(3, True), (4, False), (None, False)])
+def test_a_limit_that_reaches_no_label_is_said_with_one_that_does(photos, small_file, tmp_path, limit, grouped):
+    said: list[str] = []
+    settings = Settings(cache=tmp_path / "cache", limit=limit)
+    assert make_plan(small_file, str(photos()), "clustering", settings, said.append).grouped == grouped
+    cut = [text for text in said if "--limit" in text]
+    assert len(cut) == grouped
+    assert all("none of the first 3 of 20 images of val" in text and "--limit 4 or more" in text for text in cut)
+
+
 def test_a_contact_sheet_shows_images_with_labels_first(photos, tmp_path):
     alone, first = (
         contact_sheet(open_split(load_card(photos(judges), DatasetCard), "val", tmp_path), 1) for judges in ((), (13,))
     )
     assert first.height > alone.height  # by the legend of the label's classes
+
+
+def test_show_lists_images_with_labels_first(photos, bench):
+    shown = bench("show", photos((13, 17)), "--samples", "4").stdout
+    rows = [line.split() for line in shown.splitlines() if line.startswith("im")]
+    assert [row[0] for row in rows] == ["im13", "im17", "im00", "im01"]
+    assert ["%" in row for row in rows] == [True, True, False, False]
 
 
 def test_predictions_of_images_with_labels_are_scored(photos, tmp_path):

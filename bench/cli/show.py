@@ -254,10 +254,10 @@ def _open_samples(
 
 
 def _show_samples(every: Samples, count: int) -> None:
-    """Say how many samples there are, open the first `count`, and print what is in them."""
+    """Say how many samples there are, open the first `count`, those with labels first, and print what is in them."""
     from bench.data.samples import without_label
 
-    samples = every.first(count)
+    samples = _labelled_first(every, count)
     echo(f"\n{len(every)} samples in {samples.split} at {samples.root} ({samples.layout})")
     if lacking := without_label(every):
         echo_wrapped(lacking)
@@ -265,6 +265,15 @@ def _show_samples(every: Samples, count: int) -> None:
         echo_table([("SEQUENCE", "FRAMES", "SIZE", "OBJECTS IN THE FIRST FRAME"), *_video_rows(samples)])
     else:
         echo_table([("ID", "SIZE", "LABELS (SHARE OF PIXELS)"), *_image_rows(samples)])
+
+
+def _labelled_first(samples: Samples, count: int) -> Samples:
+    """The first `count`; where only some have labels, those come before the others."""
+    labelled = samples.labelled_places
+    if len(labelled) in (0, len(samples)):
+        return samples.first(count)
+    there = frozenset(labelled)
+    return samples.only([*labelled, *(place for place in range(len(samples)) if place not in there)][:count])
 
 
 def _image_rows(samples: Samples) -> Iterator[tuple[str, ...]]:

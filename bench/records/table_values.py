@@ -54,9 +54,18 @@ def _magnitude(lines: Sequence[Line]) -> Faults:
             middle = median(others) if len(others) >= FELLOWS else 0
             value = line.figure.value
             if middle and value > 1 and not middle / MAGNITUDE <= value <= middle * MAGNITUDE:
-                times = f"{value / middle:.0f} times" if value > middle else f"a {middle / value:.0f}th of"
+                times = f"{value / middle:.0f} times" if value > middle else f"{_part(round(middle / value))} of"
                 where = " ".join(map(str, place)) if isinstance(place, tuple) else place
                 yield Fault(line, "value", f"{value:g} is {times} the median of the others of {where}, {middle:g}")
+
+
+def _part(number: int) -> str:
+    """One part of so many, in words: `a 10th`, `an 18th`, `a 22nd`; the article goes by how the number is spoken."""
+    digits = str(number)
+    eleven_or_eighteen = digits[:2] in ("11", "18") and len(digits) % 3 == 2  # 11, 18 000, but not 118 or 1 800
+    article = "an" if digits.startswith("8") or eleven_or_eighteen else "a"
+    ending = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{article} {number}{ending}"
 
 
 def _twice(lines: Sequence[Line]) -> Faults:

@@ -233,18 +233,28 @@ def against_records(
     _require_known(required, models, _protocols(earlier) | _protocols(stored), "bench list results")
     audited = _audited(tell, earlier, stored)
     before, after = audited[: len(earlier)], audited[len(earlier) :]
-    # of two records of a run that can be trusted the newest speaks, and before it none that cannot be
-    by_age = sorted(after, key=lambda one: (not one.problem, str(one.stored.record.get("created", ""))))
-    now = {_identity(one.stored.record): one for one in by_age}
+    now: dict[tuple[str, ...], list[Audited]] = defaultdict(list)
+    for one in after:
+        now[_identity(one.stored.record)].append(one)
     answered = {(entry.record["model"]["id"], entry.record["protocol"]["id"]) for entry in earlier}
-    outcomes = _unanswered(required, answered, "required, but there is no earlier record of it")
+    outcomes, spoken = _unanswered(required, answered, "required, but there is no earlier record of it"), set()
     for old in before:
-        new = now.get(_identity(old.stored.record))
+        new = _that_speaks(now[_identity(old.stored.record)], old)
+        spoken.add(id(new))
         hint = "" if new else _nearest(old.stored.record, stored)
         outcomes += _record_outcomes(old, new, required, hint, run_now=run_now)
-    spoken = {id(now.get(_identity(one.stored.record))) for one in before}
     outcomes += [_damaged(one) for one in after if one.problem and id(one) not in spoken]
     return in_order(outcomes)
+
+
+def _that_speaks(records: Sequence[Audited], old: Audited) -> Audited | None:
+    """Of the records of an earlier one's run: the newest that can be trusted and is no copy of the earlier one."""
+
+    def rank(one: Audited) -> tuple[bool, bool, str]:
+        record = one.stored.record
+        return not one.problem, record != old.stored.record, str(record.get("created", ""))
+
+    return max(reversed(records), key=rank, default=None)
 
 
 def _nearest(old: Record, stored: Sequence[Stored]) -> str:

@@ -52,6 +52,8 @@ def make_plan(
     samples = samples if for_submission else room.evaluated(samples, warn)
     card = samples.card  # some classes get their names from the tree
     grouped = not (room.labelled(samples) or for_submission)
+    if grouped and room.labelled(whole):
+        _warn_of_cut_labels(whole, samples, warn)
     subject = _find_subject(model, settings, cache, warn)
     room.require_model(preset, subject)
     warn_of_generated(subject, card, warn)
@@ -89,6 +91,16 @@ def make_plan(
         judges=judges,
         by_model=decided(protocols, preset),
     )
+
+
+def _warn_of_cut_labels(whole: Samples, samples: Samples, warn: Warn) -> None:
+    """Say where the limit leaves no image that has a label, although the split has some."""
+    if whole.labelled and not samples.labelled:
+        enough = whole.labelled_places[0] + 1
+        warn(
+            f"none of the first {len(samples)} of {len(whole)} images of {samples.split} has a label, so the run is "
+            f"without labels; --limit {enough} or more reaches one"
+        )
 
 
 def require_entries(dataset: str, protocol: str, settings: Settings) -> None:
