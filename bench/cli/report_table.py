@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.base.escaping import one_line
@@ -22,6 +22,7 @@ _NONE = "–"
 def print_board(figures: Sequence[Published], stored: Sequence[Stored], results: Folders, only: Selection) -> None:
     """Print published figures with what was measured of them, then what answers to none."""
     from bench.report.formats import leaderboard, sections_of
+    from bench.report.tables import backbones_told
 
     board = leaderboard(figures, stored, results)
     for one in sections_of(board):
@@ -31,11 +32,8 @@ def print_board(figures: Sequence[Published], stored: Sequence[Stored], results:
             for line in one["published"]
             for model in line["card"]
         }
-        started: dict[tuple[str, str], set[str]] = {}
-        for line in one["published"]:
-            started.setdefault((line["model"], line["backbone"]), set()).add(line["init"])
-        several = {model for model, inits in started.items() if len(inits) > 1}
-        rows = [_of_figure(line, several) for line in one["published"]]
+        backbones = backbones_told((line["model"], line["backbone"], line["init"]) for line in one["published"])
+        rows = [_of_figure(line, backbones) for line in one["published"]]
         rows += [
             _of_record(line)
             for line in one["measured"]
@@ -51,12 +49,11 @@ def print_board(figures: Sequence[Published], stored: Sequence[Stored], results:
     echo_wrapped("--format md writes this as a document, --out DIR as a web site; --dataset and others take a part.")
 
 
-def _of_figure(line: Mapping[str, Any], several: Collection[tuple[str, str]]) -> tuple[str, ...]:
-    """A row; of a model and backbone in `several` it says what it started from."""
+def _of_figure(line: Mapping[str, Any], backbones: Mapping[tuple[str, str, str], str]) -> tuple[str, ...]:
     from bench.report.formats import way
 
     measured = _NONE if line["measured"] is None else f"{line['measured']:.2f}"
-    model = line["model"], line["backbone"] + f", {line['init']}" * ((line["model"], line["backbone"]) in several)
+    model = line["model"], backbones[line["model"], line["backbone"], line["init"]]
     figure = line["protocol"], line["metric"], f"{line['value']:>9}", f"{measured:>8}"
     return *figure, *model, line["status"], way(line) or _NONE
 

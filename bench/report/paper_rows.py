@@ -15,7 +15,7 @@ from bench.records.intervals import SAMPLES
 from bench.records.published import Published, entry_words
 from bench.records.record import Stored, other_precision, precision_of, shortfall
 from bench.report.definitions import definition_of
-from bench.report.tables import backbone_of, claims_of, place_of, shown_interval
+from bench.report.tables import backbone_of, backbones_told, claims_of, place_of, shown_interval
 from bench.scoring.metric_names import metric_name, metric_order
 
 Columns = Literal["metrics", "datasets"]
@@ -194,9 +194,7 @@ def _cell(entry: Stored, metric: str, digits: int | None, *, mixed: bool) -> Cel
 def _published_lines(figures: Sequence[Published], columns: Columns, digits: int) -> list[Line]:
     """A line per model and count of a paper, the oldest first; memories and the like from small to large."""
     found: dict[tuple[Any, ...], list[Line]] = {}
-    started: dict[tuple[str, str], set[str]] = {}
-    for figure in figures:
-        started.setdefault((figure.model, figure.backbone), set()).add(figure.init)
+    backbones = backbones_told((figure.model, figure.backbone, figure.init) for figure in figures)
     for figure in figures:
         model = (figure.date or "9999", figure.model, figure.backbone, figure.init, figure.supervision)
         count = (_in_order(figure.entries), figure.detail)
@@ -204,8 +202,7 @@ def _published_lines(figures: Sequence[Published], columns: Columns, digits: int
         column = _split(columns, figure.dataset, figure.split, figure.protocol, figure.metric)[1]
         line = next((line for line in lines if column not in line.cells), None)
         if line is None:
-            several = len(started[figure.model, figure.backbone]) > 1
-            backbone = f"{figure.backbone}, {figure.init}" if several else figure.backbone
+            backbone = backbones[figure.model, figure.backbone, figure.init]
             counted = "; ".join(filter(None, (" ".join(entry_words(figure.entries)), *figure.detail)))
             line = Line(figure.model, backbone, counted, cards=frozenset(figure.card))
             lines.append(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -86,6 +86,19 @@ def backbone_of(record: Record) -> str:
     card = catalogue.models().get(model["id"])
     name = own or (network.get("name") if isinstance(network, dict) else None) or (card.backbone if card else "")
     return backbone_name(str(name or UNKNOWN)[:_LONGEST])
+
+
+def backbones_told(models: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
+    """(Model, backbone, initialisation) → the backbone as a table shows it: with the initialisation where a model of
+    this name and backbone has several."""
+    started: dict[tuple[str, str], set[str]] = {}
+    for model, backbone, init in models:
+        started.setdefault((model, backbone), set()).add(init)
+    return {
+        (model, backbone, init): f"{backbone}, {init}" if len(inits) > 1 else backbone
+        for (model, backbone), inits in started.items()
+        for init in inits
+    }
 
 
 _OF_RECORD: dict[str, Callable[[Record], Any]] = {
